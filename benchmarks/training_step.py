@@ -1,0 +1,55 @@
+"""Time of one training step of ``walter2025``, and the share of it that drawing the mocks takes.
+
+Run ``python benchmarks/training_step.py [DEVICE]``.
+"""
+
+import sys
+import time
+
+import torch
+
+from clusterpost.flow.network import ConditionalFlow
+from clusterpost.training.recipes import walter2025
+from clusterpost.training.simulation import seeded_generator
+
+REPEATS = 50
+
+
+def seconds_each(call, device):
+    """Mean wall time of a call after a few to warm up."""
+    for _ in range(5):
+        call()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(REPEATS):
+        call()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / REPEATS
+
+
+def main(device):
+    """Measure and print."""
+    recipe = walter2025()
+    flow = ConditionalFlow(recipe.spec).to(device)
+    simulator = recipe.simulator.to(device)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=1e-4, fused=True)
+
+    def draw():
+        mocks = simulator.draw(recipe.config.batch_size, seeded_generator(0, 0, device))
+        return mocks.theta, recipe.encoder(mocks.flux, mocks.error, mocks.distance)
+
+    def step():
+        loss = -flow.log_prob(*draw()).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    drawing, whole = seconds_each(draw, device), seconds_each(step, device)
+    print(f"{device}, {torch.get_num_threads()} thread(s), batch of {recipe.config.batch_size}: "
+          f"step {1e3 * whole:.1f} ms, of which drawing {1e3 * drawing:.2f} ms ({100 * drawing / whole:.1f} %)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "cpu")

@@ -1,0 +1,24 @@
+"""Reading star-cluster catalogs: which columns mean what, and how far the galaxies are.
+
+:mod:`~clusterpost.catalogs.layouts` recognizes the columns of a table,
+:mod:`~clusterpost.catalogs.legus` reads the header-less LEGUS files,
+:mod:`~clusterpost.catalogs.distances` knows the PHANGS-HST galaxies, and
+:mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
+"""
+
+from ..utils import lazy_names
+
+_HOMES = {
+    "BandColumns": "layouts",
+    "Layout": "layouts",
+    "distance_table": "distances",
+    "galaxy_distance": "distances",
+    "label_legus": "legus",
+    "read_catalog": "reader",
+    "read_legus": "legus",
+    "recognise": "layouts",
+    "resolve_galaxy": "distances",
+}
+__all__ = [*_HOMES]
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

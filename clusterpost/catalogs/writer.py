@@ -1,0 +1,99 @@
+"""Write a table to a file, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..utils import require, whole_file
+
+__all__ = ["FORMATS", "check_writable", "write_catalog"]
+
+#: astropy's format for each suffix.
+FORMATS = {
+    ".fits": "fits",
+    ".fit": "fits",
+    ".ecsv": "ascii.ecsv",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".parquet": "parquet",
+}
+_DATATYPES = {str: "unicodeChar", bool: "boolean", int: "long", float: "double"}
+
+
+def write_catalog(tbl, path, *, overwrite=False):
+    """Write a table; its suffix says in which format.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    path : path
+        With one of the suffixes of `FORMATS`.
+    overwrite : bool
+        Replace a file that exists, once the new one is whole.
+
+    Notes
+    -----
+    Of ``meta``, a VOTable keeps what is a number, text or True or False, each as
+    a PARAM; `~clusterpost.read_catalog` reads them.
+
+    Raises
+    ------
+    InputError
+        If the suffix is unknown or the file exists.
+
+    Examples
+    --------
+    >>> import tempfile, clusterpost
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clusterpost.write_catalog(clusterpost.simulate(3), f"{folder}/mocks.fits")
+    """
+    check_writable(path, overwrite=overwrite)
+    path = Path(path)
+    form = FORMATS[path.suffix.lower()]
+    if form == "parquet":
+        require("pyarrow", "scale")
+    with whole_file(path) as temporary:
+        if form == "votable":
+            _votable(tbl).to_xml(str(temporary))
+        else:
+            tbl.write(temporary, format=form)
+
+
+def _votable(tbl):
+    """The table with the scalars of its meta as PARAMs, which astropy leaves out."""
+    from astropy.io.votable import from_table
+    from astropy.io.votable.tree import Param
+
+    file = from_table(tbl)
+    table = next(file.iter_tables())
+    for key, value in tbl.meta.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        if type(value) in _DATATYPES:
+            options = {"arraysize": "*"} if isinstance(value, str) else {}
+            table.params.append(Param(file, name=str(key), value=value, datatype=_DATATYPES[type(value)], **options))
+    return file
+
+
+def check_writable(path, *, overwrite=False):
+    """Raise before long work if `write_catalog` would not accept this path.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
+
+    Raises
+    ------
+    InputError
+        If the suffix is unknown, the folder absent, or the file exists.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"{path}: no format is known for the suffix {path.suffix!r}; use one of {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; give another name, or overwrite it with --overwrite (overwrite=True)")

@@ -1,0 +1,118 @@
+"""Check an installation: packages, bundled files, and one inference with a known answer."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["Finding", "check_installation"]
+
+_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "tqdm")
+_OPTIONAL = {"matplotlib": "plot", "corner": "plot", "dust_extinction": "train", "pyarrow": "scale"}
+_TABLE_SHA256 = "2f57748e9d7723ea7f91635193f2b16fe76fb90485c840d5492872791cf2e52d"
+
+
+@dataclass
+class Finding:
+    """What one check found.
+
+    Attributes
+    ----------
+    name : str
+    result : str
+    problem : bool
+    mend : str
+        What to do about a problem, or how to add what is optional.
+    """
+
+    name: str
+    result: str
+    problem: bool = False
+    mend: str = ""
+
+
+def check_installation() -> Iterator[Finding]:
+    """Look at all that inference needs, one thing at a time.
+
+    Yields
+    ------
+    Finding
+
+    Examples
+    --------
+    >>> from clusterpost.check import check_installation
+    >>> [f.name for f in check_installation() if f.problem]
+    []
+    """
+    broken = False
+    for package in _NEEDED:
+        finding = _package(package, f"pip install {package}", needed=True)
+        broken |= finding.problem
+        yield finding
+    for package, extra in _OPTIONAL.items():
+        yield _package(package, f"pip install 'clusterpost[{extra}]'", needed=False)
+    if broken:
+        return
+    found = [_table(), *_models()]
+    yield from found
+    if not any(f.problem for f in found):
+        yield _inference()
+
+
+def _package(name, install, *, needed):
+    try:
+        importlib.import_module(name)
+        found = version(name)
+    except (ImportError, PackageNotFoundError) as error:
+        return Finding(name, f"cannot be imported ({error})" if needed else "not installed (optional)", needed, install)
+    return Finding(name, found)
+
+
+def _table():
+    from .forward import TABLE_PATH
+
+    again = "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost"
+    try:
+        found = hashlib.sha256(TABLE_PATH.read_bytes()).hexdigest()
+    except OSError as error:
+        return Finding("band-flux table", str(error), True, again)
+    if found != _TABLE_SHA256:
+        return Finding("band-flux table", "not the one that was shipped", True, again)
+    return Finding("band-flux table", f"sha256 {found[:12]}")
+
+
+def _models():
+    from .errors import ModelError
+    from .flow.modelfile import bundled_models, load_model
+
+    for name in bundled_models():
+        try:
+            model = load_model(name)
+        except (ModelError, OSError) as error:
+            yield Finding(f"model {name}", str(error), True,
+                          "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost")
+        else:
+            yield Finding(f"model {name}",
+                          f"sha256 {model.card['sha256'][:12]}, golden vectors agree, on {model.device}")
+
+
+def _inference():
+    import numpy as np
+    from astropy.table import QTable
+
+    from .infer import infer_table
+    from .training.mocks import simulate
+
+    truth = QTable({"age": [100.0], "mass": [1e5], "ebv": [0.2]}, units={"age": "Myr", "mass": "solMass", "ebv": "mag"})
+    tbl = simulate(truth, distance=10.0)
+    out = infer_table(tbl, n_samples=1000, progress=False)
+    low, high = out["age_q16"][0].value, out["age_q84"][0].value
+    text = f"age {low:.0f} to {high:.0f} Myr for a noiseless cluster of 100 Myr"
+    # Five-percent errors: the true age is well inside what any working model allows.
+    if not (np.isfinite([low, high]).all() and low / 2 < 100 < high * 2):
+        return Finding("inference", text, True, "report this with the output of clusterpost check")
+    return Finding("inference", text)
+

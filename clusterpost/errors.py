@@ -1,0 +1,28 @@
+"""The exceptions that bad input stops with.
+
+Each says what is wrong, in which column and row, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ColumnError", "DistanceError", "InputError", "ModelError", "UnitError"]
+
+
+class InputError(ValueError):
+    """A table, file or option that cannot be used as it is."""
+
+
+class ColumnError(InputError):
+    """A column is absent, ambiguous, of the wrong kind, or in the way."""
+
+
+class UnitError(InputError):
+    """A column's unit is absent or of the wrong kind."""
+
+
+class DistanceError(InputError):
+    """A distance is absent, impossible, or outside what the model can use."""
+
+
+class ModelError(InputError):
+    """A model file is absent, damaged, or not what this version can run."""

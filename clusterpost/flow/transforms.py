@@ -1,0 +1,93 @@
+"""Fixed transforms between a model's own space and the flow's."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+__all__ = ["ProbitBox", "Standardize"]
+
+# Keeps the probit finite where float32 rounds a parameter onto a bound.
+_EDGE = 2.0**-23
+
+
+class ProbitBox(nn.Module):
+    """Map a box onto the whole space, component by component.
+
+    x = Phi^-1((theta - a) / (b - a)): a uniform theta becomes standard normal
+    and every draw lies inside the bounds (Walter et al. 2025, Eq. 9).
+
+    Parameters
+    ----------
+    low, high : Tensor (n_parameter,)
+        The bounds a and b.
+    """
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
+        self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
+
+    def forward(self, theta):
+        """To the flow's space.
+
+        Parameters
+        ----------
+        theta : Tensor (..., n_parameter)
+            Inside the bounds.
+
+        Returns
+        -------
+        x : Tensor (..., n_parameter)
+        log_det : Tensor (...)
+            ln abs(dx/dtheta).
+        """
+        unit = ((theta - self.low) / (self.high - self.low)).clamp(_EDGE, 1 - _EDGE)
+        x = torch.special.ndtri(unit)
+        return x, self.log_det(x)
+
+    def inverse(self, x):
+        """Back to the parameters.
+
+        Parameters
+        ----------
+        x : Tensor (..., n_parameter)
+
+        Returns
+        -------
+        Tensor (..., n_parameter)
+            Inside the bounds.
+        """
+        theta = self.low + (self.high - self.low) * torch.special.ndtr(x)
+        return torch.minimum(torch.maximum(theta, self.low), self.high)
+
+    def log_det(self, x):
+        """ln abs(dx/dtheta) at x."""
+        log_normal = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
+        return -(log_normal + torch.log(self.high - self.low)).sum(-1)
+
+
+class Standardize(nn.Module):
+    """Shift and scale each condition by fixed numbers.
+
+    Parameters
+    ----------
+    n : int
+        Number of conditions; `set_from` gives the numbers.
+    """
+
+    def __init__(self, n):
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(n))
+        self.register_buffer("scale", torch.ones(n))
+
+    def set_from(self, sample):
+        """Take mean and standard deviation from a sample (n_sample, n)."""
+        self.shift.copy_(sample.mean(0))
+        self.scale.copy_(sample.std(0))
+
+    def forward(self, conditions):
+        """The standardised conditions."""
+        return (conditions - self.shift) / self.scale

@@ -1,0 +1,169 @@
+"""The forward model: band fluxes of a star cluster from age, mass and reddening.
+
+f_b(theta, d) = m F_b(t, E) (10 pc / d)^2 with F_b from the band-flux table
+that :mod:`clusterpost.training.grid` computes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+__all__ = ["TABLE_PATH", "BandFluxTable", "distance_term", "load_table"]
+
+#: The packaged table.
+TABLE_PATH = Path(__file__).parent / "data" / "bc03_chabrier_z0.02_o94.safetensors"
+LN10 = math.log(10.0)
+
+
+class BandFluxTable:
+    """Fluxes at 10 pc per solar mass formed, on a grid of age and reddening.
+
+    Parameters
+    ----------
+    log_age : Tensor (n_age,)
+        log10 age/Myr of the nodes.
+    ebv : Tensor (n_ebv,)
+        E(B-V)/mag of the nodes, equally spaced.
+    ln_flux : Tensor (n_age, n_ebv, n_band)
+        ln of the flux in mJy.
+    surviving_mass : Tensor (n_age,)
+        Stellar mass left per solar mass formed, remnants included.
+    header : dict
+        Provenance; ``header["bands"]`` names the bands.
+
+    Notes
+    -----
+    Linear in (log age, E(B-V), ln flux) between nodes, and therefore
+    differentiable nearly everywhere; runs where its tensors are.
+    """
+
+    def __init__(self, log_age, ebv, ln_flux, surviving_mass, header):
+        self.log_age, self.ebv, self.ln_flux_nodes = log_age, ebv, ln_flux
+        self.surviving_nodes = surviving_mass
+        self.header = header
+        self.bands = tuple(header["bands"])
+
+    @classmethod
+    def read(cls, path=TABLE_PATH) -> BandFluxTable:
+        """Read a table written by :mod:`clusterpost.training.grid`."""
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads(file.metadata()["header"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return cls(tensors["log_age"].float(), tensors["ebv"].float(), tensors["ln_flux"],
+                   tensors["surviving_mass"], header)
+
+    def to(self, device=None, dtype=None) -> BandFluxTable:
+        """The same table on another device or in another precision."""
+        move = [x.to(device=device, dtype=dtype)
+                for x in (self.log_age, self.ebv, self.ln_flux_nodes, self.surviving_nodes)]
+        return BandFluxTable(*move, self.header)
+
+    def select(self, bands) -> BandFluxTable:
+        """The same table with only these bands, in this order."""
+        missing = [b for b in bands if b not in self.bands]
+        if missing:
+            raise ValueError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(self.bands)}")
+        index = [self.bands.index(b) for b in bands]
+        return BandFluxTable(self.log_age, self.ebv, self.ln_flux_nodes[..., index].contiguous(),
+                             self.surviving_nodes, {**self.header, "bands": list(bands)})
+
+    def _age_cell(self, log_age):
+        left = torch.searchsorted(self.log_age, log_age.contiguous(), right=True) - 1
+        left = left.clamp(0, len(self.log_age) - 2)
+        start = self.log_age[left]
+        return left, (log_age - start) / (self.log_age[left + 1] - start)
+
+    def ln_flux(self, log_age, ebv):
+        """Natural log of the flux in mJy at 10 pc per solar mass formed.
+
+        Parameters
+        ----------
+        log_age : Tensor (...)
+            log10 age/Myr.
+        ebv : Tensor (...)
+            E(B-V)/mag.
+
+        Returns
+        -------
+        Tensor (..., n_band)
+        """
+        i, a = self._age_cell(log_age)
+        step = self.ebv[1] - self.ebv[0]
+        position = (ebv - self.ebv[0]) / step
+        j = position.detach().floor().long().clamp(0, len(self.ebv) - 2)
+        e = (position - j).unsqueeze(-1)
+        a = a.unsqueeze(-1)
+        nodes = self.ln_flux_nodes
+        young = torch.lerp(nodes[i, j], nodes[i, j + 1], e)
+        old = torch.lerp(nodes[i + 1, j], nodes[i + 1, j + 1], e)
+        return torch.lerp(young, old, a)
+
+    def surviving_mass(self, log_age):
+        """Stellar mass left per solar mass formed, remnants included.
+
+        Parameters
+        ----------
+        log_age : Tensor (...)
+
+        Returns
+        -------
+        Tensor (...)
+        """
+        i, a = self._age_cell(log_age)
+        return torch.lerp(self.surviving_nodes[i], self.surviving_nodes[i + 1], a)
+
+    def predict(self, theta, distance):
+        """ln of the observed flux in mJy of clusters with parameters ``theta``.
+
+        Parameters
+        ----------
+        theta : Tensor (..., 3)
+            log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag.
+        distance : Tensor (...)
+            Mpc.
+
+        Returns
+        -------
+        Tensor (..., n_band)
+        """
+        log_age, log_mass, ebv = theta.unbind(-1)
+        scale = LN10 * log_mass + distance_term(distance)
+        return self.ln_flux(log_age, ebv) + scale.unsqueeze(-1)
+
+
+def distance_term(distance):
+    """ln (10 pc / d)^2 for a distance in Mpc.
+
+    Parameters
+    ----------
+    distance : Tensor
+        Mpc.
+
+    Returns
+    -------
+    Tensor
+    """
+    return -2 * (torch.log(distance) + math.log(1e5))
+
+
+@lru_cache(maxsize=4)
+def load_table(path=TABLE_PATH) -> BandFluxTable:
+    """The band-flux table, read once.
+
+    Parameters
+    ----------
+    path : path
+        Another table of the same layout.
+
+    Returns
+    -------
+    BandFluxTable
+        Float32, on the CPU.
+    """
+    return BandFluxTable.read(path)

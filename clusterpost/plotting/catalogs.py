@@ -1,0 +1,202 @@
+"""Figures of whole catalogs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from ..errors import InputError
+from ..validation.compare import closest_modes, inferred_parameters, published_fits
+from .style import COLORS, LABELS, UNITS, new_figure, style
+
+__all__ = ["plot_catalog", "plot_comparison"]
+
+_STEMS = ("age", "mass", "ebv")
+
+
+def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="", figure=None):
+    """MAP estimates, and closest modes, against the catalog's own fits.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    published : dict, optional
+        As for `clusterpost.validation.compare_with_catalog`.
+    where : array of bool or int, optional
+        Rows to draw; all by default.
+    highlight : array of bool, optional
+        One value per row of ``out``; these rows get another color (the paper: relative
+        errors above 40 % in the ultraviolet).
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Top: MAP with bars from the 16 to the 84 % quantile.  Bottom: the mode that is closest to the catalog value.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare with.
+
+    Notes
+    -----
+    The layout of Walter et al. (2025), Figs. 6, B.1 and B.2.  The catalog's mass may be the present-day mass,
+    ours is the initial mass.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> out = clusterpost.infer_table(clusterpost.fetch_phangs("NGC 1433"))  # doctest: +SKIP
+    >>> figure = clusterpost.plotting.plot_comparison(out)  # doctest: +SKIP
+    """
+    fits = published_fits(out, published)
+    chosen = np.zeros(len(out), bool)
+    chosen[slice(None) if where is None else np.asarray(where)] = True
+    highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight, bool)
+    low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
+    shown = [i for i, stem in enumerate(_STEMS) if stem in fits and (chosen & np.isfinite(fits[stem].value)).any()]
+    if not shown:
+        raise InputError("no row of this table has both a published fit and a place in the figure")
+    rows = {"MAP": best, "closest mode": closest_modes(out, fits, prefix=prefix)}
+    with style():
+        figure = new_figure(figure, width=0.6 + 3.4 * len(shown), height=6.9)
+        axes = figure.subplots(2, len(shown), squeeze=False)
+        for column, i in enumerate(shown):
+            catalog = fits[_STEMS[i]].value
+            ours = np.column_stack([best[:, i], rows["closest mode"][:, i]])
+            drawn = chosen & np.isfinite(catalog) & np.isfinite(best[:, i])
+            if not drawn.any():
+                raise InputError("no inferred row has a published fit")
+            limits = _limits(catalog[drawn], ours[drawn])
+            for ax, (title, values) in zip(axes[:, column], rows.items(), strict=True):
+                bars = None
+                if title == "MAP":
+                    bars = np.clip([values[:, i] - low[:, i], high[:, i] - values[:, i]], 0, None)
+                _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
+                _deviation(ax, (values[:, i] - catalog)[drawn], UNITS[i])
+                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}  {LABELS[i]}")
+                ax.set_box_aspect(1)
+            axes[0, column].tick_params(labelbottom=False)
+            axes[1, column].set_xlabel(f"catalog  {LABELS[i]}")
+        figure.suptitle(f"{np.sum(chosen):,} clusters" + (f", {np.sum(chosen & highlight):,} highlighted" if
+                        (chosen & highlight).any() else ""), fontsize=10)
+    return figure
+
+
+def _limits(catalog, ours):
+    values = np.concatenate([catalog, ours.ravel()])
+    values = values[np.isfinite(values)]
+    margin = 0.06 * np.ptp(values) or 0.1
+    return values.min() - margin, values.max() + margin
+
+
+def _against_catalog(ax, catalog, values, bars, drawn, highlight):
+    alpha = float(np.clip(15 / np.sqrt(drawn.sum()), 0.2, 0.8))
+    size = float(np.clip(200 / np.sqrt(drawn.sum()), 2, 12))
+    ax.axline((0, 0), slope=1, color=COLORS["line"], lw=0.9, zorder=1)
+    if bars is not None:
+        ax.errorbar(catalog[drawn], values[drawn], yerr=bars[:, drawn], fmt="none", ecolor=COLORS["errorbar"],
+                    elinewidth=0.6, alpha=0.6 * alpha, zorder=0, rasterized=True)
+    rows = drawn & ~highlight
+    ax.scatter(catalog[rows], values[rows], s=size, color=COLORS["posterior"], alpha=alpha, lw=0, zorder=2,
+               rasterized=True)
+    rows = drawn & highlight
+    ax.scatter(catalog[rows], values[rows], s=2 * size, color=COLORS["highlight"], marker="D", lw=0.3,
+               edgecolors="white", zorder=3, rasterized=True)
+
+
+def _deviation(ax, difference, unit):
+    difference = difference[np.isfinite(difference)]
+    if not len(difference):
+        return
+    q16, q50, q84 = np.percentile(difference, [16, 50, 84])
+    text = f"offset {q50:+.2f} {unit}\nscatter {(q84 - q16) / 2:.2f} {unit}\nn = {len(difference):,}"
+    ax.text(0.04, 0.96, text.replace("-", "\N{MINUS SIGN}"), transform=ax.transAxes, va="top", fontsize=8.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5})
+
+
+def plot_catalog(out, *, where=None, prefix="", figure=None):
+    """Ages, masses and reddenings of an inferred catalog at a glance.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    where : array of bool or int, optional
+        Rows to draw; all by default.
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Medians with bars from the 16 to the 84 % quantile in the plane of age and mass, colored by
+        reddening; histograms of the three; and how often each flag is set.
+
+    Raises
+    ------
+    InputError
+        If no row was inferred.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> figure = clusterpost.plotting.plot_catalog(clusterpost.infer_table(tbl))  # doctest: +SKIP
+    """
+    out = out if where is None else out[where]
+    low, median, high = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q50", "q84"))
+    drawn = np.isfinite(low + median + high).all(1)
+    if not drawn.any():
+        raise InputError("no row of this table was inferred; its flag column says why")
+    flags = _flag_counts(out, prefix)
+    with style():
+        figure = new_figure(figure, width=10.5, height=5.8)
+        grid = figure.add_gridspec(3, 2, width_ratios=(2.3, 1))
+        main = figure.add_subplot(grid[:, 0])
+        _age_mass(figure, main, low[drawn], median[drawn], high[drawn])
+        for i in range(3):
+            ax = figure.add_subplot(grid[i, 1])
+            ax.hist(median[drawn, i], bins=_bins(median[drawn, i]), color=COLORS["posterior"], alpha=0.35)
+            ax.hist(median[drawn, i], bins=_bins(median[drawn, i]), histtype="step", color=COLORS["posterior"], lw=1)
+            ax.set(xlabel=LABELS[i], ylabel="clusters")
+        lines = [f"{drawn.sum():,} of {len(out):,} clusters inferred"]
+        lines += [f"{count:,} {name}" for name, count in flags.most_common()]
+        main.text(0.02, 0.98, "\n".join(lines), transform=main.transAxes, va="top", fontsize=8.5, linespacing=1.4,
+                  bbox={"facecolor": "white", "edgecolor": "0.8", "alpha": 0.85, "boxstyle": "round,pad=0.4"})
+    return figure
+
+
+def _bins(values):
+    return np.histogram_bin_edges(values, int(np.clip(2 * np.sqrt(len(values)), 5, 50)))
+
+
+def _flag_counts(out, prefix):
+    from ..flags import decode_flags
+
+    name = f"{prefix}flag"
+    if name not in out.colnames:
+        return Counter()
+    return Counter(flag for row in decode_flags(np.asarray(out[name])) for flag in row)
+
+
+def _age_mass(figure, ax, low, median, high):
+    alpha = float(np.clip(12 / np.sqrt(len(median)), 0.1, 0.7))
+    ax.errorbar(median[:, 0], median[:, 1], xerr=[(median - low)[:, 0], (high - median)[:, 0]],
+                yerr=[(median - low)[:, 1], (high - median)[:, 1]], fmt="none", ecolor="0.6", elinewidth=0.5,
+                alpha=alpha, zorder=0, rasterized=True)
+    # In random order: sorted by color, the reddened would hide the others where clusters crowd.
+    order = np.random.default_rng(0).permutation(len(median))
+    points = ax.scatter(*median[order, :2].T, c=median[order, 2], s=float(np.clip(500 / np.sqrt(len(median)), 4, 30)),
+                        cmap="viridis", lw=0, vmin=0, vmax=max(np.percentile(median[:, 2], 98), 0.1), rasterized=True)
+    figure.colorbar(points, ax=ax, label=f"median {LABELS[2]}", extend="max", pad=0.02)
+    ax.set(xlabel=f"median {LABELS[0]}", ylabel=f"median {LABELS[1]} (initial mass)")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.22 * (top - bottom))

@@ -1,0 +1,274 @@
+"""The posterior of one cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Row, Table
+
+from ..errors import InputError
+from ..utils import require
+from ..validation.compare import inferred_parameters, published_fits
+from .style import COLORS, LABELS, new_figure, style
+
+__all__ = ["plot_posterior"]
+
+_STEMS = ("age", "mass", "ebv")
+# Shares of the probability inside the contours: those of 1, 1.5 and 2 sigma of a normal density in two dimensions.
+_LEVELS = (0.393, 0.675, 0.865)
+_ONLY_OF_INFER_TABLE = {"quantiles", "n_modes", "prefix"}
+
+
+@dataclass
+class _Marks:
+    """What is marked beside the density, (3,) or (n_mode, 3) each; None for what there is not."""
+
+    best: np.ndarray | None = None
+    modes: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    truth: np.ndarray | None = None
+    catalog: np.ndarray | None = None
+
+    def drawn(self):
+        """(name, values, options) of each."""
+        if self.modes is not None:
+            yield "other modes", self.modes[1:], {"marker": "^", "ms": 8, "color": COLORS["mode"]}
+        if self.best is not None:
+            yield "MAP", self.best[None], {"marker": "^", "ms": 9, "color": COLORS["map"]}
+        if self.catalog is not None:
+            yield "catalog", self.catalog[None], {"marker": "X", "ms": 9, "color": COLORS["catalog"]}
+        if self.truth is not None:
+            yield "truth", self.truth[None], {"marker": "*", "ms": 12, "color": COLORS["truth"]}
+
+
+def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_000, truth=None, catalog=None,
+                   bounds=None, figure=None, seed=0, **options):
+    """Corner plot of one cluster's posterior, with modes, MAP and catalog value.
+
+    Parameters
+    ----------
+    row_or_table : Row or Table of one row
+        Photometry, as for `~clusterpost.infer_table`, or what that returned.
+    samples : array (n, 3), optional
+        Draws of log10 age/Myr, log10 mass/Msun, E(B-V)/mag.  By default they are drawn from ``model``; then
+        the MAP and the modes are found, too, where the row does not have them yet.
+    model : str or Model
+        As for `~clusterpost.infer_table`.
+    n_samples : int
+        Draws to make.
+    truth : array (3,), optional
+        True parameters, in the coordinates of ``samples``.  By default the columns ``log_age_true``,
+        ``log_mass_true``, ``ebv_true`` or ``age_true`` [Myr], ``mass_true`` [Msun], ``ebv_true``
+        of the row, if it has them.
+    catalog : array (3,) or False, optional
+        The catalog's own fit, in the coordinates of ``samples`` (NaN for what there is not).  By default it is
+        recognised; False leaves it out.
+    bounds : array (2, 3), optional
+        Of the prior: an axis ends there where the posterior touches them.  By default
+        those of `~clusterpost.priors.cluster_prior`.
+    figure : Figure, optional
+        To draw in.
+    seed : int
+        Of the draws.
+    **options
+        Of `~clusterpost.infer_table` and `~clusterpost.sample_posterior`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Contours hold 39, 68 and 86 % of the probability.  On the diagonal:
+        median (dashed) and 16-84 % range (shaded), with their numbers above.
+
+    Raises
+    ------
+    InputError
+        If the table has more than one row, or the row could not be inferred.
+    ImportError
+        If matplotlib or corner is not installed.
+
+    Notes
+    -----
+    After Walter et al. (2025), Figs. 5 and 9.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> tbl = clusterpost.example_catalog()
+    >>> figure = clusterpost.plot_posterior(tbl[5], n_samples=500)
+    """
+    corner = require("corner", "plot")
+    row = _one_row(row_or_table)
+    prefix = options.get("prefix", "")
+    if samples is None:
+        row, samples = _infer(row, model, n_samples, seed, options)
+    samples = np.asarray(samples, dtype=float)
+    if samples.ndim != 2 or samples.shape[1] != 3:
+        raise InputError(f"samples must have shape (n, 3): log10 age, log10 mass, E(B-V); not {samples.shape}")
+    if not len(samples) or not np.isfinite(samples).all():
+        raise InputError("the posterior of this row has no finite draws; its flag column says why")
+    marks = _marks(row, prefix, truth, catalog)
+    ranges = _ranges(samples, marks, _prior_bounds() if bounds is None else np.asarray(bounds, dtype=float))
+    with style():
+        figure = new_figure(figure, width=7.6, height=7.6, layout=None)
+        corner.corner(samples, fig=figure, range=ranges, labels=LABELS, bins=50, smooth=1.3, smooth1d=1.0,
+                      levels=_LEVELS, color=COLORS["posterior"], plot_datapoints=False, plot_density=False,
+                      fill_contours=True, max_n_ticks=5, hist_kwargs={"lw": 1.2}, contour_kwargs={"linewidths": 0.8})
+        axes = np.array(figure.axes).reshape(3, 3)
+        _dress(axes, samples)
+        _draw_marks(axes, marks)
+        _write_numbers(figure, marks)
+        figure.subplots_adjust(left=0.1, bottom=0.09, right=0.98, top=0.95, wspace=0.06, hspace=0.06)
+    return figure
+
+
+def _one_row(row_or_table):
+    if isinstance(row_or_table, Row):
+        return row_or_table.table[row_or_table.index:row_or_table.index + 1]
+    if not isinstance(row_or_table, Table):
+        raise InputError(f"plot_posterior takes a row of a table, not {type(row_or_table).__name__}")
+    if len(row_or_table) != 1:
+        raise InputError(f"plot_posterior draws one cluster, and this table has {len(row_or_table)} rows; "
+                         "pick one, as in plot_posterior(tbl[5])")
+    return row_or_table
+
+
+def _infer(row, model, n_samples, seed, options):
+    from ..infer import infer_table, sample_posterior
+
+    of_both = {key: value for key, value in options.items() if key not in _ONLY_OF_INFER_TABLE}
+    drawn = sample_posterior(row, model=model, n_samples=n_samples, seed=seed, **of_both)
+    samples = inferred_samples(drawn)
+    if f"{options.get('prefix', '')}age_map" not in row.colnames:
+        row = infer_table(row, model=model, n_samples=n_samples, seed=seed, **options)
+    return row, samples
+
+
+def inferred_samples(drawn):
+    """The draws of the first row of what `~clusterpost.sample_posterior` returns.
+
+    Parameters
+    ----------
+    drawn : Table
+        Columns ``age`` [Myr], ``mass`` [solMass], ``ebv`` [mag], each (n_row, n_sample).
+
+    Returns
+    -------
+    ndarray (n_sample, 3)
+        log10 age/Myr, log10 mass/Msun, E(B-V)/mag.
+    """
+    renamed = Table({f"{stem}_draws": drawn[stem] for stem in _STEMS})
+    return inferred_parameters(renamed, "draws")[0]
+
+
+def _marks(row, prefix, truth, catalog):
+    marks = _Marks()
+    has = set(row.colnames)
+    if f"{prefix}age_map" in has:
+        marks.best = _finite_or_none(inferred_parameters(row, "map", prefix=prefix)[0])
+    if f"{prefix}age_modes" in has:
+        modes = inferred_parameters(row, "modes", prefix=prefix)[0]
+        found = np.isfinite(modes).all(-1)
+        marks.modes = modes[found] if found.any() else None
+        if f"{prefix}mode_weight" in has:
+            marks.weights = np.asarray(row[f"{prefix}mode_weight"][0], dtype=float)[found]
+    if truth is not None:
+        marks.truth = np.asarray(truth, dtype=float)
+    elif {"log_age_true", "log_mass_true", "ebv_true"} <= has:
+        marks.truth = np.array([float(np.ma.filled(row[name], np.nan)[0])
+                                for name in ("log_age_true", "log_mass_true", "ebv_true")])
+    elif {"age_true", "mass_true", "ebv_true"} <= has:
+        marks.truth = inferred_parameters(row, "true")[0]
+    if catalog is None:
+        marks.catalog = _catalog_fit(row)
+    elif catalog is not False:
+        marks.catalog = np.asarray(catalog, dtype=float)
+    return marks
+
+
+def _finite_or_none(values):
+    return values if np.isfinite(values).all() else None
+
+
+def _catalog_fit(row):
+    try:
+        fits = published_fits(row)
+    except InputError:  # a row of results and samples alone, without photometry, is none of a known catalog
+        return None
+    values = np.array([fits[stem].value[0] if stem in fits else np.nan for stem in _STEMS])
+    return values if np.isfinite(values).any() else None
+
+
+def _prior_bounds():
+    from ..priors import cluster_prior
+
+    prior = cluster_prior()
+    return np.stack([prior.low.numpy(), prior.high.numpy()]).astype(float)
+
+
+def _ranges(samples, marks, bounds):
+    """Axis limits: all but the last draws and every mark; no further than the prior."""
+    low, high = np.percentile(samples, [0.1, 99.9], axis=0)
+    for _, values, _ in marks.drawn():
+        if len(values):
+            low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
+    margin = np.maximum(0.06 * (high - low), 1e-3)
+    # The draws end at the prior; a mark may lie beyond, and is shown all the same.
+    low = np.where(low >= bounds[0], np.maximum(low - margin, bounds[0]), low - margin)
+    high = np.where(high <= bounds[1], np.minimum(high + margin, bounds[1]), high + margin)
+    return list(zip(low, high, strict=True))
+
+
+def _dress(axes, samples):
+    """Filled histograms with their quantiles, and labels that corner would tilt and move away."""
+    for i, (q16, q50, q84) in enumerate(np.percentile(samples, [16, 50, 84], axis=0).T):
+        axes[i, i].set_title(f"${q50:.2f}_{{-{q50 - q16:.2f}}}^{{+{q84 - q50:.2f}}}$", pad=6, fontsize=11)
+        axes[i, i].axvspan(q16, q84, color=COLORS["posterior"], alpha=0.15, lw=0, zorder=0)
+        axes[i, i].axvline(q50, color=COLORS["posterior"], ls="--", lw=1.2)
+        axes[i, 0].yaxis.set_label_coords(-0.27, 0.5)
+        axes[2, i].xaxis.set_label_coords(0.5, -0.15)
+        for label in (*axes[i, 0].get_yticklabels(), *axes[2, i].get_xticklabels()):
+            label.set_rotation(0)
+    for ax in axes[np.tril_indices(3)]:
+        ax.tick_params(top=ax not in axes.diagonal(), right=ax not in axes.diagonal())
+
+
+def _draw_marks(axes, marks):
+    for order, (_, points, options) in enumerate(marks.drawn(), start=5):
+        for values in points:
+            for i in range(3):
+                axes[i, i].axvline(values[i], color=options["color"], lw=1.4, zorder=order)
+                for j in range(i):
+                    axes[i, j].plot(values[j], values[i], ls="none", mec="white", mew=0.9, zorder=order, clip_on=False,
+                                    **options)
+
+
+def _write_numbers(figure, marks):
+    """The estimates as a small table in the free corner."""
+    lines = []
+    for name, points, options in marks.drawn():
+        for k, values in enumerate(points):
+            weight = ""
+            if marks.weights is not None and name == "other modes":
+                weight = f"{100 * marks.weights[k + 1]:.0f} %"
+            label = f"mode {k + 2}" if name == "other modes" else name
+            if name == "MAP" and marks.weights is not None and len(marks.weights):
+                weight = f"{100 * marks.weights[0]:.0f} %"
+            lines.append((label, values, weight, options))
+    if not lines:
+        return
+    lines.sort(key=lambda line: line[0] != "MAP")
+    ax = figure.add_axes((0.55, 0.66, 0.43, 0.29))
+    ax.set_axis_off()
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    columns = (0.36, 0.55, 0.76, 0.96)
+    heads = (r"$\log t$", r"$\log m$", r"$E_{B-V}$", "weight" if marks.weights is not None else "")
+    for x, head in zip(columns, heads, strict=True):
+        ax.text(x, 0.95, head, ha="right", va="center", color="0.35", fontsize=9.5)
+    for k, (label, values, weight, options) in enumerate(lines):
+        y = 0.95 - 0.125 * (k + 1)
+        ax.plot(0.02, y, ls="none", mec="white", mew=0.9, clip_on=False, **{**options, "ms": 9})
+        ax.text(0.06, y, label, va="center", fontsize=9.5)
+        for x, value in zip(columns, (*values, weight), strict=True):
+            text = value if isinstance(value, str) else (f"{value:.2f}" if np.isfinite(value) else "\N{EN DASH}")
+            ax.text(x, y, text, ha="right", va="center", fontsize=9.5)

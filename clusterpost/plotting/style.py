@@ -1,0 +1,62 @@
+"""What all figures share: colors, labels and how a figure is made."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+from ..utils import require
+
+__all__ = ["COLORS", "LABELS", "UNITS", "new_figure", "style"]
+
+#: Okabe & Ito's colors, which color-blind readers can tell apart.
+COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "catalog": "#009E73", "truth": "#000000",
+          "highlight": "#D55E00", "fail": "#D55E00", "line": "#404040", "errorbar": "#9CB4C4"}
+
+#: Axis labels of the three parameters, in the order used everywhere.
+LABELS = (r"$\log_{10}\,(t\,/\,\mathrm{Myr})$", r"$\log_{10}\,(m\,/\,M_\odot)$", r"$E(B-V)$ [mag]")
+
+#: What a difference of each parameter is measured in.
+UNITS = ("dex", "dex", "mag")
+
+_SETTINGS = {
+    "font.size": 10,
+    "axes.labelsize": 11,
+    "axes.titlesize": 10,
+    "axes.linewidth": 0.8,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+}
+
+
+@contextmanager
+def style():
+    """Draw with the package's settings, and leave those of the user alone."""
+    matplotlib = require("matplotlib", "plot")
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def new_figure(figure=None, *, width, height, layout="constrained"):
+    """The figure to draw in, made without pyplot: nothing is shown or kept alive behind the caller's back.
+
+    Parameters
+    ----------
+    figure : Figure or SubFigure, optional
+        Taken as it is.
+    width, height : float
+        Of a new figure, inch.
+    layout : str, optional
+        Layout engine of a new figure.
+
+    Returns
+    -------
+    Figure or SubFigure
+    """
+    if figure is not None:
+        return figure
+    return require("matplotlib.figure", "plot").Figure(figsize=(width, height), layout=layout)

@@ -1,0 +1,300 @@
+"""Compute the band-flux table from SSP spectra and filter curves.
+
+The table holds the flux at 10 pc per solar mass formed, in mJy, on a grid of
+age and color excess for every band, and the surviving stellar mass.  Only this
+table is shipped; the spectra are not.  It is computed with ::
+
+    pip download --no-deps pymgal==1.0
+    python -m clusterpost.training.grid pymgal-1.0-py3-none-any.whl
+
+which reads the Bruzual & Charlot (2003) spectra and the total throughput
+curves straight from that wheel.  ``--sed`` takes an ``.ised_ASCII`` file of
+GALAXEV or another file in EzGal's FITS layout instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import re
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..bands import BANDS
+
+__all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", "compute_table",
+           "read_ezgal", "read_ised_ascii"]
+
+#: Where each band's total throughput curve lies in the wheel of ``pymgal``.
+CURVES = {name: f"wfc_acs_{name[:5].lower()}" if name.endswith("_ACS") else f"wfc3_uvis_{name.lower()}"
+          for name in BANDS}
+SED_MEMBER = "pymgal/models/bc03_ssp_z_0.02_chab.model"
+
+MAX_AGE_MYR = 13750.0
+#: Finest below 10 Myr and about the jump at 1.13 Gyr, where the spectra change fastest.
+AGE_NODES = np.concatenate([
+    np.arange(1000) * 0.001,
+    1.0 + np.arange(150) * 0.002,
+    1.3 + np.arange(283) * (1.7 / 283),
+    3.0 + np.arange(75) * 0.002,
+    np.linspace(3.15, np.log10(MAX_AGE_MYR), 165),
+])
+EBV_NODES = np.linspace(0.0, 1.5, 31)
+_LSUN_ERG_S = 3.826e33  # the solar luminosity of GALAXEV
+_TEN_PC_CM = 3.0856775814913673e19
+_C_ANGSTROM_S = 2.99792458e18
+
+
+@dataclass
+class SSPLibrary:
+    """Spectra of simple stellar populations per solar mass formed.
+
+    Attributes
+    ----------
+    wavelength : ndarray (n_wavelength,)
+        Angstrom, increasing.
+    fnu : ndarray (n_age, n_wavelength)
+        Flux density at 10 pc per solar mass formed, erg/s/cm2/Hz.
+    age : ndarray (n_age,)
+        Myr, increasing.
+    surviving_mass : ndarray (n_age,)
+        Mass in stars and remnants per solar mass formed.
+    """
+
+    wavelength: np.ndarray
+    fnu: np.ndarray
+    age: np.ndarray
+    surviving_mass: np.ndarray
+
+
+def read_ezgal(file) -> SSPLibrary:
+    """Read an SSP library in EzGal's FITS layout.
+
+    Parameters
+    ----------
+    file : path or file object
+
+    Returns
+    -------
+    SSPLibrary
+    """
+    from astropy.io import fits
+
+    with fits.open(file, memmap=False) as hdus:
+        fnu = np.array(hdus[0].data, dtype=float).T
+        frequency = np.array(hdus[1].data["vs"], dtype=float)
+        age = np.array(hdus[2].data["ages"], dtype=float) / 1e6
+        mass = np.array(hdus[2].data["masses"], dtype=float)
+    wavelength = _C_ANGSTROM_S / frequency
+    if fnu.shape == (wavelength.size, age.size):
+        fnu = fnu.T
+    order = np.argsort(wavelength)
+    mass[age == 0] = 1.0  # the layout leaves the mass at age zero empty
+    return SSPLibrary(wavelength[order], fnu[:, order], age, mass)
+
+
+def read_ised_ascii(path, color_path=None) -> SSPLibrary:
+    """Read GALAXEV's ``.ised_ASCII`` and the surviving mass of its ``.4color``.
+
+    Parameters
+    ----------
+    path : path
+        The spectra, as ``bc03_galaxev_ascii`` writes them.
+    color_path : path, optional
+        The ``.4color`` table of the same model; its seventh column is the
+        surviving mass.  By default the file beside ``path``.
+
+    Returns
+    -------
+    SSPLibrary
+
+    Raises
+    ------
+    ValueError
+        If the file is cut short or its spectra differ in length.
+    """
+    path = Path(path)
+    words, position = path.read_text().split(), 0
+
+    def take():
+        """The numbers that the next count announces."""
+        nonlocal position
+        count = int(words[position]) if position < len(words) else len(words)
+        start, position = position + 1, position + 1 + count
+        if position > len(words):
+            raise ValueError(f"{path}: ends before its last spectrum; is the file whole?")
+        return np.array(words[start:position], dtype=float)
+
+    age = take() / 1e6
+    # The header's length varies.  The wavelengths' count is its first large integer before a number;
+    # a year before a word is none.
+    numbers = re.compile(r"([5-9]\d\d|\d{4,}) [\d.]+(E[+-]?\d+)?")
+    while position < len(words) and not numbers.fullmatch(" ".join(words[position:position + 2])):
+        position += 1
+    wavelength = take()
+    llambda = np.empty((age.size, wavelength.size))
+    for row in llambda:
+        spectrum = take()
+        if spectrum.size != wavelength.size:
+            raise ValueError(f"{path}: a spectrum does not have {wavelength.size} points; is the file whole?")
+        row[:] = spectrum
+        take()  # indices of the fitting functions
+    color_path = path.with_name(path.name.replace(".ised_ASCII", ".4color")) if color_path is None else color_path
+    log_age, mass = np.loadtxt(color_path, usecols=(0, 6), unpack=True)
+    with np.errstate(divide="ignore"):
+        surviving = np.interp(np.log10(age * 1e6), log_age, mass, left=1.0)
+    fnu = llambda * _LSUN_ERG_S / (4 * np.pi * _TEN_PC_CM**2) * wavelength**2 / _C_ANGSTROM_S
+    return SSPLibrary(wavelength, fnu, age, surviving)
+
+
+def band_fluxes(library, curve, ebv, extinction="O94") -> np.ndarray:
+    """Integrate the reddened spectra over one photon-counting throughput curve.
+
+    Parameters
+    ----------
+    library : SSPLibrary
+    curve : (wavelength, throughput)
+        Angstrom and total throughput.
+    ebv : ndarray (n_ebv,)
+        Color excess of a foreground screen, mag; R_V = 3.1.
+    extinction : str
+        A class of `dust_extinction.parameter_averages`: ``O94`` is what CIGALE
+        computes under the name of Cardelli et al. (1989), ``CCM89`` the true one.
+
+    Returns
+    -------
+    ndarray (n_age, n_ebv)
+        Mean flux density at 10 pc per solar mass formed, mJy.
+    """
+    import astropy.units as u
+    from dust_extinction import parameter_averages
+
+    wave, throughput = curve
+    inside = (library.wavelength > wave[0]) & (library.wavelength < wave[-1])
+    grid = np.union1d(wave, library.wavelength[inside])
+    weight = np.interp(grid, wave, throughput) / grid
+    fnu = np.stack([np.interp(grid, library.wavelength, row) for row in library.fnu])
+    curve_model = getattr(parameter_averages, extinction)(Rv=3.1)
+    a_per_ebv = 3.1 * np.asarray(curve_model(grid * u.AA))
+    screen = 10 ** (-0.4 * a_per_ebv * np.asarray(ebv)[:, None]) * weight
+    step = np.diff(grid)
+    trapezoid = np.concatenate([step, [0]]) / 2 + np.concatenate([[0], step]) / 2
+    return (fnu * trapezoid) @ screen.T / np.sum(weight * trapezoid) * 1e26
+
+
+def burst_mean(age, values, log_age) -> np.ndarray:
+    """Mean of ``values`` over ten 0.1 Myr steps that end at each age.
+
+    This is what CIGALE's burst of one Myr gives at whole Myr, for continuous
+    age: F(t) = 1/10 sum_{k=0..9} L(t - 0.1 k), L linear in time between nodes.
+
+    Parameters
+    ----------
+    age : ndarray (n_age,)
+        Nodes, Myr.
+    values : ndarray (n_age, ...)
+    log_age : ndarray (n,)
+        log10 of the ages wanted, Myr.
+
+    Returns
+    -------
+    ndarray (n, ...)
+    """
+    times = 10.0 ** np.asarray(log_age)[:, None] - 0.1 * np.arange(10)
+    right = np.clip(np.searchsorted(age, times), 1, len(age) - 1)
+    fraction = (times - age[right - 1]) / (age[right] - age[right - 1])
+    fraction = fraction.reshape(fraction.shape + (1,) * (values.ndim - 1))
+    return ((1 - fraction) * values[right - 1] + fraction * values[right]).mean(axis=1)
+
+
+def compute_table(library, curves, *, log_age=AGE_NODES, ebv=EBV_NODES, extinction="O94"):
+    """Compute the band-flux table.
+
+    Parameters
+    ----------
+    library : SSPLibrary
+    curves : dict
+        (wavelength, throughput) of every band.
+    log_age, ebv : ndarray
+        Nodes of the table.
+    extinction : str
+        See `band_fluxes`.
+
+    Returns
+    -------
+    dict of ndarray
+        ``log_age`` (n_age,), ``ebv`` (n_ebv,), ``ln_flux`` (n_age, n_ebv, n_band) of the
+        flux in mJy at 10 pc per solar mass formed, ``surviving_mass`` (n_age,), ``pivot`` (n_band,).
+    """
+    per_band = np.stack([band_fluxes(library, curve, ebv, extinction) for curve in curves.values()], axis=-1)
+    pivots = [np.sqrt(np.trapezoid(t * w, w) / np.trapezoid(t / w, w)) for w, t in curves.values()]
+    return {
+        "log_age": np.asarray(log_age),
+        "ebv": np.asarray(ebv),
+        "ln_flux": np.log(burst_mean(library.age, per_band, log_age)).astype(np.float32),
+        "surviving_mass": burst_mean(library.age, library.surviving_mass, log_age).astype(np.float32),
+        "pivot": np.array(pivots),
+    }
+
+
+def _open_source(source):
+    """A function that gives a member's bytes, for a wheel or an unpacked folder."""
+    source = Path(source)
+    if source.is_dir():
+        return lambda member: (source / member).read_bytes()
+    return lambda member: zipfile.ZipFile(source).read(member)
+
+
+def main(argv=None) -> int:
+    """Build the table from the command line (see the module's docstring)."""
+    from safetensors.numpy import save
+
+    from ..forward import TABLE_PATH
+    from ..utils import write_whole
+
+    parser = argparse.ArgumentParser(prog="python -m clusterpost.training.grid", description=__doc__.split("\n\n")[0])
+    parser.add_argument("source", help="wheel of pymgal 1.0, or the folder it was unpacked in")
+    parser.add_argument("-o", "--output", default=TABLE_PATH, help="table to write (default: the packaged one)")
+    parser.add_argument("--sed", help="SSP library to use instead: EzGal FITS, or GALAXEV .ised_ASCII")
+    parser.add_argument("--extinction", default="O94", help="class of dust_extinction.parameter_averages")
+    args = parser.parse_args(argv)
+    read = _open_source(args.source)
+    if args.sed is None:
+        sed_bytes, sed_name = read(SED_MEMBER), SED_MEMBER
+        library = read_ezgal(io.BytesIO(sed_bytes))
+    else:
+        sed_bytes, sed_name = Path(args.sed).read_bytes(), Path(args.sed).name
+        library = read_ised_ascii(args.sed) if args.sed.endswith("ASCII") else read_ezgal(args.sed)
+    curves, hashes = {}, {}
+    for band, stem in CURVES.items():
+        data = read(f"pymgal/filters/{stem}")
+        curves[band] = np.loadtxt(io.BytesIO(data), unpack=True)
+        hashes[band] = hashlib.sha256(data).hexdigest()
+    table = compute_table(library, curves, extinction=args.extinction)
+    header = {
+        "format": "clusterpost band-flux table 1",
+        "bands": list(curves),
+        "pivot_angstrom": [round(float(p), 2) for p in table.pop("pivot")],
+        "flux_unit": "ln(mJy), at 10 pc per solar mass formed",
+        "ssp": sed_name if args.sed else "Bruzual & Charlot 2003 (MNRAS 344, 1000), Chabrier IMF, Padova 1994 tracks",
+        "sed_file": sed_name,
+        "sed_sha256": hashlib.sha256(sed_bytes).hexdigest(),
+        "curve_files": {b: f"pymgal/filters/{s}" for b, s in CURVES.items()},
+        "curve_sha256": hashes,
+        "extinction": f"dust_extinction.parameter_averages.{args.extinction}, Rv=3.1, foreground screen",
+        "burst": "mean of ten steps of 0.1 Myr ending at the age (CIGALE), continuous in age",
+        "source": "pymgal 1.0 (files), computed by python -m clusterpost.training.grid",
+    }
+    write_whole(args.output, save(table, metadata={"header": json.dumps(header)}))
+    sys.stderr.write(f"wrote {args.output}: {table['ln_flux'].shape}, {table['ln_flux'].nbytes / 1e6:.2f} MB\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,334 @@
+"""Simulation-based calibration: whether the posteriors of mocks are right on average.
+
+For mocks (theta, x) from the prior and the simulator and draws theta' from q(theta | x), the
+rank of T(theta) among the T(theta') is uniform for every statistic T if q is the posterior
+(Talts et al. 2018).  The converse does not hold: see `clusterpost.validation` for the other checks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from astropy.table import Table
+from scipy.special import bdtr
+from scipy.stats import binom, chisquare
+
+from ..utils import progress_bar
+
+__all__ = ["STATISTICS", "RankHistogram", "SBCResult", "sbc_ranks"]
+
+#: The six statistics of Walter et al. (2025), Sect. 3.1, as functions of
+#: theta (..., 3) = (log10 t/Myr, log10 m/Msun, E(B-V)/mag); arrays and tensors alike.
+#: T1 and T2 are log10 t and log10 m in place of t and m: a monotone map leaves ranks as they are.
+STATISTICS = OrderedDict([
+    ("T1", lambda theta: theta[..., 0]),
+    ("T2", lambda theta: theta[..., 1]),
+    ("T3", lambda theta: theta[..., 2]),
+    ("T4", lambda theta: theta[..., 0] * theta[..., 1]),
+    ("T5", lambda theta: theta[..., 1] * theta[..., 2]),
+    ("T6", lambda theta: theta[..., 0] * theta[..., 2]),
+])
+
+# Mocks are drawn in blocks of this size whatever `chunk` is, so that memory settings never change a result.
+_BLOCK = 4096
+_N_BAND_SIMULATIONS = 10_000
+
+RankHistogram = namedtuple("RankHistogram", "edges counts expected")
+RankHistogram.__doc__ = "Counts of ranks: ``edges`` (n_bin + 1,), ``counts`` (n_stat, n_bin), ``expected`` (n_bin,)."
+
+
+def sbc_ranks(model, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk=32_768, progress=None):
+    """Rank every mock's true statistics among those of its posterior draws.
+
+    Parameters
+    ----------
+    model : Model
+        Anything with ``encode(flux, error, distance) -> conditions`` and
+        ``flow.transform(z, conditions) -> (theta, log_prob)``, on its ``device`` if it has one.
+    simulator : Simulator
+        Anything whose ``draw(n, generator)`` gives mocks with ``theta`` (n, 3),
+        ``flux``, ``error`` and ``distance``.  It must be what the model was trained
+        for: otherwise the ranks also show the difference of the two.  It draws on the CPU.
+    n_mocks : int
+        Mock observations.
+    n_draws : int
+        Independent posterior draws of each; ranks lie in 0..n_draws.
+    seed : int
+        Of mocks and draws; the result does not depend on ``chunk``.
+    chunk : int
+        Draws (of all mocks together) to hold at a time.
+    progress : bool, optional
+        Show a progress bar; by default where standard error is a terminal.
+
+    Returns
+    -------
+    SBCResult
+
+    Raises
+    ------
+    ValueError
+        If ``n_mocks`` or ``n_draws`` is below one.
+
+    Notes
+    -----
+    Walter et al. (2025), Sect. 3.1 and Fig. 3; Talts et al. (2018), arXiv:1804.06788.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import sbc_ranks
+    >>> model = clusterpost.load_model("walter2025")
+    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> sbc_ranks(model, simulator, n_mocks=20, n_draws=10).ranks.shape
+    (20, 6)
+    """
+    import torch
+
+    from ..training.simulation import seeded_generator
+
+    if n_mocks < 1 or n_draws < 1:
+        raise ValueError(f"n_mocks and n_draws must be at least 1, not {n_mocks} and {n_draws}")
+    # Training numbers its streams 0, 1, 2, ...; mocks that a network was trained on must not come back here.
+    streams = np.random.SeedSequence([int(seed), 2018]).generate_state(2).tolist()
+    of_mocks, of_draws = (seeded_generator(seed, stream) for stream in streams)
+    ties = np.random.default_rng([int(seed), 2018])
+    ranks = np.empty((n_mocks, len(STATISTICS)), dtype=np.int32)
+    group = max(1, int(chunk) // n_draws)
+    device = getattr(model, "device", "cpu")
+    with torch.inference_mode(), progress_bar(n_mocks, show=progress, desc="SBC", unit="mock") as bar:
+        for start in range(0, n_mocks, _BLOCK):
+            mocks = simulator.draw(min(_BLOCK, n_mocks - start), of_mocks)
+            observed = (mocks.flux, mocks.error, mocks.distance)
+            conditions = model.encode(*(values.to(device) for values in observed))
+            for first in range(0, len(mocks.theta), group):
+                truth = mocks.theta[first:first + group]
+                z = torch.randn(len(truth), n_draws, truth.shape[-1], generator=of_draws, dtype=truth.dtype)
+                repeated = conditions[first:first + group].repeat_interleave(n_draws, 0)
+                draws, _ = model.flow.transform(z.flatten(0, 1).to(device), repeated)
+                rows = slice(start + first, start + first + len(truth))
+                ranks[rows] = _ranks(truth, draws.cpu().view(len(truth), n_draws, -1), ties)
+                bar.update(len(truth))
+    return SBCResult(ranks, tuple(STATISTICS), n_draws)
+
+
+def _ranks(truth, draws, rng):
+    columns = []
+    for statistic in STATISTICS.values():
+        of_truth, of_draws = statistic(truth)[:, None], statistic(draws)
+        below = (of_draws < of_truth).sum(1).numpy()
+        equal = (of_draws == of_truth).sum(1).numpy()
+        # A tie (a draw and a truth both at a bound of the prior) may fall either way; always low would tilt the ranks.
+        columns.append(below + rng.integers(0, equal, endpoint=True))
+    return np.stack(columns, axis=1)
+
+
+@dataclass
+class SBCResult:
+    """Ranks of true statistics among those of posterior draws, and what they say.
+
+    Under exact posteriors each rank is uniform on {0, ..., n_draws}, so the number of
+    ranks below k is binomial with probability z = k / (n_draws + 1), exactly.
+
+    Attributes
+    ----------
+    ranks : ndarray of int (n_mocks, n_stat)
+        Number of draws below the truth.
+    names : tuple of str
+        Of the statistics.
+    n_draws : int
+        Draws of each mock.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clusterpost.validation import SBCResult
+    >>> uniform = np.random.default_rng(1).integers(0, 101, size=(5000, 1))
+    >>> SBCResult(uniform, ("T1",), 100).passes()
+    {'T1': True}
+    >>> SBCResult(uniform // 2 + 25, ("T1",), 100).passes()  # draws too wide
+    {'T1': False}
+    """
+
+    ranks: np.ndarray = field(repr=False)
+    names: tuple
+    n_draws: int
+
+    def __post_init__(self):
+        self.ranks, self.names = np.asarray(self.ranks), tuple(self.names)
+        if self.ranks.ndim != 2 or self.ranks.shape[1] != len(self.names) or len(self.ranks) == 0:
+            raise ValueError(f"ranks must have shape (n_mocks, {len(self.names)}), not {self.ranks.shape}")
+        if self.ranks.min() < 0 or self.ranks.max() > self.n_draws:
+            raise ValueError(f"ranks among {self.n_draws} draws must lie in 0..{self.n_draws}")
+
+    @property
+    def n_mocks(self):
+        """Number of mocks ranked."""
+        return len(self.ranks)
+
+    @property
+    def counts(self):
+        """How often each rank occurred, int array (n_stat, n_draws + 1)."""
+        return np.stack([np.bincount(column, minlength=self.n_draws + 1) for column in self.ranks.T])
+
+    def histogram(self, bins=None):
+        """Rank histograms.
+
+        Parameters
+        ----------
+        bins : int, optional
+            Number of bins; by default one for every rank.  Where the number of possible
+            ranks is no multiple of it, bins hold unequal numbers of ranks, and ``expected`` says so.
+
+        Returns
+        -------
+        RankHistogram
+            ``edges`` (n_bin + 1,) between ranks, ``counts`` (n_stat, n_bin) and, under
+            uniformity, ``expected`` (n_bin,) counts.
+        """
+        values = self.n_draws + 1
+        starts = np.linspace(0, values, min(bins or values, values) + 1).round().astype(int)
+        counts = np.add.reduceat(self.counts, starts[:-1], axis=1)
+        return RankHistogram(starts - 0.5, counts, np.diff(starts) * self.n_mocks / values)
+
+    def ecdf_difference(self):
+        """Share of ranks below k, less the z = k / (n_draws + 1) of uniform ranks.
+
+        Returns
+        -------
+        z : ndarray (n_draws + 2,)
+            k / (n_draws + 1) for k = 0..n_draws + 1.
+        difference : ndarray (n_stat, n_draws + 2)
+            Zero at both ends.  Above zero: truths lie low among the draws.
+        """
+        z = np.arange(self.n_draws + 2) / (self.n_draws + 1)
+        below = np.pad(np.cumsum(self.counts, axis=1), ((0, 0), (1, 0)))
+        return z, below / self.n_mocks - z
+
+    def pointwise_band(self, low=0.01, high=0.99):
+        """Quantiles of the ECDF difference of uniform ranks at each z on its own.
+
+        Parameters
+        ----------
+        low, high : float
+            Probabilities.  The default is the gray area of Walter et al. (2025), Fig. 3.
+
+        Returns
+        -------
+        lower, upper : ndarray (n_draws + 2,)
+        """
+        return _binomial_band(self.n_mocks, self.n_draws, low, high)
+
+    def simultaneous_band(self, level=0.99):
+        """The band that holds the whole curve of one statistic with probability ``level``.
+
+        Parameters
+        ----------
+        level : float
+
+        Returns
+        -------
+        lower, upper : ndarray (n_draws + 2,)
+
+        Notes
+        -----
+        Säilynoja, Bürkner & Vehtari (2022), arXiv:2103.10522, Algorithm 1: pointwise binomial bands
+        whose probability gamma is set by simulation of uniform ranks (with a fixed seed).
+        It holds for each statistic alone: of six independent ones, one leaves a 99 % band in 6 % of cases.
+        """
+        gamma = _adjusted_gamma(self.n_mocks, self.n_draws, float(level))
+        return _binomial_band(self.n_mocks, self.n_draws, gamma / 2, 1 - gamma / 2)
+
+    def outside_share(self, low=0.01, high=0.99):
+        """Share of each curve outside the pointwise band, the two fixed ends not counted.
+
+        Parameters
+        ----------
+        low, high : float
+            As for `pointwise_band`.
+
+        Returns
+        -------
+        dict of float
+            By statistic; about ``1 - (high - low)`` on average for exact posteriors, but with a large scatter.
+        """
+        return dict(zip(self.names, self._outside(self.pointwise_band(low, high)).mean(1).tolist(), strict=True))
+
+    def passes(self, level=0.99):
+        """Whether each statistic's whole curve lies inside the simultaneous band.
+
+        Parameters
+        ----------
+        level : float
+            As for `simultaneous_band`.
+
+        Returns
+        -------
+        dict of bool
+            By statistic.
+        """
+        outside = self._outside(self.simultaneous_band(level)).any(1)
+        return dict(zip(self.names, (~outside).tolist(), strict=True))
+
+    def summary(self, level=0.99):
+        """The calibration in one table.
+
+        Parameters
+        ----------
+        level : float
+            Of the simultaneous band.
+
+        Returns
+        -------
+        Table
+            One row per statistic: ``statistic``, ``max_difference`` (largest absolute ECDF
+            difference), ``outside_pointwise`` (share outside the 1-99 % band), ``inside_band``
+            (bool, simultaneous band), ``p_value`` (chi-squared test of the rank histogram).
+        """
+        # The test's approximation wants some twenty counts a bin.
+        histogram = self.histogram(int(np.clip(self.n_mocks // 20, 2, self.n_draws + 1)))
+        table = Table({
+            "statistic": list(self.names),
+            "max_difference": np.abs(self.ecdf_difference()[1]).max(1),
+            "outside_pointwise": list(self.outside_share().values()),
+            "inside_band": list(self.passes(level).values()),
+            "p_value": [chisquare(row, histogram.expected).pvalue for row in histogram.counts],
+        })
+        for name in ("max_difference", "outside_pointwise", "p_value"):
+            table[name].info.format = ".4f"
+        table.meta.update(n_mocks=self.n_mocks, n_draws=self.n_draws, level=level)
+        return table
+
+    def _outside(self, band):
+        lower, upper = band
+        difference = self.ecdf_difference()[1]
+        # Curve and band are multiples of 1 / n_mocks; the margin keeps rounding from deciding between equal ones.
+        margin = 1e-6 / self.n_mocks
+        return ((difference < lower - margin) | (difference > upper + margin))[:, 1:-1]
+
+
+def _binomial_band(n_mocks, n_draws, low, high):
+    z = np.arange(n_draws + 2) / (n_draws + 1)
+    lower, upper = binom.ppf(low, n_mocks, z), binom.ppf(high, n_mocks, z)
+    lower[0] = upper[0] = 0
+    lower[-1] = upper[-1] = n_mocks
+    return lower / n_mocks - z, upper / n_mocks - z
+
+
+@lru_cache(maxsize=64)
+def _adjusted_gamma(n_mocks, n_draws, level):
+    rng = np.random.default_rng(20220321)
+    z = np.arange(1, n_draws + 1) / (n_draws + 1)
+    uniform = np.full(n_draws + 1, 1 / (n_draws + 1))
+    gammas = []
+    for size in np.diff(np.linspace(0, _N_BAND_SIMULATIONS, 11).astype(int)):
+        below = np.cumsum(rng.multinomial(n_mocks, uniform, size=size), axis=1)[:, :-1]
+        at_most = bdtr(below, n_mocks, z)
+        at_least = 1 - np.where(below > 0, bdtr(np.maximum(below - 1, 0), n_mocks, z), 0.0)
+        gammas.append(2 * np.minimum(at_most, at_least).min(1))
+    # The narrowest band that still holds the wanted share of the simulated curves.
+    allowed = int((1 - level) * _N_BAND_SIMULATIONS + 1e-9)
+    return float(np.sort(np.concatenate(gammas))[allowed]) * (1 - 1e-9)

@@ -1,0 +1,99 @@
+"""Directives that write tables from the package's own registries."""
+
+import json
+from pathlib import Path
+
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+
+import clusterpost
+
+
+def list_table(header, rows, widths):
+    """The lines of a list-table."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: registry", f"   :widths: {widths}", ""]
+    for row in [header, *rows]:
+        lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)]
+    return lines
+
+
+class RegistryTable(Directive):
+    """A table of a registry; subclasses give its lines."""
+
+    def run(self):
+        lines = StringList(self.lines(), source="registry")
+        node = self.state.parent.__class__()
+        self.state.nested_parse(lines, self.content_offset, node)
+        return node.children
+
+
+class Bands(RegistryTable):
+    def lines(self):
+        from clusterpost.bands import BANDS
+
+        rows = [(f"``{b.name}``", b.instrument, f"{b.pivot:.1f}", f"{b.ab_minus_vega:+.3f}") for b in BANDS.values()]
+        return list_table(("Band", "Instrument", "Pivot [Å]", "AB − Vega [mag]"), rows, "25 30 20 25")
+
+
+class Flags(RegistryTable):
+    def lines(self):
+        from clusterpost.flags import FLAGS
+
+        rows = [(str(f.bit), f.name, f.description) for f in FLAGS]
+        return list_table(("Bit", "Name", "Meaning"), rows, "8 24 68")
+
+
+class OutputColumns(RegistryTable):
+    def lines(self):
+        from clusterpost.schema import OUTPUT_COLUMNS
+
+        rows = [(f"``{c.name}``", c.unit or "–", c.description.replace("{percent}", "*q*"), f"``{c.ucd}``")
+                for c in OUTPUT_COLUMNS]
+        return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 10 45 25")
+
+
+class ModelCard(RegistryTable):
+    """How a model was trained, read from its card, beside Table A.1 of Walter et al. (2025)."""
+
+    required_arguments = 1
+
+    def lines(self):
+        card = json.loads((Path(clusterpost.__file__).parent / "models" / f"{self.arguments[0]}.json").read_text())
+        network, training = card["architecture"], card["training"]
+        settings = training["settings"]
+        hyperparameters = [
+            ("Coupling blocks", "[4, 21]", "12", len(network["permutations"])),
+            ("Hidden layers of a subnetwork", "–", "2", network["depth"]),
+            ("Neurons per layer", "[128, 2048]", "256", network["width"]),
+            ("Activation", "–", "ReLU", "ReLU"),
+            ("Initial learning rate", "[1e-5, 1e-2]", "0.001876", settings["learning_rate"]),
+            ("Learning rate decay", "[0.1, 0.9]", "0.6637", settings["learning_rate_decay"]),
+            ("β₁, β₂ of Adam", "(0.8, 0.8) or (0.9, 0.999)", "(0.9, 0.999)", tuple(settings["betas"])),
+            ("Batch size", "[64, 1024]", "512", settings["batch_size"]),
+            ("η (L2)", "[1e-7, 1e-4]", "1.353e-6", settings["l2"]),
+            ("Mocks", "–", "5e6, seen repeatedly", f"{training['mocks_seen']:,}, each seen once"),
+        ]
+        versions = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
+        record = [
+            ("Weights", f"{card['n_weights']:,}"),
+            ("Hardware", training["hardware"]),
+            ("Time", f"{training['hours']:.2f} hours"),
+            ("Finished", training["finished"]),
+            ("Stopped early", "yes" if training["stopped_early"] else "no"),
+            ("Validation NLL (best of the run)", f"{training['validation_nll']:.4f}"),
+            (f"Test NLL ({training['n_test']:,} other mocks)", f"{training['test_nll']:.4f}"),
+            ("Unit of the NLL", training["nll_unit"]),
+            ("Seed", settings["seed"]),
+            ("Versions", versions),
+            ("sha256", f"``{card['sha256']}``"),
+        ]
+        return [*list_table(("Hyperparameter", "The paper's search range", "The paper", "Here"), hyperparameters,
+                            "30 25 20 25"), "", *list_table(("Training", ""), record, "35 65")]
+
+
+def setup(app):
+    app.add_directive("clusterpost-bands", Bands)
+    app.add_directive("clusterpost-flags", Flags)
+    app.add_directive("clusterpost-output-columns", OutputColumns)
+    app.add_directive("clusterpost-model-card", ModelCard)
+    return {"version": "1", "parallel_read_safe": True}

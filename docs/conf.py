@@ -1,0 +1,75 @@
+"""Configuration of Sphinx."""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
+
+import clusterpost  # noqa: E402
+
+# Sphinx reads the public names from the module's dictionary, where they appear on first use.
+for _name in clusterpost.__all__:
+    getattr(clusterpost, _name)
+
+project = "clusterpost"
+author = "clusterpost developers"
+copyright = "2026, clusterpost developers"
+try:
+    release = version("clusterpost")
+except PackageNotFoundError:
+    release = "0.1.dev0"
+version = release.split("+")[0]
+
+extensions = [
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_automodapi.automodapi",
+    "sphinx_automodapi.smart_resolver",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",  # formulas without the network
+    "registry",
+]
+exclude_patterns = ["_build"]
+default_role = "py:obj"
+numfig = True
+highlight_language = "python"
+
+# Fetching other projects' inventories needs the network, and a failure is a
+# warning: only where it is asked for.
+intersphinx_mapping = {}
+if os.environ.get("READTHEDOCS") or os.environ.get("CLUSTERPOST_INTERSPHINX"):
+    intersphinx_mapping = {
+        "python": ("https://docs.python.org/3/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "astropy": ("https://docs.astropy.org/en/stable/", None),
+        "matplotlib": ("https://matplotlib.org/stable/", None),
+    }
+
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+automodsumm_inherited_members = False
+automodapi_toctreedirnm = "api"
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"clusterpost {version}"
+html_static_path = ["_static"]
+html_css_files = ["clusterpost.css"]
+html_copy_source = False
+html_theme_options = {
+    "logo": {"text": "clusterpost"},
+    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 6,
+    "show_toc_level": 2,
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+    "secondary_sidebar_items": ["page-toc"],
+}
+html_sidebars = {"[!a]*": [], "about": [], "api": []}  # the pages are few; names of the API have a sidebar

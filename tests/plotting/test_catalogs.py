@@ -1,0 +1,74 @@
+"""Figures of whole catalogs."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from clusterpost.errors import ColumnError, InputError
+from clusterpost.plotting import plot_catalog, plot_comparison
+
+
+def test_comparison_shows_the_rows_with_fit_and_inference(catalog, published):
+    catalog["fit_age"][0] = -999
+    figure = plot_comparison(catalog, published)
+    assert isinstance(figure, Figure)
+    assert len(figure.axes) == 6
+    points = figure.axes[0].collections[1].get_offsets()
+    assert len(points) == 53  # of 60, six not inferred and one without a fit
+    assert "n = 53" in figure.axes[0].texts[0].get_text()
+    figure.draw_without_rendering()
+
+
+def test_comparison_is_drawn_against_the_catalog(catalog, published):
+    figure = plot_comparison(catalog, published, where=[3])
+    x, y = figure.axes[1].collections[1].get_offsets()[0]
+    np.testing.assert_allclose([x, y], np.log10([catalog["fit_mass"][3], catalog["mass_map"][3]]))
+    assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim() == figure.axes[3].get_xlim()
+
+
+def test_closest_modes_scatter_less(catalog, published):
+    figure = plot_comparison(catalog, published)
+    top, bottom = (figure.axes[i].collections[j].get_offsets() for i, j in ((0, 1), (3, 0)))
+    assert np.std(np.diff(bottom)) < 0.5 * np.std(np.diff(top))
+
+
+def test_highlight_splits_the_points(catalog, published):
+    highlight = np.arange(60) < 9
+    figure = plot_comparison(catalog, published, highlight=highlight)
+    assert len(figure.axes[0].collections[2].get_offsets()) == 9
+    assert "9 highlighted" in figure.get_suptitle()
+
+
+def test_comparison_of_one_parameter(catalog, published):
+    figure = plot_comparison(catalog, {"ebv": published["ebv"]})
+    assert len(figure.axes) == 2
+
+
+def test_nothing_to_compare_is_refused(catalog, published):
+    with pytest.raises(InputError, match="published fit"):
+        plot_comparison(catalog, {})
+    with pytest.raises(InputError, match="inferred row"):
+        plot_comparison(catalog, published, where=[9])
+
+
+def test_catalog_overview(catalog):
+    figure = plot_catalog(catalog)
+    assert isinstance(figure, Figure)
+    text = figure.axes[0].texts[0].get_text()
+    assert "54 of 60" in text
+    assert "6 not inferred" in text
+    assert "6 missing band" in text
+    figure.draw_without_rendering()
+
+
+def test_catalog_overview_of_a_part_without_flags(catalog):
+    catalog.remove_column("flag")
+    figure = plot_catalog(catalog, where=np.arange(60) < 20)
+    assert figure.axes[0].texts[0].get_text() == "18 of 20 clusters inferred"
+
+
+def test_catalog_refusals(catalog):
+    with pytest.raises(InputError, match="flag"):
+        plot_catalog(catalog, where=[9])
+    with pytest.raises(ColumnError, match="my_age_q16"):
+        plot_catalog(catalog, prefix="my_")

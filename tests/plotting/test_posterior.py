@@ -1,0 +1,129 @@
+"""The corner plot of one cluster."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable, Table
+from matplotlib.figure import Figure
+
+import clusterpost.infer
+from clusterpost.errors import InputError
+from clusterpost.plotting import plot_posterior
+from clusterpost.plotting.posterior import inferred_samples
+
+pytest.importorskip("corner")
+
+
+def texts(figure):
+    return [text.get_text() for ax in figure.axes for text in ax.texts]
+
+
+def test_row_and_table_of_one_row_give_the_same_figure(catalog, samples):
+    one, other = plot_posterior(catalog[4], samples=samples), plot_posterior(catalog[4:5], samples=samples)
+    assert isinstance(one, Figure)
+    assert texts(one) == texts(other)
+    assert {"MAP", "mode 2", "truth"} <= set(texts(one))
+
+
+def test_marks_lie_where_they_should(catalog, samples):
+    figure = plot_posterior(catalog[4], samples=samples, truth=[0.9, 4.3, 0.5], catalog=[0.6, 4.1, 0.6])
+    panel = figure.axes[3]  # mass against age
+    marked = {(line.get_xdata()[0], line.get_ydata()[0]) for line in panel.lines if line.get_marker() in "*X^"}
+    assert (0.9, 4.3) in marked
+    assert (0.6, 4.1) in marked
+    best = np.log10([catalog["age_map"][4], catalog["mass_map"][4]])
+    assert any(np.allclose(point, best) for point in marked)
+
+
+def test_axes_end_at_the_prior_where_the_posterior_touches_it(samples):
+    figure = plot_posterior(Table({"id": [1]}), samples=samples)
+    assert figure.axes[8].get_xlim()[0] == 0
+    assert figure.axes[0].get_xlim()[0] > 0
+    free = plot_posterior(Table({"id": [1]}), samples=samples, bounds=[[-9, -9, -9], [9, 9, 9]])
+    assert free.axes[8].get_xlim()[0] < 0
+
+
+def test_truth_beyond_the_draws_is_inside_the_axes(samples):
+    figure = plot_posterior(Table({"id": [1]}), samples=samples, truth=[3.9, 7.0, 1.4])
+    for i, value in enumerate((3.9, 7.0, 1.4)):
+        low, high = figure.axes[4 * i].get_xlim()
+        assert low < value < high
+
+
+def test_truth_columns_in_logarithms(samples):
+    row = Table({"log_age_true": [1.0], "log_mass_true": [4.5], "ebv_true": [0.3]})
+    figure = plot_posterior(row, samples=samples)
+    assert {"truth", "1.00", "4.50", "0.30"} <= set(texts(figure))
+
+
+def test_truth_columns_in_other_units(samples):
+    row = QTable({"age_true": [1e7] * u.yr, "mass_true": [1e4] * u.Msun, "ebv_true": [0.3] * u.mag})
+    assert {"1.00", "4.00"} <= set(texts(plot_posterior(row, samples=samples)))
+
+
+def test_partial_catalog_value(catalog, samples):
+    figure = plot_posterior(catalog[4], samples=samples, catalog=[np.nan, 4.1, 0.6])
+    assert "\N{EN DASH}" in texts(figure)
+
+
+def test_recognised_catalog_value_and_how_to_leave_it_out(catalog, samples):
+    for band in ("F275W", "F336W", "F438W", "F555W", "F814W"):
+        catalog[f"PHANGS_{band}_mJy"], catalog[f"PHANGS_{band}_mJy_ERR"] = 1e-3, 1e-4
+    for name, value in {"AGE": 20.0, "MASS": 1e4, "EBV": 0.2}.items():
+        catalog[f"PHANGS_{name}_MINCHISQ"], catalog[f"PHANGS_{name}_MINCHISQ_ERR"] = value, value / 10
+    assert {"catalog", "1.30"} <= set(texts(plot_posterior(catalog[4], samples=samples)))
+    assert "catalog" not in texts(plot_posterior(catalog[4], samples=samples, catalog=False))
+    catalog["PHANGS_AGE_MINCHISQ"] = -999.0
+    assert "catalog" not in texts(plot_posterior(catalog[4], samples=samples))
+
+
+def test_draws_and_infers_what_is_not_there(catalog, samples, monkeypatch):
+    calls = {}
+
+    def sample_posterior(tbl, **options):
+        calls["sample"] = (len(tbl), options)
+        return QTable({"age": 10 ** samples[None, :, 0] * u.Myr, "mass": 10 ** samples[None, :, 1] * u.Msun,
+                       "ebv": samples[None, :, 2] * u.mag})
+
+    def infer_table(tbl, **options):
+        calls["infer"] = options
+        return catalog[4:5]
+
+    monkeypatch.setattr(clusterpost.infer, "sample_posterior", sample_posterior)
+    monkeypatch.setattr(clusterpost.infer, "infer_table", infer_table)
+    photometry = Table({"F275W": [1.0, 2.0]})
+    figure = plot_posterior(photometry[1], model="mine", n_samples=99, seed=7, n_modes=2, distance=9.0)
+    assert calls["sample"] == (1, {"model": "mine", "n_samples": 99, "seed": 7, "distance": 9.0})
+    assert calls["infer"] == {"model": "mine", "n_samples": 99, "seed": 7, "n_modes": 2, "distance": 9.0}
+    assert "MAP" in texts(figure)
+    calls.clear()
+    plot_posterior(catalog[4])
+    assert "infer" not in calls
+
+
+def test_inferred_samples_are_in_the_model_coordinates():
+    drawn = QTable({"age": [[1e7, 1e8]] * u.yr, "mass": [[1e4, 1e5]] * u.Msun, "ebv": [[0.1, 0.2]] * u.mag})
+    np.testing.assert_allclose(inferred_samples(drawn), [[1, 4, 0.1], [2, 5, 0.2]])
+
+
+def test_draws_into_a_given_figure(samples):
+    figure = Figure(figsize=(5, 5))
+    assert plot_posterior(Table({"id": [1]}), samples=samples, figure=figure) is figure
+
+
+def test_refusals(catalog, samples):
+    with pytest.raises(InputError, match="60 rows; pick one"):
+        plot_posterior(catalog, samples=samples)
+    with pytest.raises(InputError, match="dict"):
+        plot_posterior({}, samples=samples)
+    with pytest.raises(InputError, match="shape"):
+        plot_posterior(catalog[0], samples=samples[:, :2])
+    with pytest.raises(InputError, match="flag"):
+        plot_posterior(catalog[0], samples=np.full((10, 3), np.nan))
+
+
+def test_input_is_not_changed(catalog, samples):
+    before = catalog.copy()
+    plot_posterior(catalog[4], samples=samples)
+    assert catalog.colnames == before.colnames
+    np.testing.assert_array_equal(catalog["age_q50"], before["age_q50"])

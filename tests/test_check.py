@@ -1,0 +1,80 @@
+import shutil
+
+import pytest
+
+from clusterpost import check
+from clusterpost.check import check_installation
+from clusterpost.cli import main
+from clusterpost.flow import modelfile
+from clusterpost.forward import TABLE_PATH
+
+
+def problems():
+    return {f.name: f for f in check_installation() if f.problem}
+
+
+@pytest.fixture
+def copied_models(tmp_path, monkeypatch):
+    for path in modelfile.MODELS_PATH.glob("walter2025.*"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(modelfile, "MODELS_PATH", tmp_path)
+    return tmp_path
+
+
+def test_this_installation_is_sound(capsys):
+    findings = list(check_installation())
+    assert not [f for f in findings if f.problem]
+    assert {"torch", "band-flux table", "model walter2025", "inference"} <= {f.name for f in findings}
+    assert main(["check"]) == 0
+    assert "PROBLEM" not in capsys.readouterr().out
+
+
+def test_a_damaged_table(tmp_path, monkeypatch, capsys):
+    damaged = tmp_path / "table.safetensors"
+    damaged.write_bytes(TABLE_PATH.read_bytes()[:-1])
+    monkeypatch.setattr("clusterpost.forward.TABLE_PATH", damaged)
+    found = problems()
+    assert list(found) == ["band-flux table"]
+    assert "reinstall" in found["band-flux table"].mend
+    assert main(["check"]) == 1
+    out = capsys.readouterr().out
+    assert "PROBLEM  band-flux table" in out
+    assert "mend: reinstall" in out
+
+
+def test_no_table(tmp_path, monkeypatch):
+    monkeypatch.setattr("clusterpost.forward.TABLE_PATH", tmp_path / "absent")
+    assert "absent" in problems()["band-flux table"].result
+
+
+def test_damaged_weights(copied_models, capsys):
+    path = copied_models / "walter2025.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    found = problems()
+    assert list(found) == ["model walter2025"]
+    assert "sha256" in found["model walter2025"].result
+    assert "reinstall" in found["model walter2025"].mend
+    assert main(["check"]) == 1
+    assert "PROBLEM  model walter2025" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("card", ["", "{", "[]", "{}"])
+def test_a_damaged_card(copied_models, card):
+    (copied_models / "walter2025.json").write_text(card)
+    assert list(problems()) == ["model walter2025"]
+
+
+def test_a_package_that_is_absent(monkeypatch):
+    monkeypatch.setattr(check, "_NEEDED", ("numpy", "no_such_package"))
+    findings = list(check_installation())
+    (problem,) = [f for f in findings if f.problem]
+    assert problem.name == "no_such_package"
+    assert problem.mend == "pip install no_such_package"
+    assert "band-flux table" not in [f.name for f in findings]  # nothing further could work
+
+
+def test_an_optional_package_is_no_problem(monkeypatch):
+    monkeypatch.setattr(check, "_OPTIONAL", {"no_such_package": "plot"})
+    (finding,) = [f for f in check_installation() if f.name == "no_such_package"]
+    assert not finding.problem
+    assert finding.mend == "pip install 'clusterpost[plot]'"

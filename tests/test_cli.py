@@ -1,0 +1,336 @@
+import functools
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import clusterpost
+from clusterpost import cli
+from clusterpost.cli import main
+from clusterpost.flow.modelfile import load_model
+from clusterpost.training import recipes
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "catalog.fits"
+    clusterpost.write_catalog(clusterpost.simulate(4, errors=0.1, seed=1), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def posteriors(catalog):
+    path = catalog.with_name("posteriors.fits")
+    assert main(["infer", str(catalog), str(path), "-n", "50", "--quiet"]) == 0
+    return path
+
+
+def run(*arguments):
+    return main([str(a) for a in arguments])
+
+
+def files(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+# infer
+
+
+def test_infer(tmp_path, catalog, capsys):
+    assert run("infer", catalog, tmp_path / "out.ecsv", "-n", 50) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "out.ecsv: 4 rows, 4 inferred, 0 flagged 'not inferred'" in shown.err
+    out = Table.read(tmp_path / "out.ecsv")
+    expected = clusterpost.infer_table(Table.read(catalog), n_samples=50)
+    np.testing.assert_allclose(out["age_q50"], expected["age_q50"], rtol=1e-5)
+    assert out.meta["CPDRAWS"] == 50
+
+
+def test_options_reach_inference(tmp_path, catalog):
+    code = run(
+        "infer",
+        catalog,
+        tmp_path / "out.ecsv",
+        "-n",
+        20,
+        "--quantiles",
+        0.025,
+        0.5,
+        "--prefix",
+        "p_",
+        "--seed",
+        3,
+        "--distance",
+        "9.9 Mpc",
+        "--error-floor",
+        0.1,
+        "--model",
+        "walter2025",
+        "--device",
+        "cpu",
+    )
+    assert code == 0
+    out = Table.read(tmp_path / "out.ecsv")
+    assert {"p_age_q2.5", "p_age_q50", "p_flag"} <= set(out.colnames)
+    assert "p_age_q16" not in out.colnames
+    assert (out.meta["CPSEED"], out.meta["CPFLOOR"], out.meta["CPDIST"]) == (3, 0.1, "argument")
+
+
+@pytest.mark.parametrize(("text", "mpc"), [("9.9", 9.9), ("9.9 Mpc", 9.9), ("9900 kpc", 9.9), ("M74", 9.84)])
+def test_distances(text, mpc):
+    from clusterpost.photometry import Photometry
+
+    tbl = clusterpost.simulate(2)
+    np.testing.assert_allclose(Photometry.from_table(tbl, distance=cli._distance(text)).distance, mpc)
+
+
+def test_columns(tmp_path):
+    tbl = Table(clusterpost.simulate(2, errors=0.1, seed=1))
+    pairs = []
+    for band in ("F275W", "F336W", "F438W", "F555W", "F814W"):
+        tbl.rename_columns([band, f"{band}_err"], [f"flux_{band}", f"e_{band}"])
+        pairs.append(f"{band}=flux_{band},e_{band}")
+    tbl.write(tmp_path / "mine.ecsv")
+    assert run("infer", tmp_path / "mine.ecsv", tmp_path / "out.fits", "-n", 20, "--quiet", "--columns", *pairs) == 0
+    assert np.isfinite(Table.read(tmp_path / "out.fits")["age_q50"]).all()
+
+
+@pytest.mark.parametrize("pair", ["F275W", "F275W=flux", "F275W=a,b,c,d"])
+def test_columns_of_a_wrong_form(tmp_path, catalog, capsys, pair):
+    assert run("infer", catalog, tmp_path / "out.fits", "--columns", pair) == 2
+    assert f"--columns {pair!r} is not of the form BAND=FLUX,ERR" in capsys.readouterr().err
+
+
+def test_quiet(tmp_path, catalog, capsys):
+    assert run("infer", catalog, tmp_path / "out.fits", "-n", 20, "--quiet") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_goes_to_standard_error(tmp_path, catalog, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert run("infer", catalog, tmp_path / "out.fits", "-n", 20) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "inferring" in shown.err
+
+
+def test_flags_are_counted(tmp_path, capsys):
+    clusterpost.write_catalog(clusterpost.example_catalog()[:30], tmp_path / "example.ecsv")
+    assert run("infer", tmp_path / "example.ecsv", tmp_path / "out.fits", "-n", 20) == 0
+    assert "upper limit" in capsys.readouterr().err
+
+
+def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
+    path = tmp_path / "out.fits"
+    path.write_text("precious")
+    assert run("infer", catalog, path, "-n", 20) == 2
+    assert "exists; give another name" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    assert run("infer", catalog, path, "-n", 20, "--overwrite") == 0
+    assert len(Table.read(path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{catalog}", "{tmp}/out.xyz"], "no format is known for the suffix '.xyz'"),
+        (["{catalog}", "{tmp}/absent/out.fits"], "does not exist; create it first"),
+        (["{tmp}/absent.fits", "{tmp}/out.fits"], "absent.fits does not exist"),
+        (["{catalog}", "{tmp}/out.fits", "--distance", "5 km / s"], "is not a distance"),
+        (["{catalog}", "{tmp}/out.fits", "--distance", "NGC 99999"], "'NGC 99999' is not one of"),
+        (["{catalog}", "{tmp}/out.fits", "--distance", "5000"], "Check the unit of the distance"),
+        (["{catalog}", "{tmp}/out.fits", "--model", "nothing"], "no model 'nothing'"),
+        (["{catalog}", "{tmp}/out.fits", "--quantiles", "16"], "such as 0.16 for 16 %"),
+        (["{catalog}", "{tmp}/out.fits", "-n", "3"], "n_samples=3"),
+        (["{catalog}", "{tmp}/out.fits", "--device", "gpu"], "use 'cpu' or 'cuda'"),
+        (["{posteriors}", "{tmp}/out.fits"], "already"),
+    ],
+)
+def test_bad_input_leaves_no_output(tmp_path, catalog, posteriors, capsys, arguments, message):
+    filled = [a.format(catalog=catalog, tmp=tmp_path, posteriors=posteriors) for a in arguments]
+    assert run("infer", *filled) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("clusterpost: ")
+    assert message in shown.err
+    assert "Traceback" not in shown.err
+    assert files(tmp_path) == []
+
+
+def test_interrupted(tmp_path, catalog, capsys, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clusterpost.infer.infer_table", interrupt)
+    assert run("infer", catalog, tmp_path / "out.fits") == 130
+    assert "nothing was written" in capsys.readouterr().err
+    assert files(tmp_path) == []
+
+
+# simulate
+
+
+def test_simulate(tmp_path, capsys):
+    path = tmp_path / "mocks.ecsv"
+    assert (
+        run(
+            "simulate",
+            "-n",
+            7,
+            path,
+            "--seed",
+            3,
+            "--distance",
+            10,
+            "--errors",
+            0.1,
+            "--noise",
+            "normal",
+            "--bands",
+            "F275W",
+            "F814W_ACS",
+        )
+        == 0
+    )
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.strip()) == ("", f"{path}: 7 mocks")
+    mocks = Table.read(path)
+    assert (mocks["distance"] == 10).all()
+    assert {"F275W", "F814W_ACS"} <= set(mocks.colnames)
+    assert (mocks.meta["SIMSEED"], mocks.meta["SIMNOISE"]) == (3, "normal")
+    assert run("simulate", "-n", 7, path) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-n", "0"], "at least 1"),
+        (["--bands", "F606W"], "unknown band 'F606W'; known bands"),
+        (["--distance", "-3"], "must be positive"),
+        (["--errors", "-1"], "cannot be negative"),
+    ],
+)
+def test_bad_simulations(tmp_path, capsys, arguments, message):
+    assert run("simulate", tmp_path / "out.fits", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert files(tmp_path) == []
+
+
+# plot
+
+
+def test_plot(tmp_path, posteriors, capsys):
+    pytest.importorskip("corner")
+    assert run("plot", posteriors, tmp_path / "overview.png") == 0
+    assert run("plot", posteriors, tmp_path / "corner.png", "--row", 1, "--quiet") == 0
+    for name in ("overview.png", "corner.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == ""
+    assert files(tmp_path) == ["corner.png", "overview.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/out.png", "--row", "4"], "--row 4 is not in .*, which has rows 0 to 3"),
+        (["{tmp}/out.png", "--row", "-1"], "--row -1"),
+        (["{tmp}/out.xyz"], "a figure's file ends in one of .png"),
+        (["{tmp}/absent/out.png"], "create it first"),
+    ],
+)
+def test_bad_plots(tmp_path, posteriors, capsys, arguments, message):
+    pytest.importorskip("corner")
+    assert run("plot", posteriors, *(a.format(tmp=tmp_path) for a in arguments)) == 2
+    err = capsys.readouterr().err
+
+    assert re.search(message, err), err
+    assert files(tmp_path) == []
+
+
+def test_a_plot_is_not_replaced(tmp_path, posteriors, capsys):
+    (tmp_path / "out.png").write_text("precious")
+    assert run("plot", posteriors, tmp_path / "out.png") == 2
+    assert "exists" in capsys.readouterr().err
+    assert (tmp_path / "out.png").read_text() == "precious"
+
+
+# models, train
+
+
+def test_models(capsys):
+    assert run("models") == 0
+    assert "walter2025" in capsys.readouterr().out
+    assert run("models", "walter2025") == 0
+    assert json.loads(capsys.readouterr().out) == load_model("walter2025").card
+    assert run("models", "nothing") == 2
+    assert "bundled models are" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_train(tmp_path, monkeypatch, capsys):
+    tiny = functools.partial(recipes.walter2025, n_blocks=2, width=8, batch_size=256, n_validation=500)
+    monkeypatch.setitem(recipes.RECIPES, "walter2025", tiny)
+    assert run("train", "walter2025", "-o", tmp_path, "--epochs", 1, "--mocks-per-epoch", 1024) == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "walter2025.safetensors: test NLL" in shown.err
+    model = load_model(tmp_path / "walter2025", device="cpu")
+    assert model.card["training"]["mocks_seen"] == 1024
+    clusterpost.write_catalog(clusterpost.simulate(2, errors=0.1), tmp_path / "in.fits")
+    assert run("infer", tmp_path / "in.fits", tmp_path / "out.fits", "-n", 20, "--model", tmp_path / "walter2025") == 0
+
+
+# The program
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["infer"], ["simulate"], ["plot"], ["models"], ["train"], ["validate"], ["check"]]
+)
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert shown.out.startswith("usage: clusterpost")
+    assert "example" in shown.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["infer"], ["infer", "a", "b", "--no-such-option"]])
+def test_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "usage: clusterpost" in shown.err
+
+
+def test_as_a_module():
+    def module(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "clusterpost", *arguments], capture_output=True, text=True, timeout=120, check=False
+        )
+
+    version = module("--version")
+    assert (version.returncode, version.stdout.strip()) == (0, f"clusterpost {clusterpost.__version__}")
+    bad = module("infer", "absent.fits", "absent-out.fits")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("clusterpost: absent.fits does not exist")
+
+
+def test_help_is_quick():
+    """Nothing heavy is loaded before there is something to do."""
+    code = (
+        "import sys; from clusterpost.cli import main\n"
+        "try: main(['infer', '--help'])\n"
+        "except SystemExit: print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert shown.stdout.strip().endswith("[]")

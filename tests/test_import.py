@@ -1,0 +1,47 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+import clusterpost
+
+HEAVY = ("torch", "matplotlib", "astroquery", "corner", "FrEIA", "pyarrow", "dask")
+
+
+def fresh(code):
+    """What code prints in an interpreter of its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_the_import_is_light():
+    loaded = json.loads(
+        fresh(
+            "import sys, json, clusterpost; dir(clusterpost); clusterpost.conf; clusterpost.decode_flags;"
+            f"print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+        )
+    )
+    assert loaded == []
+    # and one of them does come with what needs it
+    assert fresh("import sys, clusterpost; clusterpost.simulate; print('torch' in sys.modules)").strip() == "True"
+
+
+@pytest.mark.parametrize("name", clusterpost.__all__)
+def test_every_public_name_resolves_and_is_documented(name):
+    value = getattr(clusterpost, name)
+    assert name in dir(clusterpost)
+    if callable(value):
+        assert value.__name__ == name
+        assert ">>>" in value.__doc__
+        assert "Parameters" in value.__doc__ or "Returns" in value.__doc__
+
+
+def test_an_unknown_name():
+    with pytest.raises(AttributeError, match="'clusterpost' has no attribute 'no_such_thing'"):
+        clusterpost.no_such_thing  # noqa: B018
+    assert not hasattr(clusterpost, "np")
+
+
+def test_version():
+    assert isinstance(clusterpost.__version__, str)
+    assert clusterpost.__version__

@@ -1,0 +1,60 @@
+import astropy.units as u
+import pytest
+from astropy.io.votable.ucd import parse_ucd
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clusterpost.schema import OUTPUT_COLUMNS, output_columns, quantile_label
+
+
+@pytest.mark.parametrize(
+    ("quantile", "label"),
+    [
+        (0.16, "q16"),
+        (0.5, "q50"),
+        (0.84, "q84"),
+        (0.025, "q2.5"),
+        (0.975, "q97.5"),
+        (0.9973, "q99.73"),
+        (0.1, "q10"),
+        (0.29, "q29"),
+        (0.57, "q57"),
+        (1e-5, "q0.001"),
+        (0.00135, "q0.135"),
+    ],
+)
+def test_labels(quantile, label):
+    assert quantile_label(quantile) == label
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False))
+def test_labels_lose_nothing(quantile):
+    label = quantile_label(quantile)
+    assert "e" not in label.lower()
+    assert float(label[1:]) / 100 == pytest.approx(quantile, rel=1e-15)
+
+
+def test_neighbors_get_different_labels():
+    assert quantile_label(0.1) != quantile_label(0.1 + 2**-55)
+
+
+def test_names_are_unique_and_without_a_pattern():
+    names = [c.name for c in output_columns((0.025, 0.16, 0.5))]
+    assert len(set(names)) == len(names)
+    assert not any("{" in name for name in names)
+    assert names[:5] == ["age_q2.5", "age_q16", "age_q50", "age_mean", "age_map"]
+    assert len(names) == len(OUTPUT_COLUMNS) + 2 * 4
+
+
+@pytest.mark.parametrize("column", output_columns((0.025,)), ids=lambda c: c.name)
+def test_units_ucds_and_descriptions(column):
+    u.Unit(column.unit)
+    assert parse_ucd(column.ucd, check_controlled_vocabulary=True)
+    assert column.description[0].isupper() or column.description[0].isdigit()
+    assert "{" not in column.description
+    assert column.shape in ("row", "modes")
+
+
+def test_percent_in_the_description():
+    first = output_columns((0.025,))[0]
+    assert first.description.startswith("2.5 % quantile of the age")

@@ -1,0 +1,268 @@
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import clusterpost
+from clusterpost.flow.network import ConditionalFlow
+from clusterpost.training import fit as fit_module
+from clusterpost.training.fit import FitConfig, fit, mean_nll
+from clusterpost.training.recipes import RECIPES, walter2025
+from clusterpost.training.simulation import seeded_generator
+
+TINY = {"n_blocks": 2, "width": 16, "mocks_per_epoch": 20_480, "epochs": 3, "batch_size": 512, "n_validation": 2000,
+        "checkpoint_every": 10, "learning_rate": 0.01}
+
+
+def train(folder, *, encoder=None, **changes):
+    recipe = walter2025(**{**TINY, **changes})
+    torch.manual_seed(0)
+    flow = ConditionalFlow(recipe.spec)
+    result = fit(flow, recipe.simulator, encoder or recipe.encoder, recipe.config, folder, progress=False)
+    return flow, result
+
+
+def assert_same_run(one, two):
+    (flow_one, result_one), (flow_two, result_two) = one, two
+    assert result_one.history
+    assert len(result_one.history) == len(result_two.history)
+    for first, second in zip(result_one.history, result_two.history, strict=True):
+        assert first == pytest.approx(second, rel=1e-6)
+    assert result_one.best_nll == pytest.approx(result_two.best_nll, rel=1e-6)
+    assert result_one.mocks_seen == result_two.mocks_seen
+    for name, value in flow_one.export().items():
+        torch.testing.assert_close(value, flow_two.export()[name], msg=name)
+
+
+def checkpoint_state(folder):
+    with safe_open(str(folder / "checkpoint.safetensors"), framework="pt") as file:
+        return json.loads(file.metadata()["state"])
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    return *train(folder), folder
+
+
+def test_loss_falls_from_that_of_the_prior(unbroken):
+    flow, result, _ = unbroken
+    recipe = walter2025(**TINY)
+    log_volume = math.log(math.log10(13750) * 6 * 1.5)
+    mocks = recipe.simulator.draw(5000, seeded_generator(7, 12345))
+    untrained = ConditionalFlow(recipe.spec)
+    assert mean_nll(untrained, recipe.encoder, mocks) == pytest.approx(log_volume, abs=1e-3)
+    trained = mean_nll(flow, recipe.encoder, mocks)
+    assert trained < log_volume - 2
+    assert trained == pytest.approx(result.best_nll, abs=0.2)
+    values = [h["validation_nll"] for h in result.history]
+    assert values[-1] < values[0] < log_volume
+
+
+def test_history_tells_the_run(unbroken):
+    _, result, folder = unbroken
+    config = FitConfig(**{k: v for k, v in TINY.items() if k not in ("n_blocks", "width")})
+    assert config.steps_per_epoch == 40
+    assert [h["step"] for h in result.history] == [20, 40, 60, 80, 100, 120]
+    assert [h["mocks_seen"] for h in result.history] == [512 * h["step"] for h in result.history]
+    rates = [0.01 * 0.6637**epoch for epoch in (0, 0, 1, 1, 2, 2)]
+    assert [h["learning_rate"] for h in result.history] == pytest.approx(rates)
+    assert result.best_nll == min(h["validation_nll"] for h in result.history)
+    assert result.mocks_seen == 120 * 512
+    assert result.seconds > 0
+    assert not result.stopped_early
+    assert [p.name for p in folder.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_steps_of_an_epoch_are_rounded_up():
+    assert FitConfig(mocks_per_epoch=1000, batch_size=512).steps_per_epoch == 2
+    assert FitConfig(mocks_per_epoch=1024, batch_size=512).steps_per_epoch == 2
+
+
+def test_defaults_are_those_of_the_paper():
+    config = RECIPES["walter2025"]().config
+    assert config == FitConfig()
+    assert (config.learning_rate, config.learning_rate_decay, config.batch_size) == (0.001876, 0.6637, 512)
+    assert (config.betas, config.l2, config.mocks_per_epoch) == ((0.9, 0.999), 1.353e-6, 5_000_000)
+
+
+def test_same_seed_same_run_and_another_another(unbroken, tmp_path):
+    flow, result, _ = unbroken
+    assert_same_run((flow, result), train(tmp_path / "again"))
+    _, other = train(tmp_path / "other", seed=1)
+    assert other.best_nll != pytest.approx(result.best_nll, rel=1e-6)
+
+
+def test_finished_run_is_taken_up_as_it_is(unbroken):
+    flow, result, folder = unbroken
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    assert_same_run((flow, result), train(folder))
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+CHILD = """
+import sys, time, json, torch
+from pathlib import Path
+from clusterpost.flow.network import ConditionalFlow
+from clusterpost.training.fit import fit
+from clusterpost.training.recipes import walter2025
+
+torch.set_num_threads(1)
+recipe = walter2025(**json.loads(sys.argv[2]))
+def slow(*values):
+    time.sleep(0.05)
+    return recipe.encoder(*values)
+torch.manual_seed(0)
+fit(ConditionalFlow(recipe.spec), recipe.simulator, slow, recipe.config, Path(sys.argv[1]), progress=False)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_killed_run_continues_to_the_same_end(unbroken, tmp_path):
+    flow, result, _ = unbroken
+    folder = tmp_path / "killed"
+    environment = {**os.environ, "PYTHONPATH": str(Path(clusterpost.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder), json.dumps(TINY)], env=environment,
+                             stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoint.safetensors").exists():
+            assert child.poll() is None, child.stderr.read().decode()
+            assert time.monotonic() < deadline, "no checkpoint came"
+            time.sleep(0.02)
+        time.sleep(0.2)  # some steps beyond the checkpoint, to be lost
+    finally:
+        child.kill()
+        child.communicate()
+    assert child.returncode == -signal.SIGKILL
+    state = checkpoint_state(folder)
+    assert 0 < state["step"] < 100, "killed in the middle"
+    assert state["step"] % 20 or len(state["history"]) == state["step"] // 20
+    assert_same_run((flow, result), train(folder))
+
+
+def test_stop_between_validations_changes_nothing(unbroken, tmp_path):
+    """The running training loss, the patience and Adam's moments live on across a stop at any checkpoint."""
+    flow, result, _ = unbroken
+    recipe = walter2025(**TINY)
+    calls = 0
+
+    def stops(*values):
+        nonlocal calls
+        calls += 1
+        if calls == 58:
+            raise KeyboardInterrupt
+        return recipe.encoder(*values)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, encoder=stops)
+    assert 0 < checkpoint_state(tmp_path)["step"] < 60
+    assert_same_run((flow, result), train(tmp_path))
+
+
+@pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"width": 8}, {"n_blocks": 1}, {"seed": 3}])
+def test_checkpoint_of_other_settings_is_refused(unbroken, change):
+    *_, folder = unbroken
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="checkpoint of another training run"):
+        train(folder, **change)
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_checkpoint_of_another_simulator_is_refused(unbroken):
+    *_, folder = unbroken
+    recipe = walter2025(**TINY)
+    nearer = replace(recipe.simulator, distance=(1.0, 10.0))
+    with pytest.raises(ValueError, match="checkpoint of another training run"):
+        fit(ConditionalFlow(recipe.spec), nearer, recipe.encoder, recipe.config, folder)
+
+
+def test_checkpoint_is_no_pickle(unbroken):
+    *_, folder = unbroken
+    data = (folder / "checkpoint.safetensors").read_bytes()
+    assert b"pickle" not in data
+    assert data[:2] not in (b"PK", b"\x80\x02", b"\x80\x04")
+    with safe_open(str(folder / "checkpoint.safetensors"), framework="pt") as file:
+        names = set(file.keys())
+    assert {n.split(".")[0] for n in names} == {"best", "now", "adam"}
+    assert "best.block0.first.layer0.weight" in names
+
+
+def test_stops_when_nothing_improves(tmp_path):
+    flow, result = train(tmp_path, learning_rate=0.0, patience=2)
+    assert result.stopped_early
+    assert [h["step"] for h in result.history] == [20, 40, 60]
+    assert result.mocks_seen == 60 * 512
+    again_flow, again = train(tmp_path, learning_rate=0.0, patience=2)
+    assert again.stopped_early
+    assert_same_run((flow, result), (again_flow, again))
+
+
+def test_flow_ends_with_the_best_weights(tmp_path, monkeypatch):
+    scripted = iter([3.0, 1.0, 2.0, 1.5, 1.2, 4.0])
+    seen = []
+
+    def fake(flow, encode, mocks, chunk=16384):
+        seen.append({name: value.clone() for name, value in flow.export().items()})
+        return next(scripted)
+
+    monkeypatch.setattr(fit_module, "mean_nll", fake)
+    flow, result = train(tmp_path)
+    assert result.best_nll == 1.0
+    best, last = seen[1], seen[-1]
+    assert all(torch.equal(value, best[name]) for name, value in flow.export().items())
+    assert any(not torch.equal(value, last[name]) for name, value in flow.export().items())
+    continued, _ = train(tmp_path)  # the best weights come back from the checkpoint too
+    assert all(torch.equal(value, best[name]) for name, value in continued.export().items())
+
+
+def test_conditions_are_standardized_from_mocks(unbroken):
+    flow, *_ = unbroken
+    recipe = walter2025(**TINY)
+    mocks = recipe.simulator.draw(20_000, seeded_generator(5, 5))
+    conditions = flow.standardize(recipe.encoder(mocks.flux, mocks.error, mocks.distance))
+    # reported relative errors s*/f* have a long tail
+    assert (conditions.mean(0).abs() < 0.1).all()
+    assert ((conditions.std(0) - 1).abs() < 0.2).all()
+
+
+def test_chunks_do_not_change_the_mean(unbroken):
+    flow, *_ = unbroken
+    recipe = walter2025(**TINY)
+    mocks = recipe.simulator.draw(1001, seeded_generator(5, 6))
+    values = [mean_nll(flow, recipe.encoder, mocks, chunk) for chunk in (100, 1001, 16384)]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-5)
+
+
+def test_validation_is_logged_and_nothing_printed(tmp_path, caplog, capsys):
+    with caplog.at_level(logging.INFO, logger="clusterpost"):
+        train(tmp_path, epochs=1)
+    assert "validation NLL" in caplog.text
+    with caplog.at_level(logging.INFO, logger="clusterpost"):
+        train(tmp_path, epochs=1)
+    assert "continuing at step 40" in caplog.text
+    assert capsys.readouterr() == ("", "")
+
+
+def test_leaves_the_arithmetic_of_the_process_alone(tmp_path):
+    train(tmp_path, epochs=1)
+    assert torch.full((1,), 2.0**-140).mul(1.0).item() > 0  # denormals are not flushed any more
+
+
+def test_recipe_is_complete():
+    recipe = walter2025(**TINY)
+    assert recipe.name == "walter2025"
+    assert recipe.spec.n_conditions == recipe.encoder.size(len(recipe.simulator.bands))
+    assert recipe.config == replace(recipe.config, **{k: v for k, v in TINY.items() if k not in ("n_blocks", "width")})
+    with pytest.raises(TypeError, match="no_such_setting"):
+        walter2025(no_such_setting=1)

@@ -1,0 +1,196 @@
+"""Inferred tables beside published fits."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import MaskedColumn, QTable, Table
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clusterpost.errors import ColumnError, InputError
+from clusterpost.validation import compare_with_catalog, published_fits
+from clusterpost.validation.compare import closest_modes
+
+PUBLISHED = {"age": ("fit_age", None, None, "fit_age_err", "Myr"),
+             "mass": ("fit_mass", None, None, "fit_mass_err", "solMass"),
+             "ebv": ("fit_ebv", None, None, "fit_ebv_err", "mag")}
+STEMS = ("age", "mass", "ebv")
+
+
+def inferred(n=4000, seed=0, shift=0.0, table=Table):
+    """Gaussian posteriors of half-width (0.2, 0.1, 0.05), with catalog values drawn from them."""
+    rng = np.random.default_rng(seed)
+    width = np.array([0.2, 0.1, 0.05])
+    center = np.column_stack([rng.uniform(1, 3, n), rng.uniform(3, 6, n), rng.uniform(0.3, 1, n)])
+    catalog = center + width * rng.normal(size=(n, 3))
+    out = table()
+    for i, (stem, unit) in enumerate(zip(STEMS, (u.Myr, u.Msun, u.mag), strict=True)):
+        def linear(x, i=i, unit=unit):
+            return (10**x if i < 2 else x) * unit
+        ours = center[:, i] + shift * width[i]
+        out[f"{stem}_q16"], out[f"{stem}_q84"] = linear(ours - width[i]), linear(ours + width[i])
+        for name in ("q50", "mean", "map"):
+            out[f"{stem}_{name}"] = linear(ours)
+        out[f"{stem}_modes"] = linear(np.column_stack([ours, catalog[:, i] + 0.01, np.full(n, np.nan)]))
+        out[f"fit_{stem}"] = linear(catalog[:, i]).value
+        out[f"fit_{stem}_err"] = out[f"fit_{stem}"] * (np.log(10) if i < 2 else 1 / catalog[:, i]) * width[i]
+    return out
+
+
+@pytest.mark.parametrize("table", [Table, QTable])
+def test_agreeing_catalog_gives_nominal_shares(table):
+    result = compare_with_catalog(inferred(table=table), PUBLISHED)
+    assert list(result["parameter"]) == ["log_age", "log_mass", "ebv"]
+    np.testing.assert_allclose(result["catalog_inside"], 68.3, atol=3)
+    np.testing.assert_allclose(result["map_inside"], 68.3, atol=5)
+    np.testing.assert_allclose(result["map_offset"], 0, atol=0.02)
+    np.testing.assert_allclose(result["map_scatter"], [0.2, 0.1, 0.05], rtol=0.06)
+    assert result["catalog_inside"].unit == u.percent
+    assert (result["n"] == 4000).all()
+    assert (result["n_interval"] == 4000).all()
+
+
+def test_shifted_posterior_shows():
+    result = compare_with_catalog(inferred(shift=0.5), PUBLISHED)
+    assert (result["catalog_inside"] < 65).all()
+    np.testing.assert_allclose(result["median_offset"], [0.1, 0.05, 0.025], rtol=0.15)
+
+
+def test_closest_mode_is_chosen():
+    result = compare_with_catalog(inferred(), PUBLISHED)
+    np.testing.assert_allclose(result["mode_offset"], 0.01, atol=1e-3)
+    assert (result["mode_scatter"] < 0.1 * result["map_scatter"]).all()
+
+
+def test_rows_without_fit_or_inference_are_counted():
+    out = inferred(10)
+    out["fit_age"][0] = -999
+    out["fit_mass"][1] = np.nan
+    out["fit_age"][2] = out["fit_mass"][2] = out["fit_ebv"][2] = 0  # LEGUS
+    for name in out.colnames:
+        if not name.startswith("fit"):
+            out[name][3] = np.nan
+    result = compare_with_catalog(out, PUBLISHED)
+    assert list(result["n"]) == [7, 6, 7]
+    assert list(result["n_no_fit"]) == [2, 3, 2]
+    assert list(result["n_not_inferred"]) == [1, 1, 1]
+
+
+def test_zero_reddening_is_a_fit():
+    out = inferred(5)
+    out["fit_ebv"][0] = 0.0
+    fits = published_fits(out, PUBLISHED)
+    assert fits["ebv"].value[0] == 0
+
+
+def test_where_selects():
+    out = inferred(50)
+    mask = np.arange(50) < 20
+    by_mask, by_index = (compare_with_catalog(out, PUBLISHED, where) for where in (mask, np.flatnonzero(mask)))
+    cut = compare_with_catalog(out[mask], PUBLISHED)
+    for result in (by_mask, by_index):
+        assert (result["n"] == 20).all()
+        np.testing.assert_allclose(result["map_scatter"], cut["map_scatter"])
+
+
+def test_limits_go_before_errors_and_sentinels_are_none():
+    out = inferred(4)
+    out["lo"], out["hi"] = [0.0, 5.0, -999.0, np.nan], [20.0, 20.0, 20.0, 20.0]
+    out["fit_age"], out["fit_age_err"] = 10.0, [2.0, 2.0, 2.0, -999.0]
+    fit = published_fits(out, {"age": ("fit_age", "lo", "hi", "fit_age_err", "Myr")})["age"]
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(fit.low, np.log10([0, 5, 8, np.nan]))
+    np.testing.assert_allclose(fit.high, np.log10([20, 20, 12, np.nan]))
+
+
+def test_error_larger_than_value_bounds_by_zero():
+    out = inferred(2)
+    out["fit_age_err"] = 10 * out["fit_age"]
+    fit = published_fits(out, PUBLISHED)["age"]
+    assert np.isneginf(fit.low).all()
+    assert compare_with_catalog(out, PUBLISHED)["map_inside"][0] == 100
+
+
+def test_no_interval_gives_nan():
+    result = compare_with_catalog(inferred(20), {"age": ("fit_age", None, None, None, "Myr")})
+    assert len(result) == 1
+    assert result["n_interval"][0] == 0
+    assert np.isnan(result["map_inside"][0])
+    assert np.isfinite(result["catalog_inside"][0])
+
+
+def test_nothing_to_compare():
+    out = inferred(3)
+    out["fit_age"] = -999.0
+    result = compare_with_catalog(out, PUBLISHED)
+    assert result["n"][0] == 0
+    assert np.isnan(result["catalog_inside"][0])
+
+
+@given(factor=st.sampled_from(["yr", "kyr", "Gyr"]))
+@settings(max_examples=5, deadline=None)
+def test_units_do_not_matter(factor):
+    out, other = inferred(30), inferred(30)
+    scale = u.Myr.to(factor)
+    other["fit_age"] *= scale
+    other["fit_age_err"] *= scale
+    for name in other.colnames:
+        if name.startswith("age_"):
+            other[name] = other[name].quantity.to(factor)
+    changed = {**PUBLISHED, "age": (*PUBLISHED["age"][:4], factor)}
+    wanted, got = compare_with_catalog(out, PUBLISHED), compare_with_catalog(other, changed)
+    for name in wanted.colnames[1:]:
+        np.testing.assert_allclose(got[name], wanted[name], rtol=1e-9, atol=1e-9)
+
+
+def test_masked_values_and_arrays():
+    out = inferred(6)
+    out["fit_ebv"] = MaskedColumn(out["fit_ebv"], mask=[1, 0, 0, 0, 0, 0])
+    assert compare_with_catalog(out, PUBLISHED)["n"][2] == 5
+    masked = published_fits(out, {"age": (out["fit_age"].data * u.Myr, None, None, None, None)})
+    np.testing.assert_allclose(masked["age"].value, np.log10(out["fit_age"]))
+
+
+def test_row_order_does_not_matter():
+    out = inferred(100)
+    wanted, got = compare_with_catalog(out, PUBLISHED), compare_with_catalog(out[::-1], PUBLISHED)
+    for name in wanted.colnames[1:]:
+        np.testing.assert_allclose(got[name], wanted[name])
+
+
+def test_closest_mode_without_modes_is_nan():
+    out = inferred(3)
+    for stem in STEMS:
+        out[f"{stem}_modes"][0] = np.nan
+    modes = closest_modes(out, published_fits(out, PUBLISHED))
+    assert np.isnan(modes[0]).all()
+    assert np.isfinite(modes[1:]).all()
+
+
+def test_input_is_not_changed():
+    out = inferred(10)
+    out["fit_age"][0] = -999
+    before = out.copy()
+    compare_with_catalog(out, PUBLISHED)
+    assert out.colnames == before.colnames
+    for name in out.colnames:
+        np.testing.assert_array_equal(out[name], before[name])
+
+
+def test_prefix():
+    out = inferred(10)
+    for stem in STEMS:
+        for name in [n for n in out.colnames if n.startswith(f"{stem}_")]:
+            out.rename_column(name, f"cp_{name}")
+    assert (compare_with_catalog(out, PUBLISHED, prefix="cp_")["n"] == 10).all()
+    with pytest.raises(ColumnError, match="age_q16"):
+        compare_with_catalog(out, PUBLISHED)
+
+
+def test_bad_published_is_refused():
+    with pytest.raises(ColumnError, match="nowhere"):
+        compare_with_catalog(inferred(3), {"age": ("nowhere", None, None, None, "Myr")})
+    with pytest.raises(InputError, match="metallicity"):
+        compare_with_catalog(inferred(3), {"metallicity": ("fit_age", None, None, None, "")})
+    with pytest.raises(InputError, match="no published"):
+        compare_with_catalog(inferred(3), {})
