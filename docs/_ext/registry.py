@@ -76,6 +76,7 @@ class ModelCard(RegistryTable):
         versions = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
         record = [
             ("Weights", f"{card['n_weights']:,}"),
+            ("Kept are those after", f"{training['weights_after_mocks']:,} mocks, of the best validation"),
             ("Hardware", training["hardware"]),
             ("Time", f"{training['hours']:.2f} hours"),
             ("Finished", training["finished"]),
