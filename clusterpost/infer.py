@@ -49,9 +49,7 @@ class _Prepared:
     flux: torch.Tensor
     error: torch.Tensor
     distance: torch.Tensor
-
-    def conditions(self, at):
-        return self.model.encode(self.flux[at], self.error[at], self.distance[at])
+    conditions: torch.Tensor
 
 
 def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0.84), n_modes=3, error_floor=0.05,
@@ -122,8 +120,9 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     _check_free(tbl, [prefix + c.name for c in registry])
     ready = _prepare(tbl, model, distance, columns, error_floor, device)
     results = _empty_results(registry, len(tbl), n_modes)
+    table = load_table().select(ready.model.bands).to(ready.model.device)
     for at, theta, log_q in _chunks(ready, n_samples, seed, progress):
-        chunk = _summarise(ready, at, theta, log_q, levels, n_modes)
+        chunk = _summarise(ready, table, at, theta, log_q, levels, n_modes)
         rows = ready.rows[at]
         for name, values in chunk.items():
             results[name][rows] = values
@@ -231,8 +230,7 @@ def log_prob(tbl, theta, *, model="default", error_floor=0.05, distance=None, co
     flat = chosen.reshape(-1, 3)
     owner = torch.arange(len(chosen), device=flat.device).repeat_interleave(stacked.shape[1])
     with torch.inference_mode():
-        conditions = ready.conditions(slice(None))
-        parts = [ready.model.flow.log_prob(flat[at], conditions[owner[at]])
+        parts = [ready.model.flow.log_prob(flat[at], ready.conditions[owner[at]])
                  for at in torch.arange(len(flat), device=flat.device).split(conf.points_per_pass)]
     if parts:
         result[ready.rows] = torch.cat(parts).reshape(chosen.shape[:2]).cpu().numpy()
@@ -256,23 +254,20 @@ def _prepare(tbl, model, distance, columns, error_floor, device):
     relative = photometry.error[rows] / photometry.flux[rows]
     low, high = model.card["simulator"]["relative_error"]
     flag[rows[((relative < low) | (relative > high)).any(axis=1)]] |= flags.ERROR_RANGE
-    rows = _within_training(photometry, model, rows, flag)
-    flag[~np.isin(np.arange(len(flag)), rows)] |= flags.NOT_INFERRED
-    return _Prepared(model, photometry, flag, rows, *_tensors(photometry, model, rows))
-
-
-def _tensors(photometry, model, rows):
-    return [torch.as_tensor(values[rows], dtype=torch.float32, device=model.device)
-            for values in (photometry.flux, photometry.error, photometry.distance)]
-
-
-def _within_training(photometry, model, rows, flag):
-    """Those of the rows whose conditions training has covered."""
-    conditions = model.encode(*_tensors(photometry, model, rows)).cpu().numpy()
-    low, high = (np.array(model.card["condition_range"][end]) for end in ("low", "high"))
-    covered = ((conditions >= low) & (conditions <= high)).all(axis=1)
+    tensors = [torch.as_tensor(values[rows], dtype=torch.float32, device=model.device)
+               for values in (photometry.flux, photometry.error, photometry.distance)]
+    tensors.append(model.encode(*tensors))
+    covered = _within_training(tensors[-1].cpu().numpy(), model)
     flag[rows[~covered]] |= flags.TRAINING_RANGE
-    return rows[covered]
+    rows = rows[covered]
+    flag[~np.isin(np.arange(len(flag)), rows)] |= flags.NOT_INFERRED
+    return _Prepared(model, photometry, flag, rows, *(values[covered] for values in tensors))
+
+
+def _within_training(conditions, model):
+    """Whether training has covered each row's conditions."""
+    low, high = (np.array(model.card["condition_range"][end]) for end in ("low", "high"))
+    return ((conditions >= low) & (conditions <= high)).all(axis=1)
 
 
 def _to_model_bands(photometry, model):
@@ -315,14 +310,13 @@ def _chunks(ready, n_samples, seed, progress):
     with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="inferring", unit="row") as bar:
         for start in range(0, len(ready.rows), size):
             at = slice(start, min(start + size, len(ready.rows)))
-            theta, log_q = draw_posterior(flow, ready.conditions(at), points, conf.points_per_pass)
+            theta, log_q = draw_posterior(flow, ready.conditions[at], points, conf.points_per_pass)
             yield at, theta, log_q
             bar.update(len(theta))
 
 
-def _summarise(ready, at, theta, log_q, levels, n_modes):
+def _summarise(ready, table, at, theta, log_q, levels, n_modes):
     """All results of one chunk, by column name, as arrays."""
-    table = load_table().to(theta.device)
     results = {}
     modes = find_modes(theta, n_modes)
     best = modes.theta[:, 0]
@@ -340,7 +334,7 @@ def _summarise(ready, at, theta, log_q, levels, n_modes):
     results["mode_weight"] = modes.weight.cpu().numpy()
     results["n_modes"] = modes.count.cpu().numpy()
     results["entropy"] = entropy(log_q).cpu().numpy()
-    predicted = torch.exp(table.select(ready.model.bands).predict(best, ready.distance[at]))
+    predicted = torch.exp(table.predict(best, ready.distance[at]))
     chi2 = (((predicted - ready.flux[at]) / ready.error[at]) ** 2).sum(-1)
     degrees = len(ready.model.bands) - theta.shape[-1]
     results["chi2_map"] = (chi2 / degrees).cpu().numpy()

@@ -52,8 +52,11 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
     Examples
     --------
     >>> import clusterpost
-    >>> out = clusterpost.infer_table(clusterpost.fetch_phangs("NGC 1433"))  # doctest: +SKIP
-    >>> figure = clusterpost.plotting.plot_comparison(out)  # doctest: +SKIP
+    >>> from clusterpost.plotting import plot_comparison
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
+    >>> truth = {name: (f"{name}_true", None, None, None, unit)
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    >>> figure = plot_comparison(out, truth)
     """
     fits = published_fits(out, published)
     chosen = np.zeros(len(out), bool)
@@ -149,7 +152,9 @@ def plot_catalog(out, *, where=None, prefix="", figure=None):
     Examples
     --------
     >>> import clusterpost
-    >>> figure = clusterpost.plotting.plot_catalog(clusterpost.infer_table(tbl))  # doctest: +SKIP
+    >>> from clusterpost.plotting import plot_catalog
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
+    >>> figure = plot_catalog(out)
     """
     out = out if where is None else out[where]
     low, median, high = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q50", "q84"))

@@ -117,7 +117,7 @@ def _whiten(draws):
 
 
 def _squared_distance(x, points):
-    """(n, n_points, n_samples) or, of points against draws, by one matrix product."""
+    """Of every draw to every point, (n, n_samples, n_points), by one matrix product."""
     cross = points @ x.mT
     squared = (x**2).sum(-1)[:, None, :] + (points**2).sum(-1)[:, :, None] - 2 * cross
     return squared.clamp_(min=0).mT

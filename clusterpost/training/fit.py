@@ -88,8 +88,6 @@ class FitResult:
     ----------
     history : list of dict
         Step, mocks seen, learning rate, training and validation NLL at each validation.
-    best_nll : float
-        Lowest validation NLL; the flow holds its weights.
     mocks_seen : int
     seconds : float
         Wall time over all parts of the run.
@@ -97,10 +95,19 @@ class FitResult:
     """
 
     history: list
-    best_nll: float
     mocks_seen: int
     seconds: float
     stopped_early: bool
+
+    @property
+    def best(self):
+        """The entry of ``history`` with the lowest validation NLL; the flow holds its weights."""
+        return min(self.history, key=lambda h: h["validation_nll"])
+
+    @property
+    def best_nll(self):
+        """The lowest validation NLL."""
+        return self.best["validation_nll"]
 
 
 def mean_nll(flow, encode, mocks, chunk=16384):
@@ -282,4 +289,4 @@ def fit(flow, simulator, encode, config, folder, *, device="cpu", compile=False,
                 run.seconds, clock = run.seconds + now - clock, now
                 run.save(checkpoint)
     flow.load_export(run.best)
-    return FitResult(run.history, run.best_nll, run.step * config.batch_size, run.seconds, run.stopped_early)
+    return FitResult(run.history, run.step * config.batch_size, run.seconds, run.stopped_early)

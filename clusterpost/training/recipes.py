@@ -106,10 +106,9 @@ def train_model(recipe, folder, *, device="cpu", compile=False, progress=None):
                  device=device, compile=compile, progress=progress)
     flow = flow.cpu().eval()
     test = recipe.simulator.draw(_N_TEST, seeded_generator(recipe.config.seed, TEST_STREAM))
-    best = min(result.history, key=lambda h: h["validation_nll"])
     record = {
         "mocks_seen": result.mocks_seen,
-        "weights_after_mocks": best["mocks_seen"],  # those of the best validation are kept
+        "weights_after_mocks": result.best["mocks_seen"],  # those of the best validation are kept
         "fresh_mocks_every_batch": True,
         "hours": round(result.seconds / 3600, 3),
         "hardware": _hardware(device),
