@@ -1,6 +1,6 @@
-"""Time of one training step of ``walter2025``, and the share of it that drawing the mocks takes.
+"""Time of one training step, and the share of it that drawing the mocks takes.
 
-Run ``python benchmarks/training_step.py [DEVICE]``.
+Run ``python benchmarks/training_step.py [RECIPE [DEVICE]]``.
 """
 
 import sys
@@ -8,8 +8,8 @@ import time
 
 import torch
 
-from clusterpost.flow.network import ConditionalFlow
-from clusterpost.training.recipes import walter2025
+from clusterpost.flow.network import build_flow
+from clusterpost.training.recipes import RECIPES
 from clusterpost.training.simulation import seeded_generator
 
 REPEATS = 50
@@ -29,27 +29,29 @@ def seconds_each(call, device):
     return (time.perf_counter() - start) / REPEATS
 
 
-def main(device):
+def main(name="any_bands", device="cpu"):
     """Measure and print."""
-    recipe = walter2025()
-    flow = ConditionalFlow(recipe.spec).to(device)
+    recipe = RECIPES[name]()
+    flow = build_flow(recipe.spec).to(device)
     simulator = recipe.simulator.to(device)
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-4, fused=True)
+    generator = seeded_generator(0, 0, device)
 
     def draw():
-        mocks = simulator.draw(recipe.config.batch_size, seeded_generator(0, 0, device))
-        return mocks.theta, recipe.encoder(mocks.flux, mocks.error, mocks.distance)
+        mocks = recipe.learned_part(simulator.draw(recipe.config.batch_size, generator))
+        return mocks, recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
 
     def step():
-        loss = -flow.log_prob(*draw()).mean()
+        mocks, conditions = draw()
+        loss = recipe.objective(flow, mocks, conditions, simulator, generator, 1.0)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
 
     drawing, whole = seconds_each(draw, device), seconds_each(step, device)
-    print(f"{device}, {torch.get_num_threads()} thread(s), batch of {recipe.config.batch_size}: "
+    print(f"{name} on {device}, {torch.get_num_threads()} thread(s), batch of {recipe.config.batch_size}: "
           f"step {1e3 * whole:.1f} ms, of which drawing {1e3 * drawing:.2f} ms ({100 * drawing / whole:.1f} %)")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "cpu")
+    main(*sys.argv[1:])

@@ -10,9 +10,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["Finding", "check_installation"]
 
-_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "tqdm")
-_OPTIONAL = {"matplotlib": "plot", "corner": "plot", "dust_extinction": "train", "pyarrow": "scale"}
-_TABLE_SHA256 = "2f57748e9d7723ea7f91635193f2b16fe76fb90485c840d5492872791cf2e52d"
+_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "tqdm", "requests", "filelock",
+           "astroquery")
+_OPTIONAL = {"matplotlib": "plot", "corner": "plot", "dust_extinction": "train", "optuna": "train", "zuko": "maf",
+             "pyarrow": "scale"}
+_TABLE_SHA256 = {
+    "z0.008": "4f0e0b0cd0df752a76ea44c33d785ed201242b33adcb8e66d962c1269177202b",
+    "z0.02": "2f57748e9d7723ea7f91635193f2b16fe76fb90485c840d5492872791cf2e52d",
+    "z0.05": "bbfc2ba71a42ea2e62152f3360de9c96a679e10f7a4c5bf2e8b39e996be3fcba",
+}
 
 
 @dataclass
@@ -56,7 +62,7 @@ def check_installation() -> Iterator[Finding]:
         yield _package(package, f"pip install 'clusterpost[{extra}]'", needed=False)
     if broken:
         return
-    found = [_table(), *_models()]
+    found = [*_tables(), *_models()]
     yield from found
     if not any(f.problem for f in found):
         yield _inference()
@@ -71,17 +77,20 @@ def _package(name, install, *, needed):
     return Finding(name, found)
 
 
-def _table():
-    from .forward import TABLE_PATH
+def _tables():
+    from .forward import TABLES
 
     again = "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost"
-    try:
-        found = hashlib.sha256(TABLE_PATH.read_bytes()).hexdigest()
-    except OSError as error:
-        return Finding("band-flux table", str(error), True, again)
-    if found != _TABLE_SHA256:
-        return Finding("band-flux table", "not the one that was shipped", True, again)
-    return Finding("band-flux table", f"sha256 {found[:12]}")
+    for name, expected in _TABLE_SHA256.items():
+        title = f"band-flux table {name}"
+        try:
+            found = hashlib.sha256(TABLES[name].read_bytes()).hexdigest()
+        except OSError as error:
+            yield Finding(title, str(error), True, again)
+        else:
+            damaged = found != expected
+            yield Finding(title, "not the one that was shipped" if damaged else f"sha256 {found[:12]}", damaged,
+                          again if damaged else "")
 
 
 def _models():

@@ -15,9 +15,12 @@ _FIGURES = (".png", ".pdf", ".svg")
 _EPILOG = """examples:
   clusterpost infer catalog.fits posteriors.fits
   clusterpost infer mine.ecsv out.fits --distance 9.9 --columns F275W=flux_nuv,err_nuv F336W=flux_u,err_u ...
+  clusterpost infer catalog.fits out.fits --noise normal --mass-slope -2 --distance-error 0.05
+  clusterpost infer catalog.fits out.fits --exact
   clusterpost plot posteriors.fits overview.png
   clusterpost plot posteriors.fits corner.png --row 5
   clusterpost simulate -n 1000 mocks.fits
+  clusterpost fetch NGC1433 -o ngc1433.fits
   clusterpost check
 """
 
@@ -38,10 +41,23 @@ def _parser():
     def inference_options(sub):
         sub.add_argument("--model", default="default", help="bundled model or model file (default: %(default)s)")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
+        sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
+                         help="whose distance of the galaxy (default: the table's own, or lee2022)")
         sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names")
         sub.add_argument("--error-floor", type=float, default=0.05, help="relative, 0 for none (default: %(default)s)")
         sub.add_argument("--seed", type=int, default=0)
         sub.add_argument("--device", help="cpu or cuda")
+
+    def posterior_options(sub):
+        sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],
+                         help="'normal' takes fluxes of zero and below (default: the model's own)")
+        sub.add_argument("--no-refine", action="store_true", help="the network alone, not weighted to be exact")
+        sub.add_argument("--mass-slope", type=float, metavar="A",
+                         help="prior dN/dm ~ m^A, such as -2 for a mass function (default: flat in log mass)")
+        sub.add_argument("--ebv-scale", type=float, metavar="MAG",
+                         help="prior exp(-E(B-V)/MAG) (default: flat)")
+        sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
+                         help="relative standard deviation of the distance, such as 0.05, to marginalize over")
 
     def output_options(sub):
         sub.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
@@ -51,10 +67,14 @@ def _parser():
                   "clusterpost infer catalog.fits posteriors.fits")
     sub.add_argument("input", help="FITS, ECSV, VOTable, CSV, Parquet or a LEGUS .tab file")
     sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet")
-    sub.add_argument("-n", "--n-samples", type=int, help="draws from each posterior (default: the model's)")
+    sub.add_argument("-n", "--n-samples", type=int,
+                     help="draws from each posterior before refinement (default: the model's, 2000 for the default "
+                          "model); a quarter as many make quantiles about twice as uncertain")
     sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
     sub.add_argument("--prefix", default="", help="put before the name of every added column")
+    sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network")
     inference_options(sub)
+    posterior_options(sub)
     output_options(sub)
 
     sub = command("simulate", _simulate, "simulate clusters from the prior, with their truths",
@@ -74,22 +94,44 @@ def _parser():
     sub.add_argument("output", help=".png, .pdf or .svg")
     sub.add_argument("--row", type=int, help="row counted from 0: its corner plot instead of the overview")
     inference_options(sub)
+    posterior_options(sub)
     output_options(sub)
+
+    sub = command("fetch", _fetch, "fetch catalogs of PHANGS-HST", "clusterpost fetch NGC1433 -o ngc1433.fits")
+    sub.add_argument("target", nargs="*", help="galaxies such as NGC1433, M74 or ngc628c, or 'all'")
+    sub.add_argument("-o", "--output", help=".fits, .ecsv, .vot or .parquet (default: only fill the cache)")
+    sub.add_argument("--list", action="store_true", help="print the targets, and fetch nothing")
+    sub.add_argument("--release", default="dr4", help="dr3, dr4 or dr5 (default: %(default)s)")
+    sub.add_argument("--classifier", default="human", choices=["human", "machine"])
+    sub.add_argument("--classes", type=int, nargs="+", default=[1, 2], metavar="N",
+                     help="1 and 2 for clusters, 3 for compact associations (default: 1 2)")
+    sub.add_argument("--table", default="both", help="obs, sed or both (default: %(default)s)")
+    output_options(sub)
+
+    sub = command("cache", _cache, "list, clear or verify the files that were fetched", "clusterpost cache verify")
+    sub.add_argument("action", choices=["list", "clear", "verify"])
 
     sub = command("models", _models, "list the bundled models, or print one model's card",
                   "clusterpost models walter2025")
     sub.add_argument("model", nargs="?", help="print the card of this bundled model or model file")
 
-    sub = command("train", _train, "train a model, or go on with a training that was interrupted",
-                  "clusterpost train walter2025 -o run/")
-    sub.add_argument("recipe", choices=["walter2025"])
-    sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file")
+    sub = command("train", _train, "train a model or search for one, or go on with what was interrupted",
+                  "clusterpost train any_bands -o run/")
+    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf or walter2025; with --search none, for both "
+                     "families on five bands, or any_bands or walter2025, for theirs")
+    sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file, or for the search")
+    sub.add_argument("--bands", nargs="+", help="those to know (default: all eight)")
+    sub.add_argument("--table", help="SSP models: z0.008, z0.02, z0.05, or a band-flux table (default: z0.02)")
     sub.add_argument("--epochs", type=int, default=8, help="of 5e6 mocks each (default: %(default)s)")
     sub.add_argument("--mocks-per-epoch", type=int, default=5_000_000)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--threads", type=int, help="CPU threads")
     sub.add_argument("--compile", action="store_true", help="use torch.compile (needs a C++ compiler)")
+    sub.add_argument("--search", action="store_true", help="search for architecture and settings by Hyperband")
+    sub.add_argument("--trials", type=int, default=100, help="of the search (default: %(default)s)")
+    sub.add_argument("--seconds-per-trial", type=float, default=600, help="of training (default: %(default)s)")
+    sub.add_argument("--budget", type=float, help="seconds after which the search begins no new trial")
 
     sub = command("validate", _validate, "test a model's calibration on mocks",
                   "clusterpost validate walter2025 -o validation/")
@@ -97,6 +139,9 @@ def _parser():
     sub.add_argument("-o", "--output", required=True, help="folder for table and figure")
     sub.add_argument("-n", type=int, default=100_000, help="mocks (default: %(default)s)")
     sub.add_argument("--draws", type=int, default=100, help="draws for each (default: %(default)s)")
+    sub.add_argument("--network-only", action="store_true", help="no refined posteriors")
+    sub.add_argument("--exact", type=int, default=0, metavar="N",
+                     help="also compare with the exact posteriors of N mocks of each of several kinds")
     sub.add_argument("--seed", type=int, default=1)
 
     command("check", _check, "check the installation; each problem comes with its mend", "clusterpost check")
@@ -127,8 +172,20 @@ def _columns(pairs):
 
 
 def _options(args):
-    return {"model": args.model, "distance": _distance(args.distance), "columns": _columns(args.columns),
+    return {"model": args.model, "distance": _distance(args.distance),  # the columns are canonical once read
             "error_floor": args.error_floor, "seed": args.seed, "device": args.device}
+
+
+def _posterior_options(args):
+    """Options of the posterior; the prior is left to the model where nothing is said about it."""
+    options = {"noise": args.noise, "refine": not args.no_refine}
+    if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error:
+        from .priors import Exponential, PowerLaw, ProductPrior
+
+        options["prior"] = ProductPrior(log_mass=None if args.mass_slope is None else PowerLaw(args.mass_slope),
+                                        ebv=None if args.ebv_scale is None else Exponential(args.ebv_scale),
+                                        distance_error=args.distance_error)
+    return options
 
 
 def _progress(args):
@@ -139,12 +196,17 @@ def _infer(args):
     from .catalogs.reader import read_catalog
     from .catalogs.writer import check_writable, write_catalog
     from .flags import NOT_INFERRED
-    from .infer import infer_table
+    from .infer import exact_posterior, infer_table
 
     check_writable(args.output, overwrite=args.overwrite)
-    tbl = read_catalog(args.input, columns=_columns(args.columns))
-    out = infer_table(tbl, n_samples=args.n_samples, quantiles=args.quantiles, prefix=args.prefix,
-                      progress=_progress(args), **_options(args))
+    options = {**_options(args), **_posterior_options(args)}
+    if args.exact:
+        _check_exact(args)
+        call, options = exact_posterior, {k: v for k, v in options.items() if k not in ("model", "noise", "refine")}
+    else:
+        call, options = infer_table, {**options, "n_samples": args.n_samples}
+    tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
+    out = call(tbl, quantiles=args.quantiles, prefix=args.prefix, progress=_progress(args), **options)
     write_catalog(out, args.output, overwrite=args.overwrite)
     if not args.quiet:
         flag = out[f"{args.prefix}flag"]
@@ -152,6 +214,14 @@ def _infer(args):
         _say(f"{args.output}: {len(out)} rows, {inferred} inferred, {len(out) - inferred} flagged 'not inferred'")
         _say_flags(flag)
     return 0
+
+
+def _check_exact(args):
+    given = {"--model": args.model != "default", "--no-refine": args.no_refine, "-n": args.n_samples is not None,
+             "--noise": args.noise not in (None, "lognormal")}
+    if any(given.values()):
+        named = next(name for name, there in given.items() if there)
+        raise InputError(f"--exact needs no network and has log-normal noise; leave {named} out")
 
 
 def _say_flags(flag):
@@ -186,18 +256,54 @@ def _plot(args):
         raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(_FIGURES)}")
     if Path(args.output).exists() and not args.overwrite:
         raise InputError(f"{args.output} exists; give another name, or --overwrite")
-    tbl = read_catalog(args.input, columns=_columns(args.columns))
+    tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
     if args.row is None:
         figure = plot_catalog(tbl)
     elif not 0 <= args.row < len(tbl):
         raise InputError(f"--row {args.row} is not in {args.input}, which has rows 0 to {len(tbl) - 1}")
     else:
-        figure = plot_posterior(tbl[args.row : args.row + 1], **_options(args))
+        figure = plot_posterior(tbl[args.row : args.row + 1], **_options(args), **_posterior_options(args))
     with whole_file(args.output) as temporary:
         figure.savefig(temporary, dpi=150)
     if not args.quiet:
         _say(args.output)
     return 0
+
+
+def _fetch(args):
+    from .catalogs.phangs import fetch_phangs, list_phangs
+    from .catalogs.writer import check_writable, write_catalog
+
+    if args.list:
+        print("\n".join(list_phangs().pformat(max_lines=-1, max_width=-1)))
+        return 0
+    if not args.target:
+        raise InputError("name a galaxy, or 'all'; clusterpost fetch --list lists them")
+    if args.output is not None:
+        check_writable(args.output, overwrite=args.overwrite)
+    tbl = fetch_phangs(args.target if len(args.target) > 1 else args.target[0], release=args.release,
+                       classifier=args.classifier, classes=args.classes, table=args.table, progress=_progress(args))
+    if args.output is not None:
+        write_catalog(tbl, args.output, overwrite=args.overwrite)
+    if not args.quiet:
+        _say(f"{args.output or 'cached'}: {len(tbl)} rows of {tbl.meta['target'].count(',') + 1} targets")
+    return 0
+
+
+def _cache(args):
+    from .catalogs.archive import cache_dir, clear_cache, list_cache, verify_cache
+
+    if args.action == "clear":
+        _say(f"{cache_dir()}: {clear_cache()} files removed")
+        return 0
+    table = list_cache() if args.action == "list" else verify_cache()
+    if len(table):
+        print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    _say(f"{cache_dir()}: {len(table)} files")
+    damaged = args.action == "verify" and (table["state"] == "damaged").sum()
+    if damaged:
+        _say(f"{damaged} damaged; they are fetched anew when they are next asked for")
+    return 1 if damaged else 0
 
 
 def _models(args):
@@ -217,20 +323,51 @@ def _train(args):
 
     from .training.recipes import RECIPES, train_model
 
+    if args.recipe not in (*RECIPES, *([None] if args.search else [])):
+        raise InputError(f"no recipe {args.recipe!r}; choose from {', '.join(RECIPES)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if args.threads:
         torch.set_num_threads(args.threads)
-    recipe = RECIPES[args.recipe](epochs=args.epochs, mocks_per_epoch=args.mocks_per_epoch, seed=args.seed)
+    options = {name: getattr(args, name) for name in ("bands", "table") if getattr(args, name) is not None}
+    if options and args.recipe in ("walter2025", None):
+        raise InputError(f"--{next(iter(options))} is for recipes of any bands; choose another than {args.recipe}")
+    if args.search:
+        return _search(args, options)
+    recipe = RECIPES[args.recipe](epochs=args.epochs, mocks_per_epoch=args.mocks_per_epoch, seed=args.seed, **options)
     card = train_model(recipe, args.output, device=args.device, compile=args.compile, progress=True)
     _say(f"{args.output}/{recipe.name}.safetensors: test NLL {card['training']['test_nll']:.4f} nats")
     return 0
 
 
-def _validate(args):
-    from .validation.report import validate_model
+def _search(args, options):
+    from .training.recipes import RECIPES
+    from .training.search import FAMILIES, search
 
-    table = validate_model(args.model, args.output, n_mocks=args.n, n_draws=args.draws, seed=args.seed)
-    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    families = {None: tuple(FAMILIES), "any_bands": ("spline",), "walter2025": ("affine",)}
+    if args.recipe not in families:
+        raise InputError(f"there is no search for {args.recipe}; name any_bands, walter2025 or no recipe")
+    simulator = RECIPES[args.recipe](**options).simulator if args.recipe else None
+    table = search(args.output, simulator=simulator, families=families[args.recipe], trials=args.trials,
+                   seconds=args.seconds_per_trial, budget=args.budget, seed=args.seed, device=args.device)
+    best = table[0]
+    _say(f"{args.output}/search.ecsv: {len(table)} trials; the best is number {best['trial']}, of the {best['family']} "
+         f"family, with an NLL of {best['nll']:.4f} nats")
+    return 0
+
+
+def _validate(args):
+    from .validation.report import compare_model, validate_model
+
+    tables = [validate_model(args.model, args.output, n_mocks=args.n, n_draws=args.draws, seed=args.seed,
+                             refine=refine) for refine in ((False,) if args.network_only else (False, True))]
+    if args.exact:
+        tables += compare_model(args.model, args.output, n_mocks=args.exact, seed=args.seed).values()
+    for table in tables:
+        print("\n".join(f"{name}: {value}" for name, value in table.meta.items()))
+        for name in table.colnames:
+            if table[name].dtype.kind == "f":
+                table[name].info.format = ".3g" if name == "p_value" else ".4f"
+        print("\n".join(table.pformat(max_lines=-1, max_width=-1)), end="\n\n")
     return 0
 
 
@@ -259,7 +396,7 @@ def main(argv=None) -> int:
     Returns
     -------
     int
-        0 when done, 1 when ``check`` found a problem, 2 for bad input, 130
+        0 when done, 1 when ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
         when interrupted.
     """
     args = _parser().parse_args(argv)

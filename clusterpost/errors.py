@@ -5,7 +5,7 @@ Each says what is wrong, in which column and row, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = ["ColumnError", "DistanceError", "InputError", "ModelError", "UnitError"]
+__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelError", "UnitError"]
 
 
 class InputError(ValueError):
@@ -26,3 +26,7 @@ class DistanceError(InputError):
 
 class ModelError(InputError):
     """A model file is absent, damaged, or not what this version can run."""
+
+
+class ArchiveError(OSError):
+    """An archive, or the cache of its files, does not give what was asked for."""

@@ -35,15 +35,20 @@ ERROR_RANGE = 64
 ACS_AS_WFC3 = 128
 POOR_FIT = 256
 TRAINING_RANGE = 512
+OUTSIDE_SUPPORT = 1024
+LOW_EFFICIENCY = 2048
+MCMC = 4096
+TOO_FEW_BANDS = 8192
 
 #: Every flag there is.
 FLAGS = (
     Flag(NOT_INFERRED, "not inferred", "The model cannot use this row; its results are NaN and another flag says why."),
     Flag(MISSING_BAND, "missing band",
-         "A band that the model knows has no measurement (masked, NaN or a sentinel)."),
+         "A band of the model has no measurement (masked, NaN or a sentinel), with either camera."),
     Flag(UPPER_LIMIT, "upper limit", "A band holds an upper limit and not a detection."),
     Flag(NOT_POSITIVE, "flux not positive",
-         "A measured flux is zero or negative; a log-normal noise model has no use for it."),
+         "A measured flux (or its error) is zero or negative; a log-normal noise model has no use for it, and the "
+         "band is left out."),
     Flag(NO_DISTANCE, "no distance", "The row has no distance."),
     Flag(DISTANCE_RANGE, "distance outside range",
          "The distance lies outside the range that the model was trained on."),
@@ -57,6 +62,14 @@ FLAGS = (
     Flag(TRAINING_RANGE, "outside training range",
          "A flux or error is beyond all but one in 100 000 of those that the model saw in training; "
          "it has no answer here."),
+    Flag(OUTSIDE_SUPPORT, "outside support",
+         "Hardly any cluster of the model would be measured so (support below 0.001): another kind of object, a wrong "
+         "unit, or bands in a wrong order. The best answer is given all the same."),
+    Flag(LOW_EFFICIENCY, "low efficiency",
+         "Few effective draws remain after every refinement, so that the results are uncertain by themselves."),
+    Flag(MCMC, "refined by MCMC",
+         "Importance sampling left too few effective draws; the results come from Markov chains."),
+    Flag(TOO_FEW_BANDS, "too few bands", "Fewer bands hold a usable measurement than the model needs."),
 )
 
 

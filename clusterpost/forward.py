@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import json
 import math
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 
-__all__ = ["TABLE_PATH", "BandFluxTable", "distance_term", "load_table"]
+from .errors import InputError
 
-#: The packaged table.
-TABLE_PATH = Path(__file__).parent / "data" / "bc03_chabrier_z0.02_o94.safetensors"
+__all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table", "load_table"]
+
+#: The packaged tables, by metallicity.
+TABLES = {f"z{z}": Path(__file__).parent / "data" / f"bc03_chabrier_z{z}_o94.safetensors"
+          for z in ("0.008", "0.02", "0.05")}
+#: The one that is used where none is named.
+TABLE_PATH = TABLES["z0.02"]
+#: Extinction of the packaged tables.
+EXTINCTION = "dust_extinction.parameter_averages.O94, Rv=3.1, foreground screen"
 LN10 = math.log(10.0)
 
 
@@ -152,18 +158,72 @@ def distance_term(distance):
     return -2 * (torch.log(distance) + math.log(1e5))
 
 
-@lru_cache(maxsize=4)
-def load_table(path=TABLE_PATH) -> BandFluxTable:
-    """The band-flux table, read once.
+_READ = {}  # every table that was read, by path
+
+
+def load_table(name=TABLE_PATH) -> BandFluxTable:
+    """A band-flux table, read once.
 
     Parameters
     ----------
-    path : path
-        Another table of the same layout.
+    name : str or path
+        ``z0.008``, ``z0.02`` (the default) or ``z0.05`` for the packaged table of that
+        metallicity, or the path of one that :mod:`clusterpost.training.grid` wrote.
 
     Returns
     -------
     BandFluxTable
         Float32, on the CPU.
+
+    Raises
+    ------
+    InputError
+        If there is no such table.
+
+    Examples
+    --------
+    >>> from clusterpost.forward import load_table
+    >>> load_table("z0.008").header["ssp"]
+    'Bruzual & Charlot 2003 (MNRAS 344, 1000), Chabrier IMF, Padova 1994 tracks, Z = 0.008'
     """
-    return BandFluxTable.read(path)
+    path = Path(TABLES.get(str(name), name))
+    if path not in _READ:
+        if not path.is_file():
+            raise InputError(f"no band-flux table {str(name)!r}: packaged are {', '.join(TABLES)}; a path names a file "
+                             "that python -m clusterpost.training.grid wrote")
+        _READ[path] = BandFluxTable.read(path)
+    return _READ[path]
+
+
+def find_table(sed_sha256, extinction=EXTINCTION) -> BandFluxTable:
+    """The band-flux table that was computed from certain spectra.
+
+    Parameters
+    ----------
+    sed_sha256 : str
+        Hash of the file with the spectra, as tables and models' cards state it.
+    extinction : str
+        The extinction curve, as a table's header states it.
+
+    Returns
+    -------
+    BandFluxTable
+        A packaged one, or one that `load_table` has read before.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+
+    Examples
+    --------
+    >>> from clusterpost.forward import find_table, load_table
+    >>> find_table(load_table("z0.05").header["sed_sha256"]) is load_table("z0.05")
+    True
+    """
+    for path in (*TABLES.values(), *_READ):
+        table = load_table(path)
+        if (table.header["sed_sha256"], table.header["extinction"]) == (sed_sha256, extinction):
+            return table
+    raise InputError(f"no band-flux table at hand is of the spectra with sha256 {sed_sha256[:12]} and the extinction "
+                     f"{extinction!r}; load yours before: clusterpost.forward.load_table(path)")

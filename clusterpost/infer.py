@@ -5,55 +5,45 @@ The only room that sees both the network and the physics.
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
-
 import astropy.units as u
 import numpy as np
 import torch
 from astropy.table import Column, QTable
-from astropy.utils.exceptions import AstropyUserWarning
 
-from . import __version__, flags
+from . import __version__
 from .bands import BANDS
 from .config import conf
-from .errors import ColumnError, DistanceError, InputError
-from .flow.modelfile import load_model
+from .errors import ColumnError, InputError
+from .flow.modelfile import load_model, torch_device
 from .forward import load_table
-from .photometry import Photometry, check_table
-from .posterior.draws import base_points, draw_posterior
-from .posterior.modes import MOST_MODES, find_modes
-from .posterior.summary import entropy, quantiles
-from .schema import output_columns, quantile_label
+from .noise import get_noise
+from .photometry import check_table
+from .posterior.draws import base_points, rotation
+from .posterior.grid import ExactGrid
+from .posterior.modes import MOST_MODES
+from .posterior.refine import Refined
+from .posterior.sampler import Sampler
+from .posterior.target import Target
+from .posterior.weights import resampled_index
+from .prepare import encode, prepare
+from .priors import as_prior
+from .schema import output_columns
+from .summarise import summarise
+from .training.simulation import Simulator
 from .utils import progress_bar
 
-__all__ = ["infer_table", "log_prob", "sample_posterior"]
+__all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
 
-_DEFAULT_SAMPLES = 10_000
-_POINTS_PER_CHUNK = 160_000  # draws held at once
-_POOR_CHI2 = 10.0
-
-
-@dataclass
-class _Prepared:
-    """A table as the model sees it.
-
-    ``rows`` are the indices of those that can be inferred; the tensors hold
-    those rows only, in the model's bands.
-    """
-
-    model: object
-    photometry: Photometry
-    flag: np.ndarray
-    rows: np.ndarray
-    flux: torch.Tensor
-    error: torch.Tensor
-    distance: torch.Tensor
-    conditions: torch.Tensor
+_DEFAULT_SAMPLES = 2000
+_EXACT_DRAWS = 2000  # of the grid, for modes and support
+_RESERVE = 4  # weighted draws for each equally weighted one
+_FEWEST = 250  # equally weighted ones, of which the first are given
+_LEAST_BANDS = 2
 
 
-def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0.84), n_modes=3, error_floor=0.05,
-                distance=None, columns=None, prefix="", seed=0, device=None, progress=None):
+def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0.84), n_modes=3, noise=None, prior=None,
+                refine=True, error_floor=0.05, distance=None, columns=None, prefix="", seed=0, device=None,
+                progress=None):
     """Infer age, mass and reddening of every cluster of a table.
 
     Parameters
@@ -64,11 +54,22 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     model : str or path
         A bundled model's name, or a model file.
     n_samples : int, optional
-        Draws from each posterior; 10 000 by default.
+        Draws from each posterior; by default what the model's card says, 2000
+        for the default model.
     quantiles : sequence of float
         Of the marginal posteriors, each between 0 and 1.
     n_modes : int
         At most this many modes are given; from 1 to 8.
+    noise : str, optional
+        ``lognormal``, ``normal`` (as CIGALE has it; also takes fluxes of zero
+        and below) or ``walter2025``; by default the model's own.
+    prior : object of `clusterpost.priors` or callable, optional
+        By default the model's own: flat in log age, log mass and E(B-V).  A
+        callable takes theta (..., 3), a tensor, and gives a log density.
+    refine : bool
+        Weight the network's draws so that they follow the exact posterior,
+        and take more, or a Markov chain, where too few count.  Without it,
+        the results are the network's alone.
     error_floor : float or None
         Relative systematic error added in quadrature (Walter et al. 2025,
         Eq. 10), unless the table records that it holds one already.
@@ -100,9 +101,10 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
 
     Notes
     -----
-    Quantiles, means and modes are of draws from the network of Walter et al.
-    (2025); the MAP is the strongest mode (their Sect. 3.2.3), the entropy is
-    their Sect. 4.1.
+    Refined, quantiles and means are of weighted draws (neural importance
+    sampling; Dax et al. 2023) and the MAP is the maximum of the exact density.
+    Of a network alone, the MAP is the strongest mode (Walter et al. 2025,
+    Sect. 3.2.3).  The entropy is that of their Sect. 4.1.
 
     Examples
     --------
@@ -112,32 +114,82 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     >>> out["age_q50"].unit, len(out)
     (Unit("Myr"), 2)
     """
-    n_samples = _whole_number("n_samples", _DEFAULT_SAMPLES if n_samples is None else n_samples, least=10)
-    n_modes = _whole_number("n_modes", n_modes, most=MOST_MODES)
-    levels = _check_quantiles(quantiles)
-    registry = output_columns(levels)
-    check_table(tbl)
-    _check_free(tbl, [prefix + c.name for c in registry])
-    ready = _prepare(tbl, model, distance, columns, error_floor, device)
+    n_modes, registry, levels = _check_outputs(tbl, quantiles, n_modes, prefix)
+    job = _Job(tbl, model, noise, prior, refine, n_samples, seed, device,
+               columns=columns, distance=distance, error_floor=error_floor)
     results = _empty_results(registry, len(tbl), n_modes)
-    table = load_table().select(ready.model.bands).to(ready.model.device)
-    for at, theta, log_q in _chunks(ready, n_samples, seed, progress):
-        chunk = _summarise(ready, table, at, theta, log_q, levels, n_modes)
-        rows = ready.rows[at]
-        for name, values in chunk.items():
-            results[name][rows] = values
-        ready.flag[rows[chunk["chi2_map"] > _POOR_CHI2]] |= flags.POOR_FIT
-    results["n_bands"][:] = (~ready.photometry.missing & ~ready.photometry.limit).sum(axis=1)
-    results["flag"][:] = ready.flag
-    out = tbl.copy()
-    for column in registry:
-        out[prefix + column.name] = _as_column(column, results[column.name], type(out))
-    out.meta.update(_provenance(ready, n_samples, seed))
-    return out
+    for at, target, draws in job.chunks(progress):
+        _put(results, job.ready.rows[at], summarise(draws, target, levels, n_modes, ascend=refine))
+    return _completed(tbl, registry, results, prefix, job.ready, job.provenance())
 
 
-def sample_posterior(tbl, *, n_samples=1000, model="default", error_floor=0.05, distance=None, columns=None,
-                     seed=0, device=None, progress=None):
+def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, error_floor=0.05, distance=None,
+                    columns=None, prefix="", seed=0, device=None, progress=None):
+    """The exact posteriors by a dense grid, without a network.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        As for `infer_table`; not changed.
+    quantiles, n_modes, error_floor, distance, columns, prefix, seed, device, progress
+        As for `infer_table`.
+    prior : object of `clusterpost.priors`, optional
+        Whose density is a power law in mass.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        The same columns as from `infer_table`.
+
+    Raises
+    ------
+    InputError
+        As `infer_table`, and for a prior of another kind.
+
+    Notes
+    -----
+    690 by 150 cells in log age and E(B-V), the mass integrated in closed form
+    under log-normal noise (Walter et al. 2025, Sect. 3.2.2).  Upper limits are
+    not taken into account; rows that have one are flagged.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> out = clusterpost.exact_posterior(clusterpost.simulate(2, seed=1))
+    >>> bool((out["efficiency"] == 1).all())
+    True
+    """
+    n_modes, registry, levels = _check_outputs(tbl, quantiles, n_modes, prefix)
+    noise, prior = get_noise("lognormal"), as_prior(prior)
+    bands = tuple(BANDS)
+    ready = prepare(tbl, bands, noise, slots=_slots(bands), at_least=_LEAST_BANDS, columns=columns, distance=distance,
+                    error_floor=error_floor)
+    device = torch_device(device)
+    table = load_table().select(bands).to(device)
+    grid = ExactGrid(table, prior)
+    points = base_points(_EXACT_DRAWS, 3, seed).to(device)
+    results = _empty_results(registry, len(tbl), n_modes)
+    size = max(1, conf.points_per_pass // _EXACT_DRAWS)
+    with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
+        for start in range(0, len(ready.rows), size):
+            at = slice(start, start + size)
+            observed = ready.observed[at].to(device)
+            target = Target(observed.to(dtype=torch.float32), table, noise, prior)
+            summary = grid.summarise(observed, levels, points)
+            n, theta = len(target), summary.theta.float()
+            one = torch.ones(n, device=device)
+            draws = Refined(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
+                            target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
+                            torch.zeros(n, dtype=torch.int32, device=device))
+            marginals = summary.quantiles, summary.mean, summary.entropy
+            _put(results, ready.rows[at], summarise(draws, target, levels, n_modes, ascend=True, marginals=marginals))
+            bar.update(n)
+    record = {"CPMODEL": "exact grid", "CPNOISE": noise.name, "CPPRIOR": prior.describe(), "CPSEED": seed}
+    return _completed(tbl, registry, results, prefix, ready, record)
+
+
+def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=None, refine=True, error_floor=0.05,
+                     distance=None, columns=None, seed=0, device=None, progress=None):
     """Draw from the posterior of every cluster of a table.
 
     Parameters
@@ -146,7 +198,7 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", error_floor=0.05, 
         As for `infer_table`; not changed.
     n_samples : int
         Draws for each object.
-    model, error_floor, distance, columns, seed, device, progress
+    model, noise, prior, refine, error_floor, distance, columns, seed, device, progress
         As for `infer_table`.
 
     Returns
@@ -155,12 +207,20 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", error_floor=0.05, 
         One row an object, in order: ``age`` (Myr), ``mass`` (solMass), ``ebv``
         (mag) and ``log_prob`` of shape (n, n_samples); NaN, with the reason in
         ``flag``, where a row cannot be inferred.  ``log_prob`` is the log
-        density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag).
+        density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag).  All draws count
+        the same.
 
     Raises
     ------
     InputError
         As `infer_table`.
+
+    Notes
+    -----
+    Refined draws are taken with replacement from four times as many weighted
+    ones, so that some may be the same.  The draws of different clusters are
+    independent of each other: the k-th of every row is one realisation of the
+    whole table.
 
     Examples
     --------
@@ -170,24 +230,36 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", error_floor=0.05, 
     (2, 100)
     """
     n_samples = _whole_number("n_samples", n_samples)
-    ready = _prepare(tbl, model, distance, columns, error_floor, device)
-    draws = np.full((len(tbl), n_samples, 3), np.nan)
+    check_table(tbl)
+    size = max(n_samples, _FEWEST)
+    job = _Job(tbl, model, noise, prior, refine, _RESERVE * size if refine else size, seed, device,
+               columns=columns, distance=distance, error_floor=error_floor)
+    theta = np.full((len(tbl), n_samples, 3), np.nan)
     density = np.full((len(tbl), n_samples), np.nan)
-    for at, theta, log_q in _chunks(ready, n_samples, seed, progress):
-        draws[ready.rows[at]] = theta.cpu().numpy()
-        density[ready.rows[at]] = log_q.cpu().numpy()
+    flag = job.ready.flag.copy()
+    for at, _, draws in job.chunks(progress):
+        rows = job.ready.rows[at]
+        drawn, index = draws.theta, job.orders(at, size)
+        if refine:
+            even = resampled_index(draws.weight.double(), size, order=drawn[..., 0])
+            index = even.take_along_dim(index, 1)
+        index = index[:, :n_samples]
+        drawn, log_density = drawn.take_along_dim(index[..., None], 1), draws.normalised.take_along_dim(index, 1)
+        theta[rows], density[rows] = drawn.cpu().numpy(), log_density.cpu().numpy()
+        flag[rows] |= draws.flag.cpu().numpy()
     out = QTable({
-        "age": 10 ** draws[..., 0] * u.Myr,
-        "mass": 10 ** draws[..., 1] * u.solMass,
-        "ebv": draws[..., 2] * u.mag,
+        "age": 10 ** theta[..., 0] * u.Myr,
+        "mass": 10 ** theta[..., 1] * u.solMass,
+        "ebv": theta[..., 2] * u.mag,
         "log_prob": density,
-        "flag": ready.flag,
+        "flag": flag,
     })
-    out.meta.update(_provenance(ready, n_samples, seed))
+    out.meta.update(job.provenance())
     return out
 
 
-def log_prob(tbl, theta, *, model="default", error_floor=0.05, distance=None, columns=None, device=None):
+def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=True, error_floor=0.05, distance=None,
+             columns=None, seed=0, device=None):
     """Log posterior density of parameters.
 
     Parameters
@@ -197,14 +269,15 @@ def log_prob(tbl, theta, *, model="default", error_floor=0.05, distance=None, co
     theta : array (n, 3) or (n, k, 3)
         One or ``k`` parameter vectors for each row: log10 age/Myr, log10 initial
         mass/Msun, E(B-V)/mag.
-    model, error_floor, distance, columns, device
+    model, noise, prior, refine, error_floor, distance, columns, seed, device
         As for `infer_table`.
 
     Returns
     -------
     ndarray (n,) or (n, k)
-        Natural log of the density in those three coordinates; -inf outside the
-        prior, NaN where a row cannot be inferred.
+        Natural log of the density in those three coordinates: of likelihood
+        times prior over the evidence or, without refinement, of the network.
+        -inf outside the prior, NaN where a row cannot be inferred.
 
     Raises
     ------
@@ -223,127 +296,112 @@ def log_prob(tbl, theta, *, model="default", error_floor=0.05, distance=None, co
     if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != 3:
         raise InputError(f"theta has shape {theta.shape}; for {len(tbl)} rows give ({len(tbl)}, 3) or "
                          f"({len(tbl)}, k, 3): log10 age/Myr, log10 mass/Msun, E(B-V)")
-    ready = _prepare(tbl, model, distance, columns, error_floor, device)
+    job = _Job(tbl, model, noise, prior, refine, None, seed, device,
+               columns=columns, distance=distance, error_floor=error_floor)
     stacked = theta.reshape(len(tbl), -1, 3)
     result = np.full(stacked.shape[:2], np.nan)
-    chosen = torch.as_tensor(stacked[ready.rows], dtype=torch.float32, device=ready.flux.device)
-    flat = chosen.reshape(-1, 3)
-    owner = torch.arange(len(chosen), device=flat.device).repeat_interleave(stacked.shape[1])
-    with torch.inference_mode():
-        parts = [ready.model.flow.log_prob(flat[at], ready.conditions[owner[at]])
-                 for at in torch.arange(len(flat), device=flat.device).split(conf.points_per_pass)]
-    if parts:
-        result[ready.rows] = torch.cat(parts).reshape(chosen.shape[:2]).cpu().numpy()
+    for at, target, draws in job.chunks(False, points=stacked.shape[1], draw=refine):
+        rows = job.ready.rows[at]
+        points = torch.as_tensor(stacked[rows], dtype=torch.float32, device=job.model.device)
+        inside = target.prior.inside(points)
+        if refine:
+            density = target.log_density(points) - draws.log_evidence[:, None]
+        else:
+            density = job.sampler.proposal.log_prob(target.observed, job.conditions[at], points)
+        result[rows] = torch.where(inside, density, -torch.inf).cpu().numpy()
     return result.reshape(theta.shape[:-1])
 
 
-def _prepare(tbl, model, distance, columns, error_floor, device):
-    """Photometry in the model's bands, with a flag for each row."""
-    model = load_model(model, device=device)
-    photometry = Photometry.from_table(tbl, columns=columns, distance=distance, error_floor=error_floor)
-    photometry, flag = _to_model_bands(photometry, model)
-    flag[np.isnan(photometry.distance)] |= flags.NO_DISTANCE
-    _flag_distance_range(photometry, model, flag)
-    flag[photometry.missing.any(axis=1)] |= flags.MISSING_BAND
-    flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
-    with np.errstate(invalid="ignore"):
-        flag[((photometry.flux <= 0) & ~photometry.limit).any(axis=1)] |= flags.NOT_POSITIVE
-    usable = (flag & (flags.MISSING_BAND | flags.UPPER_LIMIT | flags.NOT_POSITIVE
-                      | flags.NO_DISTANCE | flags.DISTANCE_RANGE)) == 0
-    rows = np.flatnonzero(usable)
-    relative = photometry.error[rows] / photometry.flux[rows]
-    low, high = model.card["simulator"]["relative_error"]
-    flag[rows[((relative < low) | (relative > high)).any(axis=1)]] |= flags.ERROR_RANGE
-    tensors = [torch.as_tensor(values[rows], dtype=torch.float32, device=model.device)
-               for values in (photometry.flux, photometry.error, photometry.distance)]
-    tensors.append(model.encode(*tensors))
-    covered = _within_training(tensors[-1].cpu().numpy(), model)
-    flag[rows[~covered]] |= flags.TRAINING_RANGE
-    rows = rows[covered]
-    flag[~np.isin(np.arange(len(flag)), rows)] |= flags.NOT_INFERRED
-    return _Prepared(model, photometry, flag, rows, *(values[covered] for values in tensors))
+class _Job:
+    """A table, a model, and how the one is inferred with the other."""
+
+    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, **reading):
+        self.model = load_model(model, device=device)
+        card = self.model.card
+        simulator = card["simulator"]
+        noise = get_noise(simulator["noise"] if noise is None else noise)
+        if prior is not None and not refine:
+            raise InputError("prior= needs refinement: a network alone knows the prior that it was trained with only. "
+                             "Leave refine=True, or prior= out")
+        trained = Simulator.from_dict(simulator)  # with the table and the prior that the network knows
+        prior = trained.prior if prior is None else prior
+        default = card.get("n_samples", _DEFAULT_SAMPLES)
+        n_samples = _whole_number("n_samples", default if n_samples is None else n_samples, least=10)
+        bands = self.model.bands
+        slots = simulator["coverage"].get("slots", [[i] for i in range(len(bands))])
+        at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
+        self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
+        self.conditions = encode(self.ready, self.model, noise)
+        self.sampler = Sampler(self.model, trained.table.to(self.model.device), noise, as_prior(prior), refined=refine,
+                               n_samples=n_samples, seed=seed)
+
+    def chunks(self, progress, points=0, draw=True):
+        """Successive chunks of rows: their place in ``ready.rows``, target and, if wanted, draws.
+
+        ``points`` besides the draws are to be worked on for each row.
+        """
+        n, size = len(self.ready.rows), max(1, conf.points_per_pass // max(draw * self.sampler.n_samples, points))
+        with torch.inference_mode(), progress_bar(n, show=progress, desc="inferring", unit="row") as bar:
+            for start in range(0, n, size):
+                at = slice(start, start + size)
+                target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32))
+                yield at, target, self.sampler(target, self.conditions[at]) if draw else None
+                bar.update(len(target))
+
+    def orders(self, at, n):
+        """An order of ``n`` draws for each row: random, and unlike those of other rows.
+
+        Without it the k-th draws of two clusters would go together, which shows in every sum over clusters.
+        """
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(self.sampler.seed)).to(self.model.device)
+        turn = rotation(self.model.flow.standardize(self.conditions[at]), 1) * n
+        return order[(torch.arange(n, device=order.device) + turn.long()) % n]
+
+    def provenance(self):
+        """What a table's meta records of the model."""
+        return {
+            "CPMODEL": self.model.name,
+            "CPHASH": self.model.card["sha256"][:16],
+            "CPNOISE": self.sampler.noise.name,
+            "CPPRIOR": self.sampler.prior.describe(),
+            "CPREFINE": self.sampler.refined,
+            "CPSEED": self.sampler.seed,
+            "CPDRAWS": self.sampler.n_samples,
+        }
 
 
-def _within_training(conditions, model):
-    """Whether training has covered each row's conditions."""
-    low, high = (np.array(model.card["condition_range"][end]) for end in ("low", "high"))
-    return ((conditions >= low) & (conditions <= high)).all(axis=1)
+def _slots(bands):
+    """Which bands stand in for each other, by index."""
+    wfc3 = [BANDS[band].wfc3 for band in bands]
+    return [[i for i, slot in enumerate(wfc3) if slot == name] for name in dict.fromkeys(wfc3)]
 
 
-def _to_model_bands(photometry, model):
-    """The model's bands, with ACS fluxes in the place of WFC3 ones that are missing."""
-    chosen = photometry.select(model.bands)
-    flag = np.zeros(len(photometry), np.int32)
-    for band in photometry.bands:
-        slot = BANDS[band].wfc3
-        if band in model.bands or slot not in model.bands:
-            continue
-        i, j = model.bands.index(slot), photometry.bands.index(band)
-        take = chosen.missing[:, i] & ~photometry.missing[:, j]
-        for into, source in ((chosen.flux, photometry.flux), (chosen.error, photometry.error),
-                             (chosen.limit, photometry.limit)):
-            into[take, i] = source[take, j]
-        flag[take] |= flags.ACS_AS_WFC3
-    return chosen, flag
+def _check_outputs(tbl, quantiles, n_modes, prefix):
+    check_table(tbl)
+    levels = _check_quantiles(quantiles)
+    registry = output_columns(levels)
+    _check_free(tbl, [prefix + c.name for c in registry])
+    return _whole_number("n_modes", n_modes, most=MOST_MODES), registry, levels
 
 
-def _flag_distance_range(photometry, model, flag):
-    low, high = model.card["simulator"]["distance"]
-    with np.errstate(invalid="ignore"):
-        outside = (photometry.distance < low) | (photometry.distance > high)
-    if not outside.any():
-        return
-    first = np.flatnonzero(outside)[0]
-    text = (f"{photometry.distance_source} gives {photometry.distance[first]:g} Mpc in row {first}; "
-            f"the model {model.name} knows {low:g} to {high:g} Mpc")
-    if outside.all():
-        raise DistanceError(f"{text}. Check the unit of the distance")
-    warnings.warn(f"{text}. {outside.sum()} such rows are flagged and not inferred", AstropyUserWarning, stacklevel=4)
-    flag[outside] |= flags.DISTANCE_RANGE
+def _put(results, rows, chunk):
+    for name, values in chunk.items():
+        if name == "flag":
+            results[name][rows] |= values
+        else:
+            results[name][rows] = values
 
 
-def _chunks(ready, n_samples, seed, progress):
-    """Draws of successive chunks of rows: (indices into ``ready.rows``, theta, log_q)."""
-    flow = ready.model.flow
-    points = base_points(n_samples, flow.spec.n_parameters, seed).to(ready.flux.device)
-    size = max(1, _POINTS_PER_CHUNK // n_samples)
-    with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="inferring", unit="row") as bar:
-        for start in range(0, len(ready.rows), size):
-            at = slice(start, min(start + size, len(ready.rows)))
-            theta, log_q = draw_posterior(flow, ready.conditions[at], points, conf.points_per_pass)
-            yield at, theta, log_q
-            bar.update(len(theta))
-
-
-def _summarise(ready, table, at, theta, log_q, levels, n_modes):
-    """All results of one chunk, by column name, as arrays."""
-    results = {}
-    modes = find_modes(theta, n_modes)
-    best = modes.theta[:, 0]
-    log_age, log_mass, ebv = theta.unbind(-1)
-    log_stellar_mass = log_mass + torch.log10(table.surviving_mass(log_age))
-    for name, draws, power in (("age", log_age, True), ("mass", log_mass, True), ("ebv", ebv, False),
-                               ("stellar_mass", log_stellar_mass, True)):
-        marginal = quantiles(draws, levels)
-        for label, column in zip(levels, marginal.unbind(1), strict=True):
-            results[f"{name}_{quantile_label(label)}"] = _linear(column, power)
-    for i, (name, power) in enumerate((("age", True), ("mass", True), ("ebv", False))):
-        results[f"{name}_mean"] = _linear(theta[..., i].double().mean(dim=1), power)
-        results[f"{name}_map"] = _linear(best[:, i], power)
-        results[f"{name}_modes"] = _linear(modes.theta[..., i], power)
-    results["mode_weight"] = modes.weight.cpu().numpy()
-    results["n_modes"] = modes.count.cpu().numpy()
-    results["entropy"] = entropy(log_q).cpu().numpy()
-    predicted = torch.exp(table.predict(best, ready.distance[at]))
-    chi2 = (((predicted - ready.flux[at]) / ready.error[at]) ** 2).sum(-1)
-    degrees = len(ready.model.bands) - theta.shape[-1]
-    results["chi2_map"] = (chi2 / degrees).cpu().numpy()
-    return results
-
-
-def _linear(values, power):
-    values = values.double().cpu().numpy()
-    return 10**values if power else values
+def _completed(tbl, registry, results, prefix, ready, record):
+    """A copy of the table with the results and what they rest on."""
+    results["flag"] |= ready.flag
+    results["n_bands"][:] = ready.n_bands
+    out = tbl.copy()
+    for column in registry:
+        out[prefix + column.name] = _as_column(column, results[column.name], type(out))
+    out.meta.update({"CPVERS": __version__, **record, "CPFLOOR": ready.photometry.error_floor,
+                     "CPDIST": ready.photometry.distance_source, "CPLAYOUT": ready.photometry.layout})
+    return out
 
 
 def _whole_number(name, value, least=1, most=None):
@@ -386,22 +444,3 @@ def _as_column(column, values, table_class):
         result.info.meta = {"ucd": column.ucd}
         return result
     return Column(values, unit=unit, description=column.description, meta={"ucd": column.ucd})
-
-
-def _provenance(ready, n_samples, seed):
-    """What a table's meta records; keys short enough for a FITS header."""
-    card = ready.model.card
-    prior = card["simulator"]["prior"]
-    bounds = zip(prior["names"], prior["low"], prior["high"], strict=True)
-    return {
-        "CPVERS": __version__,
-        "CPMODEL": ready.model.name,
-        "CPHASH": card["sha256"][:16],
-        "CPNOISE": card["simulator"]["noise"],
-        "CPPRIOR": "uniform: " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds),
-        "CPFLOOR": ready.photometry.error_floor,
-        "CPDIST": ready.photometry.distance_source,
-        "CPLAYOUT": ready.photometry.layout,
-        "CPSEED": seed,
-        "CPDRAWS": n_samples,
-    }

@@ -1,7 +1,10 @@
 """The noise models: how a flux is observed, and how likely an observation is.
 
 Each model draws (`sample`) an observed flux and error from a true flux and a
-relative error, and gives the log likelihood (`log_prob`) of observations.
+relative error, and gives the log likelihood of detections (`log_prob`) and of
+upper limits (`log_limit`), their standardised residuals (`pull`), and a
+log-normal stand-in for a detection (`as_lognormal`), by which a network that
+knows log-normal noise alone can propose where to look.
 Fluxes are linear, in mJy; f is a true flux, f* an observed one, s* its error.
 """
 
@@ -16,6 +19,9 @@ from .errors import InputError
 __all__ = ["NOISE_MODELS", "LogNormalNoise", "NormalNoise", "Walter2025Noise", "get_noise"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+# A normal detection's stand-in: width r (1 + 3 r^2), by trial the one whose posteriors best cover the true ones; more
+# than about 1 is more than networks have seen.
+_WIDENED, _WIDEST = 3.0, 1.05
 
 
 def _normal_log_prob(x, mean, sigma):
@@ -26,7 +32,61 @@ def _normal_like(x, generator):
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-class LogNormalNoise:
+class _Noise:
+    """What the noise models have in common."""
+
+    def usable(self, flux, error):
+        """Whether the likelihood of a detection exists.
+
+        Parameters
+        ----------
+        flux, error : Tensor (..., n_band)
+
+        Returns
+        -------
+        Tensor (..., n_band) of bool
+        """
+        return torch.isfinite(flux) & torch.isfinite(error) & (error > 0) & (flux > 0)
+
+    def log_limit(self, limit, sigma, ln_flux):
+        """Log probability that a flux stays below an upper limit.
+
+        Parameters
+        ----------
+        limit, sigma : Tensor (..., n_band)
+            The limit and its scale, mJy.
+        ln_flux : Tensor (..., n_band)
+            ln of the true flux.
+
+        Returns
+        -------
+        Tensor (..., n_band)
+            ln Phi((limit - f) / sigma), for every noise model.
+        """
+        return torch.special.log_ndtr((limit - torch.exp(ln_flux)) / sigma)
+
+    def along_mass(self, flux, error, measured, ln_flux, ln_mass):
+        """Log likelihood of the detections as a function of mass, but for a constant.
+
+        Parameters
+        ----------
+        flux, error, measured : Tensor (n, n_band)
+        ln_flux : Tensor (n, k, n_band)
+            ln of the flux of one solar mass.
+        ln_mass : Tensor (n, k, n_mass)
+
+        Returns
+        -------
+        Tensor (n, k, n_mass)
+        """
+        total = torch.zeros_like(ln_mass)
+        for band in measured.any(0).nonzero()[:, 0].tolist():
+            f, e, there = (x[:, band, None, None] for x in (flux, error, measured))
+            total += torch.where(there, self.log_prob(f, e, ln_flux[..., band, None] + ln_mass), 0.0)
+        return total
+
+
+class LogNormalNoise(_Noise):
     """Log-normal scatter of mean f whose relative width is the reported one.
 
     ln f* ~ N(ln f - s^2/2, s^2) with s^2 = ln(1 + r^2) and s* = r f*, so that
@@ -68,11 +128,58 @@ class LogNormalNoise:
         -------
         Tensor (..., n_band)
         """
-        variance = torch.log1p((error / flux) ** 2)
-        return _normal_log_prob(torch.log(flux), ln_flux - variance / 2, variance.sqrt())
+        ln_value, width, _ = self.as_lognormal(flux, error)
+        return _normal_log_prob(ln_value, ln_flux, width)
+
+    def pull(self, flux, error, ln_flux):
+        """Residual that is standard normal for data made by this model.
+
+        Parameters
+        ----------
+        flux, error : Tensor (..., n_band)
+            Observed, mJy.
+        ln_flux : Tensor (..., n_band)
+            ln of the true flux.
+
+        Returns
+        -------
+        Tensor (..., n_band)
+        """
+        ln_value, width, _ = self.as_lognormal(flux, error)
+        return (ln_value - ln_flux) / width
+
+    def along_mass(self, flux, error, measured, ln_flux, ln_mass):
+        """A parabola in ln mass; see `Walter2025Noise.along_mass`."""
+        value, width, usable = self.as_lognormal(flux, error)
+        weight = torch.where(usable & measured, width**-2, 0.0)
+        total = weight.sum(-1)[:, None, None].clamp(min=1e-30)
+        share = weight[:, None] / total
+        best = (share * (value[:, None] - ln_flux)).sum(-1, keepdim=True)
+        return -0.5 * total * (ln_mass - best) ** 2
+
+    def as_lognormal(self, flux, error):
+        """The normal density of ln f that stands for a detection.
+
+        Parameters
+        ----------
+        flux, error : Tensor (..., n_band)
+            Observed, mJy.
+
+        Returns
+        -------
+        ln_value, width : Tensor (..., n_band)
+            Mean and standard deviation; the relative error of such a detection
+            is sqrt(exp(width^2) - 1).  Under log-normal noise this is exact.
+        usable : Tensor (..., n_band) of bool
+            Whether there is a stand-in; elsewhere the numbers mean nothing.
+        """
+        usable = self.usable(flux, error)
+        positive = torch.where(usable, flux, 1.0)
+        variance = torch.log1p((torch.where(usable, error, 1.0) / positive) ** 2)
+        return torch.log(positive) + variance / 2, variance.sqrt(), usable
 
 
-class NormalNoise:
+class NormalNoise(_Noise):
     """Normal scatter about f, as CIGALE has it (Turner et al. 2021).
 
     f* ~ N(f, s*); a mock's s* is its relative error times the true flux.
@@ -90,8 +197,36 @@ class NormalNoise:
         """Log density of f* in 1/mJy given the true flux, per band."""
         return _normal_log_prob(flux, torch.exp(ln_flux), error)
 
+    def usable(self, flux, error):
+        """Whether the likelihood exists: also for fluxes of zero and below."""
+        return torch.isfinite(flux) & torch.isfinite(error) & (error > 0)
 
-class Walter2025Noise:
+    def pull(self, flux, error, ln_flux):
+        """(f* - f) / s*; see `LogNormalNoise.pull`."""
+        return (flux - torch.exp(ln_flux)) / error
+
+    def along_mass(self, flux, error, measured, ln_flux, ln_mass):
+        """A parabola in mass; see `Walter2025Noise.along_mass`."""
+        # In units of each point's clearest band, so that no float overflows.
+        clear = torch.where(measured[:, None], ln_flux - torch.log(error)[:, None], -torch.inf)
+        scale = clear.amax(-1, keepdim=True).nan_to_num(neginf=0.0)
+        model = torch.exp(clear - scale)
+        total = (model**2).sum(-1, keepdim=True).clamp(min=1e-30)
+        best = (model * torch.where(measured, flux / error, 0.0)[:, None]).sum(-1, keepdim=True) / total
+        return -0.5 * total * (torch.exp(ln_mass + scale) - best) ** 2
+
+    def as_lognormal(self, flux, error):
+        """A stand-in, wider than the detection the noisier it is; see `LogNormalNoise.as_lognormal`.
+
+        There is none below a signal-to-noise ratio of one.
+        """
+        usable = self.usable(flux, error) & (flux > error)
+        positive = torch.where(usable, flux, 1.0)
+        relative = torch.where(usable, error / positive, 1.0)
+        return torch.log(positive), (relative * (1 + _WIDENED * relative**2)).clamp(max=_WIDEST), usable
+
+
+class Walter2025Noise(_Noise):
     """The noise of Walter et al. (2025), Sect. 2.2.
 
     The relative error r belongs to the *true* flux: f* is log-normal with mean
@@ -119,6 +254,15 @@ class Walter2025Noise:
         variance = torch.log1p(relative**2)
         density = _normal_log_prob(torch.log(flux), ln_flux - variance / 2, variance.sqrt()) + log_ratio
         return torch.where(relative <= 0.5, density, -torch.inf)
+
+    def pull(self, flux, error, ln_flux):
+        """Residual of ln f*, with the width that this true flux gives; see `LogNormalNoise.pull`."""
+        variance = torch.log1p((error / torch.exp(ln_flux)) ** 2)
+        return (torch.log(flux) + variance / 2 - ln_flux) / variance.sqrt()
+
+    def as_lognormal(self, flux, error):
+        """A stand-in with the reported relative error; see `LogNormalNoise.as_lognormal`."""
+        return NOISE_MODELS["lognormal"].as_lognormal(flux, error)
 
 
 NOISE_MODELS = {noise.name: noise for noise in (LogNormalNoise(), NormalNoise(), Walter2025Noise())}

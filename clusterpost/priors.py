@@ -1,18 +1,72 @@
-"""Prior densities over the parameters."""
+"""Prior densities over the parameters.
+
+A prior is `BoxPrior`, `ProductPrior`, or a function that gives a log density
+(`FunctionPrior`).  Each holds between bounds and knows its distance
+uncertainty, which refinement marginalises.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import torch
+from scipy import stats
 
-__all__ = ["PARAMETERS", "BoxPrior", "cluster_prior"]
+from .errors import InputError
+
+__all__ = ["PARAMETERS", "BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Uniform",
+           "as_prior", "cluster_prior"]
 
 #: The three parameters of the cluster model, in the order used everywhere.
 PARAMETERS = ("log_age", "log_mass", "ebv")
+LN10 = math.log(10.0)
 
 
-class BoxPrior:
+class _Bounded:
+    """Bounds, names and the relative standard deviation of the distance."""
+
+    def __init__(self, low, high, names, distance_error):
+        self.names = tuple(names)
+        self.low = torch.as_tensor(low, dtype=torch.float32)
+        self.high = torch.as_tensor(high, dtype=torch.float32)
+        if not (self.low < self.high).all():
+            raise InputError("every lower bound of a prior must lie below its upper bound")
+        if not (len(self.low) == len(self.high) == len(self.names)):
+            raise InputError(f"a prior over {', '.join(self.names)} needs {len(self.names)} lower and upper bounds")
+        self.distance_error = float(distance_error)
+        if not 0 <= self.distance_error < 1:
+            raise InputError(f"distance_error={distance_error!r} must be a relative standard deviation from 0 to "
+                             "below 1, such as 0.05 for 5 %")
+
+    @property
+    def mass_slope(self):
+        """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
+        return None
+
+    @property
+    def flat_mass(self):
+        """Whether the density is the same at every log mass."""
+        return self.mass_slope == 0
+
+    def inside(self, theta):
+        """Whether parameters lie within the bounds.
+
+        Parameters
+        ----------
+        theta : Tensor (..., n_parameter)
+
+        Returns
+        -------
+        Tensor (...) of bool
+        """
+        return ((theta >= self.low.to(theta.device)) & (theta <= self.high.to(theta.device))).all(-1)
+
+    def _with_distance(self, text):
+        return f"{text}, distance error {self.distance_error:g}" if self.distance_error else text
+
+
+class BoxPrior(_Bounded):
     """Independent uniform densities between bounds.
 
     Parameters
@@ -21,6 +75,8 @@ class BoxPrior:
         Bounds of each parameter.
     names : sequence of str
         Names of the parameters.
+    distance_error : float
+        Standard deviation of ln distance.
 
     Examples
     --------
@@ -29,12 +85,13 @@ class BoxPrior:
     ('log_age', 'log_mass', 'ebv')
     """
 
-    def __init__(self, low, high, names=PARAMETERS):
-        self.names = tuple(names)
-        self.low = torch.as_tensor(low, dtype=torch.float32)
-        self.high = torch.as_tensor(high, dtype=torch.float32)
-        if not (self.low < self.high).all():
-            raise ValueError("every lower bound of a prior must lie below its upper bound")
+    def __init__(self, low, high, names=PARAMETERS, distance_error=0.0):
+        super().__init__(low, high, names, distance_error)
+
+    @property
+    def mass_slope(self):
+        """Zero: the density is the same at every log mass."""
+        return 0.0
 
     def sample(self, n, generator):
         """Draw ``n`` parameter vectors.
@@ -64,18 +121,349 @@ class BoxPrior:
         -------
         Tensor (...)
         """
-        low, high = self.low.to(theta.device), self.high.to(theta.device)
-        inside = ((theta >= low) & (theta <= high)).all(-1)
-        log_volume = torch.log(high - low).sum()
-        return torch.where(inside, -log_volume, -torch.inf)
+        log_volume = torch.log(self.high - self.low).sum().item()
+        return torch.where(self.inside(theta), -log_volume, -torch.inf).to(theta.dtype)
+
+    def describe(self):
+        """One line for a table's meta.
+
+        Returns
+        -------
+        str
+        """
+        bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
+        return self._with_distance("uniform: " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds))
 
 
-def cluster_prior() -> BoxPrior:
+@dataclass(frozen=True)
+class Uniform:
+    """A density that is the same between two bounds.
+
+    Attributes
+    ----------
+    low, high : float, optional
+        By default those of the parameter in `cluster_prior`.
+    """
+
+    low: float | None = None
+    high: float | None = None
+
+    def log_prob(self, x):
+        """Log density between the bounds."""
+        return torch.full_like(x, -math.log(self.high - self.low))
+
+    def quantile(self, unit):
+        """Inverse of the distribution function."""
+        return self.low + (self.high - self.low) * unit
+
+    def describe(self):
+        """A few words."""
+        return f"uniform {self.low:g}..{self.high:g}"
+
+
+class _Slope:
+    """A density exp(slope x) between bounds."""
+
+    def log_prob(self, x):
+        """Log density between the bounds."""
+        slope, width = self._slope, self.high - self.low
+        if slope == 0:
+            return torch.full_like(x, -math.log(width))
+        from_top = x - (self.high if slope > 0 else self.low)
+        return slope * from_top + math.log(abs(slope)) - math.log(-math.expm1(-abs(slope) * width))
+
+    def quantile(self, unit):
+        """Inverse of the distribution function."""
+        slope, width = self._slope, self.high - self.low
+        if slope == 0:
+            return self.low + width * unit
+        below = torch.log1p((1 - unit if slope > 0 else unit) * math.expm1(-abs(slope) * width)) / abs(slope)
+        return self.high + below if slope > 0 else self.low - below
+
+
+@dataclass(frozen=True)
+class PowerLaw(_Slope):
+    """dN/dm proportional to m^index, for a parameter that is log10 of m.
+
+    Attributes
+    ----------
+    index : float
+        -2 for the mass function of young star clusters; 0 for a density that
+        is uniform in m itself, -1 for one uniform in log10 m.
+    low, high : float, optional
+        Bounds of log10 m; by default those of the parameter in `cluster_prior`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.priors import PowerLaw
+    >>> density = PowerLaw(-2, 2, 8).log_prob(torch.tensor([3.0, 4.0])).exp()
+    >>> round(float(density[0] / density[1]), 3)  # per dex, ten times as many at a tenth of the mass
+    10.0
+    """
+
+    index: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def _slope(self):
+        return (self.index + 1) * LN10
+
+    def describe(self):
+        """A few words."""
+        return f"power law {self.index:g} in {self.low:g}..{self.high:g}"
+
+
+@dataclass(frozen=True)
+class Exponential(_Slope):
+    """A density exp(-x / scale), between bounds.
+
+    Attributes
+    ----------
+    scale : float
+        Positive.
+    low, high : float, optional
+        By default those of the parameter in `cluster_prior`.
+    """
+
+    scale: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self):
+        if not self.scale > 0:
+            raise InputError(f"the scale {self.scale!r} of an exponential prior must be positive")
+
+    @property
+    def _slope(self):
+        return -1 / self.scale
+
+    def describe(self):
+        """A few words."""
+        return f"exponential {self.scale:g} in {self.low:g}..{self.high:g}"
+
+
+@dataclass(frozen=True)
+class Normal:
+    """A normal density, cut at bounds.
+
+    Attributes
+    ----------
+    mean, sigma : float
+    low, high : float, optional
+        By default those of the parameter in `cluster_prior`.
+    """
+
+    mean: float
+    sigma: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self):
+        if not self.sigma > 0:
+            raise InputError(f"the standard deviation {self.sigma!r} of a normal prior must be positive")
+
+    @property
+    def _scipy(self):
+        low, high = ((end - self.mean) / self.sigma for end in (self.low, self.high))
+        return stats.truncnorm(low, high, self.mean, self.sigma)
+
+    def log_prob(self, x):
+        """Log density between the bounds."""
+        within = min(max(self.mean, self.low), self.high)
+        highest = float(self._scipy.logpdf(within)) + 0.5 * ((within - self.mean) / self.sigma) ** 2
+        return highest - 0.5 * ((x - self.mean) / self.sigma) ** 2
+
+    def quantile(self, unit):
+        """Inverse of the distribution function."""
+        return torch.as_tensor(self._scipy.ppf(unit.cpu().double().numpy())).to(unit)
+
+    def describe(self):
+        """A few words."""
+        return f"normal {self.mean:g} +- {self.sigma:g} in {self.low:g}..{self.high:g}"
+
+
+class ProductPrior(_Bounded):
+    """Independent one-dimensional densities, one for each parameter.
+
+    Parameters
+    ----------
+    log_age, log_mass, ebv : Uniform, PowerLaw, Exponential or Normal, optional
+        Densities of log10 age/Myr, log10 initial mass/Msun and E(B-V)/mag;
+        uniform by default.  Bounds that are not given are those of
+        `cluster_prior`.
+    distance_error : float
+        Standard deviation of ln distance.
+
+    Raises
+    ------
+    InputError
+        If bounds are the wrong way round, or no density of this kind is known.
+
+    Examples
+    --------
+    >>> from clusterpost.priors import Exponential, PowerLaw, ProductPrior
+    >>> prior = ProductPrior(log_mass=PowerLaw(-2), ebv=Exponential(0.3), distance_error=0.05)
+    >>> print(prior.describe())
+    log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv exponential 0.3 in 0..1.5, distance error 0.05
+    """
+
+    def __init__(self, *, log_age=None, log_mass=None, ebv=None, distance_error=0.0):
+        box, pieces = cluster_prior(), []
+        for name, piece, low, high in zip(PARAMETERS, (log_age, log_mass, ebv), box.low.tolist(), box.high.tolist(),
+                                          strict=True):
+            piece = Uniform() if piece is None else piece
+            if not isinstance(piece, Uniform | _Slope | Normal):
+                raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential or Normal of "
+                                 "clusterpost.priors, or a function of all parameters as the prior")
+            piece = replace(piece, low=low if piece.low is None else piece.low,
+                            high=high if piece.high is None else piece.high)
+            if not piece.low < piece.high:
+                raise InputError(f"the prior of {name} has the bounds {piece.low:g}..{piece.high:g}; "
+                                 "the lower must lie below the upper")
+            pieces.append(piece)
+        super().__init__([p.low for p in pieces], [p.high for p in pieces], PARAMETERS, distance_error)
+        self.pieces = tuple(pieces)
+
+    @property
+    def mass_slope(self):
+        """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
+        piece = self.pieces[PARAMETERS.index("log_mass")]
+        if isinstance(piece, Uniform):
+            return 0.0
+        return piece._slope / LN10 if isinstance(piece, _Slope) else None
+
+    def sample(self, n, generator):
+        """Draw ``n`` parameter vectors; see `BoxPrior.sample`."""
+        unit = torch.rand(n, len(self.pieces), generator=generator, device=generator.device)
+        draws = torch.stack([p.quantile(u) for p, u in zip(self.pieces, unit.unbind(-1), strict=True)], dim=-1)
+        low, high = self.low.to(draws.device), self.high.to(draws.device)
+        return torch.minimum(torch.maximum(draws, low), high)
+
+    def log_prob(self, theta):
+        """Log density; -inf outside; see `BoxPrior.log_prob`."""
+        total = sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
+        return torch.where(self.inside(theta), total, -torch.inf)
+
+    def describe(self):
+        """One line for a table's meta."""
+        text = ", ".join(f"{n} {p.describe()}" for n, p in zip(self.names, self.pieces, strict=True))
+        return self._with_distance(text)
+
+
+class FunctionPrior(_Bounded):
+    """A prior given as a function, inside bounds.
+
+    Parameters
+    ----------
+    function : callable
+        Takes theta, a tensor (..., 3) of log10 age/Myr, log10 mass/Msun and
+        E(B-V)/mag, and gives the log density (...), normalised or not.
+    low, high : sequence of float, optional
+        By default those of `cluster_prior`.
+    distance_error : float
+        Standard deviation of ln distance.
+
+    Examples
+    --------
+    >>> from clusterpost.priors import FunctionPrior
+    >>> old_is_clear = FunctionPrior(lambda theta: -theta[..., 0] * theta[..., 2])
+    """
+
+    def __init__(self, function, low=None, high=None, *, distance_error=0.0):
+        box = cluster_prior()
+        super().__init__(box.low if low is None else low, box.high if high is None else high, PARAMETERS,
+                         distance_error)
+        self.function = function
+
+    def sample(self, n, generator):
+        """Not possible of a function.
+
+        Raises
+        ------
+        InputError
+            Always.
+        """
+        raise InputError("a prior given as a function cannot be drawn from; use a ProductPrior to simulate")
+
+    def log_prob(self, theta):
+        """Log density; -inf outside; see `BoxPrior.log_prob`.
+
+        Raises
+        ------
+        InputError
+            If the function's result has another shape, or is NaN or +inf.
+        """
+        low, high = self.low.to(theta), self.high.to(theta)
+        at = torch.minimum(torch.maximum(theta, low), high)
+        values = torch.as_tensor(self.function(at))
+        if values.shape != theta.shape[:-1]:
+            raise InputError(f"the prior {self._name} gave the shape {tuple(values.shape)} for parameters of shape "
+                             f"{tuple(theta.shape)}; it must give {tuple(theta.shape[:-1])}: index with theta[..., 0]")
+        values = values.to(theta)
+        bad = torch.isnan(values) | torch.isposinf(values)
+        if bad.any():
+            point = [round(x, 4) for x in at[bad][0].tolist()]
+            raise InputError(f"the prior {self._name} gave {values[bad][0].item()} at (log_age, log_mass, ebv) = "
+                             f"{point}; it must give a log density, -inf where there is none")
+        return torch.where(self.inside(theta), values, -torch.inf)
+
+    def describe(self):
+        """One line for a table's meta."""
+        bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
+        return self._with_distance(f"function {self._name} in " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds))
+
+    @property
+    def _name(self):
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+def cluster_prior(distance_error=0.0) -> BoxPrior:
     """The prior of Walter et al. (2025): uniform in log10 t, log10 m and E(B-V).
+
+    Parameters
+    ----------
+    distance_error : float
+        Standard deviation of ln distance; none by default.
 
     Returns
     -------
     BoxPrior
         log10 t/Myr in [0, log10 13750], log10 m/Msun in [2, 8], E(B-V) in [0, 1.5] mag.
     """
-    return BoxPrior([0.0, 2.0, 0.0], [math.log10(13750.0), 8.0, 1.5])
+    return BoxPrior([0.0, 2.0, 0.0], [math.log10(13750.0), 8.0, 1.5], distance_error=distance_error)
+
+
+def as_prior(prior):
+    """What a user gave as a prior, as an object of this module.
+
+    Parameters
+    ----------
+    prior : object, callable or None
+        None for `cluster_prior`.
+
+    Returns
+    -------
+    object
+        With ``log_prob``, ``low``, ``high``, ``names``, ``distance_error``, ``flat_mass`` and ``describe``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from clusterpost.priors import as_prior
+    >>> as_prior(lambda theta: -theta[..., 2] / 0.3).names
+    ('log_age', 'log_mass', 'ebv')
+    """
+    if prior is None:
+        return cluster_prior()
+    if isinstance(prior, _Bounded):
+        return prior
+    if callable(prior):
+        return FunctionPrior(prior)
+    raise InputError(f"prior={prior!r} is no prior; give a ProductPrior or BoxPrior of clusterpost.priors, or a "
+                     "function that takes theta (..., 3) and gives a log density (...)")

@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
+# A page runs its code against the local archive of the tests.
+sys.path[:0] = [str(HERE.parent), str(HERE / "_ext"), str(HERE.parent / "tests" / "catalogs")]
 
 import clusterpost  # noqa: E402
 
@@ -33,6 +34,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx-mathjax-offline",  # formulas without the network
     "registry",
+    "run",
 ]
 exclude_patterns = ["_build"]
 default_role = "py:obj"

@@ -18,10 +18,17 @@ python examples/first_catalog.py "$scratch/first_catalog" > "$scratch/first_cata
 sed "s|$scratch/||" "$scratch/first_catalog.txt" > "$results/first_catalog.txt"
 cp "$scratch"/first_catalog/overview.png "$scratch"/first_catalog/corner_*.png "$results"
 
-python -m clusterpost validate walter2025 -o "$results" > "$scratch/sbc.txt"
-cp "$scratch/sbc.txt" "$results"
+validate() {  # model, options
+    local folder="$results/$1"
+    mkdir -p "$folder"
+    python -m clusterpost validate "$@" -o "$folder" > "$scratch/checks.txt"
+    cp "$scratch/checks.txt" "$folder"
+}
+validate walter2025 --network-only
+validate any_bands --exact 500
 
 wait "$legus_job"
 sed "s|$scratch/||" "$scratch/legus.txt" > "$results/legus.txt"
 cp "$scratch/legus/comparison.png" "$results/legus_comparison.png"
+cp "$scratch/legus/deviation.png" "$results/legus_deviation.png"
 cp "$scratch/legus/overview.png" "$results/legus_overview.png"

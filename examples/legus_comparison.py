@@ -12,34 +12,33 @@ import numpy as np
 
 import clusterpost
 from clusterpost.flags import NOT_INFERRED
-from clusterpost.plotting import plot_catalog, plot_comparison
-
-DISTANCE = 9.9  # Mpc, of NGC 628 in LEGUS (Calzetti et al. 2015)
+from clusterpost.plotting import plot_catalog, plot_comparison, plot_deviation
 
 
 def main(path, folder):
     """Do it all."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    catalog = clusterpost.read_catalog(path)
-    out = clusterpost.infer_table(catalog, distance=DISTANCE, progress=True)
+    catalog = clusterpost.read_catalog(path, distance_source="legus")
+    out = clusterpost.infer_table(catalog, progress=True)
     clusterpost.write_catalog(out, folder / "legus.fits", overwrite=True)
     clusters = np.isin(out["class_mode"], [1, 2]) & (out["n_filters"] == 5)
     inferred = (out["flag"] & NOT_INFERRED) == 0
     print(f"{len(catalog)} rows in, {len(out)} rows out, {inferred.sum()} inferred")
     print(f"{clusters.sum()} clusters of class 1 and 2 in five bands, {(clusters & inferred).sum()} of them inferred\n")
     table = clusterpost.compare_with_catalog(out, where=clusters)
-    print(f"{'':16s}" + "".join(f"{name:>10s}" for name in table["parameter"]))
-    for name in table.colnames[1:]:
-        form = "10d" if table[name].dtype.kind == "i" else "10.1f" if name.endswith("_inside") else "10.3f"
+    print(f"published: {table.meta['published']}\n{'':16s}" + "".join(f"{name:>18s}" for name in table["parameter"]))
+    for name in table.colnames[2:]:
+        form = "18d" if table[name].dtype.kind == "i" else "18.1f" if name.endswith("_inside") else "18.3f"
         print(f"{name:16s}" + "".join(f"{value:{form}}" for value in table[name]))
     fitted = out[clusters & inferred]
     print(f"\nreduced chi-square of the MAP: median {np.median(fitted['chi2_map']):.2f}, "
           f"{100 * (fitted['chi2_map'] > 10).mean():.1f} % above 10; "
           f"several modes: {100 * (fitted['n_modes'] > 1).mean():.0f} %")
-    plot_comparison(out, where=clusters).savefig(folder / "comparison.png", dpi=130)
+    plot_comparison(out, where=clusters, highlight="uv").savefig(folder / "comparison.png", dpi=130)
+    plot_deviation(out, where=clusters).savefig(folder / "deviation.png", dpi=130)
     plot_catalog(out, where=clusters).savefig(folder / "overview.png", dpi=130)
-    print(f"written: {folder}/legus.fits, comparison.png, overview.png")
+    print(f"written: {folder}/legus.fits, comparison.png, deviation.png, overview.png")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from clusterpost import check
 from clusterpost.check import check_installation
 from clusterpost.cli import main
 from clusterpost.flow import modelfile
-from clusterpost.forward import TABLE_PATH
+from clusterpost.forward import TABLES
 
 
 def problems():
@@ -24,27 +24,27 @@ def copied_models(tmp_path, monkeypatch):
 def test_this_installation_is_sound(capsys):
     findings = list(check_installation())
     assert not [f for f in findings if f.problem]
-    assert {"torch", "band-flux table", "model walter2025", "inference"} <= {f.name for f in findings}
+    assert {"torch", "band-flux table z0.02", "model walter2025", "inference"} <= {f.name for f in findings}
     assert main(["check"]) == 0
     assert "PROBLEM" not in capsys.readouterr().out
 
 
 def test_a_damaged_table(tmp_path, monkeypatch, capsys):
     damaged = tmp_path / "table.safetensors"
-    damaged.write_bytes(TABLE_PATH.read_bytes()[:-1])
-    monkeypatch.setattr("clusterpost.forward.TABLE_PATH", damaged)
+    damaged.write_bytes(TABLES["z0.02"].read_bytes()[:-1])
+    monkeypatch.setitem(TABLES, "z0.02", damaged)
     found = problems()
-    assert list(found) == ["band-flux table"]
-    assert "reinstall" in found["band-flux table"].mend
+    assert list(found) == ["band-flux table z0.02"]
+    assert "reinstall" in found["band-flux table z0.02"].mend
     assert main(["check"]) == 1
     out = capsys.readouterr().out
-    assert "PROBLEM  band-flux table" in out
+    assert "PROBLEM  band-flux table z0.02" in out
     assert "mend: reinstall" in out
 
 
 def test_no_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("clusterpost.forward.TABLE_PATH", tmp_path / "absent")
-    assert "absent" in problems()["band-flux table"].result
+    monkeypatch.setitem(TABLES, "z0.05", tmp_path / "absent")
+    assert "absent" in problems()["band-flux table z0.05"].result
 
 
 def test_damaged_weights(copied_models, capsys):
@@ -70,7 +70,7 @@ def test_a_package_that_is_absent(monkeypatch):
     (problem,) = [f for f in findings if f.problem]
     assert problem.name == "no_such_package"
     assert problem.mend == "pip install no_such_package"
-    assert "band-flux table" not in [f.name for f in findings]  # nothing further could work
+    assert not [f for f in findings if f.name.startswith("band-flux table")]  # nothing further could work
 
 
 def test_an_optional_package_is_no_problem(monkeypatch):

@@ -12,6 +12,7 @@ import clusterpost
 from clusterpost import cli
 from clusterpost.cli import main
 from clusterpost.flow.modelfile import load_model
+from clusterpost.priors import Exponential, PowerLaw, ProductPrior, cluster_prior
 from clusterpost.training import recipes
 
 
@@ -81,12 +82,55 @@ def test_options_reach_inference(tmp_path, catalog):
     assert (out.meta["CPSEED"], out.meta["CPFLOOR"], out.meta["CPDIST"]) == (3, 0.1, "argument")
 
 
+def test_options_of_the_posterior(tmp_path, catalog):
+    """What the shell says is what the call would be told."""
+    tbl = Table.read(catalog)
+    cases = {
+        "noise": (["-n", 50, "--noise", "normal"], {"n_samples": 50, "noise": "normal"}),
+        "alone": (["-n", 50, "--no-refine"], {"n_samples": 50, "refine": False}),
+        "prior": (["-n", 50, "--mass-slope", -2, "--ebv-scale", 0.2, "--distance-error", 0.1],
+                  {"n_samples": 50, "prior": ProductPrior(log_mass=PowerLaw(-2), ebv=Exponential(0.2),
+                                                          distance_error=0.1)}),
+    }
+    for name, (arguments, options) in cases.items():
+        path = tmp_path / f"{name}.ecsv"
+        assert run("infer", catalog, path, "--quiet", *arguments) == 0
+        out, expected = Table.read(path), clusterpost.infer_table(tbl, **options)
+        for key in ("CPNOISE", "CPREFINE", "CPPRIOR", "CPDRAWS"):
+            assert out.meta[key] == expected.meta[key], key
+        for column in ("age_q50", "mass_q16", "ebv_q84", "log_evidence"):
+            np.testing.assert_allclose(out[column], expected[column], rtol=1e-4, atol=1e-4, err_msg=name)
+
+
+def test_exact(tmp_path, catalog, capsys):
+    path = tmp_path / "exact.ecsv"
+    assert run("infer", catalog, path, "--exact", "--distance-error", 0.1, "--prefix", "g_") == 0
+    assert "4 rows, 4 inferred" in capsys.readouterr().err
+    out = Table.read(path)
+    expected = clusterpost.exact_posterior(Table.read(catalog), prior=cluster_prior(0.1))
+    np.testing.assert_allclose(out["g_mass_q16"], expected["mass_q16"], rtol=1e-5)
+    assert out.meta["CPMODEL"] == "exact grid"
+    assert "distance error 0.1" in out.meta["CPPRIOR"]
+
+
 @pytest.mark.parametrize(("text", "mpc"), [("9.9", 9.9), ("9.9 Mpc", 9.9), ("9900 kpc", 9.9), ("M74", 9.84)])
 def test_distances(text, mpc):
     from clusterpost.photometry import Photometry
 
     tbl = clusterpost.simulate(2)
     np.testing.assert_allclose(Photometry.from_table(tbl, distance=cli._distance(text)).distance, mpc)
+
+
+def test_distance_source(tmp_path):
+    tbl = Table(clusterpost.simulate(2, errors=0.1, seed=1))
+    tbl.remove_column("distance")
+    tbl["galaxy"] = "NGC 1433"
+    tbl.write(tmp_path / "mine.ecsv")
+    for source, mpc in (("legus", 8.3), ("lee2022", 18.94)):
+        out = tmp_path / f"{source}.fits"
+        assert run("infer", tmp_path / "mine.ecsv", out, "-n", 20, "--quiet", "--distance-source", source) == 0
+        assert set(Table.read(out)["distance"]) == {mpc}
+    assert run("infer", tmp_path / "mine.ecsv", tmp_path / "x.fits", "--quiet", "--distance-source", "table") == 2
 
 
 def test_columns(tmp_path):
@@ -143,11 +187,20 @@ def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
         (["{tmp}/absent.fits", "{tmp}/out.fits"], "absent.fits does not exist"),
         (["{catalog}", "{tmp}/out.fits", "--distance", "5 km / s"], "is not a distance"),
         (["{catalog}", "{tmp}/out.fits", "--distance", "NGC 99999"], "'NGC 99999' is not one of"),
-        (["{catalog}", "{tmp}/out.fits", "--distance", "5000"], "Check the unit of the distance"),
+        (["{catalog}", "{tmp}/out.fits", "--distance", "5000", "--model", "walter2025"],
+         "Check the unit of the distance"),
         (["{catalog}", "{tmp}/out.fits", "--model", "nothing"], "no model 'nothing'"),
         (["{catalog}", "{tmp}/out.fits", "--quantiles", "16"], "such as 0.16 for 16 %"),
         (["{catalog}", "{tmp}/out.fits", "-n", "3"], "n_samples=3"),
         (["{catalog}", "{tmp}/out.fits", "--device", "gpu"], "use 'cpu' or 'cuda'"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--device", "gpu"], "use 'cpu' or 'cuda'"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "-n", "50"], "leave -n out"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--noise", "normal"], "leave --noise out"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--no-refine"], "leave --no-refine out"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "walter2025"], "leave --model out"),
+        (["{catalog}", "{tmp}/out.fits", "--distance-error", "5"], "relative standard deviation from 0 to below 1"),
+        (["{catalog}", "{tmp}/out.fits", "--ebv-scale", "-1"], "must be positive"),
+        (["{catalog}", "{tmp}/out.fits", "--no-refine", "--mass-slope", "-2"], "prior= needs refinement"),
         (["{posteriors}", "{tmp}/out.fits"], "already"),
     ],
 )
@@ -228,7 +281,7 @@ def test_bad_simulations(tmp_path, capsys, arguments, message):
 def test_plot(tmp_path, posteriors, capsys):
     pytest.importorskip("corner")
     assert run("plot", posteriors, tmp_path / "overview.png") == 0
-    assert run("plot", posteriors, tmp_path / "corner.png", "--row", 1, "--quiet") == 0
+    assert run("plot", posteriors, tmp_path / "corner.png", "--row", 1, "--quiet", "--noise", "normal") == 0
     for name in ("overview.png", "corner.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == ""

@@ -7,9 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from clusterpost.bands import BANDS, WFC3_BANDS
-from clusterpost.forward import TABLE_PATH, BandFluxTable, distance_term, load_table
+from clusterpost.errors import InputError
+from clusterpost.forward import TABLE_PATH, TABLES, BandFluxTable, distance_term, find_table, load_table
 from clusterpost.training.grid import AGE_NODES, EBV_NODES, burst_mean
 
 MAG = 2.5 / math.log(10)
@@ -26,8 +28,54 @@ def reference(shared_data):
     return np.genfromtxt(shared_data / "cigale_reference.csv", delimiter=",", names=True)
 
 
-def test_packaged_table_is_small():
-    assert TABLE_PATH.stat().st_size < 2_000_000
+def test_packaged_tables_are_small():
+    assert all(path.stat().st_size < 2_000_000 for path in TABLES.values())
+    assert TABLES["z0.02"] == TABLE_PATH
+
+
+class TestTables:
+    def test_by_name_and_path(self, tmp_path):
+        assert load_table("z0.02") is load_table() is load_table(TABLE_PATH) is load_table(str(TABLE_PATH))
+        copy = tmp_path / "mine.safetensors"
+        copy.write_bytes(TABLES["z0.05"].read_bytes())
+        assert torch.equal(load_table(copy).ln_flux_nodes, load_table("z0.05").ln_flux_nodes)
+        assert load_table(str(copy)) is load_table(copy)
+
+    @pytest.mark.parametrize("name", ["z0.03", "no/such.safetensors"])
+    def test_unknown_is_refused(self, name):
+        with pytest.raises(InputError, match=r"packaged are z0\.008, z0\.02, z0\.05; a path names a file"):
+            load_table(name)
+
+    def test_differ_in_metallicity_alone(self):
+        headers = [dict(load_table(name).header) for name in TABLES]
+        for key in ("bands", "curve_sha256", "extinction", "burst"):
+            assert headers[0][key] == headers[1][key] == headers[2][key]
+        assert len({h["sed_sha256"] for h in headers}) == 3
+        assert [h["sed_file"] for h in headers] == [f"pymgal/models/bc03_ssp_{z.replace('z', 'z_')}_chab.model"
+                                                    for z in TABLES]
+        assert all(torch.equal(load_table(name).log_age, load_table().log_age) for name in TABLES)
+
+    def test_metal_rich_clusters_are_redder_when_old(self):
+        age, no_dust = torch.linspace(3.0, 4.1, 12), torch.zeros(12)
+        colors = []
+        for name in ("z0.008", "z0.02", "z0.05"):
+            ln_flux = load_table(name).select(("F438W", "F814W")).ln_flux(age, no_dust)
+            colors.append(ln_flux[:, 1] - ln_flux[:, 0])
+        assert (colors[0] < colors[1]).all()
+        assert (colors[1] < colors[2]).all()
+
+    def test_found_by_the_hash_of_their_spectra(self, tmp_path):
+        for name in TABLES:
+            assert find_table(load_table(name).header["sed_sha256"]) is load_table(name)
+        with pytest.raises(InputError, match="at hand is of the spectra with sha256 abababab"):
+            find_table("ab" * 32)
+        with safe_open(str(TABLE_PATH), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            header = json.loads(file.metadata()["header"])
+        save_file(tensors, tmp_path / "own.safetensors",
+                  metadata={"header": json.dumps({**header, "sed_sha256": "ab" * 32})})
+        own = load_table(tmp_path / "own.safetensors")
+        assert find_table("ab" * 32) is own
 
 
 def test_packaged_table_says_where_it_comes_from():

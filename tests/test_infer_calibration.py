@@ -3,25 +3,36 @@
 import numpy as np
 import pytest
 from astropy.table import Column, Table
+from infer_tables import PARAMETERS, coordinate
 
 from clusterpost import flags, infer_table
 from clusterpost.flow.modelfile import load_model
 from clusterpost.training.simulation import Simulator, seeded_generator
 
+CASES = {
+    "refined": ({}, {}),
+    "network alone": ({"refine": False}, {}),
+    "normal noise": ({"noise": "normal"}, {"noise": "normal"}),
+    "replica": ({"model": "walter2025", "refine": False}, {}),
+}
 
-@pytest.fixture(scope="module")
-def calibration():
+
+@pytest.fixture(scope="module", params=CASES, ids=list(CASES))
+def calibration(request):
     """Mocks of the model's own simulator, their truths and what is inferred of them."""
-    model = load_model()
-    drawn = Simulator.from_dict(model.card["simulator"]).draw(400, seeded_generator(11, 99))
+    options, other = CASES[request.param]
+    model = load_model(options.get("model", "default"))
+    simulator = Simulator.from_dict({**model.card["simulator"], **other})
+    drawn = simulator.draw(400, seeded_generator(11, 99))
+    measured = drawn.measured.numpy()
     tbl = Table({"distance": drawn.distance.numpy()})
     for i, band in enumerate(model.bands):
-        tbl[band], tbl[f"{band}_err"] = (Column(x[:, i].numpy(), unit="mJy") for x in (drawn.flux, drawn.error))
-    out = infer_table(tbl, n_samples=100, error_floor=None)
+        for name, values in ((band, drawn.flux), (f"{band}_err", drawn.error)):
+            tbl[name] = Column(np.where(measured[:, i], values[:, i].numpy(), np.nan), unit="mJy")
+    out = infer_table(tbl, n_samples=200, n_modes=1, error_floor=None, **options)
     good = (out["flag"] & flags.NOT_INFERRED) == 0
     assert good.mean() > 0.99
-    intervals = [[np.asarray(out[f"{name}_{q}"])[good] for q in ("q16", "q84")] for name in ("age", "mass", "ebv")]
-    intervals = np.array([[np.log10(x) if i < 2 else x for x in pair] for i, pair in enumerate(intervals)])
+    intervals = np.array([[coordinate(out, f"{name}_{q}")[good] for q in ("q16", "q84")] for name in PARAMETERS])
     return drawn.theta.double().numpy()[good].T, intervals
 
 

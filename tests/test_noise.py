@@ -184,3 +184,88 @@ def test_a_perfect_measurement_gives_the_true_flux():
 def test_unknown_noise_lists_the_known():
     with pytest.raises(ValueError, match=r"unknown noise model 'poisson'.*lognormal, normal, walter2025"):
         get_noise("poisson")
+
+
+@settings(deadline=None, max_examples=100)
+@given(limit=positive, r=st.floats(0.01, 10), truth=positive, name=st.sampled_from(sorted(NOISE_MODELS)))
+def test_limit_is_the_probability_to_stay_below_it(limit, r, truth, name):
+    sigma = r * max(limit, truth)
+    got = get_noise(name).log_limit(*(torch.tensor(v, dtype=torch.float64) for v in (limit, sigma, math.log(truth))))
+    assert got.item() == pytest.approx(stats.norm.logcdf((limit - truth) / sigma), rel=1e-6, abs=1e-9)
+
+
+def test_limit_that_is_broken_by_far_is_finite_in_single_precision():
+    got = get_noise("lognormal").log_limit(torch.tensor(1.0), torch.tensor(0.01), torch.tensor([0.0, 5.0, 9.0]))
+    assert torch.isfinite(got).all()
+    assert (got.diff() < 0).all()
+    assert got[0].item() == pytest.approx(math.log(0.5), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", list(NOISE_MODELS))
+@pytest.mark.parametrize("r", [0.05, 0.4])
+def test_pulls_of_samples_are_standard_normal(name, r):
+    flux, error = draw(name, 0.3, r)
+    pull = get_noise(name).pull(flux, error, torch.tensor(0.3, dtype=flux.dtype))
+    assert moments_agree(pull, 0.0, 1.0)
+    assert not moments_agree(pull * 1.02, 0.0, 1.0)
+    assert stats.kstest(pull[:20_000].numpy(), "norm").pvalue > 1e-3
+
+
+@settings(deadline=None, max_examples=50)
+@given(flux=positive, truth=positive, r=relative)
+def test_lognormal_is_its_own_stand_in(flux, truth, r):
+    flux, ln_truth = torch.tensor([flux], dtype=torch.float64), torch.tensor([math.log(truth)], dtype=torch.float64)
+    value, width, usable = get_noise("lognormal").as_lognormal(flux, r * flux)
+    assert usable.all()
+    expected = stats.norm.logpdf(ln_truth.numpy(), value.numpy(), width.numpy())
+    np.testing.assert_allclose(get_noise("lognormal").log_prob(flux, r * flux, ln_truth), expected, rtol=1e-9)
+
+
+def test_stand_in_of_a_normal_detection_widens_with_its_noise_and_ends():
+    flux = torch.ones(6)
+    error = torch.tensor([0.05, 0.2, 0.5, 0.9, 1.1, 0.5])
+    flux[5] = -1.0
+    value, width, usable = get_noise("normal").as_lognormal(flux, error)
+    assert usable.tolist() == [True, True, True, True, False, False]
+    assert torch.equal(value[:4], torch.zeros(4))
+    assert width[0] == pytest.approx(0.05, rel=0.02)
+    assert 0.7 < width[2] < 1.0
+    assert width[:4].max() < 1.1
+
+
+def test_what_a_likelihood_can_take():
+    flux = torch.tensor([1.0, 0.0, -1.0, torch.nan, 1.0])
+    error = torch.tensor([0.1, 0.1, 0.1, 0.1, 0.0])
+    assert get_noise("lognormal").usable(flux, error).tolist() == [True, False, False, False, False]
+    assert get_noise("walter2025").usable(flux, error).tolist() == [True, False, False, False, False]
+    assert get_noise("normal").usable(flux, error).tolist() == [True, True, True, False, False]
+
+
+@pytest.mark.parametrize("name", list(NOISE_MODELS))
+def test_along_mass_is_the_likelihood_but_for_a_constant(name):
+    noise, generator = get_noise(name), torch.Generator().manual_seed(2)
+    ln_flux = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+    flux, error = noise.sample(ln_flux[:, 0], torch.full((3, 5), 0.3, dtype=torch.float64), generator)
+    if name == "normal":
+        flux[0, 1] = -0.2
+    measured = torch.ones(3, 5, dtype=torch.bool)
+    measured[1, :2] = False
+    ln_mass = torch.linspace(-1, 1.5, 9, dtype=torch.float64).expand(3, 4, 9)
+    whole = noise.log_prob(flux[:, None, None], error[:, None, None], ln_flux[:, :, None] + ln_mass[..., None])
+    expected = torch.where(measured[:, None, None], whole, 0.0).sum(-1)
+    got = noise.along_mass(flux, error, measured, ln_flux, ln_mass)
+    finite = torch.isfinite(expected)
+    assert torch.equal(finite, torch.isfinite(got))
+    difference = torch.where(finite, got - expected, torch.nan)
+    spread = difference - difference.nanmean(-1, keepdim=True)
+    assert spread[finite].abs().max() < 1e-9
+    assert (finite.sum(-1) > 2).any()
+
+
+def test_along_mass_of_bright_and_faint_things_stays_finite():
+    ln_flux = torch.tensor([[[60.0, 61.0]], [[-60.0, -61.0]]])
+    flux = torch.exp(ln_flux[:, 0])
+    for name in ("lognormal", "normal"):
+        got = get_noise(name).along_mass(flux, 0.1 * flux, torch.ones(2, 2, dtype=torch.bool), ln_flux,
+                                         torch.tensor([-0.2, 0.0, 0.2]).expand(2, 1, 3))
+        assert (got.argmax(-1) == 1).all(), name

@@ -416,7 +416,7 @@ def test_the_floor_keeps_what_else_a_column_says():
         ".3f",
     )
     assert out["F275W_err"].unit == u.mJy
-    assert out.meta == {"note": "kept", "ERRFLOOR": 0.05}
+    assert out.meta == {"note": "kept", "ERRFLOOR": 0.05, "ERRFCOLS": "F275W_err, F336W_err"}
     assert out["F336W_err"].dtype == float
     assert out["F336W_err"][0] == pytest.approx(np.hypot(1, 0.05))
     assert out["name"].tolist() == ["a", "b", "c"]
@@ -475,7 +475,9 @@ def all_masked():
 def legus_with_a_negative_error():
     tbl = as_kind("Vega")
     tbl["age_legus"] = 1.0 * u.yr
-    tbl["F336W_err"][1] *= -1
+    for band in WFC3_BANDS:
+        tbl.rename_columns([band, f"{band}_err"], [f"{band}_vega", f"{band}_vega_err"])
+    tbl["F336W_vega_err"][1] *= -1
     return tbl
 
 
@@ -557,7 +559,7 @@ BAD = {
     "negative error where it means nothing": (
         legus_with_a_negative_error,
         ColumnError,
-        "'F336W_err' has a negative error in row 1; mask it or mend it",
+        "'F336W_vega_err' has a negative error in row 1; mask it or mend it",
     ),
     "a row": (lambda: plain()[1], InputError, r"tbl\[5:6\]"),
     "a dict": (lambda: {"F275W": [1.0]}, InputError, r"an astropy Table is needed, not dict; Table\("),

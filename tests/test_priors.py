@@ -7,7 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clusterpost.priors import PARAMETERS, BoxPrior, cluster_prior
+from clusterpost.errors import InputError
+from clusterpost.priors import (
+    PARAMETERS,
+    BoxPrior,
+    Exponential,
+    Normal,
+    PowerLaw,
+    ProductPrior,
+    Uniform,
+    as_prior,
+    cluster_prior,
+)
 
 
 def test_cluster_prior_is_that_of_the_paper():
@@ -65,3 +76,114 @@ def test_same_seed_same_draws():
 def test_bounds_the_wrong_way_round_are_refused(high):
     with pytest.raises(ValueError, match="below its upper bound"):
         BoxPrior([0.0, 0.0], high, names=("a", "b"))
+
+
+PIECES = {
+    "uniform": Uniform(0.2, 1.1),
+    "mass function": PowerLaw(-2, 2.0, 8.0),
+    "flat in log": PowerLaw(-1, 2.0, 8.0),
+    "top heavy": PowerLaw(1.5, 2.0, 8.0),
+    "exponential": Exponential(0.3, 0.0, 1.5),
+    "steep": Exponential(0.002, 0.0, 1.5),
+    "normal": Normal(0.8, 0.1, 0.0, 4.0),
+    "normal beyond a bound": Normal(5.0, 0.1, 0.0, 4.0),
+    "normal far below": Normal(-9.0, 1.0, 0.0, 1.5),
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_densities_are_normalized_and_quantiles_invert_them(name):
+    piece = PIECES[name]
+    unit = torch.linspace(1e-5, 1 - 1e-5, 4001, dtype=torch.float64)
+    x = piece.quantile(unit)
+    assert ((x >= piece.low) & (x <= piece.high)).all()
+    density = piece.log_prob(x).exp()
+    cumulative = torch.cumulative_trapezoid(density, x)
+    np.testing.assert_allclose(cumulative, (unit[1:] - unit[0]), atol=2e-3)
+    tilted = torch.cumulative_trapezoid(density * (1 + 0.1 * unit), x)
+    assert (tilted - (unit[1:] - unit[0])).abs().max() > 0.01
+
+
+def test_mass_function_is_that_of_masses():
+    draws = ProductPrior(log_mass=PowerLaw(-2)).sample(200_000, torch.Generator().manual_seed(0))[:, 1]
+    counts = torch.histogram(10**draws, torch.tensor([100.0, 200, 400, 800, 1600])).hist
+    np.testing.assert_allclose(counts[1:] / counts[:-1], 0.5, rtol=0.03)
+
+
+def test_product_is_the_sum_of_logs_within_its_bounds():
+    prior = ProductPrior(log_age=Normal(1.0, 0.3), log_mass=PowerLaw(-2, high=6), ebv=Exponential(0.2))
+    draws = prior.sample(1000, torch.Generator().manual_seed(3))
+    expected = sum(p.log_prob(x) for p, x in zip(prior.pieces, draws.unbind(-1), strict=True))
+    torch.testing.assert_close(prior.log_prob(draws), expected)
+    assert prior.high.tolist() == pytest.approx([math.log10(13750), 6.0, 1.5])
+    assert (prior.log_prob(torch.tensor([[1.0, 6.5, 0.1], [1.0, 3.0, -0.1]])) == -torch.inf).all()
+
+
+def test_uniform_product_is_the_box():
+    draws = cluster_prior().sample(100, torch.Generator().manual_seed(3))
+    torch.testing.assert_close(ProductPrior().log_prob(draws), cluster_prior().log_prob(draws))
+
+
+def test_which_priors_are_flat_in_mass():
+    assert cluster_prior().flat_mass
+    assert ProductPrior(ebv=Exponential(0.2)).flat_mass
+    assert ProductPrior(log_mass=PowerLaw(-1)).flat_mass
+    assert not ProductPrior(log_mass=PowerLaw(-2)).flat_mass
+    assert not as_prior(lambda theta: 0 * theta[..., 0]).flat_mass
+
+
+@pytest.mark.parametrize(("piece", "slope"), [(Uniform(), 0), (PowerLaw(-2), -1), (Exponential(0.5), -2 / math.log(10)),
+                                              (Normal(4, 1), None)])
+def test_slope_in_mass(piece, slope):
+    prior = ProductPrior(log_mass=piece)
+    assert prior.mass_slope == (slope if slope is None else pytest.approx(slope))
+    if slope is not None:
+        theta = torch.tensor([[1.0, 4.0, 0.1], [1.0, 4.0 + 1 / math.log(10), 0.1]], dtype=torch.float64)
+        assert prior.log_prob(theta).diff().item() == pytest.approx(slope, abs=1e-9)
+
+
+def test_a_function_is_a_prior_inside_the_box():
+    prior = as_prior(lambda theta: -theta[..., 2] / 0.3)
+    assert as_prior(prior) is prior
+    theta = torch.tensor([[[1.0, 4.0, 0.3], [1.0, 9.0, 0.3]]])
+    torch.testing.assert_close(prior.log_prob(theta), torch.tensor([[-1.0, -torch.inf]]))
+    assert isinstance(as_prior(None), BoxPrior)
+    with pytest.raises(InputError, match="cannot be drawn from"):
+        prior.sample(3, torch.Generator())
+
+
+@pytest.mark.parametrize(("function", "message"), [
+    (lambda theta: theta, r"gave the shape \(2, 3\).*must give \(2,\)"),
+    (lambda theta: 0.0, r"gave the shape \(\)"),
+    (lambda theta: torch.log(theta[..., 2] - 1), r"gave nan at \(log_age, log_mass, ebv\) = \[1.0, 4.0, 0.3\]"),
+    (lambda theta: torch.inf * theta[..., 0], r"gave inf"),
+])
+def test_a_function_that_gives_no_density_is_refused(function, message):
+    with pytest.raises(InputError, match=message):
+        as_prior(function).log_prob(torch.tensor([[1.0, 4.0, 0.3], [2.0, 4.0, 0.3]]))
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: as_prior("flat"), "prior='flat' is no prior; give a ProductPrior"),
+    (lambda: ProductPrior(ebv=0.3), "ebv=0.3 is no density; give a Uniform"),
+    (lambda: ProductPrior(log_age=Uniform(3, 2)), r"prior of log_age has the bounds 3\.\.2"),
+    (lambda: ProductPrior(distance_error=5), "distance_error=5 must be a relative"),
+    (lambda: cluster_prior(distance_error=-0.1), "must be a relative"),
+    (lambda: Exponential(0.0), "scale 0.0 of an exponential prior must be positive"),
+    (lambda: Normal(1.0, -1.0), "must be positive"),
+    (lambda: BoxPrior([0.0, 1.0], [1.0, 2.0]), "needs 3 lower and upper bounds"),
+])
+def test_what_is_no_prior_is_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_descriptions():
+    assert cluster_prior().describe() == "uniform: log_age 0..4.1383, log_mass 2..8, ebv 0..1.5"
+    assert cluster_prior(0.1).describe().endswith("ebv 0..1.5, distance error 0.1")
+    assert "log_age normal 1 +- 0.5 in 0..4.1383" in ProductPrior(log_age=Normal(1, 0.5)).describe()
+
+    def clear(theta):
+        return -theta[..., 2]
+
+    assert as_prior(clear).describe().startswith("function clear in log_age 0..")

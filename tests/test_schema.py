@@ -55,6 +55,12 @@ def test_units_ucds_and_descriptions(column):
     assert column.shape in ("row", "modes")
 
 
+def test_what_a_refined_row_tells_of_itself():
+    names = [c.name for c in OUTPUT_COLUMNS]
+    assert names[-4:] == ["efficiency", "log_evidence", "support", "flag"]
+    assert len({c.description for c in OUTPUT_COLUMNS}) == len(OUTPUT_COLUMNS)
+
+
 def test_percent_in_the_description():
     first = output_columns((0.025,))[0]
     assert first.description.startswith("2.5 % quantile of the age")

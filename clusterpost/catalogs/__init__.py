@@ -2,18 +2,23 @@
 
 :mod:`~clusterpost.catalogs.layouts` recognizes the columns of a table,
 :mod:`~clusterpost.catalogs.legus` reads the header-less LEGUS files,
-:mod:`~clusterpost.catalogs.distances` knows the PHANGS-HST galaxies, and
-:mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
+:mod:`~clusterpost.catalogs.published` the fits that a catalog brings along,
+:mod:`~clusterpost.catalogs.levels` compares its fluxes with its magnitudes,
+:mod:`~clusterpost.catalogs.distances` knows the galaxies of PHANGS-HST and
+LEGUS, and :mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
 """
 
 from ..utils import lazy_names
 
 _HOMES = {
-    "BandColumns": "layouts",
+    "BandColumns": "columns",
     "Layout": "layouts",
+    "check_levels": "levels",
+    "correct_aperture": "levels",
     "distance_table": "distances",
     "galaxy_distance": "distances",
     "label_legus": "legus",
+    "published_columns": "published",
     "read_catalog": "reader",
     "read_legus": "legus",
     "recognise": "layouts",

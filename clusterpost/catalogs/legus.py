@@ -2,15 +2,13 @@
 
 The Legacy ExtraGalactic UV Survey (Calzetti et al. 2015; cluster catalogs:
 Adamo et al. 2017) publishes its clusters as ``.tab`` files without a header.
-The order of the columns is the same in all of them; the cameras are not, and
-only the file name tells them:
+The order of the columns is the same in all of them; the cameras are not.
+F275W and F336W are always of WFC3/UVIS.  B, V and I are F438W, F555W and F814W
+of WFC3/UVIS, unless archival ACS/WFC images were taken for some of them: these
+fields are listed here, as no file tells.  ``acs-wfc3`` in a file name says that
+both cameras were used, ``wfc3`` does not exclude it (NGC 1313).
 
-- ``acs-wfc3``: F275W and F336W of WFC3/UVIS; B (F435W), V (F555W) and
-  I (F814W) of ACS/WFC, as in NGC 628-C;
-- ``wfc3`` or ``uvis``: F275W, F336W, F438W, F555W and F814W, all of WFC3/UVIS.
-
-Some ``acs-wfc3`` fields may take V or I with the other camera, which the name
-does not tell: the survey paper's observing table does, and ``bands=`` takes it.
+In nine fields V is F606W (ACS), for which the package has no model fluxes.
 
 Magnitudes are in the Vega system, corrected for Milky Way extinction and for
 the aperture.  66.666 stands for outside the field, 99.999 for not detected and
@@ -35,6 +33,7 @@ __all__ = [
     "LEGUS_SENTINELS",
     "N_COLUMNS",
     "first_fields",
+    "is_raw_legus",
     "label_legus",
     "legus_bands",
     "legus_columns",
@@ -46,12 +45,24 @@ LEGUS_SENTINELS = (66.666, 99.999, 44.444)
 
 _WFC3 = ("F275W", "F336W", "F438W", "F555W", "F814W")
 LEGUS_BANDS = ("F275W", "F336W", "F435W_ACS", "F555W_ACS", "F814W_ACS")
-_CAMERAS = {"acs-wfc3": LEGUS_BANDS, "wfc3": _WFC3, "uvis": _WFC3, "wfc3-uvis": _WFC3}
+_ACS_BVI = LEGUS_BANDS
+_ACS_BI = ("F275W", "F336W", "F435W_ACS", "F555W", "F814W_ACS")
+_ACS_VI = ("F275W", "F336W", "F438W", "F555W_ACS", "F814W_ACS")
+_ACS_F606W = ("F275W", "F336W", "F438W", "F606W_ACS", "F814W_ACS")
+# As the source-classification code of LEGUS (StarcNet, Perez et al. 2021, ApJ 907, 100) reads these fields.
+_FIELDS = {
+    **dict.fromkeys(("ngc628-c", "ngc1313-e", "ngc1313-w", "ngc4449", "ngc5194-ngc5195-mosaic", "ngc5253"), _ACS_BVI),
+    "ngc628-e": _ACS_BI,
+    **dict.fromkeys(("ngc4395-s", "ngc7793-w", "ugc4305", "ugc4459", "ugc5139"), _ACS_VI),
+    **dict.fromkeys(("ic4247", "ngc3738", "ngc5238", "ngc5474", "ngc5477", "ugc1249", "ugc685", "ugc7408", "ugca281"),
+                    _ACS_F606W),
+}
+_CAMERAS = {"wfc3": _WFC3, "uvis": _WFC3, "wfc3-uvis": _WFC3}
 _FILE_NAME = re.compile(r"hlsp_legus_hst_(?P<cameras>[a-z0-9-]+)_(?P<target>[a-z0-9-]+?)_", re.IGNORECASE)
 
 
 def legus_bands(source=None) -> tuple[str, ...]:
-    """The five bands of a LEGUS catalog, by the cameras in its file name.
+    """The five bands of a LEGUS catalog, by the field in its file name.
 
     Parameters
     ----------
@@ -61,18 +72,25 @@ def legus_bands(source=None) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Canonical band names in the order of the file.  Where the name does
-        not tell, the cameras of NGC 628-C are taken, with a warning.
+        Band names in the order of the file.  Where the name does not tell, the
+        cameras of NGC 628-C are taken, with a warning.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If the cameras are not known, or V is F606W, which no model here knows.
 
     Examples
     --------
     >>> from clusterpost.catalogs.legus import legus_bands
     >>> legus_bands("hlsp_legus_hst_wfc3_ngc1566_multiband_v1_padagb-mwext-avgapcor.tab")[2]
     'F438W'
+    >>> legus_bands("hlsp_legus_hst_acs-wfc3_ngc7793-w_multiband_v1_padagb-mwext-avgapcor.tab")[2:]
+    ('F438W', 'F555W_ACS', 'F814W_ACS')
     """
     match = _FILE_NAME.match(Path(source).name) if source else None
-    bands = _CAMERAS.get(match["cameras"].lower()) if match else None
-    if bands is None:
+    bands = match and (_FIELDS.get(match["target"].lower()) or _CAMERAS.get(match["cameras"].lower()))
+    if not bands:
         where = f"the name {Path(source).name!r}" if source else "this table"
         warnings.warn(
             f"{where} does not tell the cameras of a LEGUS catalog; taking {', '.join(LEGUS_BANDS)} as for NGC 628-C. "
@@ -81,6 +99,13 @@ def legus_bands(source=None) -> tuple[str, ...]:
             stacklevel=3,
         )
         return LEGUS_BANDS
+    if bands is _ACS_F606W:
+        warnings.warn(
+            f"V of {Path(source).name} is F606W (ACS/WFC), for which there are no model fluxes; its four other bands "
+            "are photometry, and its F606W_ACS_vega is kept as it is",
+            AstropyUserWarning,
+            stacklevel=3,
+        )
     return bands
 
 
@@ -113,8 +138,9 @@ def legus_columns(bands) -> list[tuple[str, str | None, str]]:
         ("dec", "deg", "Declination"),
     ]
     for band in bands:
-        columns.append((band, "mag", f"Vega magnitude in {band}, corrected for Milky Way extinction and aperture"))
-        columns.append((f"{band}_err", "mag", f"Error of the magnitude in {band}"))
+        columns.append((f"{band}_vega", "mag",
+                        f"Vega magnitude in {band}, corrected for Milky Way extinction and aperture"))
+        columns.append((f"{band}_vega_err", "mag", f"Error of the magnitude in {band}"))
     columns.append(("ci", "mag", "Concentration index: magnitude in 1 pixel minus that in 3 pixels"))
     for name, unit, what in (("age", "yr", "Age"), ("mass", "solMass", "Mass"), ("ebv", "mag", "E(B-V)")):
         columns.append((f"{name}_legus", unit, f"{what}: best value, {fit}"))
@@ -131,6 +157,25 @@ def legus_columns(bands) -> list[tuple[str, str | None, str]]:
     return columns
 
 
+def is_raw_legus(tbl) -> bool:
+    """Whether these are the columns of a LEGUS catalog, read without names (and perhaps more).
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    bool
+        True where there are ``col1`` to ``col35``, and no ``col36``.
+    """
+    return set(_raw_names()) <= set(tbl.colnames) and f"col{N_COLUMNS + 1}" not in tbl.colnames
+
+
+def _raw_names():
+    return [f"col{i + 1}" for i in range(N_COLUMNS)]
+
+
 def label_legus(tbl, *, bands=None) -> Table:
     """Name the columns of a LEGUS table that was read without a header.
 
@@ -140,7 +185,7 @@ def label_legus(tbl, *, bands=None) -> Table:
         35 columns, ``col1`` to ``col35``, as ``ascii.no_header`` gives them.
         It stays as it is.
     bands : sequence of str, optional
-        The five canonical bands in the order of the file.  By default those
+        The five bands in the order of the file.  By default those of the field
         that the file name in ``tbl.meta["source"]`` tells; without one those
         of NGC 628-C, with a warning.
 
@@ -160,23 +205,22 @@ def label_legus(tbl, *, bands=None) -> Table:
     >>> from clusterpost.catalogs import label_legus
     >>> raw = Table({f"col{i}": [0.0] for i in range(1, 36)})
     >>> label_legus(raw, bands=("F275W", "F336W", "F438W", "F555W", "F814W")).colnames[5:8]
-    ['F275W', 'F275W_err', 'F336W']
+    ['F275W_vega', 'F275W_vega_err', 'F336W_vega']
     """
-    names = [f"col{i + 1}" for i in range(N_COLUMNS)]
-    if tbl.colnames != names:
+    names = _raw_names()
+    if set(tbl.colnames) != set(names):
         raise InputError(
             f"a LEGUS table has {N_COLUMNS} columns named col1 to col{N_COLUMNS}; this one has {len(tbl.colnames)}, "
             f"beginning with {', '.join(tbl.colnames[:3])}. Read the file with format='ascii.no_header', or with "
             "clusterpost.read_catalog."
         )
     bands = legus_bands(tbl.meta.get("source")) if bands is None else _five_bands(bands)
-    out = tbl.copy()
+    out = tbl[names]  # a copy, in the order of the file
     for old, (name, unit, description) in zip(names, legus_columns(bands), strict=True):
         column = out[old]
         out.rename_column(old, name)
         column.info.unit = unit
         column.info.description = description
-    out.meta["MAGSYS"] = "Vega"
     return out
 
 
@@ -194,12 +238,13 @@ def read_legus(path, *, bands=None) -> Table:
     Returns
     -------
     `~astropy.table.Table`
-        ``id x y ra dec``; ``<band>`` and ``<band>_err`` (Vega magnitudes) for
-        the five bands; ``ci``; ``age_legus`` [yr], ``mass_legus`` [solMass]
+        ``id x y ra dec``; ``<band>_vega`` and ``<band>_vega_err`` (magnitudes)
+        for the five bands; ``ci``; ``age_legus`` [yr], ``mass_legus`` [solMass]
         and ``ebv_legus`` [mag], each with ``_max`` and ``_min``;
         ``residual_<band>``; ``chi2_legus q_legus n_filters class_mode
         class_mean``.  Values stay as in the file, 66.666, 99.999 and 44.444
-        too.  ``meta`` has ``magnitude_system``, ``source`` and ``galaxy``.
+        too; `~clusterpost.read_catalog` adds fluxes.  ``meta`` has ``source``
+        and ``galaxy``.
 
     Raises
     ------
@@ -261,15 +306,15 @@ def first_fields(path) -> list[str]:
 
 def _five_bands(bands):
     bands = tuple(bands)
-    unknown = [band for band in bands if band not in BANDS]
-    if unknown or len(bands) != 5 or len(set(bands)) != 5:
+    known = (*BANDS, "F606W_ACS")
+    if len(bands) != 5 or len(set(bands)) != 5 or not set(bands) <= set(known):
         raise InputError(
-            f"bands={bands!r} must be five different bands in the order of the file, out of {', '.join(BANDS)}"
+            f"bands={bands!r} must be five different bands in the order of the file, out of {', '.join(known)}"
         )
     return bands
 
 
 def _galaxy(target):
     """``ngc628-c`` is a pointing at NGC 628; of a mosaic the first galaxy counts."""
-    match = re.match(r"(ngc|ic|ugca?|eso|pgc|m)-?0*(\d+)(?![a-z\d])", target, re.IGNORECASE)
-    return f"{match[1].upper()} {match[2]}" if match else target
+    match = re.match(r"(eso)(\d+-g\d+)|(ngc|ic|ugca?|pgc|m)-?0*(\d+)(?![a-z\d])", target, re.IGNORECASE)
+    return " ".join(part.upper() for part in match.groups() if part) if match else target

@@ -9,19 +9,21 @@ import numpy as np
 from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
-from ..errors import ColumnError, InputError
+from ..errors import InputError
+from .canonical import add_canonical, check_agreement
+from .distances import add_distance
 from .layouts import recognise
-from .legus import N_COLUMNS, first_fields, read_legus
+from .legus import N_COLUMNS, first_fields, is_raw_legus, label_legus, read_legus
+from .levels import check_levels
+from .records import LAYOUT_KEY, LEVELS_KEY
 
 __all__ = ["LAYOUT_KEY", "read_catalog"]
 
-#: Key of ``meta`` that holds the name of the layout.
-LAYOUT_KEY = "CPLAYOUT"
 _VOTABLE = (".vot", ".xml")
 
 
-def read_catalog(path_or_table, *, columns=None) -> Table:
-    """Read a catalog and recognize its photometry.
+def read_catalog(path_or_table, *, columns=None, distance_source=None) -> Table:
+    """Read a catalog, recognize its photometry, and write it one way.
 
     Parameters
     ----------
@@ -29,29 +31,56 @@ def read_catalog(path_or_table, *, columns=None) -> Table:
         A FITS, ECSV, VOTable, CSV, Parquet or plain text table, or a LEGUS
         ``.tab`` file.  A table is copied.
     columns : dict, optional
-        ``{"F275W": ("my_flux", "my_error")}`` for columns of other names; see
+        ``{"F275W": ("my_flux", "my_error")}`` for columns of other names, or to
+        choose where several could be meant; see
         `clusterpost.catalogs.layouts.recognise`.
+    distance_source : {"lee2022", "legus", "table"}, optional
+        Whose distance the galaxies have: of PHANGS-HST (Lee et al. 2022), of
+        LEGUS (Calzetti et al. 2015), or the table's own and no other.  A
+        distance of the table's own wins; by default, where there is none, that
+        of Lee et al. 2022, and of LEGUS for galaxies of LEGUS alone.
 
     Returns
     -------
     `~astropy.table.Table`
-        Rows, columns and meta as they are, with the name of the layout in
-        ``meta["CPLAYOUT"]``.
+        The rows, columns and meta of the catalog, and beside them for each band
+        ``<band>`` (mJy, if the catalog's own are not canonical), ``<band>_err``
+        and ``<band>_limit``: NaN where missing; True in ``<band>_limit`` for an
+        upper limit, with the limit as flux and a positive error.  A flux that
+        is zero or negative with a positive error is a measurement and stays.
+        ``distance`` (Mpc) is added where the galaxy is known.  ``meta`` says
+        what was recognized: ``CPLAYOUT`` the layout, ``CPCOLS`` the columns of
+        each band, ``CPDSRC`` the source of the distance, ``CPLEVELS`` how mJy
+        and Vega columns disagree, if they do.  Reading it again changes nothing.
 
     Raises
     ------
     InputError
         If the file is absent or cannot be read.
     ColumnError
-        If no photometry is found, or it is ambiguous.
+        If no photometry is found, or it is ambiguous or contradicts itself; the
+        message lists the candidates.
+    DistanceError
+        If a distance was asked for that there is not, or the table's own
+        contradict each other.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If mJy and Vega columns of one table disagree, or the distance that was
+        asked for is not the one that is taken.
+
+    Notes
+    -----
+    Fluxes of PHANGS-HST and LEGUS are corrected for Milky Way extinction and
+    for the aperture already, and are not corrected again.
 
     Examples
     --------
-    >>> from astropy.table import Table
     >>> import clusterpost
-    >>> tbl = clusterpost.read_catalog(Table({"F275W": [1.0], "F275W_err": [0.1]}))
-    >>> tbl.meta["CPLAYOUT"]
-    'canonical'
+    >>> tbl = clusterpost.read_catalog(clusterpost.example_catalog())
+    >>> tbl.meta["CPLAYOUT"], tbl["F275W"].unit, int(tbl["F275W_limit"].sum())
+    ('PHANGS DR4', Unit("mJy"), 16)
     """
     if isinstance(path_or_table, Table):
         tbl, where = path_or_table.copy(), ""
@@ -64,10 +93,22 @@ def read_catalog(path_or_table, *, columns=None) -> Table:
             "Table.from_pandas and Table(...) make one"
         )
     try:
-        layout = recognise(tbl, columns)
-    except ColumnError as error:
-        raise ColumnError(f"{where}{error}") from None
-    tbl.meta[LAYOUT_KEY] = layout.name
+        return _understood(tbl, columns, distance_source)
+    except InputError as error:
+        raise type(error)(f"{where}{error}") from None
+
+
+def _understood(tbl, columns, distance_source):
+    if columns is None and is_raw_legus(tbl) and len(tbl.colnames) == N_COLUMNS:
+        tbl = label_legus(tbl)
+    layout = recognise(tbl, columns)
+    if columns is None:
+        check_agreement(tbl, layout)
+    levels = check_levels(tbl)
+    add_canonical(tbl, layout, told=columns is not None)
+    if levels:
+        tbl.meta[LEVELS_KEY] = levels
+    add_distance(tbl, layout, distance_source)
     return tbl
 
 

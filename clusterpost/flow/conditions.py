@@ -1,32 +1,40 @@
 """Encoders: what a network is shown of an object's measured values.
 
-An encoder turns fluxes (mJy), relative errors and distances (Mpc) into a
-tensor of conditions.  A model file names its encoder.
+An encoder turns fluxes and errors (mJy), which of them were measured, and
+distances (Mpc) into a tensor of conditions.  A model file describes its encoder.
 """
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["ENCODERS", "Walter2025Conditions"]
+__all__ = ["AbsoluteConditions", "RelativeConditions", "Walter2025Conditions", "read_encoder"]
 
 
 class Walter2025Conditions:
     """log10 fluxes, relative errors and the distance (Walter et al. 2025, Sect. 2.2)."""
 
     name = "log-flux, relative error, distance"
+    #: Beyond what it was shown in training the network has no answer.
+    bounded = True
+
+    def to_dict(self):
+        """As plain values for a model's card: its name says it all."""
+        return self.name
 
     def size(self, n_bands):
         """Number of conditions for ``n_bands`` bands."""
         return 2 * n_bands + 1
 
-    def __call__(self, flux, error, distance):
+    def __call__(self, flux, error, measured, distance):
         """Encode.
 
         Parameters
         ----------
         flux, error : Tensor (n, n_band)
             mJy, positive.
+        measured : Tensor of bool (n, n_band)
+            All True: this network needs every band.
         distance : Tensor (n,)
             Mpc.
 
@@ -37,4 +45,155 @@ class Walter2025Conditions:
         return torch.cat([torch.log10(flux), error / flux, distance.unsqueeze(-1)], dim=-1)
 
 
-ENCODERS = {encoder.name: encoder for encoder in (Walter2025Conditions(),)}
+class RelativeConditions:
+    """Colors and errors of whatever bands there are; blind to brightness and distance.
+
+    Of each slot (a place in the spectrum that one of a few similar bands fills):
+    ln flux less the object's own weighted mean, ln of its error, whether it
+    was measured at all, and which of the slot's bands it was.
+
+    Parameters
+    ----------
+    slots : sequence of sequence of int
+        The bands, by index, that can fill each slot.
+
+    Notes
+    -----
+    Multiplying all fluxes of an object, or changing its distance, leaves the
+    conditions as they are but for rounding.  s^2 = ln(1 + r^2) is the variance
+    of ln f* for a relative error r, and s^2/2 its bias.
+    """
+
+    name = "relative"
+    #: Values beyond its range are shown as its ends, which training has covered.
+    bounded = False
+    #: ln f* beyond these widths are shown to the network as these; the likelihood knows better.
+    error_range = (0.02, 1.5)
+    _FARTHEST = 12.0  # ln of the largest flux ratio shown
+
+    def __init__(self, slots):
+        self.slots = tuple(tuple(slot) for slot in slots)
+        self._double = tuple(i for i, slot in enumerate(self.slots) if len(slot) > 1)
+        if any(len(slot) not in (1, 2) for slot in self.slots):
+            raise ValueError("a slot is filled by one band or by one of two")
+
+    def to_dict(self):
+        """As plain values for a model's card."""
+        return {"name": self.name, "slots": [list(slot) for slot in self.slots]}
+
+    def size(self, n_bands=None):
+        """Number of conditions."""
+        return 3 * len(self.slots) + len(self._double)
+
+    def __call__(self, flux, error, measured, distance):
+        """Encode.
+
+        Parameters
+        ----------
+        flux, error : Tensor (n, n_band)
+            mJy; positive where measured.
+        measured : Tensor of bool (n, n_band)
+        distance : Tensor (n,)
+            Not used.
+
+        Returns
+        -------
+        Tensor (n, n_condition)
+        """
+        variance = torch.log1p((error / flux) ** 2)
+        value = torch.where(measured, torch.log(flux) + variance / 2, 0.0)
+        sigma = torch.where(measured, variance.sqrt().clamp(*self.error_range), torch.inf)
+        second, value, sigma = self._fill(value, sigma)
+        there = torch.isfinite(sigma)
+        weight = sigma**-2
+        mean = (weight * value).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        parts = [torch.where(there, (value - mean).clamp(-self._FARTHEST, self._FARTHEST), 0.0),
+                 torch.where(there, torch.log(sigma), 0.0), there, second[:, self._double]]
+        return torch.cat([part.to(flux.dtype) for part in parts], dim=1)
+
+    def _fill(self, value, sigma, *others):
+        """The better measured band of each slot, and whether it is the second one."""
+        first = torch.tensor([slot[0] for slot in self.slots], device=value.device)
+        last = torch.tensor([slot[-1] for slot in self.slots], device=value.device)
+        second = (sigma[:, last] < sigma[:, first]) & torch.isfinite(sigma[:, last])
+        filled = (torch.where(second, x[:, last], x[:, first]) for x in (value, *others))
+        return second, next(filled), sigma[:, last].minimum(sigma[:, first]), *filled
+
+
+class AbsoluteConditions(RelativeConditions):
+    """Fluxes of whatever bands there are, of any sign, and how bright the object is at 10 Mpc.
+
+    Of each slot: asinh magnitude (Lupton et al. 1999; in nats, softened by the
+    flux's error) less the object's own weighted mean, asinh of half the
+    signal-to-noise ratio, whether it was measured, and which of the slot's bands
+    it was; and that mean, with the distance taken out.
+
+    Parameters
+    ----------
+    slots : sequence of sequence of int
+        The bands, by index, that can fill each slot.
+
+    Notes
+    -----
+    What a flow needs that learns the mass too, and under noise that gives
+    negative fluxes.
+    """
+
+    name = "absolute"
+
+    def size(self, n_bands=None):
+        """Number of conditions."""
+        return super().size() + 1
+
+    def __call__(self, flux, error, measured, distance):
+        """Encode.
+
+        Parameters
+        ----------
+        flux, error : Tensor (n, n_band)
+            mJy; of any sign, and positive, where measured.
+        measured : Tensor of bool (n, n_band)
+        distance : Tensor (n,)
+            Mpc.
+
+        Returns
+        -------
+        Tensor (n, n_condition)
+        """
+        signal = torch.where(measured, torch.asinh(flux / (2 * error)), 0.0)
+        value = torch.where(measured, signal + torch.log(error), 0.0)
+        # The relative error of a good measurement; one below zero has no say in how bright the object is.
+        sigma = torch.where(measured, torch.exp(-signal), torch.inf).clamp(min=self.error_range[0])
+        second, value, sigma, signal = self._fill(value, sigma, signal)
+        there = torch.isfinite(sigma)
+        weight = sigma**-2
+        mean = (weight * value).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        bright = mean + 2 * torch.log(distance / 10).unsqueeze(-1)
+        parts = [torch.where(there, (value - mean).clamp(-self._FARTHEST, self._FARTHEST), 0.0),
+                 torch.where(there, signal, 0.0), there, second[:, self._double], bright]
+        return torch.cat([part.to(flux.dtype) for part in parts], dim=1)
+
+
+def read_encoder(values):
+    """The encoder that a card describes.
+
+    Parameters
+    ----------
+    values : str or dict
+        What an encoder's ``to_dict`` gave.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if values == Walter2025Conditions.name:
+        return Walter2025Conditions()
+    for encoder in (RelativeConditions, AbsoluteConditions):
+        if isinstance(values, dict) and values.get("name") == encoder.name:
+            return encoder(values["slots"])
+    raise ValueError(f"this version of clusterpost has no conditions {values!r}")

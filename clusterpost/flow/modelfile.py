@@ -18,10 +18,10 @@ from safetensors.torch import save as save_tensors
 
 from ..errors import ModelError
 from ..utils import write_whole
-from .conditions import ENCODERS
-from .network import ConditionalFlow, FlowSpec
+from .conditions import read_encoder
+from .network import build_flow, read_spec
 
-__all__ = ["MODELS_PATH", "Model", "bundled_models", "list_models", "load_model", "save_model"]
+__all__ = ["MODELS_PATH", "Model", "bundled_models", "list_models", "load_model", "save_model", "torch_device"]
 
 #: Folder of the bundled models.
 MODELS_PATH = Path(__file__).parent.parent / "models"
@@ -37,7 +37,7 @@ class Model:
     Attributes
     ----------
     name : str
-    flow : ConditionalFlow
+    flow : Flow
         In evaluation mode, on its device.
     card : dict
         What the JSON file says.
@@ -45,7 +45,7 @@ class Model:
 
     def __init__(self, name, flow, card):
         self.name, self.flow, self.card = name, flow, card
-        self._encoder = ENCODERS[card["conditions"]]
+        self._encoder = read_encoder(card["conditions"])
 
     @property
     def bands(self):
@@ -62,19 +62,25 @@ class Model:
         """Where the weights are."""
         return self.flow.box.low.device
 
-    def encode(self, flux, error, distance):
+    @property
+    def learned(self):
+        """Names of the parameters that the flow draws, in order."""
+        return tuple(self.card["learned"])
+
+    def encode(self, flux, error, measured, distance):
         """Conditions of the network from fluxes and errors (mJy) and distances (Mpc).
 
         Parameters
         ----------
         flux, error : Tensor (n, n_band)
+        measured : Tensor of bool (n, n_band)
         distance : Tensor (n,)
 
         Returns
         -------
         Tensor (n, n_condition)
         """
-        return self._encoder(flux, error, distance)
+        return self._encoder(flux, error, measured, distance)
 
 
 def save_model(stem, flow, card):
@@ -84,9 +90,9 @@ def save_model(stem, flow, card):
     ----------
     stem : path
         Path without suffix; its last part is the model's name.
-    flow : ConditionalFlow
+    flow : Flow
     card : dict
-        With ``conditions`` (the encoder's name), ``simulator`` and
+        With ``conditions`` (the encoder), ``learned``, ``simulator`` and
         ``training``; architecture, hash and golden vectors are added.
 
     Returns
@@ -114,7 +120,7 @@ def save_model(stem, flow, card):
 
 def _golden_vectors(flow):
     generator = torch.Generator().manual_seed(20250801)
-    z = torch.randn(_N_GOLDEN, flow.spec.n_parameters, generator=generator)
+    z = flow.base(torch.rand(_N_GOLDEN, flow.spec.n_parameters, generator=generator))
     standard = torch.randn(_N_GOLDEN, flow.spec.n_conditions, generator=generator)
     conditions = standard * flow.standardize.scale.cpu() + flow.standardize.shift.cpu()
     with torch.inference_mode():
@@ -165,10 +171,10 @@ def load_model(name="default", *, device=None):
         raise ModelError(f"{stem}.json has format {found}; this version of clusterpost reads {_FORMAT}")
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         raise ModelError(f"{stem}.safetensors does not have the sha256 that its card states; get both files anew")
-    device = _device(device or conf.device)
+    device = torch_device(device)
     try:
         tensors = load_tensors(data)
-        flow = ConditionalFlow(FlowSpec.from_dict(card["architecture"]))
+        flow = build_flow(read_spec(card["architecture"]))
         flow.load_export({k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")})
         model = Model(stem.name, flow.requires_grad_(False).eval().to(device), card)
         worst = _golden_difference(flow, tensors)
@@ -192,7 +198,26 @@ def _golden_difference(flow, tensors):
     return differences.abs().max().item()  # NaN where any of them is
 
 
-def _device(name):
+def torch_device(name=None):
+    """Where to compute.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``cpu``, ``cuda`` or ``auto``; by default `clusterpost.conf.device`.
+
+    Returns
+    -------
+    str or `torch.device`
+
+    Raises
+    ------
+    ModelError
+        If torch knows no such device, or sees none.
+    """
+    from ..config import conf
+
+    name = name or conf.device
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if str(name).startswith("cuda") and not torch.cuda.is_available():

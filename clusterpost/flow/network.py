@@ -1,212 +1,49 @@
-"""The conditional invertible neural network, built with FrEIA."""
+"""The kinds of flow there are, by the name that a model file gives."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from .affine import AffineFlow, AffineSpec
+from .maf import MafFlow, MafSpec
+from .spline import SplineFlow, SplineSpec
 
-import FrEIA.framework as Ff
-import FrEIA.modules as Fm
-import torch
-from torch import nn
+__all__ = ["FLOWS", "build_flow", "read_spec"]
 
-from .transforms import ProbitBox, Standardize
-
-__all__ = ["ConditionalFlow", "FlowSpec", "Permute", "choose_permutations"]
+#: Architecture and network of each kind.
+FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, SplineFlow), "maf": (MafSpec, MafFlow)}
 
 
-@dataclass(frozen=True)
-class FlowSpec:
-    """Architecture of a flow; written to the model file.
-
-    Attributes
-    ----------
-    n_parameters, n_conditions : int
-    low, high : tuple of float
-        Bounds of the parameters.
-    permutations : tuple of tuple of int
-        Order of the components after each coupling block; as many as blocks.
-    width, depth : int
-        Neurons a hidden layer and number of hidden layers of each subnetwork.
-    clamp : float
-        The log scale of one coupling lies within +-clamp.
-    kind : str
-        ``cinn-affine``.
-    formula : int
-        Version of the formulas below; it changes when the same weights would
-        mean another function.
-    """
-
-    n_parameters: int
-    n_conditions: int
-    low: tuple
-    high: tuple
-    permutations: tuple
-    width: int = 256
-    depth: int = 2
-    clamp: float = 2.0
-    kind: str = "cinn-affine"
-    formula: int = 1
-
-    def to_dict(self):
-        """As plain values for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values):
-        """From what `to_dict` gave."""
-        values = dict(values)
-        values["permutations"] = tuple(tuple(p) for p in values["permutations"])
-        return cls(**{**values, "low": tuple(values["low"]), "high": tuple(values["high"])})
-
-
-class Permute(Fm.InvertibleModule):
-    """A fixed reordering of the components, given and not drawn.
-
-    FrEIA's own permutations keep their order in buffers whose layout differs
-    between its versions.
-    """
-
-    def __init__(self, dims_in, dims_c=None, order=()):
-        super().__init__(dims_in, dims_c)
-        self.order = list(order)
-        self.inverse = [self.order.index(i) for i in range(len(self.order))]
-
-    def forward(self, x, c=(), rev=False, jac=True):
-        """Reorder; the Jacobian is one."""
-        return (x[0][:, self.inverse if rev else self.order],), 0.0
-
-    def output_dims(self, input_dims):
-        """Unchanged."""
-        return input_dims
-
-
-def choose_permutations(n_parameters, n_blocks, seed):
-    """Fixed random orders, none of which is the identity.
+def read_spec(values):
+    """The architecture that a model file's plain values describe.
 
     Parameters
     ----------
-    n_parameters, n_blocks, seed : int
+    values : dict
+        What a spec's ``to_dict`` gave.
 
     Returns
     -------
-    tuple of tuple of int
+    AffineSpec, SplineSpec or MafSpec
+
+    Raises
+    ------
+    ValueError
+        If there is no such kind of flow.
     """
-    generator = torch.Generator().manual_seed(seed)
-    identity = tuple(range(n_parameters))
-    chosen = []
-    while len(chosen) < n_blocks:
-        order = tuple(torch.randperm(n_parameters, generator=generator).tolist())
-        if order != identity or n_parameters == 1:
-            chosen.append(order)
-    return tuple(chosen)
+    kind = values.get("kind")
+    if kind not in FLOWS:
+        raise ValueError(f"this version of clusterpost has no flow {kind!r}; it has {', '.join(FLOWS)}")
+    return FLOWS[kind][0].from_dict(values)
 
 
-def _subnetwork(width, depth):
-    def build(n_in, n_out):
-        layers, size = [], n_in
-        for _ in range(depth):
-            layers += [nn.Linear(size, width), nn.ReLU()]
-            size = width
-        last = nn.Linear(size, n_out)
-        nn.init.zeros_(last.weight)  # the untrained flow is the identity: the prior
-        nn.init.zeros_(last.bias)
-        return nn.Sequential(*layers, last)
-
-    return build
-
-
-class ConditionalFlow(nn.Module):
-    """A density q(theta | conditions) that can be drawn from and evaluated.
+def build_flow(spec):
+    """An untrained flow of that architecture.
 
     Parameters
     ----------
-    spec : FlowSpec
+    spec : AffineSpec, SplineSpec or MafSpec
 
-    Notes
-    -----
-    theta -> probit box -> coupling blocks (Walter et al. 2025, Eqs. 5-7; FrEIA's
-    ``GLOWCouplingBlock``) with permutations between them -> standard normal.
+    Returns
+    -------
+    Flow
     """
-
-    def __init__(self, spec):
-        super().__init__()
-        if spec.kind != "cinn-affine" or spec.formula != 1:
-            raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
-        self.spec = spec
-        self.box = ProbitBox(spec.low, spec.high)
-        self.standardize = Standardize(spec.n_conditions)
-        self.inn = Ff.SequenceINN(spec.n_parameters)
-        for order in spec.permutations:
-            self.inn.append(Fm.GLOWCouplingBlock, cond=0, cond_shape=(spec.n_conditions,), clamp=spec.clamp,
-                            clamp_activation="ATAN", split_len=spec.n_parameters // 2,
-                            subnet_constructor=_subnetwork(spec.width, spec.depth))
-            self.inn.append(Permute, order=order)
-
-    def log_prob(self, theta, conditions):
-        """Log density of parameters.
-
-        Parameters
-        ----------
-        theta : Tensor (n, n_parameter)
-        conditions : Tensor (n, n_condition)
-
-        Returns
-        -------
-        Tensor (n,)
-            Per unit of each parameter; -inf outside the bounds.
-        """
-        x, log_box = self.box(theta)
-        z, log_inn = self.inn(x, [self.standardize(conditions)])
-        inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
-        return torch.where(inside, _log_normal(z) + log_inn + log_box, -torch.inf)
-
-    def transform(self, z, conditions):
-        """Turn base points into draws.
-
-        Parameters
-        ----------
-        z : Tensor (n, n_parameter)
-            Standard normal.
-        conditions : Tensor (n, n_condition)
-
-        Returns
-        -------
-        theta : Tensor (n, n_parameter)
-        log_prob : Tensor (n,)
-            Their log density.
-        """
-        x, log_inn = self.inn(z, [self.standardize(conditions)], rev=True)
-        return self.box.inverse(x), _log_normal(z) - log_inn + self.box.log_det(x)
-
-    def export(self):
-        """Weights under names of our own, independent of FrEIA's.
-
-        Returns
-        -------
-        dict of Tensor
-        """
-        return {ours: self.state_dict()[theirs].contiguous() for ours, theirs in self._names()}
-
-    def load_export(self, tensors):
-        """Take weights that `export` gave.
-
-        Parameters
-        ----------
-        tensors : dict of Tensor
-        """
-        self.load_state_dict({theirs: tensors[ours] for ours, theirs in self._names()})
-
-    def _names(self):
-        yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))
-        for block in range(len(self.spec.permutations)):
-            # Eq. 5 transforms the first half by what FrEIA calls subnet2, Eq. 6 the second by subnet1.
-            for half, subnet in (("first", "subnet2"), ("second", "subnet1")):
-                for layer in range(self.spec.depth + 1):
-                    for part in ("weight", "bias"):
-                        yield (f"block{block}.{half}.layer{layer}.{part}",
-                               f"inn.module_list.{2 * block}.{subnet}.{2 * layer}.{part}")
-
-
-def _log_normal(z):
-    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
+    return FLOWS[spec.kind][1](spec)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["ProbitBox", "Standardize"]
+__all__ = ["ProbitBox", "Standardize", "UnitBox"]
 
 # Keeps the probit finite where float32 rounds a parameter onto a bound.
 _EDGE = 2.0**-23
@@ -69,6 +69,35 @@ class ProbitBox(nn.Module):
         return -(log_normal + torch.log(self.high - self.low)).sum(-1)
 
 
+class UnitBox(nn.Module):
+    """Map a box onto the unit cube, component by component.
+
+    Parameters
+    ----------
+    low, high : Tensor (n_parameter,)
+        The bounds.
+    """
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
+        self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
+
+    @property
+    def log_volume(self):
+        """ln of the box's volume."""
+        return torch.log(self.high - self.low).sum()
+
+    def forward(self, theta):
+        """To the unit cube."""
+        return (theta - self.low) / (self.high - self.low)
+
+    def inverse(self, unit):
+        """Back to the parameters, never beyond the bounds."""
+        theta = self.low + (self.high - self.low) * unit
+        return torch.minimum(torch.maximum(theta, self.low), self.high)
+
+
 class Standardize(nn.Module):
     """Shift and scale each condition by fixed numbers.
 
@@ -86,7 +115,8 @@ class Standardize(nn.Module):
     def set_from(self, sample):
         """Take mean and standard deviation from a sample (n_sample, n)."""
         self.shift.copy_(sample.mean(0))
-        self.scale.copy_(sample.std(0))
+        spread = sample.std(0)
+        self.scale.copy_(torch.where(spread > 0, spread, 1.0))  # a condition may be the same for all
 
     def forward(self, conditions):
         """The standardised conditions."""

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from ..errors import InputError
-from ..validation.compare import closest_modes, inferred_parameters, published_fits
+from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .style import COLORS, LABELS, UNITS, new_figure, style
 
-__all__ = ["plot_catalog", "plot_comparison"]
+__all__ = ["plot_catalog", "plot_comparison", "plot_deviation"]
 
 _STEMS = ("age", "mass", "ebv")
 
@@ -22,13 +22,13 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
     ----------
     out : Table
         From `~clusterpost.infer_table`.
-    published : dict, optional
+    published : str or dict, optional
         As for `clusterpost.validation.compare_with_catalog`.
     where : array of bool or int, optional
         Rows to draw; all by default.
-    highlight : array of bool, optional
-        One value per row of ``out``; these rows get another color (the paper: relative
-        errors above 40 % in the ultraviolet).
+    highlight : array of bool or "uv", optional
+        One value per row of ``out``; these rows get another color.  ``"uv"`` stands for
+        relative flux errors above 40 % in F275W or F336W, as in the paper.
     prefix : str
         The ``prefix`` that `~clusterpost.infer_table` was given.
     figure : Figure, optional
@@ -61,7 +61,7 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
     fits = published_fits(out, published)
     chosen = np.zeros(len(out), bool)
     chosen[slice(None) if where is None else np.asarray(where)] = True
-    highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight, bool)
+    highlight = _highlighted(out, highlight)
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
     shown = [i for i, stem in enumerate(_STEMS) if stem in fits and (chosen & np.isfinite(fits[stem].value)).any()]
     if not shown:
@@ -83,13 +83,28 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
                     bars = np.clip([values[:, i] - low[:, i], high[:, i] - values[:, i]], 0, None)
                 _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
                 _deviation(ax, (values[:, i] - catalog)[drawn], UNITS[i])
-                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}  {LABELS[i]}")
+                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}  {LABELS[i]}" + (" initial" if i == 1 else ""))
                 ax.set_box_aspect(1)
             axes[0, column].tick_params(labelbottom=False)
-            axes[1, column].set_xlabel(f"catalog  {LABELS[i]}")
+            axes[1, column].set_xlabel(f"catalog  {LABELS[i]}" + (" as published" if i == 1 else ""))
         figure.suptitle(f"{np.sum(chosen):,} clusters" + (f", {np.sum(chosen & highlight):,} highlighted" if
                         (chosen & highlight).any() else ""), fontsize=10)
     return figure
+
+
+def _highlighted(out, highlight):
+    if highlight is None:
+        return np.zeros(len(out), bool)
+    if isinstance(highlight, str):
+        if highlight != "uv":
+            raise InputError(f"highlight={highlight!r} is neither 'uv' nor one value per row")
+        from ..photometry import Photometry
+
+        # The error alone counts: without a floor, and the distance is of no matter.
+        photometry = Photometry.from_table(out, distance=1.0, error_floor=None).select(("F275W", "F336W"))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return (photometry.error / np.abs(photometry.flux) > 0.4).any(axis=1)
+    return np.asarray(highlight, bool)
 
 
 def _limits(catalog, ours):
@@ -122,6 +137,87 @@ def _deviation(ax, difference, unit):
     text = f"offset {q50:+.2f} {unit}\nscatter {(q84 - q16) / 2:.2f} {unit}\nn = {len(difference):,}"
     ax.text(0.04, 0.96, text.replace("-", "\N{MINUS SIGN}"), transform=ax.transAxes, va="top", fontsize=8.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5})
+
+
+def plot_deviation(out, published=None, where=None, *, prefix="", figure=None):
+    """How far the MAP lies from the catalog's own fit, against the width of the posterior.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    published : str or dict, optional
+        As for `clusterpost.validation.compare_with_catalog`.
+    where : array of bool or int, optional
+        Rows to draw; all by default.
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each parameter: MAP minus catalog over the distance from the 16 to the 84 % quantile, with the
+        running median and the running 5 and 95 % quantiles.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to compare with.
+
+    Notes
+    -----
+    The layout of Walter et al. (2025), Fig. B.3: large deviations go with broad posteriors.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_deviation
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
+    >>> truth = {name: (f"{name}_true", None, None, None, unit)
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    >>> figure = plot_deviation(out, truth)
+    """
+    fits = published_fits(out, published)
+    chosen = np.zeros(len(out), bool)
+    chosen[slice(None) if where is None else np.asarray(where)] = True
+    low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
+    panels = {}
+    for i, stem in enumerate(_STEMS):
+        if stem in fits:
+            deviation, width = best[:, i] - fits[stem].value, high[:, i] - low[:, i]
+            rows = chosen & np.isfinite(deviation) & np.isfinite(width)
+            if rows.any():
+                panels[i] = width[rows], deviation[rows]
+    if not panels:
+        raise InputError("no inferred row of this table has a published fit")
+    with style():
+        figure = new_figure(figure, width=0.6 + 3.4 * len(panels), height=3.6)
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for ax, (i, (width, deviation)) in zip(axes, panels.items(), strict=True):
+            ax.scatter(width, deviation, s=float(np.clip(200 / np.sqrt(len(width)), 2, 12)), color="0.5", lw=0,
+                       alpha=float(np.clip(15 / np.sqrt(len(width)), 0.2, 0.8)), rasterized=True)
+            ax.axhline(0, color=COLORS["line"], lw=0.9, zorder=1)
+            center, quantiles = _running_quantiles(width, deviation, (0.05, 0.5, 0.95))
+            for values, color, label in zip(quantiles, ("posterior", "mode", "posterior"),
+                                            ("5, 95 %", "median", None), strict=True):
+                if len(center):
+                    ax.plot(center, values, color=COLORS[color], lw=1.6, label=label)
+            ax.set(xlabel=rf"$Q_{{0.84}} - Q_{{0.16}}$ of {LABELS[i]}", xlim=(0, None),
+                   ylabel=f"MAP \N{MINUS SIGN} catalog [{UNITS[i]}]")
+            ax.text(0.04, 0.96, f"n = {len(width):,}", transform=ax.transAxes, va="top", fontsize=8.5)
+        if len(center):
+            axes[0].legend(loc="lower left", frameon=True, framealpha=0.8, edgecolor="none")
+    return figure
+
+
+def _running_quantiles(x, y, levels, least=10):
+    """Quantiles of y in bins of x that hold as many points each, at least ``least``; no bins where there are fewer."""
+    bins = np.array_split(np.argsort(x), np.clip(len(x) // (4 * least), 1, 25))
+    bins = [rows for rows in bins if len(rows) >= least]
+    center = np.array([np.median(x[rows]) for rows in bins])
+    return center, np.array([[np.quantile(y[rows], level) for rows in bins] for level in levels])
 
 
 def plot_catalog(out, *, where=None, prefix="", figure=None):

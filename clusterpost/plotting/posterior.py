@@ -9,7 +9,7 @@ from astropy.table import Row, Table
 
 from ..errors import InputError
 from ..utils import require
-from ..validation.compare import inferred_parameters, published_fits
+from ..validation.fits import inferred_parameters, published_fits
 from .style import COLORS, LABELS, new_figure, style
 
 __all__ = ["plot_posterior"]

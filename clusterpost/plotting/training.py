@@ -1,10 +1,12 @@
-"""Figures of a training run."""
+"""Figures of a training run and of a hyperparameter search."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from .style import COLORS, new_figure, style
 
-__all__ = ["plot_training"]
+__all__ = ["plot_search", "plot_training"]
 
 
 def plot_training(history, *, figure=None):
@@ -34,7 +36,8 @@ def plot_training(history, *, figure=None):
     with style():
         figure = new_figure(figure, width=7, height=4)
         ax = figure.subplots()
-        ax.plot(seen, [h["training_nll"] for h in history], color="0.6", lw=1, label="training (running mean)")
+        ax.plot(seen, [h["training_loss"] for h in history], color="0.6", lw=1,
+                label="training (running mean of the loss)")
         ax.plot(seen, [h["validation_nll"] for h in history], color=COLORS["posterior"], marker="o", ms=4,
                 label="validation")
         ax.set(xlabel="mocks seen [million]", ylabel="negative log likelihood [nat]", xlim=(0, None))
@@ -43,4 +46,54 @@ def plot_training(history, *, figure=None):
                   label="learning rate")
         rate.set(yscale="log", ylabel="learning rate")
         figure.legend(loc="upper right", bbox_to_anchor=(1, 1), bbox_transform=ax.transAxes)
+    return figure
+
+
+def plot_search(table, *, figure=None):
+    """Accuracy against speed of the trials of a hyperparameter search.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Of `clusterpost.training.search.search`.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Held-out NLL and importance efficiency (median, and down to its 1 %
+        quantile) against draws per second of the trials that ran to the end,
+        and the NLL against the number of weights of all of them.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.plotting import plot_search
+    >>> table = Table({"family": ["affine", "spline"], "state": ["complete", "complete"], "nll": [-2.5, -3.5],
+    ...                "draws_per_second": [2e4, 5e4], "n_weights": [1_680_000, 300_000],
+    ...                "efficiency_1": [0.01, 0.3], "efficiency_50": [0.3, 0.8]})
+    >>> figure = plot_search(table)
+    """
+    complete = np.asarray(table["state"]) == "complete"
+    colors = dict(zip(("affine", "spline"), (COLORS["map"], COLORS["posterior"]), strict=True))
+    with style():
+        figure = new_figure(figure, width=10, height=3.6)
+        speed, even, size = figure.subplots(1, 3)
+        for family in sorted(set(table["family"])):
+            of_family = np.asarray(table["family"]) == family
+            done, left = table[of_family & complete], table[of_family & ~complete]
+            color = colors.get(family, COLORS["mode"])
+            look = {"color": color, "ls": "none", "marker": "o", "ms": 5, "label": family}
+            if complete.any():
+                speed.plot(done["draws_per_second"], done["nll"], **look)
+                low, middle = done["efficiency_1"], done["efficiency_50"]
+                even.errorbar(done["draws_per_second"], middle, yerr=[middle - low, 0 * middle], elinewidth=1, **look)
+            size.plot(done["n_weights"], done["nll"], **look)
+            size.plot(left["n_weights"], left["nll"], color=color, ls="none", marker="x", ms=4, alpha=0.6,
+                      label=f"{family}, pruned")
+        speed.set(xscale="log", xlabel="draws per second", ylabel="held-out NLL [nat]")
+        even.set(xscale="log", ylim=(0, 1), xlabel="draws per second", ylabel="importance efficiency, 1 to 50 %")
+        size.set(xscale="log", xlabel="weights", ylabel="held-out NLL [nat]")
+        size.legend()
     return figure

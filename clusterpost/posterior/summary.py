@@ -1,42 +1,103 @@
-"""Numbers that describe a set of draws."""
+"""Numbers that describe a set of draws, weighted or not."""
 
 from __future__ import annotations
 
 import torch
 
-__all__ = ["entropy", "quantiles"]
+__all__ = ["entropy", "mean", "quantiles"]
 
 
-def quantiles(draws, levels):
+def quantiles(draws, levels, weight=None):
     """Marginal quantiles, linear between order statistics.
 
     Parameters
     ----------
     draws : Tensor (n, n_samples)
     levels : sequence of float
+    weight : Tensor (n, n_samples), optional
+        Not negative; need not be normalised.  All the same if not given.
 
     Returns
     -------
     Tensor (n, n_level)
+        NaN where an object's weights are all zero.
+
+    Notes
+    -----
+    Each draw stands at the middle of its step of the cumulative weight; the
+    first and the last are the levels 0 and 1.  Draws of no weight do not count.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.posterior.summary import quantiles
+    >>> draws = torch.tensor([[1.0, 2.0, 3.0]])
+    >>> quantiles(draws, (0.25, 0.5))
+    tensor([[1.5000, 2.0000]])
+    >>> quantiles(draws, (0.25, 0.5), weight=torch.tensor([[1.0, 1.0, 0.0]]))
+    tensor([[1.2500, 1.5000]])
     """
+    levels = torch.as_tensor(levels, dtype=torch.float64, device=draws.device)
+    if weight is not None:
+        return _weighted_quantiles(draws, levels, weight)
     ordered = draws.sort(dim=1).values
-    position = torch.as_tensor(levels, dtype=torch.float64, device=draws.device) * (draws.shape[1] - 1)
+    position = levels * (draws.shape[1] - 1)
     below = position.floor().long().clamp(max=draws.shape[1] - 1)
     above = (below + 1).clamp(max=draws.shape[1] - 1)
     fraction = (position - below).to(draws.dtype)
     return torch.lerp(ordered[:, below], ordered[:, above], fraction)
 
 
-def entropy(log_q):
-    """Differential entropy from the draws' own log density, in nats.
+def _weighted_quantiles(draws, levels, weight):
+    counts = weight > 0
+    ordered, order = torch.where(counts, draws, torch.inf).sort(dim=1)  # those of no weight last
+    step = torch.gather(weight, 1, order).double()
+    middle = step.cumsum(dim=1) - step / 2
+    last = (counts.sum(dim=1, keepdim=True) - 1).clamp(min=0)
+    start, stop = middle[:, :1], torch.gather(middle, 1, last)
+    target = start + levels * (stop - start)
+    below = torch.minimum((torch.searchsorted(middle, target, right=True) - 1).clamp(min=0), last)
+    above = torch.minimum(below + 1, last)
+    left, right = torch.gather(middle, 1, below), torch.gather(middle, 1, above)
+    fraction = ((target - left) / (right - left).clamp(min=1e-300)).clamp(0, 1).to(draws.dtype)
+    result = torch.lerp(torch.gather(ordered, 1, below), torch.gather(ordered, 1, above), fraction)
+    return torch.where(torch.isfinite(result), result, torch.nan)
+
+
+def mean(draws, weight=None):
+    """Mean of the draws, in double precision.
 
     Parameters
     ----------
-    log_q : Tensor (n, n_samples)
+    draws : Tensor (n, n_samples)
+    weight : Tensor (n, n_samples), optional
+        Not negative; need not be normalised.  All the same if not given.
 
     Returns
     -------
     Tensor (n,)
-        -E[ln q] (Walter et al. 2025, Sect. 4.1).
+        NaN where an object's weights are all zero.
     """
-    return -log_q.double().mean(dim=1)
+    if weight is None:
+        return draws.double().mean(dim=1)
+    weight = weight.double()
+    # A draw of no weight may be infinite: the log density of one outside the prior.
+    return torch.where(weight > 0, weight * draws, 0.0).sum(dim=1) / weight.sum(dim=1)
+
+
+def entropy(log_density, weight=None):
+    """Differential entropy from the draws' own log density, in nats.
+
+    Parameters
+    ----------
+    log_density : Tensor (n, n_samples)
+        Normalised: ln of the posterior's density at each draw.
+    weight : Tensor (n, n_samples), optional
+        Of the draws; need not be normalised.  All the same if not given.
+
+    Returns
+    -------
+    Tensor (n,)
+        -E[ln p] (Walter et al. 2025, Sect. 4.1).
+    """
+    return -mean(log_density, weight)

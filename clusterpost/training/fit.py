@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,10 +27,10 @@ __all__ = ["FitConfig", "FitResult", "fit", "mean_nll"]
 log = logging.getLogger(__name__)
 
 # Streams of the random numbers; batches count up from zero.
-_VALIDATION_STREAM = 1 << 31
-_STANDARDIZE_STREAM = _VALIDATION_STREAM + 1
-TEST_STREAM = _VALIDATION_STREAM + 2
-_ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+VALIDATION_STREAM = 1 << 31
+_STANDARDIZE_STREAM = VALIDATION_STREAM + 1
+TEST_STREAM = VALIDATION_STREAM + 2
+_RISE = 200  # steps over which a cosine schedule begins
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,23 @@ class FitConfig:
     batch_size : int
     learning_rate, learning_rate_decay : float
         Initial step size, and the factor it takes after every epoch.
+    schedule : str
+        ``epochs`` for that; ``cosine`` for a rise over 200 steps and a fall to
+        a thousandth along half a cosine.
+    optimizer : str
+        ``adam`` for all weights, or ``muon`` (Jordan et al. 2024) for the square
+        matrices between hidden layers and Adam for the rest.
+    muon_factor : float
+        Muon's step size in units of Adam's.
     betas : tuple of float
         Of Adam.
     l2 : float
         eta of the regularisation term eta ||phi||^2.
     max_gradient_norm : float
         Longer gradients are scaled down to this length.
+    spike : float
+        Batches whose gradient is this many times as long as recent ones' are
+        passed over; one of them can undo a training.
     n_validation : int
         Mocks held out for the validation NLL.
     validations_per_epoch : int
@@ -65,9 +77,13 @@ class FitConfig:
     batch_size: int = 512
     learning_rate: float = 0.001876
     learning_rate_decay: float = 0.6637
+    schedule: str = "epochs"
+    optimizer: str = "adam"
+    muon_factor: float = 5.0
     betas: tuple = (0.9, 0.999)
     l2: float = 1.353e-6
     max_gradient_norm: float = 10.0
+    spike: float = 1e6
     n_validation: int = 100_000
     validations_per_epoch: int = 2
     patience: int = 8
@@ -79,6 +95,18 @@ class FitConfig:
         """Steps in an epoch, rounded up."""
         return -(-self.mocks_per_epoch // self.batch_size)
 
+    @property
+    def steps(self):
+        """Steps of the whole training."""
+        return self.epochs * self.steps_per_epoch
+
+    def rate(self, step):
+        """Learning rate of a step."""
+        if self.schedule == "cosine":
+            falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+            return self.learning_rate * min(1.0, (step + 1) / _RISE) * (0.999 * falling + 0.001)
+        return self.learning_rate * self.learning_rate_decay ** (step // self.steps_per_epoch)
+
 
 @dataclass
 class FitResult:
@@ -87,17 +115,20 @@ class FitResult:
     Attributes
     ----------
     history : list of dict
-        Step, mocks seen, learning rate, training and validation NLL at each validation.
+        Step, mocks seen, learning rate, training loss and validation NLL at each validation.
     mocks_seen : int
     seconds : float
         Wall time over all parts of the run.
     stopped_early : bool
+    passed_over : int
+        Batches whose gradients were out of the usual.
     """
 
     history: list
     mocks_seen: int
     seconds: float
     stopped_early: bool
+    passed_over: int
 
     @property
     def best(self):
@@ -115,10 +146,11 @@ def mean_nll(flow, encode, mocks, chunk=16384):
 
     Parameters
     ----------
-    flow : ConditionalFlow
+    flow : Flow
     encode : callable
-        Flux, error and distance to conditions.
+        Flux, error, measured and distance to conditions.
     mocks : Mocks
+        With ``theta`` the parameters that the flow learns.
     chunk : int
         Rows at a time.
 
@@ -129,7 +161,7 @@ def mean_nll(flow, encode, mocks, chunk=16384):
     total = 0.0
     with torch.inference_mode():
         for rows in torch.arange(len(mocks.theta), device=mocks.theta.device).split(chunk):
-            conditions = encode(mocks.flux[rows], mocks.error[rows], mocks.distance[rows])
+            conditions = encode(mocks.flux[rows], mocks.error[rows], mocks.measured[rows], mocks.distance[rows])
             total -= flow.log_prob(mocks.theta[rows], conditions).double().sum().item()
     return total / len(mocks.theta)
 
@@ -137,15 +169,15 @@ def mean_nll(flow, encode, mocks, chunk=16384):
 class _Run:
     """The state of one training run, and how it is saved and taken up."""
 
-    def __init__(self, flow, simulator, config):
-        self.flow, self.simulator, self.config = flow, simulator, config
-        # The gradient of eta ||phi||^2 is 2 eta phi.
-        self.optimizer = torch.optim.Adam(flow.parameters(), lr=config.learning_rate, betas=config.betas,
-                                          weight_decay=2 * config.l2, fused=True)
+    def __init__(self, flow, simulator, objective, config):
+        self.flow, self.simulator, self.objective, self.config = flow, simulator, objective, config
+        self.optimizers = _optimizers(flow, config)
         self.step = 0
         self.seconds = 0.0
         self.history = []
         self.recent = None  # running mean of the training loss
+        self.norm = None  # and of the gradient's length
+        self.passed_over = 0
         self.best = {name: value.clone() for name, value in flow.export().items()}
         self.stopped_early = False
 
@@ -159,14 +191,25 @@ class _Run:
         values = [h["validation_nll"] for h in self.history]
         return len(values) - 1 - values.index(min(values)) if values else 0
 
+    def usual(self, norm):
+        """Whether a gradient is of a length to be trusted; it then enters the running mean."""
+        trusted = bool(torch.isfinite(norm)) and (self.norm is None or bool(norm <= self.config.spike * self.norm))
+        if trusted:
+            self.norm = norm if self.norm is None else torch.lerp(self.norm, norm, 0.01)
+        else:
+            self.passed_over += 1
+        return trusted
+
     def save(self, path):
         tensors = {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"now.{k}": v for k, v in self.flow.state_dict().items()}
         for name, parameter in self.flow.named_parameters():
-            for key in _ADAM_STATE:
-                tensors[f"adam.{key}.{name}"] = self.optimizer.state[parameter][key]
+            for optimizer in self.optimizers:
+                for key, value in optimizer.state.get(parameter, {}).items():
+                    tensors[f"optimizer.{key}.{name}"] = value
         state = {"step": self.step, "seconds": self.seconds, "history": self.history,
                  "recent": None if self.recent is None else self.recent.item(),
+                 "norm": None if self.norm is None else self.norm.item(), "passed_over": self.passed_over,
                  "stopped_early": self.stopped_early, **self._identity()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         write_whole(path, save(tensors, metadata={"state": json.dumps(state)}))
@@ -183,13 +226,40 @@ class _Run:
         device = next(self.flow.parameters()).device
         if state.get("recent") is not None:
             self.recent = torch.tensor(state["recent"], device=device)
+        if state.get("norm") is not None:
+            self.norm = torch.tensor(state["norm"], device=device)
+        self.passed_over = state["passed_over"]
         self.best = {k[5:]: v.to(device) for k, v in tensors.items() if k.startswith("best.")}
         self.flow.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("now.")})
-        for name, parameter in self.flow.named_parameters():
-            self.optimizer.state[parameter] = {key: tensors[f"adam.{key}.{name}"].to(device) for key in _ADAM_STATE}
+        for optimizer in self.optimizers:
+            mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            for name, parameter in self.flow.named_parameters():
+                if id(parameter) in mine:
+                    optimizer.state[parameter] = {
+                        key.split(".", 2)[1]: value.to(device) for key, value in tensors.items()
+                        if key.startswith("optimizer.") and key.split(".", 2)[2] == name}
 
     def _identity(self):
-        return {"config": asdict(self.config), "spec": self.flow.spec.to_dict(), "simulator": self.simulator.to_dict()}
+        return {"config": asdict(self.config), "spec": self.flow.spec.to_dict(),
+                "objective": self.objective.to_dict(), "simulator": self.simulator.to_dict()}
+
+
+def _optimizers(flow, config):
+    """One optimizer, or one for each kind of weight."""
+    weights, square = list(flow.parameters()), []
+    if config.optimizer == "muon":
+        square = [p for p in weights if p.ndim == 2 and p.shape[0] == p.shape[1]]
+    taken = {id(p) for p in square}
+    # The gradient of eta ||phi||^2 is 2 eta phi.
+    optimizers = [torch.optim.Adam([p for p in weights if id(p) not in taken], lr=1.0, betas=config.betas,
+                                   weight_decay=2 * config.l2, fused=True)]
+    if square:
+        optimizers.append(torch.optim.Muon(square, lr=config.muon_factor, momentum=0.9, weight_decay=0.0,
+                                           adjust_lr_fn="match_rms_adamw"))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["factor"] = group["lr"]
+    return optimizers
 
 
 @contextlib.contextmanager
@@ -204,26 +274,27 @@ def _denormals_flushed():
 
 
 @_denormals_flushed()
-def fit(flow, simulator, encode, config, folder, *, device="cpu", compile=False, progress=None):
+def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, report=None):
     """Train a flow on fresh mocks until done or no longer improving.
 
     Parameters
     ----------
-    flow : ConditionalFlow
+    flow : Flow
         Trained in place; it ends with the weights of the best validation NLL.
-    simulator : Simulator
-    encode : callable
-        Flux, error and distance to conditions.
-    config : FitConfig
+    recipe : Recipe
+        Its simulator, encoder, objective, learned parameters and settings.
     folder : path
         For ``checkpoint.safetensors``.  A run found there is continued, with
         the result of an unbroken one to float tolerance.
     device : str or torch.device
     compile : bool
-        Compile the loss with ``torch.compile``, which needs a C++ compiler and
-        a minute; a step is then a fifth faster on a CPU.
+        Compile the flow with ``torch.compile``, which needs a C++ compiler and
+        a minute or two.
     progress : bool, optional
         Show a bar with the running loss; by default on a terminal.
+    report : callable, optional
+        Called at each validation with its entry of the history, of a run that is
+        continued with the earlier ones first; what it raises ends the training.
 
     Returns
     -------
@@ -237,56 +308,62 @@ def fit(flow, simulator, encode, config, folder, *, device="cpu", compile=False,
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
-    simulator = simulator.to(device)
+    config, encode, objective = recipe.config, recipe.encoder, recipe.objective
+    simulator = recipe.simulator.to(device)
     flow.to(device)
 
-    def draw(n, stream):
-        mocks = simulator.draw(n, seeded_generator(config.seed, stream, device))
-        return mocks, encode(mocks.flux, mocks.error, mocks.distance)
+    def draw(n, generator):
+        mocks = recipe.learned_part(simulator.draw(n, generator))
+        return mocks, encode(mocks.flux, mocks.error, mocks.measured, mocks.distance)
 
-    flow.standardize.set_from(draw(100_000, _STANDARDIZE_STREAM)[1])
-    validation, _ = draw(config.n_validation, _VALIDATION_STREAM)
-    run = _Run(flow, simulator, config)
+    flow.standardize.set_from(draw(100_000, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))[1])
+    validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))
+    run = _Run(flow, simulator, objective, config)
     if checkpoint.exists():
         run.load(checkpoint)
         log.info("continuing at step %d", run.step)
+        for entry in run.history if report is not None else ():
+            report(entry)
+    if compile:
+        flow.compile_passes()
 
-    def mean_loss(theta, conditions):
-        return -flow.log_prob(theta, conditions).mean()
-
-    objective = torch.compile(mean_loss) if compile else mean_loss
-    steps = config.epochs * config.steps_per_epoch
+    steps = config.steps
     validate_every = max(1, config.steps_per_epoch // config.validations_per_epoch)
     clock = time.monotonic()
     with progress_bar(total=steps, initial=run.step, desc="training", unit="step", show=progress) as bar:
         while run.step < steps and not run.stopped_early:
-            epoch = run.step // config.steps_per_epoch
-            rate = config.learning_rate * config.learning_rate_decay**epoch
-            for group in run.optimizer.param_groups:
-                group["lr"] = rate
-            mocks, conditions = draw(config.batch_size, run.step)
-            loss = objective(mocks.theta, conditions)
-            run.optimizer.zero_grad(set_to_none=True)
+            rate = config.rate(run.step)
+            generator = seeded_generator(config.seed, run.step, device)
+            mocks, conditions = draw(config.batch_size, generator)
+            loss = objective(flow, mocks, conditions, simulator, generator, run.step / steps)
+            for optimizer in run.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * group["factor"]
             loss.backward()
-            nn.utils.clip_grad_norm_(flow.parameters(), config.max_gradient_norm)
-            run.optimizer.step()
+            norm = nn.utils.clip_grad_norm_(flow.parameters(), config.max_gradient_norm)
+            if run.usual(norm):
+                for optimizer in run.optimizers:
+                    optimizer.step()
             run.step += 1
             value = loss.detach()
             run.recent = value if run.recent is None else torch.lerp(run.recent, value, 0.01)
             bar.update()
             if run.step % 100 == 0:
-                bar.set_postfix(nll=f"{run.recent.item():.3f}", best=f"{run.best_nll:.3f}", lr=f"{rate:.2g}")
+                bar.set_postfix(loss=f"{run.recent.item():.3f}", best=f"{run.best_nll:.3f}", lr=f"{rate:.2g}")
             if run.step % validate_every == 0 or run.step == steps:
                 nll = mean_nll(flow, encode, validation)
                 if nll < run.best_nll:
                     run.best = {k: v.clone() for k, v in flow.export().items()}
                 run.history.append({"step": run.step, "mocks_seen": run.step * config.batch_size,
-                                    "learning_rate": rate, "training_nll": run.recent.item(), "validation_nll": nll})
+                                    "learning_rate": rate, "training_loss": run.recent.item(), "validation_nll": nll})
                 log.info("step %d: validation NLL %.4f", run.step, nll)
                 run.stopped_early = run.stale >= config.patience
             if run.step % config.checkpoint_every == 0 or run.step == steps or run.stopped_early:
                 now = time.monotonic()
                 run.seconds, clock = run.seconds + now - clock, now
                 run.save(checkpoint)
+            if report is not None and run.history and run.history[-1]["step"] == run.step:
+                report(run.history[-1])
     flow.load_export(run.best)
-    return FitResult(run.history, run.step * config.batch_size, run.seconds, run.stopped_early)
+    return FitResult(run.history, run.step * config.batch_size, run.seconds, run.stopped_early, run.passed_over)

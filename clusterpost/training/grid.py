@@ -8,8 +8,9 @@ table is shipped; the spectra are not.  It is computed with ::
     python -m clusterpost.training.grid pymgal-1.0-py3-none-any.whl
 
 which reads the Bruzual & Charlot (2003) spectra and the total throughput
-curves straight from that wheel.  ``--sed`` takes an ``.ised_ASCII`` file of
-GALAXEV or another file in EzGal's FITS layout instead.
+curves straight from that wheel.  ``--metallicity`` takes those of 0.008 or
+0.05 in the place of 0.02, ``--sed`` an ``.ised_ASCII`` file of GALAXEV or
+another file in EzGal's FITS layout.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ __all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", 
 #: Where each band's total throughput curve lies in the wheel of ``pymgal``.
 CURVES = {name: f"wfc_acs_{name[:5].lower()}" if name.endswith("_ACS") else f"wfc3_uvis_{name.lower()}"
           for name in BANDS}
-SED_MEMBER = "pymgal/models/bc03_ssp_z_0.02_chab.model"
+#: Spectra of each metallicity in that wheel.
+SED_MEMBERS = {z: f"pymgal/models/bc03_ssp_z_{z}_chab.model" for z in ("0.008", "0.02", "0.05")}
+SED_MEMBER = SED_MEMBERS["0.02"]
 
 MAX_AGE_MYR = 13750.0
 #: Finest below 10 Myr and about the jump at 1.13 Gyr, where the spectra change fastest.
@@ -255,20 +258,28 @@ def main(argv=None) -> int:
     """Build the table from the command line (see the module's docstring)."""
     from safetensors.numpy import save
 
-    from ..forward import TABLE_PATH
+    from ..forward import TABLES
     from ..utils import write_whole
 
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.grid", description=__doc__.split("\n\n")[0])
     parser.add_argument("source", help="wheel of pymgal 1.0, or the folder it was unpacked in")
-    parser.add_argument("-o", "--output", default=TABLE_PATH, help="table to write (default: the packaged one)")
+    parser.add_argument("-o", "--output", help="table to write (default: the packaged one)")
+    parser.add_argument("--metallicity", choices=SED_MEMBERS, default="0.02", help="Z (default: %(default)s)")
     parser.add_argument("--sed", help="SSP library to use instead: EzGal FITS, or GALAXEV .ised_ASCII")
     parser.add_argument("--extinction", default="O94", help="class of dust_extinction.parameter_averages")
     args = parser.parse_args(argv)
+    if args.output is None and args.sed:
+        parser.error("--sed needs -o: the packaged tables are of other spectra")
+    output = args.output or TABLES[f"z{args.metallicity}"]
     read = _open_source(args.source)
     if args.sed is None:
-        sed_bytes, sed_name = read(SED_MEMBER), SED_MEMBER
+        sed_name = SED_MEMBERS[args.metallicity]
+        sed_bytes = read(sed_name)
         library = read_ezgal(io.BytesIO(sed_bytes))
+        ssp = "Bruzual & Charlot 2003 (MNRAS 344, 1000), Chabrier IMF, Padova 1994 tracks"
+        ssp += "" if args.metallicity == "0.02" else f", Z = {args.metallicity}"
     else:
+        ssp = Path(args.sed).name
         sed_bytes, sed_name = Path(args.sed).read_bytes(), Path(args.sed).name
         library = read_ised_ascii(args.sed) if args.sed.endswith("ASCII") else read_ezgal(args.sed)
     curves, hashes = {}, {}
@@ -282,7 +293,7 @@ def main(argv=None) -> int:
         "bands": list(curves),
         "pivot_angstrom": [round(float(p), 2) for p in table.pop("pivot")],
         "flux_unit": "ln(mJy), at 10 pc per solar mass formed",
-        "ssp": sed_name if args.sed else "Bruzual & Charlot 2003 (MNRAS 344, 1000), Chabrier IMF, Padova 1994 tracks",
+        "ssp": ssp,
         "sed_file": sed_name,
         "sed_sha256": hashlib.sha256(sed_bytes).hexdigest(),
         "curve_files": {b: f"pymgal/filters/{s}" for b, s in CURVES.items()},
@@ -291,8 +302,8 @@ def main(argv=None) -> int:
         "burst": "mean of ten steps of 0.1 Myr ending at the age (CIGALE), continuous in age",
         "source": "pymgal 1.0 (files), computed by python -m clusterpost.training.grid",
     }
-    write_whole(args.output, save(table, metadata={"header": json.dumps(header)}))
-    sys.stderr.write(f"wrote {args.output}: {table['ln_flux'].shape}, {table['ln_flux'].nbytes / 1e6:.2f} MB\n")
+    write_whole(output, save(table, metadata={"header": json.dumps(header)}))
+    sys.stderr.write(f"wrote {output}: {table['ln_flux'].shape}, {table['ln_flux'].nbytes / 1e6:.2f} MB\n")
     return 0
 
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import datetime
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from ..flow.conditions import Walter2025Conditions
-from ..flow.modelfile import save_model
-from ..flow.network import ConditionalFlow, FlowSpec, choose_permutations
+from ..bands import BANDS
+from ..errors import InputError
+from ..flow.affine import AffineSpec, choose_permutations
+from ..flow.conditions import AbsoluteConditions, RelativeConditions, Walter2025Conditions
+from ..flow.maf import MafSpec
+from ..flow.modelfile import load_model, save_model
+from ..flow.network import build_flow
+from ..flow.spline import SplineSpec
+from ..forward import BandFluxTable, load_table
+from ..priors import PARAMETERS, cluster_prior
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll
+from .objectives import LogVariance, NegativeLogLikelihood
+from .observing import AnyBands, MixedErrors
 from .simulation import Simulator, seeded_generator, walter2025_simulator
 
-__all__ = ["RECIPES", "Recipe", "condition_range", "train_model", "walter2025"]
+__all__ = ["RECIPES", "Recipe", "any_bands", "band_slots", "condition_range", "maf", "recipe_sizes", "spline",
+           "train_model", "walter2025"]
 
 _N_TEST = 100_000
 
@@ -31,15 +41,30 @@ class Recipe:
     simulator : Simulator
     encoder : object
         Of :mod:`clusterpost.flow.conditions`.
-    spec : FlowSpec
+    spec : AffineSpec, SplineSpec or MafSpec
+    objective : object
+        Of :mod:`clusterpost.training.objectives`.
     config : FitConfig
+    learned : tuple of str
+        The parameters that the flow learns.  The mass may be left out: given
+        the others it is known in closed form.
+    n_samples : int
+        Draws that inference takes of each posterior unless told otherwise.
     """
 
     name: str
     simulator: Simulator
     encoder: object
-    spec: FlowSpec
+    spec: object
+    objective: object
     config: FitConfig
+    learned: tuple = PARAMETERS
+    n_samples: int = 2000
+
+    def learned_part(self, mocks):
+        """The same mocks with the learned parameters only."""
+        index = [self.simulator.prior.names.index(name) for name in self.learned]
+        return replace(mocks, theta=mocks.theta[:, index])
 
 
 def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
@@ -57,22 +82,168 @@ def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
     Recipe
     """
     simulator, encoder = walter2025_simulator(), Walter2025Conditions()
+    spec = AffineSpec(**recipe_sizes(simulator, encoder, PARAMETERS), width=width,
+                      permutations=choose_permutations(len(PARAMETERS), n_blocks, seed=2025))
+    return Recipe("walter2025", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**config),
+                  n_samples=10_000)
+
+
+def any_bands(*, bands=tuple(BANDS), table=None, prior=None, errors=None, width=(256, 128), depth=(2, 1),
+              bins=(32, 10), splines=(2, 1), knots=256, **config) -> Recipe:
+    """A network for any two or more bands, any brightness and any distance.
+
+    A spline flow of age and reddening, conditioned on colors and relative
+    errors alone; the mass follows in closed form, under log-normal noise.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Those it is to know.
+    table : str, path or BandFluxTable, optional
+        The SSP models: see `~clusterpost.forward.load_table`.
+    prior : BoxPrior, optional
+        By default `~clusterpost.priors.cluster_prior`.
+    errors : object, optional
+        Of :mod:`clusterpost.training.observing`; by default a mixture of many kinds.
+    width, depth, bins, splines, knots
+        Of `~clusterpost.flow.spline.SplineSpec`: of the age's block and the reddening's.
+    **config
+        Fields of `~clusterpost.training.fit.FitConfig`.
+
+    Returns
+    -------
+    Recipe
+    """
+    simulator, slots = _any_simulator(bands, table, prior, errors, "lognormal")
+    encoder, learned = RelativeConditions(slots), ("log_age", "ebv")
+    spec = SplineSpec(**recipe_sizes(simulator, encoder, learned), order=(0, 1), width=tuple(width), depth=tuple(depth),
+                      bins=tuple(bins), splines=tuple(splines), knots=knots)
+    settings = _MUON | config
+    return Recipe("any_bands", simulator, encoder, spec, LogVariance(), FitConfig(**settings), learned)
+
+
+def spline(*, noise="normal", bands=tuple(BANDS), table=None, prior=None, errors=None, width=(256, 128, 128),
+           depth=(2, 1, 1), bins=(32, 10, 16), splines=(2, 1, 1), knots=256, **config) -> Recipe:
+    """A network that learns the mass too, for noise under which it has no closed form.
+
+    A spline flow of age, reddening and mass, conditioned on any two or more
+    bands, their errors, and the brightness at 10 Mpc; trained by the NLL.
+
+    Parameters
+    ----------
+    noise : str
+        ``normal``, whose fluxes may be negative, or ``lognormal``.
+    bands, table, prior, errors
+        As of `any_bands`.
+    width, depth, bins, splines, knots
+        Of `~clusterpost.flow.spline.SplineSpec`: of the blocks of age, reddening and mass.
+    **config
+        Fields of `~clusterpost.training.fit.FitConfig`.
+
+    Returns
+    -------
+    Recipe
+
+    Notes
+    -----
+    A mock's error is its relative error times its true flux.  Under normal noise
+    it therefore tells something of that flux, which the likelihood of refinement
+    takes as given; refinement settles the difference.
+    """
+    simulator, slots = _any_simulator(bands, table, prior, errors, noise)
+    encoder = AbsoluteConditions(slots)
+    spec = SplineSpec(**recipe_sizes(simulator, encoder, PARAMETERS), order=(0, 2, 1), width=tuple(width),
+                      depth=tuple(depth), bins=tuple(bins), splines=tuple(splines), knots=knots)
+    return Recipe("spline", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**(_MUON | config)))
+
+
+def maf(*, noise="normal", bands=tuple(BANDS), table=None, prior=None, errors=None, blocks=15, width=500, depth=2,
+        **config) -> Recipe:
+    """The flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
+
+    Otherwise as `spline`; give `~clusterpost.training.observing.EmpiricalErrors`
+    as ``errors`` for their noise recipe.
+
+    Parameters
+    ----------
+    noise, bands, table, prior, errors
+        As of `spline`.
+    blocks, width, depth : int
+        Of `~clusterpost.flow.maf.MafSpec`; theirs by default.
+    **config
+        Fields of `~clusterpost.training.fit.FitConfig`.
+
+    Returns
+    -------
+    Recipe
+    """
+    simulator, slots = _any_simulator(bands, table, prior, errors, noise)
+    encoder = AbsoluteConditions(slots)
+    spec = MafSpec(**recipe_sizes(simulator, encoder, PARAMETERS), blocks=blocks, width=width, depth=depth)
+    settings = {"schedule": "cosine", "learning_rate": 5e-4, "l2": 0.0, "patience": 1000} | config
+    return Recipe("maf", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
+
+
+_MUON = {"schedule": "cosine", "optimizer": "muon", "learning_rate": 2e-3, "betas": (0.9, 0.99), "l2": 0.0,
+         "max_gradient_norm": 5.0, "patience": 1000}
+
+
+def _any_simulator(bands, table, prior, errors, noise):
+    """A simulator of any of the bands, and the slots that they fill."""
+    bands = tuple(bands)
+    slots = band_slots(bands)
+    if len(slots) < 2:
+        raise InputError(f"{', '.join(bands)} fill {len(slots)} slot of the spectrum; a network needs at least two")
+    table = table if isinstance(table, BandFluxTable | None) else load_table(table)
+    return Simulator(bands=bands, noise=noise, prior=prior or cluster_prior(), table=table,
+                     errors=errors or MixedErrors(), coverage=AnyBands(slots)), slots
+
+
+def recipe_sizes(simulator, encoder, learned):
+    """What the spec of every kind of flow has.
+
+    Parameters
+    ----------
+    simulator : Simulator
+    encoder : object
+        Of :mod:`clusterpost.flow.conditions`.
+    learned : tuple of str
+        Parameters that the flow learns.
+
+    Returns
+    -------
+    dict
+        Numbers of parameters and conditions, and the bounds.
+    """
     prior = simulator.prior
-    spec = FlowSpec(
-        n_parameters=len(prior.names),
-        n_conditions=encoder.size(len(simulator.bands)),
-        low=tuple(prior.low.tolist()),
-        high=tuple(prior.high.tolist()),
-        permutations=choose_permutations(len(prior.names), n_blocks, seed=2025),
-        width=width,
-    )
-    return Recipe("walter2025", simulator, encoder, spec, FitConfig(**config))
+    index = [prior.names.index(name) for name in learned]
+    return {"n_parameters": len(learned), "n_conditions": encoder.size(len(simulator.bands)),
+            "low": tuple(prior.low[index].tolist()), "high": tuple(prior.high[index].tolist())}
 
 
-RECIPES = {"walter2025": walter2025}
+def band_slots(bands):
+    """Which bands stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors.
+
+    Parameters
+    ----------
+    bands : sequence of str
+
+    Returns
+    -------
+    tuple of tuple of int
+        The bands of each slot, by index.
+    """
+    slots = {}
+    for i, band in enumerate(bands):
+        slots.setdefault(BANDS[band].wfc3, []).append(i)
+    return tuple(tuple(slot) for slot in slots.values())
 
 
-def train_model(recipe, folder, *, device="cpu", compile=False, progress=None):
+#: Recipes by the name of their model.
+RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": walter2025}
+
+
+def train_model(recipe, folder, *, start=None, device="cpu", compile=False, progress=None):
     """Train a recipe and write its model file.
 
     Parameters
@@ -81,6 +252,8 @@ def train_model(recipe, folder, *, device="cpu", compile=False, progress=None):
     folder : path
         For the checkpoint, which a second call continues from, and the model
         file, ``<recipe.name>.safetensors`` and ``.json``.
+    start : str or path, optional
+        A model of the same architecture whose weights to begin with.
     device : str
     compile, progress : bool
         See `~clusterpost.training.fit.fit`.
@@ -101,11 +274,15 @@ def train_model(recipe, folder, *, device="cpu", compile=False, progress=None):
     2048
     """
     torch.manual_seed(recipe.config.seed)
-    flow = ConditionalFlow(recipe.spec)
-    result = fit(flow, recipe.simulator, recipe.encoder, recipe.config, folder,
-                 device=device, compile=compile, progress=progress)
+    flow = build_flow(recipe.spec)
+    first = {}
+    if start is not None:
+        model = load_model(start, device="cpu")
+        flow.load_export(model.flow.export())
+        first = {"started_from": {"sha256": model.card["sha256"], **model.card["training"]}}
+    result = fit(flow, recipe, folder, device=device, compile=compile, progress=progress)
     flow = flow.cpu().eval()
-    test = recipe.simulator.draw(_N_TEST, seeded_generator(recipe.config.seed, TEST_STREAM))
+    test = recipe.learned_part(recipe.simulator.draw(_N_TEST, seeded_generator(recipe.config.seed, TEST_STREAM)))
     record = {
         "mocks_seen": result.mocks_seen,
         "weights_after_mocks": result.best["mocks_seen"],  # those of the best validation are kept
@@ -113,21 +290,23 @@ def train_model(recipe, folder, *, device="cpu", compile=False, progress=None):
         "hours": round(result.seconds / 3600, 3),
         "hardware": _hardware(device),
         "stopped_early": result.stopped_early,
+        "batches_passed_over": result.passed_over,
         "validation_nll": result.best_nll,
         "test_nll": mean_nll(flow, recipe.encoder, test),
         "n_test": _N_TEST,
-        "nll_unit": "nat, density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag)",
+        "nll_unit": f"nat, density in ({', '.join(recipe.learned)}): log10 age/Myr, log10 mass/Msun, E(B-V)/mag",
         "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {name: version(name) for name in ("torch", "FrEIA", "numpy")},
+        "objective": recipe.objective.to_dict(),
         "settings": asdict(recipe.config),
         "history": result.history,
+        **first,
     }
-    return save_model(Path(folder) / recipe.name, flow, {
-        "conditions": recipe.encoder.name,
-        "condition_range": condition_range(recipe.simulator, recipe.encoder),
-        "simulator": recipe.simulator.to_dict(),
-        "training": record,
-    })
+    card = {"conditions": recipe.encoder.to_dict(), "learned": list(recipe.learned), "n_samples": recipe.n_samples,
+            "simulator": recipe.simulator.to_dict(), "training": record}
+    if recipe.encoder.bounded:
+        card["condition_range"] = condition_range(recipe.simulator, recipe.encoder)
+    return save_model(Path(folder) / recipe.name, flow, card)
 
 
 def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
@@ -152,7 +331,7 @@ def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
     parts = []
     for stream, rows in enumerate(torch.arange(n).split(100_000)):
         mocks = simulator.draw(len(rows), seeded_generator(0, TEST_STREAM + 1 + stream))
-        parts.append(encoder(mocks.flux, mocks.error, mocks.distance))
+        parts.append(encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance))
     ordered = torch.cat(parts).sort(dim=0).values
     skip = int(tail * n)
     low, high = ordered[skip], ordered[-1 - skip]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ..bands import WFC3_BANDS
-from ..forward import BandFluxTable, load_table
+from ..errors import InputError
+from ..forward import EXTINCTION, BandFluxTable, find_table, load_table
 from ..noise import get_noise
 from ..priors import BoxPrior, cluster_prior
+from . import observing
+from .observing import AllBands, FlatErrors
 
 __all__ = ["Mocks", "Simulator", "seeded_generator", "walter2025_simulator"]
 
@@ -51,6 +54,8 @@ class Mocks:
         log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag.
     flux, error : Tensor (n, n_band)
         Observed, mJy.
+    measured : Tensor of bool (n, n_band)
+        Whether a band was observed; what stands there otherwise means nothing.
     distance : Tensor (n,)
         Mpc.
     """
@@ -58,6 +63,7 @@ class Mocks:
     theta: torch.Tensor
     flux: torch.Tensor
     error: torch.Tensor
+    measured: torch.Tensor
     distance: torch.Tensor
 
 
@@ -73,8 +79,10 @@ class Simulator:
     prior : BoxPrior
     distance : tuple of float
         Range of the uniformly drawn distances, Mpc.
-    relative_error : tuple of float
-        Range of the uniformly drawn relative errors.
+    errors : object
+        Draws relative errors; of :mod:`clusterpost.training.observing`.
+    coverage : object
+        Chooses the bands of each mock; likewise.
     whole_myr : bool
         Take the photometry at whole Myr and spread the true age uniformly over
         that Myr: the age grid of Walter et al. (2025), Sect. 2.2.
@@ -85,7 +93,8 @@ class Simulator:
     noise: str = "lognormal"
     prior: BoxPrior = field(default_factory=cluster_prior)
     distance: tuple = (1.0, 30.0)
-    relative_error: tuple = (0.05, 0.5)
+    errors: object = FlatErrors()
+    coverage: object = AllBands()
     whole_myr: bool = False
     table: BandFluxTable = None
 
@@ -94,8 +103,7 @@ class Simulator:
 
     def to(self, device):
         """The same simulator with its table on another device."""
-        return Simulator(self.bands, self.noise, self.prior, self.distance, self.relative_error,
-                         self.whole_myr, self.table.to(device))
+        return replace(self, table=self.table.to(device))
 
     def to_dict(self):
         """As plain values, for a model's card."""
@@ -105,17 +113,39 @@ class Simulator:
             "prior": {"names": list(self.prior.names), "low": self.prior.low.tolist(),
                       "high": self.prior.high.tolist()},
             "distance": list(self.distance),
-            "relative_error": list(self.relative_error),
+            "errors": observing.to_dict(self.errors),
+            "coverage": observing.to_dict(self.coverage),
             "whole_myr": self.whole_myr,
-            "sed_sha256": self.table.header["sed_sha256"],
+            **_origin(self.table),
         }
 
     @classmethod
-    def from_dict(cls, values):
-        """From what `to_dict` gave, with the packaged band-flux table."""
-        prior = values["prior"]
+    def from_dict(cls, values, table=None):
+        """From what `to_dict` gave.
+
+        Parameters
+        ----------
+        values : dict
+        table : BandFluxTable, optional
+            By default `~clusterpost.forward.find_table` looks for it.
+
+        Returns
+        -------
+        Simulator
+
+        Raises
+        ------
+        InputError
+            If the band-flux table is not at hand, or the one given is another.
+        """
+        prior, origin = values["prior"], {key: values[key] for key in ("sed_sha256", "extinction") if key in values}
+        table = table or find_table(**origin)
+        if _origin(table) != origin:
+            raise InputError("the band-flux table that was given is of other spectra or another extinction than the "
+                             f"card's, {origin}")
         return cls(tuple(values["bands"]), values["noise"], BoxPrior(prior["low"], prior["high"], prior["names"]),
-                   tuple(values["distance"]), tuple(values["relative_error"]), values["whole_myr"])
+                   tuple(values["distance"]), observing.read_errors(values["errors"]),
+                   observing.read_coverage(values["coverage"]), values["whole_myr"], table)
 
     def draw(self, n, generator):
         """Draw ``n`` mocks.
@@ -130,15 +160,16 @@ class Simulator:
         -------
         Mocks
         """
-        device = generator.device
         theta = self.prior.sample(n, generator)
-        distance = torch.empty(n, device=device).uniform_(*self.distance, generator=generator)
-        relative = torch.empty(n, len(self.bands), device=device).uniform_(*self.relative_error, generator=generator)
+        distance = torch.empty(n, device=generator.device).uniform_(*self.distance, generator=generator)
+        others = torch.roll(theta, 1, dims=0)  # errors must not tell of a mock's own parameters
+        relative = self.errors.draw(self.table.predict(others, distance), generator)
+        measured = self.coverage.draw(n, len(self.bands), generator)
         model_theta = theta
         if self.whole_myr:
             theta, model_theta = self._spread_ages(theta, generator)
         flux, error = get_noise(self.noise).sample(self.table.predict(model_theta, distance), relative, generator)
-        return Mocks(theta, flux, error, distance)
+        return Mocks(theta, flux, error, measured, distance)
 
     def _spread_ages(self, theta, generator):
         myr = torch.round(10 ** theta[:, 0])
@@ -151,6 +182,13 @@ class Simulator:
         return spread, whole
 
 
+def _origin(table):
+    """What tells band-flux tables apart; the extinction only where it is not that of the packaged ones."""
+    header = table.header
+    other = {} if header["extinction"] == EXTINCTION else {"extinction": header["extinction"]}
+    return {"sed_sha256": header["sed_sha256"], **other}
+
+
 def walter2025_simulator() -> Simulator:
     """The simulator of Walter et al. (2025): their noise, distances and age grid.
 
@@ -158,4 +196,4 @@ def walter2025_simulator() -> Simulator:
     -------
     Simulator
     """
-    return Simulator(noise="walter2025", relative_error=(0.0, 0.5), whole_myr=True)
+    return Simulator(noise="walter2025", errors=FlatErrors(0.0, 0.5), whole_myr=True)

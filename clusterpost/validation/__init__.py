@@ -6,8 +6,9 @@
 
 from ..utils import lazy_names
 
-_HOMES = {"STATISTICS": "sbc", "SBCResult": "sbc", "sbc_ranks": "sbc", "compare_with_catalog": "compare",
-          "published_fits": "compare", "validate_model": "report"}
+_HOMES = {"PosteriorSampler": "samplers", "compare_with_exact": "exactness", "efficiency_by_bands": "exactness",
+          "STATISTICS": "sbc", "SBCResult": "sbc", "sbc_ranks": "sbc", "compare_with_catalog": "compare",
+          "inlier_table": "compare", "map_shortfall": "maps", "published_fits": "fits", "validate_model": "report"}
 __all__ = [*_HOMES]
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

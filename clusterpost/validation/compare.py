@@ -1,43 +1,34 @@
 """An inferred catalog beside the fits that the catalog itself publishes.
 
-A caution that no statistic here can undo: catalogs often publish the **present-day** stellar mass
+A caution that no statistic can undo: catalogs often publish the **present-day** stellar mass
 (PHANGS in its later runs), while ``mass_*`` of clusterpost is the **initial** (formed) mass, up to
-a factor two larger for old clusters.  Other stellar models (LEGUS: Yggdrasil) differ by more.
+a factor two larger for old clusters.  Both are compared, and each row says which mass of ours it is.
+Other stellar models (LEGUS: Yggdrasil) differ by more.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from ..errors import ColumnError, InputError
+from ..catalogs.published import published_columns
+from ..errors import InputError
+from .fits import PARAMETERS, closest_modes, inferred_parameters, log10, numbers, published_fits
 
-__all__ = ["PublishedFit", "compare_with_catalog", "inferred_parameters", "published_fits"]
+__all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "inlier_table"]
 
-#: Column stem of each parameter, its unit here, and whether its log10 is compared.
-_PARAMETERS = {"age": (u.Myr, True), "mass": (u.Msun, True), "ebv": (u.mag, False)}
 _ROW_NAMES = {"age": "log_age", "mass": "log_mass", "ebv": "ebv"}
+_OURS = {"age": "age", "mass": "initial (formed) mass", "ebv": "E(B-V)"}
+_ESTIMATES = {"low": "q16", "high": "q84", "mean": "mean", "median": "q50", "map": "map"}
 
-
-@dataclass
-class PublishedFit:
-    """A catalog's fits of one parameter: log10 age/Myr, log10 mass/Msun or E(B-V)/mag.
-
-    Attributes
-    ----------
-    value : ndarray (n,)
-        NaN where the catalog has no fit.
-    low, high : ndarray (n,)
-        Its 1 sigma interval; NaN where the catalog gives none, and -inf where a
-        logarithm is bounded by an age or mass of zero.
-    """
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+#: Table 1 of Walter et al. (2025), in %: log10 age, log10 mass, E(B-V).
+WALTER2025_TABLE1 = {
+    "catalog_inside": (71.0, 61.1, 75.4),
+    "mean_inside": (65.4, 52.0, 68.4),
+    "median_inside": (73.3, 59.8, 77.8),
+    "map_inside": (76.3, 64.3, 80.5),
+}
 
 
 def compare_with_catalog(out, published=None, where=None, *, prefix=""):
@@ -49,10 +40,12 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
     ----------
     out : Table
         From `~clusterpost.infer_table`.
-    published : dict, optional
+    published : str or dict, optional
+        Which fits: ``minchisq`` (PHANGS, single-branch maximum likelihood, which the paper compares with), ``sed``,
+        ``thilker25`` or ``sedfix`` (PHANGS, decision tree), ``legus``; or
         ``{"age": (value, low, high, err, unit), "mass": ..., "ebv": ...}``: names of columns
         (or arrays), None for what there is not.  ``low`` and ``high`` are absolute limits, ``err`` is a
-        symmetric error.  By default the columns are recognised.
+        symmetric error.  By default the columns are recognized, the first of the above before the others.
     where : array of bool or int, optional
         Rows to compare; all by default.
     prefix : str
@@ -61,14 +54,19 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
     Returns
     -------
     Table
-        Rows ``log_age`` (log10 t/Myr), ``log_mass`` (log10 m/Msun) and ``ebv`` (mag), as far as published:
+        Rows ``log_age`` (log10 t/Myr), ``log_mass`` (log10 m/Msun, our initial mass), ``log_stellar_mass`` (our
+        present-day mass, against the same mass of the catalog) and ``ebv`` (mag), as far as published:
 
+        - ``ours``: which quantity of ours it is;
         - ``n``: clusters compared; ``n_no_fit``, ``n_not_inferred``: rows left out, and why (a row may be in both);
         - ``catalog_inside``: catalog values between our 16 and 84 % quantiles, in %;
         - ``n_interval``: compared clusters for which the catalog gives a 1 sigma interval, and
-          ``mean_inside``, ``median_inside``, ``map_inside``: our estimates inside it, in %;
+          ``mean_inside``, ``median_inside``, ``map_inside``, ``mode_inside``: our estimates inside it, in %;
         - ``<estimate>_offset``, ``<estimate>_scatter`` for ``map``, ``median`` and ``mode``: median, and half the
           16-84 % range, of estimate minus catalog, in dex or mag.
+
+        ``meta["published"]`` says whose fits they are, and ``meta["catalog_mass"]`` which mass the catalog gives.
+        `inlier_table` writes the shares as the paper does.
 
     Raises
     ------
@@ -80,12 +78,14 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
     A value is a fit where it is finite, positive (age, mass) or not negative (reddening), and where no other
     published parameter of that row is a sentinel: LEGUS writes zeros, PHANGS -999, for clusters without a fit.
 
-    The 1 sigma interval is taken as the catalog gives it, in linear units: t - err < t' < t + err.
+    The 1 sigma interval is taken as the catalog gives it, in linear units and before any logarithm:
+    t - err < t' < t + err, or between its limits, of which the lower may be zero; -999 is no limit.
 
     ``mode`` is the one of our modes closest to the catalog value (Walter et al. 2025, Fig. 6, bottom): by
     Euclidean distance in log10 t, log10 m and E(B-V), each divided by its posterior half-width (q84 - q16)/2.
 
-    Our masses are initial masses, the catalog's may be present-day ones: see the module's caution.
+    The present-day mass of a MAP or mode is its initial mass times the surviving share at its age; that of the
+    mean is left out, as it would need the draws.
 
     Examples
     --------
@@ -108,33 +108,58 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
     if not fits:
         raise InputError("no published fits are known of this table; "
                          "pass published={'age': (value, low, high, err, unit)}")
-    estimates = {key: inferred_parameters(out, suffix, prefix=prefix) for key, suffix in
-                 {"low": "q16", "high": "q84", "mean": "mean", "median": "q50", "map": "map"}.items()}
+    estimates = {key: inferred_parameters(out, suffix, prefix=prefix) for key, suffix in _ESTIMATES.items()}
     estimates["mode"] = closest_modes(out, fits, prefix=prefix)
-    inferred = np.all([np.isfinite(estimates[key]).all(1) for key in ("low", "high", "mean", "median", "map")], axis=0)
+    inferred = np.all([np.isfinite(estimates[key]).all(1) for key in _ESTIMATES], axis=0)
     chosen = np.zeros(len(out), bool)
     chosen[slice(None) if where is None else np.asarray(where)] = True
 
     rows = []
-    for index, stem in enumerate(_PARAMETERS):
+    for index, stem in enumerate(PARAMETERS):
         if stem not in fits:
             continue
         has_fit = np.isfinite(fits[stem].value)
-        rows.append({
-            "parameter": _ROW_NAMES[stem],
-            "n": np.sum(chosen & has_fit & inferred),
-            "n_no_fit": np.sum(chosen & ~has_fit),
-            "n_not_inferred": np.sum(chosen & ~inferred),
-            **_statistics({key: values[:, index] for key, values in estimates.items()}, fits[stem],
-                          chosen & has_fit & inferred),
-        })
+        counts = {"n": np.sum(chosen & has_fit & inferred), "n_no_fit": np.sum(chosen & ~has_fit),
+                  "n_not_inferred": np.sum(chosen & ~inferred)}
+        compared = {_ROW_NAMES[stem]: (_OURS[stem], {key: values[:, index] for key, values in estimates.items()})}
+        if stem == "mass" and f"{prefix}stellar_mass_q50" in out.colnames:
+            compared["log_stellar_mass"] = ("present-day mass", _stellar_masses(out, estimates, prefix))
+        rows += [{"parameter": name, "ours": ours, **counts,
+                  **_statistics(values, fits[stem], chosen & has_fit & inferred)}
+                 for name, (ours, values) in compared.items()]
     table = Table(rows)
     for name in table.colnames:
         if name.endswith("_inside"):
             table[name].unit, table[name].info.format = u.percent, ".1f"
         elif table[name].dtype.kind == "f":
             table[name].info.format = ".3f"
+    family = None if isinstance(published, dict) else published_columns(out, published)[0]
+    table.meta["published"] = family.description if family else "as given"
+    table.meta["catalog_mass"] = family.mass if family else "as given"
     return table
+
+
+def _stellar_masses(out, estimates, prefix):
+    """log10 of our present-day masses, by estimate."""
+    values = {key: log10(numbers(out[f"{prefix}stellar_mass_{_ESTIMATES[key]}"], u.Msun))
+              for key in ("low", "median", "high")}
+    values["mean"] = np.full(len(out), np.nan)
+    for key in ("map", "mode"):
+        log_age, log_mass, _ = estimates[key].T
+        values[key] = log_mass + np.log10(_surviving(log_age))
+    return values
+
+
+def _surviving(log_age):
+    """Present-day over initial mass."""
+    import torch
+
+    from ..forward import load_table
+
+    known = np.isfinite(log_age)
+    result = np.full(len(log_age), np.nan)
+    result[known] = load_table().surviving_mass(torch.as_tensor(log_age[known], dtype=torch.float32)).numpy()
+    return result
 
 
 def _statistics(ours, fit, rows):
@@ -144,8 +169,9 @@ def _statistics(ours, fit, rows):
     bounded = ~(np.isnan(low) | np.isnan(high))
     result = {"catalog_inside": _percent((ours["low"] <= value) & (value <= ours["high"])),
               "n_interval": np.sum(bounded)}
-    for key in ("mean", "median", "map"):
-        result[f"{key}_inside"] = _percent(((low <= ours[key]) & (ours[key] <= high))[bounded])
+    for key in ("mean", "median", "map", "mode"):
+        known = bounded & np.isfinite(ours[key])
+        result[f"{key}_inside"] = _percent(((low <= ours[key]) & (ours[key] <= high))[known])
     for key in ("map", "median", "mode"):
         difference = (ours[key] - value)[np.isfinite(ours[key])]
         q16, q50, q84 = np.percentile(difference, [16, 50, 84]) if len(difference) else [np.nan] * 3
@@ -153,140 +179,51 @@ def _statistics(ours, fit, rows):
     return result
 
 
+def inlier_table(result):
+    """The shares of `compare_with_catalog` as Table 1 of Walter et al. (2025) has them, beside that table.
+
+    Parameters
+    ----------
+    result : Table
+        From `compare_with_catalog`.
+
+    Returns
+    -------
+    Table
+        A row for each share: catalog values between our 16 and 84 % quantiles; our mean, median, MAP and closest mode
+        within the catalog's 1 sigma interval.  A column for each parameter, in %, and with ``_paper`` at its end the
+        value of the paper, which has no closest mode.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.validation.compare import inlier_table
+    >>> result = Table({"parameter": ["log_age"], "catalog_inside": [70.0], "mean_inside": [60.0],
+    ...                 "median_inside": [70.0], "map_inside": [75.0], "mode_inside": [90.0]})
+    >>> inlier_table(result)["share", "log_age", "log_age_paper"][:2].pprint()
+              share           log_age log_age_paper
+                                 %          %
+    ------------------------- ------- -------------
+    catalog inside our 16-84%    70.0          71.0
+       our mean inside theirs    60.0          65.4
+    """
+    table = Table({"share": ["catalog inside our 16-84%"] + [f"our {what} inside theirs" for what in
+                                                            ("mean", "median", "MAP", "closest mode")]})
+    keys = [f"{key}_inside" for key in ("catalog", "mean", "median", "map", "mode")]
+    for row in result:
+        name = str(row["parameter"])
+        table[name] = [float(row[key]) for key in keys]
+        columns = [name]
+        if name in _ROW_NAMES.values():
+            index = list(_ROW_NAMES.values()).index(name)
+            table[f"{name}_paper"] = [WALTER2025_TABLE1[key][index] if key in WALTER2025_TABLE1 else np.nan
+                                      for key in keys]
+            columns.append(f"{name}_paper")
+        for column in columns:
+            table[column].unit, table[column].info.format = u.percent, ".1f"
+    table.meta.update(result.meta)
+    return table
+
+
 def _percent(inside):
     return 100 * inside.mean() if len(inside) else np.nan
-
-
-def inferred_parameters(out, suffix, *, prefix=""):
-    """Estimates of an inferred table in the coordinates of the model.
-
-    Parameters
-    ----------
-    out : Table
-    suffix : str
-        ``"q50"``, ``"map"``, ``"modes"``, ...: what follows ``age_``, ``mass_`` and ``ebv_``.
-    prefix : str
-
-    Returns
-    -------
-    ndarray (n, 3) or (n, n_mode, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag.
-
-    Raises
-    ------
-    ColumnError
-        If a column is absent.
-    """
-    columns = []
-    for stem, (unit, logarithmic) in _PARAMETERS.items():
-        name = f"{prefix}{stem}_{suffix}"
-        if name not in out.colnames:
-            raise ColumnError(f"the table has no column {name!r}; is it from infer_table, and prefix={prefix!r} right?")
-        values = _numbers(out[name], unit)
-        columns.append(_log10(values) if logarithmic else values)
-    return np.stack(columns, axis=-1)
-
-
-def published_fits(table, published=None):
-    """The fits that a catalog brings along, cleaned of sentinels.
-
-    Parameters
-    ----------
-    table : Table
-    published : dict, optional
-        As for `compare_with_catalog`.
-
-    Returns
-    -------
-    dict of PublishedFit
-        By ``age``, ``mass``, ``ebv``, as far as published; empty where nothing is recognised.
-
-    Raises
-    ------
-    ColumnError
-        If ``published`` names a column that is not there.
-    """
-    if published is None:
-        from ..catalogs.layouts import recognise
-
-        published = getattr(recognise(table), "published", None) or {}
-    unknown = set(published) - set(_PARAMETERS)
-    if unknown:
-        raise InputError(f"published has {sorted(unknown)}; it may have {list(_PARAMETERS)}")
-    linear = {stem: _linear_fit(table, stem, published[stem]) for stem in _PARAMETERS if stem in published}
-    usable = {stem: (fit.value > 0) if _PARAMETERS[stem][1] else (fit.value >= 0) for stem, fit in linear.items()}
-    # A row whose age is a sentinel has no reddening either, although its zero would be a good one.
-    sentinel = np.any([~usable[stem] & np.isfinite(fit.value) for stem, fit in linear.items()], axis=0)
-    return {stem: _cleaned(fit, usable[stem] & ~sentinel, _PARAMETERS[stem][1]) for stem, fit in linear.items()}
-
-
-def _cleaned(fit, usable, logarithmic):
-    columns = [np.where(usable, column, np.nan) for column in (fit.value, fit.low, fit.high)]
-    return PublishedFit(*map(_log10, columns)) if logarithmic else PublishedFit(*columns)
-
-
-def _linear_fit(table, stem, entry):
-    value, low, high, error, unit = entry
-    target = _PARAMETERS[stem][0]
-
-    def column(source):
-        if source is None:
-            return np.full(len(table), np.nan)
-        if isinstance(source, str):
-            if source not in table.colnames:
-                raise ColumnError(f"the table has no column {source!r}, named as published {stem}")
-            source = table[source]
-        return np.broadcast_to(_numbers(source, target, unit), len(table)).copy()
-
-    value, low, high, error = map(column, (value, low, high, error))
-    error[~(error > 0)] = np.nan
-    below = value - error
-    if _PARAMETERS[stem][1]:
-        below = np.maximum(below, 0)
-    # Limits are absolute and may be zero; -999 and limits that do not enclose the value are none.
-    limits = (low >= 0) & (low <= value) & (value <= high)
-    return PublishedFit(value, np.where(limits, low, below), np.where(limits, high, value + error))
-
-
-def _numbers(column, unit, default=None):
-    """Plain floats in ``unit``, NaN where masked; a column without a unit is in ``default``, or in ``unit``."""
-    own = getattr(column, "unit", None) or default
-    mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else getattr(column, "mask", False)
-    plain = column.unmasked if hasattr(column, "unmasked") else column
-    values = np.array(np.ma.getdata(getattr(plain, "value", plain)), dtype=float)
-    values[np.broadcast_to(mask, values.shape)] = np.nan
-    # A sentinel keeps its sign under a change of unit, which is all that is asked of it here.
-    return values * u.Unit(own).to(unit) if own else values
-
-
-def _log10(values):
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(values)
-
-
-def closest_modes(out, fits, *, prefix=""):
-    """The mode of each posterior that lies closest to the catalog's fit.
-
-    Parameters
-    ----------
-    out : Table
-    fits : dict of PublishedFit
-        From `published_fits`.
-    prefix : str
-
-    Returns
-    -------
-    ndarray (n, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where there is no fit or no mode.
-        Distances are scaled by (q84 - q16)/2 of each parameter, and leave out parameters without a fit.
-    """
-    modes = inferred_parameters(out, "modes", prefix=prefix)
-    half_width = (inferred_parameters(out, "q84", prefix=prefix) - inferred_parameters(out, "q16", prefix=prefix)) / 2
-    none = np.full(len(out), np.nan)
-    catalog = np.stack([fits[stem].value if stem in fits else none for stem in _PARAMETERS], axis=-1)
-    scaled = (modes - catalog[:, None]) / np.maximum(half_width, 1e-6)[:, None]
-    distance = np.nansum(scaled**2, axis=-1)
-    distance[~np.isfinite(modes).all(-1)] = np.inf
-    closest = modes[np.arange(len(out)), distance.argmin(1)]
-    closest[~np.isfinite(catalog).any(1) | np.isinf(distance.min(1))] = np.nan
-    return closest

@@ -7,6 +7,7 @@ rank of T(theta) among the T(theta') is uniform for every statistic T if q is th
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -40,18 +41,18 @@ RankHistogram = namedtuple("RankHistogram", "edges counts expected")
 RankHistogram.__doc__ = "Counts of ranks: ``edges`` (n_bin + 1,), ``counts`` (n_stat, n_bin), ``expected`` (n_bin,)."
 
 
-def sbc_ranks(model, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk=32_768, progress=None):
+def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk=131_072, progress=None):
     """Rank every mock's true statistics among those of its posterior draws.
 
     Parameters
     ----------
-    model : Model
-        Anything with ``encode(flux, error, distance) -> conditions`` and
-        ``flow.transform(z, conditions) -> (theta, log_prob)``, on its ``device`` if it has one.
+    sampler : callable
+        ``sampler(mocks, n_draws, generator)`` gives independent draws (n, n_draws, 3)
+        from the posteriors of some mocks, as `~clusterpost.validation.samplers.PosteriorSampler`.
     simulator : Simulator
-        Anything whose ``draw(n, generator)`` gives mocks with ``theta`` (n, 3),
-        ``flux``, ``error`` and ``distance``.  It must be what the model was trained
-        for: otherwise the ranks also show the difference of the two.  It draws on the CPU.
+        Anything whose ``draw(n, generator)`` gives mocks with ``theta`` (n, 3)
+        and whatever the sampler needs.  It must be what the sampler assumes:
+        otherwise the ranks also show the difference of the two.  It draws on the CPU.
     n_mocks : int
         Mock observations.
     n_draws : int
@@ -80,10 +81,10 @@ def sbc_ranks(model, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk=3
     --------
     >>> import clusterpost
     >>> from clusterpost.training.simulation import Simulator
-    >>> from clusterpost.validation import sbc_ranks
+    >>> from clusterpost.validation import PosteriorSampler, sbc_ranks
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.from_dict(model.card["simulator"])
-    >>> sbc_ranks(model, simulator, n_mocks=20, n_draws=10).ranks.shape
+    >>> sbc_ranks(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10).ranks.shape
     (20, 6)
     """
     import torch
@@ -98,21 +99,23 @@ def sbc_ranks(model, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk=3
     ties = np.random.default_rng([int(seed), 2018])
     ranks = np.empty((n_mocks, len(STATISTICS)), dtype=np.int32)
     group = max(1, int(chunk) // n_draws)
-    device = getattr(model, "device", "cpu")
     with torch.inference_mode(), progress_bar(n_mocks, show=progress, desc="SBC", unit="mock") as bar:
         for start in range(0, n_mocks, _BLOCK):
             mocks = simulator.draw(min(_BLOCK, n_mocks - start), of_mocks)
-            observed = (mocks.flux, mocks.error, mocks.distance)
-            conditions = model.encode(*(values.to(device) for values in observed))
             for first in range(0, len(mocks.theta), group):
-                truth = mocks.theta[first:first + group]
-                z = torch.randn(len(truth), n_draws, truth.shape[-1], generator=of_draws, dtype=truth.dtype)
-                repeated = conditions[first:first + group].repeat_interleave(n_draws, 0)
-                draws, _ = model.flow.transform(z.flatten(0, 1).to(device), repeated)
-                rows = slice(start + first, start + first + len(truth))
-                ranks[rows] = _ranks(truth, draws.cpu().view(len(truth), n_draws, -1), ties)
-                bar.update(len(truth))
+                part = _rows(mocks, slice(first, first + group))
+                draws = sampler(part, n_draws, of_draws).cpu()
+                rows = slice(start + first, start + first + len(draws))
+                ranks[rows] = _ranks(part.theta, draws, ties)
+                bar.update(len(draws))
     return SBCResult(ranks, tuple(STATISTICS), n_draws)
+
+
+def _rows(mocks, rows):
+    part = copy.copy(mocks)
+    for name, values in vars(mocks).items():
+        setattr(part, name, values[rows])
+    return part
 
 
 def _ranks(truth, draws, rng):

@@ -53,43 +53,79 @@ class OutputColumns(RegistryTable):
 
 
 class ModelCard(RegistryTable):
-    """How a model was trained, read from its card, beside Table A.1 of Walter et al. (2025)."""
+    """How a model was built and trained, read from its card."""
 
     required_arguments = 1
 
     def lines(self):
         card = json.loads((Path(clusterpost.__file__).parent / "models" / f"{self.arguments[0]}.json").read_text())
-        network, training = card["architecture"], card["training"]
-        settings = training["settings"]
-        hyperparameters = [
-            ("Coupling blocks", "[4, 21]", "12", len(network["permutations"])),
-            ("Hidden layers of a subnetwork", "–", "2", network["depth"]),
-            ("Neurons per layer", "[128, 2048]", "256", network["width"]),
-            ("Activation", "–", "ReLU", "ReLU"),
-            ("Initial learning rate", "[1e-5, 1e-2]", "0.001876", settings["learning_rate"]),
-            ("Learning rate decay", "[0.1, 0.9]", "0.6637", settings["learning_rate_decay"]),
-            ("β₁, β₂ of Adam", "(0.8, 0.8) or (0.9, 0.999)", "(0.9, 0.999)", tuple(settings["betas"])),
-            ("Batch size", "[64, 1024]", "512", settings["batch_size"]),
-            ("η (L2)", "[1e-7, 1e-4]", "1.353e-6", settings["l2"]),
-            ("Mocks", "–", "5e6, seen repeatedly", f"{training['mocks_seen']:,}, each seen once"),
-        ]
-        versions = ", ".join(f"{name} {version}" for name, version in training["versions"].items())
-        record = [
-            ("Weights", f"{card['n_weights']:,}"),
-            ("Kept are those after", f"{training['weights_after_mocks']:,} mocks, of the best validation"),
-            ("Hardware", training["hardware"]),
-            ("Time", f"{training['hours']:.2f} hours"),
-            ("Finished", training["finished"]),
-            ("Stopped early", "yes" if training["stopped_early"] else "no"),
-            ("Validation NLL (best of the run)", f"{training['validation_nll']:.4f}"),
-            (f"Test NLL ({training['n_test']:,} other mocks)", f"{training['test_nll']:.4f}"),
-            ("Unit of the NLL", training["nll_unit"]),
-            ("Seed", settings["seed"]),
-            ("Versions", versions),
-            ("sha256", f"``{card['sha256']}``"),
-        ]
-        return [*list_table(("Hyperparameter", "The paper's search range", "The paper", "Here"), hyperparameters,
-                            "30 25 20 25"), "", *list_table(("Training", ""), record, "35 65")]
+        of_kind = {"cinn-affine": affine_table, "cinn-spline": spline_table}[card["architecture"]["kind"]]
+        return [*of_kind(card), "", *list_table(("Training", ""), training_record(card), "35 65")]
+
+
+def affine_table(card):
+    """Beside Table A.1 of Walter et al. (2025)."""
+    network, training = card["architecture"], card["training"]
+    settings = training["settings"]
+    rows = [
+        ("Coupling blocks", "[4, 21]", "12", len(network["permutations"])),
+        ("Hidden layers of a subnetwork", "–", "2", network["depth"]),
+        ("Neurons per layer", "[128, 2048]", "256", network["width"]),
+        ("Activation", "–", "ReLU", "ReLU"),
+        ("Initial learning rate", "[1e-5, 1e-2]", "0.001876", settings["learning_rate"]),
+        ("Learning rate decay", "[0.1, 0.9]", "0.6637", settings["learning_rate_decay"]),
+        ("β₁, β₂ of Adam", "(0.8, 0.8) or (0.9, 0.999)", "(0.9, 0.999)", tuple(settings["betas"])),
+        ("Batch size", "[64, 1024]", "512", settings["batch_size"]),
+        ("η (L2)", "[1e-7, 1e-4]", "1.353e-6", settings["l2"]),
+        ("Mocks", "–", "5e6, seen repeatedly", f"{training['mocks_seen']:,}, each seen once"),
+    ]
+    return list_table(("Hyperparameter", "The paper's search range", "The paper", "Here"), rows, "30 25 20 25")
+
+
+def spline_table(card):
+    """Each block's size, and how the network was trained."""
+    network, training = card["architecture"], card["training"]
+    blocks = [(f"Block of {card['learned'][i]}", f"{network['depth'][k]} residual blocks of {network['width'][k]} "
+               f"neurons (SiLU); {network['splines'][k]} spline(s) of {network['bins'][k]} bins")
+              for k, i in enumerate(network["order"])]
+    settings = training["settings"]
+    rows = [
+        *blocks,
+        ("Embedding of a given parameter", f"piecewise linear, {network['knots']} intervals"),
+        ("Conditions", network["n_conditions"]),
+        ("Optimizer", f"{settings['optimizer']}, learning rate {settings['learning_rate']:g}, {settings['schedule']}"),
+        ("Batch size", settings["batch_size"]),
+        ("Objective", ", ".join(f"{name} {value}" for name, value in training["objective"].items())),
+    ]
+    return list_table(("Network", ""), rows, "35 65")
+
+
+def training_record(card):
+    """Rows of what the card says of the training, earlier stages of it first."""
+    training = card["training"]
+    stages, earlier = [], training.get("started_from")
+    while earlier:
+        stages.insert(0, earlier)
+        earlier = earlier.get("started_from")
+    rows = [("Weights", f"{card['n_weights']:,}")]
+    rows += [(f"Stage {i + 1}", f"{stage['mocks_seen']:,} mocks, {stage['hours']:.2f} hours; {stage.get('remark', '')}")
+             for i, stage in enumerate(stages)]
+    settings = training["settings"]
+    return [
+        *rows,
+        ("Mocks" if not stages else "Mocks of the last stage", f"{training['mocks_seen']:,}, each seen once"),
+        ("Kept are the weights after", f"{training['weights_after_mocks']:,} of them, of the best validation"),
+        ("Hardware", training["hardware"]),
+        ("Time", f"{training['hours']:.2f} hours"),
+        ("Finished", training["finished"]),
+        ("Stopped early", "yes" if training["stopped_early"] else "no"),
+        ("Validation NLL (best of the run)", f"{training['validation_nll']:.4f}"),
+        (f"Test NLL ({training['n_test']:,} other mocks)", f"{training['test_nll']:.4f}"),
+        ("Unit of the NLL", training["nll_unit"]),
+        ("Seed", settings.get("seed", 0)),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in training["versions"].items())),
+        ("sha256", f"``{card['sha256']}``"),
+    ]
 
 
 def setup(app):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterpost.bands import BANDS, WFC3_BANDS
-from clusterpost.catalogs.layouts import BandColumns, recognise
+from clusterpost.catalogs.columns import BandColumns
+from clusterpost.catalogs.layouts import recognise
 from clusterpost.errors import ColumnError, InputError
 
 ACS = ("F275W", "F336W", "F435W", "F555W", "F814W")
@@ -179,11 +180,15 @@ def test_two_errors_that_differ_in_case_are_refused():
 
 def test_two_cameras_in_one_table():
     tbl = table(phangs((*ACS[:3], "F438W", "F555W", "F814W")))
-    with pytest.raises(ColumnError, match=r"split it"):
-        recognise(tbl)
+    layout = recognise(tbl)
+    assert list(layout.bands) == list(BANDS)
+    assert layout.bands["F555W"] == layout.bands["F555W_ACS"]
+    assert layout.cameras == {"WFC3/UVIS": "PHANGS_F438W_mJy", "ACS/WFC": "PHANGS_F435W_mJy"}
     for name in ("PHANGS_F438W_mJy", "PHANGS_F438W_mJy_ERR"):
         tbl[name][:] = -9999
+    assert recognise(tbl).cameras is None
     assert "F555W_ACS" in recognise(tbl).bands
+    assert "F555W" not in recognise(tbl).bands
     tbl["PHANGS_F438W_mJy"] = MaskedColumn([1.0, np.nan], mask=[True, False])
     assert "F435W_ACS" in recognise(tbl).bands
     tbl["PHANGS_F438W_mJy"] = [1.0, 1.0]
@@ -233,8 +238,18 @@ def test_legus_columns_by_argument_keep_the_sentinels():
     assert (layout.default_unit, layout.sentinels) == ("mag", (66.666, 99.999, 44.444))
 
 
-def test_legus_in_flux_units_is_canonical():
-    assert recognise(table([*canonical(), "age_legus"], "mag")).name == "LEGUS"
+def test_legus_as_the_reader_names_it():
+    names = [f"{band}_vega{end}" for band in WFC3_BANDS for end in ("", "_err")]
+    layout = recognise(table([*names, "age_legus"]))
+    assert layout.name == "LEGUS"
+    assert layout.bands["F336W"] == BandColumns("F336W_vega", "F336W_vega_err", None, "Vega")
+    with pytest.raises(ColumnError, match="'F275W_vega' has no column with its errors"):
+        recognise(table([names[0], "age_legus"]))
+    with pytest.raises(ColumnError, match="no photometry"):  # without a column of LEGUS it is nobody's
+        recognise(table(names))
+
+
+def test_legus_with_canonical_columns_beside_is_canonical():
     layout = recognise(table([*canonical(), "age_legus"], "mJy"))
     assert layout.name == "canonical"
     assert layout.published["age"][0] == "age_legus"

@@ -8,34 +8,31 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from clusterpost.errors import InputError, ModelError
-from clusterpost.flow.conditions import Walter2025Conditions
+from clusterpost.flow.affine import AffineFlow
+from clusterpost.flow.conditions import read_encoder
 from clusterpost.flow.modelfile import MODELS_PATH, bundled_models, list_models, load_model, save_model
-from clusterpost.flow.network import ConditionalFlow
-from clusterpost.training.recipes import walter2025
+from clusterpost.flow.network import build_flow
+from clusterpost.training.recipes import any_bands, walter2025
 
 
 @pytest.fixture
 def flow():
     torch.manual_seed(1)
-    flow = ConditionalFlow(walter2025(n_blocks=2, width=8).spec)
+    flow = AffineFlow(walter2025(n_blocks=2, width=8).spec)
     for parameter in flow.inn.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     flow.standardize.set_from(2 * torch.randn(100, 11) + 1)
     return flow.eval()
 
 
+def card_of(recipe):
+    return {"conditions": recipe.encoder.to_dict(), "learned": list(recipe.learned), "training": {"mocks_seen": 0},
+            "simulator": recipe.simulator.to_dict()}
+
+
 @pytest.fixture
 def stem(flow, tmp_path):
-    recipe = walter2025(n_blocks=2, width=8)
-    save_model(
-        tmp_path / "tiny",
-        flow,
-        {
-            "conditions": Walter2025Conditions.name,
-            "training": {"mocks_seen": 0},
-            "simulator": recipe.simulator.to_dict(),
-        },
-    )
+    save_model(tmp_path / "tiny", flow, card_of(walter2025(n_blocks=2, width=8)))
     return tmp_path / "tiny"
 
 
@@ -59,7 +56,7 @@ def test_round_trip(flow, stem):
     model = load_model(stem, device="cpu")
     assert model.name == "tiny"
     assert model.bands == ("F275W", "F336W", "F438W", "F555W", "F814W")
-    assert model.parameters == ("log_age", "log_mass", "ebv")
+    assert model.parameters == model.learned == ("log_age", "log_mass", "ebv")
     assert model.card["n_weights"] == sum(p.numel() for p in flow.parameters())
     assert model.card["sha256"] == hashlib.sha256(stem.with_suffix(".safetensors").read_bytes()).hexdigest()
     assert not model.flow.training
@@ -69,8 +66,29 @@ def test_round_trip(flow, stem):
         for one, two in zip(flow.transform(z, conditions), model.flow.transform(z, conditions), strict=True):
             assert torch.equal(one, two)
     again = stem.parent / "again"
-    save_model(again, model.flow, {k: model.card[k] for k in ("conditions", "training", "simulator")})
+    save_model(again, model.flow, {k: model.card[k] for k in ("conditions", "learned", "training", "simulator")})
     assert again.with_suffix(".safetensors").read_bytes() == stem.with_suffix(".safetensors").read_bytes()
+
+
+def test_round_trip_of_a_spline_flow(tmp_path):
+    recipe = any_bands(bands=("F275W", "F438W", "F435W_ACS"), width=(8, 8), depth=(1, 1), bins=(4, 4), knots=8)
+    torch.manual_seed(2)
+    flow = build_flow(recipe.spec)
+    for parameter in flow.inn.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    save_model(tmp_path / "spline", flow, card_of(recipe))
+    model = load_model(tmp_path / "spline", device="cpu")
+    assert model.bands == ("F275W", "F438W", "F435W_ACS")
+    assert model.parameters == ("log_age", "log_mass", "ebv")
+    assert model.learned == ("log_age", "ebv")
+    flux = torch.tensor([[1.0, 2.0, 3.0]])
+    measured = torch.tensor([[True, False, True]])
+    conditions = model.encode(flux, 0.1 * flux, measured, torch.ones(1))
+    assert torch.equal(conditions, recipe.encoder(flux, 0.1 * flux, measured, torch.ones(1)))
+    unit = torch.rand(1, 20, 2)
+    with torch.inference_mode():
+        for one, two in zip(flow.draw(unit, conditions), model.flow.draw(unit, conditions), strict=True):
+            assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("suffix", ["", ".json", ".safetensors"])
@@ -97,7 +115,8 @@ def test_nothing_is_pickled(stem, monkeypatch):
 
 def test_encode(stem):
     flux, error, distance = torch.full((2, 5), 0.1), torch.full((2, 5), 0.02), torch.tensor([3.0, 4.0])
-    conditions = load_model(stem, device="cpu").encode(flux, error, distance)
+    measured = torch.ones(2, 5, dtype=torch.bool)
+    conditions = load_model(stem, device="cpu").encode(flux, error, measured, distance)
     np.testing.assert_allclose(conditions, [[-1] * 5 + [0.2] * 5 + [d] for d in (3, 4)], rtol=1e-6)
 
 
@@ -159,7 +178,8 @@ def test_a_card_that_lacks_something(stem, key):
 
 
 @pytest.mark.parametrize(
-    "change", [{"kind": "spline"}, {"formula": 2}, {"no_such": 1}, {"width": 16}, {"permutations": [[0, 1, 2]]}]
+    "change", [{"kind": "cinn-spline"}, {"kind": "maf"}, {"kind": "no-such"}, {"formula": 2}, {"no_such": 1},
+               {"width": 16}, {"permutations": [[0, 1, 2]]}]
 )
 def test_an_architecture_that_does_not_fit(stem, change):
     architecture = json.loads(stem.with_suffix(".json").read_text())["architecture"]
@@ -168,8 +188,8 @@ def test_an_architecture_that_does_not_fit(stem, change):
 
 
 def test_unknown_conditions(stem):
-    change_card(stem, conditions="colors")
-    refused(stem, "colors")
+    change_card(stem, conditions={"name": "colors"})
+    refused(stem, "has no conditions .*colors.*get both files anew")
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
@@ -246,8 +266,11 @@ def test_bundled_models():
         assert model.card["sha256"].startswith(row["sha256"])
         assert (MODELS_PATH / f"{row['name']}.safetensors").is_file()
         # what inference needs of the card
-        size = Walter2025Conditions().size(len(model.bands))
-        assert len(model.card["condition_range"]["low"]) == len(model.card["condition_range"]["high"]) == size
+        size = read_encoder(model.card["conditions"]).size(len(model.bands))
+        assert size == model.flow.spec.n_conditions
+        assert len(model.learned) == model.flow.spec.n_parameters
+        for end in model.card.get("condition_range", {}).values():
+            assert len(end) == size
 
 
 def test_the_default_is_a_setting():

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clusterpost.flow.transforms import ProbitBox, Standardize
+from clusterpost.flow.transforms import ProbitBox, Standardize, UnitBox
 
 LOW, HIGH = [0.0, 2.0, -1.5], [4.138, 8.0, 1.5]
 
@@ -60,6 +60,26 @@ def test_bounds_stay_finite_with_their_gradient():
     assert torch.isfinite(theta.grad).all()
 
 
+def test_unit_box_is_undone_and_its_volume_that_of_the_box():
+    box = UnitBox(LOW, HIGH).double()
+    unit = torch.rand(500, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    theta = box.inverse(unit)
+    torch.testing.assert_close(box(theta), unit)
+    torch.testing.assert_close(box.inverse(torch.zeros(3).double()), box.low)
+    torch.testing.assert_close(box.inverse(torch.ones(3).double()), box.high)
+    jacobian = torch.autograd.functional.jacobian(box.inverse, unit[0, 0])
+    torch.testing.assert_close(box.log_volume, torch.linalg.slogdet(jacobian).logabsdet)
+    assert set(box.state_dict()) == {"low", "high"}
+
+
+@settings(deadline=None, max_examples=100)
+@given(unit=st.lists(st.floats(-(2.0**-20), 1 + 2.0**-20, width=32), min_size=3, max_size=3))
+def test_unit_box_never_leaves_the_bounds(unit):
+    box = UnitBox(LOW, HIGH)
+    theta = box.inverse(torch.tensor(unit))
+    assert ((theta >= box.low) & (theta <= box.high)).all()
+
+
 def test_standardize_takes_mean_and_deviation():
     sample = torch.tensor([[1.0, 10.0], [3.0, 30.0], [5.0, 20.0]])
     layer = Standardize(2)
@@ -69,4 +89,7 @@ def test_standardize_takes_mean_and_deviation():
     torch.testing.assert_close(out.mean(0), torch.zeros(2))
     torch.testing.assert_close(out.std(0), torch.ones(2))
     assert set(layer.state_dict()) == {"shift", "scale"}
+    layer.set_from(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))  # one that is the same for all is not scaled
+    assert layer.scale.tolist() == pytest.approx([math.sqrt(2), 1.0])
+    layer.set_from(sample)
     assert math.isclose(layer.shift[1], 20.0)

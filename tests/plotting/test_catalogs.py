@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from clusterpost.errors import ColumnError, InputError
-from clusterpost.plotting import plot_catalog, plot_comparison
+from clusterpost.plotting import plot_catalog, plot_comparison, plot_deviation
+from clusterpost.plotting.catalogs import _running_quantiles
 
 
 def test_comparison_shows_the_rows_with_fit_and_inference(catalog, published):
@@ -49,6 +50,56 @@ def test_nothing_to_compare_is_refused(catalog, published):
         plot_comparison(catalog, {})
     with pytest.raises(InputError, match="inferred row"):
         plot_comparison(catalog, published, where=[9])
+
+
+def test_uncertain_in_the_ultraviolet(catalog, published):
+    catalog["F275W"], catalog["F275W_err"] = 1.0, np.where(np.arange(60) < 7, 0.5, 0.1)
+    catalog["F555W"], catalog["F555W_err"] = 1.0, 0.9
+    for name in ("F275W", "F275W_err", "F555W", "F555W_err"):
+        catalog[name].unit = "mJy"
+    figure = plot_comparison(catalog, published, highlight="uv")
+    assert len(figure.axes[0].collections[2].get_offsets()) == 7
+    with pytest.raises(InputError, match="neither 'uv' nor"):
+        plot_comparison(catalog, published, highlight="ultraviolet")
+
+
+def test_which_mass_is_named(catalog, published):
+    axes = plot_comparison(catalog, published).axes
+    assert "initial" in axes[1].get_ylabel()
+    assert "as published" in axes[4].get_xlabel()
+
+
+def test_deviation_against_width(catalog, published):
+    catalog["fit_ebv"][0] = -999
+    figure = plot_deviation(catalog, published)
+    assert len(figure.axes) == 3
+    x, y = figure.axes[1].collections[0].get_offsets()[2]  # the rows 0 and 9 are out
+    row = catalog[3]
+    np.testing.assert_allclose(x, np.log10(row["mass_q84"] / row["mass_q16"]))
+    np.testing.assert_allclose(y, np.log10(row["mass_map"] / row["fit_mass"]))
+    assert figure.axes[0].texts[0].get_text() == "n = 53"
+    low, median, high = (figure.axes[0].lines[i].get_ydata() for i in (1, 2, 3))
+    assert ((low < median) & (median < high)).all()
+    figure.draw_without_rendering()
+
+
+def test_deviation_of_a_few_clusters_has_no_lines_and_still_draws(catalog, published):
+    figure = plot_deviation(catalog, {"ebv": published["ebv"]}, where=[0, 1, 2])
+    assert len(figure.axes) == 1
+    assert len(figure.axes[0].lines) == 1  # that of zero
+    figure.draw_without_rendering()
+    with pytest.raises(InputError, match="no inferred row"):
+        plot_deviation(catalog, published, where=[9])
+
+
+def test_running_quantiles_are_those_of_the_points():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0, 1, 20000)
+    center, (low, median, high) = _running_quantiles(x, x * rng.normal(size=20000), (0.05, 0.5, 0.95))
+    assert len(center) == 25
+    np.testing.assert_allclose((high / center)[1:], 1.645, atol=0.3)
+    np.testing.assert_allclose((low / center)[1:], -1.645, atol=0.3)
+    np.testing.assert_allclose(median, 0, atol=0.1)
 
 
 def test_catalog_overview(catalog):

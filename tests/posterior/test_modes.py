@@ -191,3 +191,89 @@ def test_agrees_with_a_mixture_fit():
     modes = find_modes(draws)
     np.testing.assert_allclose(modes.theta[0, :2], fit.means_[order], atol=0.04)
     np.testing.assert_allclose(modes.weight[0, :2], fit.weights_[order], atol=0.02)
+
+
+CENTERS = [[0.5, 4, 0.8], [2.5, 5, 0.1]]
+
+
+def reweighted(shares, proposal=(0.5, 0.5), n=3000, seed=0, widen=1.6):
+    """Broad draws of two bumps, with the weights that make narrower ones of the given shares."""
+    draws = draw(n, CENTERS, proposal, sigma=0.1 * widen, seed=seed, dtype=torch.float64)
+    squared = torch.stack([((draws - torch.tensor(c, dtype=torch.float64)) ** 2).sum(-1) for c in CENTERS], -1) / 0.01
+
+    def density(share, width):
+        return (torch.tensor(share) * torch.exp(-0.5 * squared / width**2)).sum(-1) / width**3
+
+    weight = density(shares, 1.0) / density(proposal, widen)
+    return draws.float(), (weight / weight.sum(1, keepdim=True)).float()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_weights_make_the_modes(share):
+    draws, weight = reweighted((share, 1 - share))
+    modes = find_modes(draws, weight=weight)
+    assert modes.count.tolist() == [2]
+    order = modes.theta[0, :2, 0].argsort()
+    np.testing.assert_allclose(modes.theta[0, :2][order], CENTERS, atol=0.06)
+    np.testing.assert_allclose(modes.weight[0, :2][order], [share, 1 - share], atol=0.03)
+    assert modes.weight[0].nansum().item() == pytest.approx(1, abs=1e-6)
+    if share > 0.5:
+        assert order[0] == 0
+    # without the weights they are equal
+    assert abs(find_modes(draws).weight[0, 0].item() - 0.5) < 0.05
+
+
+def test_a_mode_of_no_weight_is_none():
+    draws, weight = reweighted((1.0, 0.0))
+    assert find_modes(draws).count.tolist() == [2]
+    modes = find_modes(draws, weight=weight)
+    assert modes.count.tolist() == [1]
+    np.testing.assert_allclose(modes.theta[0, 0], CENTERS[0], atol=0.1)
+    far = draws.clone()
+    far[weight < 1e-12] = 1e4  # nor does it matter where those draws lie
+    zero = torch.where(weight < 1e-12, 0.0, weight)
+    np.testing.assert_allclose(find_modes(far, weight=zero).theta[0, 0], modes.theta[0, 0], atol=0.02)
+
+
+def test_equal_weights_of_any_scale_change_nothing():
+    draws = draw(1500, CENTERS, [0.65, 0.35])
+    plain, weighted = find_modes(draws), find_modes(draws, weight=torch.full((1, 1500), 7.0))
+    assert plain.count.tolist() == weighted.count.tolist()
+    np.testing.assert_allclose(plain.theta, weighted.theta, atol=1e-3)
+    np.testing.assert_allclose(plain.weight, weighted.weight, atol=0.005)
+
+
+@pytest.mark.parametrize("n_heavy", [1, 2, 20])
+def test_all_weight_on_few_draws(n_heavy):
+    draws = draw(500, CENTERS)
+    weight = torch.zeros(1, 500)
+    weight[0, :n_heavy] = 1.0
+    modes = find_modes(torch.cat([draws, draws]), weight=torch.cat([weight, torch.ones(1, 500)]))
+    assert torch.isfinite(modes.theta[0, 0]).all()
+    assert modes.weight[0].nansum().item() == pytest.approx(1, abs=1e-6)
+    assert modes.count[1] == 2
+    if n_heavy == 1:
+        np.testing.assert_allclose(modes.theta[0, 0], draws[0, 0], atol=1e-3)
+
+
+def test_shares_of_all_modes_sum_to_one():
+    """Also where there are bumps too small to be given, and in a crowd."""
+    rng = np.random.default_rng(8)
+    batch = torch.cat(
+        [draw(800, rng.uniform(0, 3, (6, 3)), rng.dirichlet(np.ones(6)), 0.15, seed=s) for s in range(20)]
+    )
+    modes = find_modes(batch, n_modes=8, weight=torch.rand(20, 800, generator=torch.Generator().manual_seed(0)))
+    np.testing.assert_allclose(modes.weight.nansum(dim=1), 1, atol=1e-6)
+    assert modes.count.max() >= 4
+    few = find_modes(batch, n_modes=1)
+    assert (few.weight[:, 0] < 1).any()
+
+
+def test_stable_under_reseeding():
+    parts = [reweighted((s, 1 - s), seed=seed) for seed in range(10) for s in (0.6, 0.9)]
+    draws, weight = (torch.cat(x) for x in zip(*parts, strict=True))
+    modes = find_modes(draws, weight=weight)
+    assert (modes.count == 2).all()
+    for i in (0, 1):
+        np.testing.assert_allclose(modes.theta[i::2, :2], np.broadcast_to(CENTERS, (10, 2, 3)), atol=0.08)
+        assert modes.weight[i::2, 0].std() < 0.03

@@ -14,22 +14,30 @@ import torch
 from safetensors import safe_open
 
 import clusterpost
-from clusterpost.flow.network import ConditionalFlow
+from clusterpost.flow.affine import AffineFlow
+from clusterpost.flow.network import build_flow
 from clusterpost.training import fit as fit_module
 from clusterpost.training.fit import FitConfig, fit, mean_nll
-from clusterpost.training.recipes import RECIPES, walter2025
+from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
+from clusterpost.training.recipes import RECIPES, any_bands, walter2025
 from clusterpost.training.simulation import seeded_generator
 
 TINY = {"n_blocks": 2, "width": 16, "mocks_per_epoch": 20_480, "epochs": 3, "batch_size": 512, "n_validation": 2000,
         "checkpoint_every": 10, "learning_rate": 0.01}
 
 
-def train(folder, *, encoder=None, **changes):
-    recipe = walter2025(**{**TINY, **changes})
+# Every part of the objective and both optimizers at work within few steps.
+TINY_SPLINE = {"width": (16, 16), "depth": (1, 1), "bins": (6, 4), "knots": 16, "mocks_per_epoch": 2560, "epochs": 2,
+               "batch_size": 128, "n_validation": 1000, "checkpoint_every": 5}
+
+
+def train(folder, *, recipe=None, encoder=None, report=None, **changes):
+    recipe = recipe or walter2025(**{**TINY, **changes})
+    if encoder:
+        recipe = replace(recipe, encoder=encoder)
     torch.manual_seed(0)
-    flow = ConditionalFlow(recipe.spec)
-    result = fit(flow, recipe.simulator, encoder or recipe.encoder, recipe.config, folder, progress=False)
-    return flow, result
+    flow = build_flow(recipe.spec)
+    return flow, fit(flow, recipe, folder, progress=False, report=report)
 
 
 def assert_same_run(one, two):
@@ -60,7 +68,7 @@ def test_loss_falls_from_that_of_the_prior(unbroken):
     recipe = walter2025(**TINY)
     log_volume = math.log(math.log10(13750) * 6 * 1.5)
     mocks = recipe.simulator.draw(5000, seeded_generator(7, 12345))
-    untrained = ConditionalFlow(recipe.spec)
+    untrained = AffineFlow(recipe.spec)
     assert mean_nll(untrained, recipe.encoder, mocks) == pytest.approx(log_volume, abs=1e-3)
     trained = mean_nll(flow, recipe.encoder, mocks)
     assert trained < log_volume - 2
@@ -112,8 +120,9 @@ def test_finished_run_is_taken_up_as_it_is(unbroken):
 
 CHILD = """
 import sys, time, json, torch
+from dataclasses import replace
 from pathlib import Path
-from clusterpost.flow.network import ConditionalFlow
+from clusterpost.flow.affine import AffineFlow
 from clusterpost.training.fit import fit
 from clusterpost.training.recipes import walter2025
 
@@ -123,7 +132,7 @@ def slow(*values):
     time.sleep(0.05)
     return recipe.encoder(*values)
 torch.manual_seed(0)
-fit(ConditionalFlow(recipe.spec), recipe.simulator, slow, recipe.config, Path(sys.argv[1]), progress=False)
+fit(AffineFlow(recipe.spec), replace(recipe, encoder=slow), Path(sys.argv[1]), progress=False)
 """
 
 
@@ -182,9 +191,42 @@ def test_checkpoint_of_other_settings_is_refused(unbroken, change):
 def test_checkpoint_of_another_simulator_is_refused(unbroken):
     *_, folder = unbroken
     recipe = walter2025(**TINY)
-    nearer = replace(recipe.simulator, distance=(1.0, 10.0))
+    nearer = replace(recipe, simulator=replace(recipe.simulator, distance=(1.0, 10.0)))
     with pytest.raises(ValueError, match="checkpoint of another training run"):
-        fit(ConditionalFlow(recipe.spec), nearer, recipe.encoder, recipe.config, folder)
+        fit(AffineFlow(recipe.spec), nearer, folder)
+
+
+def test_checkpoint_of_another_objective_is_refused(unbroken):
+    *_, folder = unbroken
+    recipe = replace(walter2025(**TINY), objective=LogVariance())
+    with pytest.raises(ValueError, match="checkpoint of another training run"):
+        fit(AffineFlow(recipe.spec), recipe, folder)
+
+
+def test_stop_of_two_optimizers_and_log_variance_changes_nothing(tmp_path):
+    """Muon's momentum is kept beside Adam's moments, and the draws of the objective come again."""
+    recipe = any_bands(**TINY_SPLINE)
+    whole = train(tmp_path / "whole", recipe=recipe)
+    with safe_open(str(tmp_path / "whole" / "checkpoint.safetensors"), framework="pt") as file:
+        kinds = {name.split(".")[1] for name in file.keys() if name.startswith("optimizer.")}  # noqa: SIM118
+    assert kinds == {"step", "exp_avg", "exp_avg_sq", "momentum_buffer"}
+
+    def stops(entry):
+        if entry["step"] == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "broken", recipe=recipe, report=stops)
+    assert checkpoint_state(tmp_path / "broken")["step"] == 20
+    assert_same_run(whole, train(tmp_path / "broken", recipe=recipe))
+    assert whole[1].best_nll < math.log(math.log10(13750) * 1.5)
+
+
+def test_log_variance_makes_another_flow_than_the_nll_alone(tmp_path):
+    recipe = any_bands(**TINY_SPLINE)
+    plain = replace(recipe, objective=NegativeLogLikelihood())
+    (one, _), (two, _) = train(tmp_path / "a", recipe=recipe), train(tmp_path / "b", recipe=plain)
+    assert any(not torch.equal(value, two.export()[name]) for name, value in one.export().items())
 
 
 def test_checkpoint_is_no_pickle(unbroken):
@@ -194,7 +236,7 @@ def test_checkpoint_is_no_pickle(unbroken):
     assert data[:2] not in (b"PK", b"\x80\x02", b"\x80\x04")
     with safe_open(str(folder / "checkpoint.safetensors"), framework="pt") as file:
         names = set(file.keys())
-    assert {n.split(".")[0] for n in names} == {"best", "now", "adam"}
+    assert {n.split(".")[0] for n in names} == {"best", "now", "optimizer"}
     assert "best.block0.first.layer0.weight" in names
 
 
@@ -230,7 +272,7 @@ def test_conditions_are_standardized_from_mocks(unbroken):
     flow, *_ = unbroken
     recipe = walter2025(**TINY)
     mocks = recipe.simulator.draw(20_000, seeded_generator(5, 5))
-    conditions = flow.standardize(recipe.encoder(mocks.flux, mocks.error, mocks.distance))
+    conditions = flow.standardize(recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance))
     # reported relative errors s*/f* have a long tail
     assert (conditions.mean(0).abs() < 0.1).all()
     assert ((conditions.std(0) - 1).abs() < 0.2).all()
@@ -257,6 +299,54 @@ def test_validation_is_logged_and_nothing_printed(tmp_path, caplog, capsys):
 def test_leaves_the_arithmetic_of_the_process_alone(tmp_path):
     train(tmp_path, epochs=1)
     assert torch.full((1,), 2.0**-140).mul(1.0).item() > 0  # denormals are not flushed any more
+
+
+def test_report_is_told_of_every_validation_and_may_end_the_run(unbroken, tmp_path):
+    _, result, _ = unbroken
+    seen = []
+    train(tmp_path / "all", report=seen.append)
+    assert [{**h, "training_loss": None} for h in seen] == [{**h, "training_loss": None} for h in result.history]
+
+    class EnoughError(Exception):
+        pass
+
+    def ends(entry):
+        if entry["step"] == 40:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        train(tmp_path / "two", report=ends)
+    assert checkpoint_state(tmp_path / "two")["step"] == 40
+
+
+class TestSchedules:
+    def test_cosine_rises_and_falls(self):
+        config = FitConfig(mocks_per_epoch=512_000, epochs=4, batch_size=512, learning_rate=0.01, schedule="cosine")
+        rates = [config.rate(step) for step in range(config.steps)]
+        assert rates[0] == pytest.approx(0.01 / 200, rel=1e-3)
+        top = max(range(config.steps), key=rates.__getitem__)
+        assert 190 < top < 210
+        assert rates[top] == pytest.approx(0.01, rel=0.01)
+        assert all(a > b for a, b in zip(rates[top:], rates[top + 1:], strict=False))
+        assert rates[2000] == pytest.approx(0.005, rel=1e-2)
+        assert rates[-1] == pytest.approx(1e-5, rel=0.01)
+
+    def test_epochs_fall_by_steps(self):
+        config = FitConfig(mocks_per_epoch=5120, epochs=3, batch_size=512, learning_rate=0.01)
+        assert [config.rate(step) for step in (0, 9, 10, 29)] == pytest.approx(
+            [0.01, 0.01, 0.006637, 0.01 * 0.6637**2])
+
+
+def test_muon_has_the_square_matrices_and_adam_the_rest():
+    flow = build_flow(any_bands(**TINY_SPLINE).spec)
+    adam, muon = fit_module._optimizers(flow, any_bands(**TINY_SPLINE).config)
+    square = [p for group in muon.param_groups for p in group["params"]]
+    assert {tuple(p.shape) for p in square} == {(16, 16)}
+    assert len(square) == 4  # two in each residual block
+    both = square + [p for group in adam.param_groups for p in group["params"]]
+    assert {id(p) for p in both} == {id(p) for p in flow.parameters()}
+    assert len(both) == len(list(flow.parameters()))
+    assert len(fit_module._optimizers(flow, FitConfig())) == 1
 
 
 def test_recipe_is_complete():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from clusterpost.bands import BANDS
-from clusterpost.forward import TABLE_PATH
+from clusterpost.forward import TABLES
 from clusterpost.training import grid
 from clusterpost.training.grid import (
     AGE_NODES,
@@ -238,13 +238,21 @@ def read_curve(source, stem):
     return np.loadtxt(io.BytesIO(grid._open_source(source)(f"pymgal/filters/{stem}")), unpack=True)
 
 
+def test_other_spectra_do_not_replace_the_packaged_ones(capsys):
+    with pytest.raises(SystemExit):
+        grid.main(["wheel.whl", "--sed", "mine.ised_ASCII"])
+    assert "--sed needs -o" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 class TestRealSpectra:
-    def test_script_gives_the_packaged_table(self, sed_source, tmp_path, capsys):
+    @pytest.mark.parametrize("metallicity", ["0.008", "0.02", "0.05"])
+    def test_script_gives_the_packaged_table(self, sed_source, tmp_path, capsys, metallicity):
         path = tmp_path / "again.safetensors"
-        assert grid.main([sed_source, "-o", str(path)]) == 0
+        assert grid.main([sed_source, "-o", str(path), "--metallicity", metallicity]) == 0
         assert "wrote" in capsys.readouterr().err
-        with safe_open(str(path), framework="np") as new, safe_open(str(TABLE_PATH), framework="np") as packaged:
+        known = str(TABLES[f"z{metallicity}"])
+        with safe_open(str(path), framework="np") as new, safe_open(known, framework="np") as packaged:
             assert json.loads(new.metadata()["header"]) == json.loads(packaged.metadata()["header"])
             assert set(new.keys()) == set(packaged.keys())
             for name in new.keys():  # noqa: SIM118

@@ -1,3 +1,4 @@
+import json
 import math
 from dataclasses import replace
 
@@ -7,13 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
+from clusterpost.errors import InputError
+from clusterpost.forward import load_table
 from clusterpost.noise import NOISE_MODELS
 from clusterpost.priors import BoxPrior
-from clusterpost.training.fit import _STANDARDIZE_STREAM, _VALIDATION_STREAM, TEST_STREAM
+from clusterpost.training.fit import _STANDARDIZE_STREAM, TEST_STREAM, VALIDATION_STREAM
+from clusterpost.training.observing import AllBands, AnyBands, FlatErrors, MixedErrors
+from clusterpost.training.recipes import band_slots
 from clusterpost.training.simulation import Mocks, Simulator, seeded_generator, walter2025_simulator
 
-FIELDS = ("theta", "flux", "error", "distance")
+FIELDS = ("theta", "flux", "error", "measured", "distance")
+DRAWN = ("theta", "flux", "error", "distance")
+
+
+ANY = Simulator(bands=tuple(BANDS), errors=MixedErrors(), coverage=AnyBands(band_slots(tuple(BANDS))))
 
 
 def draw(simulator, n=4000, seed=0, stream=0):
@@ -21,31 +30,33 @@ def draw(simulator, n=4000, seed=0, stream=0):
 
 
 def noiseless(**options):
-    return Simulator(relative_error=(0.0, 0.0), **options)
+    return Simulator(errors=FlatErrors(0.0, 0.0), **options)
 
 
-@pytest.mark.parametrize("simulator", [Simulator(), Simulator(noise="normal"), walter2025_simulator()],
-                         ids=["lognormal", "normal", "walter2025"])
+@pytest.mark.parametrize("simulator", [Simulator(), Simulator(noise="normal"), walter2025_simulator(), ANY],
+                         ids=["lognormal", "normal", "walter2025", "any"])
 class TestEveryKind:
     def test_same_seed_same_draws(self, simulator):
         one, two = draw(simulator, 50), draw(simulator, 50)
         assert all(torch.equal(getattr(one, f), getattr(two, f)) for f in FIELDS)
 
-    @pytest.mark.parametrize(("seed", "stream"), [(0, 1), (0, _VALIDATION_STREAM), (0, TEST_STREAM), (1, 0)])
+    @pytest.mark.parametrize(("seed", "stream"), [(0, 1), (0, VALIDATION_STREAM), (0, TEST_STREAM), (1, 0)])
     def test_other_stream_or_seed_other_draws(self, simulator, seed, stream):
         one, two = draw(simulator, 50), draw(simulator, 50, seed, stream)
-        assert all((getattr(one, f) != getattr(two, f)).float().mean() > 0.95 for f in FIELDS)
+        assert all((getattr(one, f) != getattr(two, f)).float().mean() > 0.95 for f in DRAWN)
 
     def test_shapes_and_bounds(self, simulator):
         mocks = draw(simulator)
         assert isinstance(mocks, Mocks)
         assert mocks.theta.shape == (4000, 3)
-        assert mocks.flux.shape == mocks.error.shape == (4000, 5)
+        n_bands = len(simulator.bands)
+        assert mocks.flux.shape == mocks.error.shape == mocks.measured.shape == (4000, n_bands)
+        assert mocks.measured.dtype == torch.bool
         assert mocks.distance.shape == (4000,)
         assert torch.isfinite(simulator.prior.log_prob(mocks.theta)).all()
         assert ((mocks.distance >= 1) & (mocks.distance <= 30)).all()
         assert all(torch.isfinite(getattr(mocks, f)).all() for f in FIELDS)
-        assert (mocks.error > 0).all()
+        assert (mocks.error[mocks.measured] > 0).all()
 
     def test_parameters_and_distances_are_uniform(self, simulator):
         mocks = draw(simulator, 20_000)
@@ -58,7 +69,7 @@ class TestEveryKind:
 
 def test_no_two_streams_or_seeds_draw_alike():
     # torch's CPU generator drops all but 32 bits of its seed: high bits alone must not tell streams apart
-    streams = (*range(50), 1 << 16, (1 << 32) - 1, _VALIDATION_STREAM, _STANDARDIZE_STREAM, TEST_STREAM)
+    streams = (*range(50), 1 << 16, (1 << 32) - 1, VALIDATION_STREAM, _STANDARDIZE_STREAM, TEST_STREAM)
     first = [tuple(torch.rand(3, generator=seeded_generator(seed, stream)).tolist())
              for seed in (0, 1, 2, 3, 1 << 20, (1 << 32) + 5) for stream in streams]
     assert len(set(first)) == len(first)
@@ -73,7 +84,7 @@ def test_streams_that_would_be_cut_are_refused(stream):
 @settings(deadline=None, max_examples=25)
 @given(low=st.floats(0.01, 0.3), width=st.floats(0.01, 0.3), noise=st.sampled_from(sorted(NOISE_MODELS)))
 def test_relative_errors_fill_their_range(low, width, noise):
-    simulator = Simulator(noise=noise, relative_error=(low, low + width))
+    simulator = Simulator(noise=noise, errors=FlatErrors(low, low + width))
     mocks = draw(simulator, 500)
     if noise == "lognormal":
         relative = mocks.error / mocks.flux
@@ -88,7 +99,8 @@ def test_walter2025_is_the_simulator_of_the_paper():
     simulator = walter2025_simulator()
     assert simulator.bands == WFC3_BANDS
     assert simulator.noise == "walter2025"
-    assert simulator.relative_error == (0.0, 0.5)
+    assert simulator.errors == FlatErrors(0.0, 0.5)
+    assert simulator.coverage == AllBands()
     assert simulator.distance == (1.0, 30.0)
     assert simulator.whole_myr
 
@@ -149,6 +161,42 @@ def test_unknown_band_and_noise_are_refused():
         Simulator(bands=("F999W",))
     with pytest.raises(ValueError, match="unknown noise model"):
         draw(Simulator(noise="poisson"), 1)
+
+
+@pytest.mark.parametrize("simulator", [Simulator(), Simulator(noise="normal", distance=(2.0, 3.0)),
+                                       Simulator(prior=BoxPrior([0.0, 3.0, 0.0], [3.0, 6.0, 1.0])),
+                                       walter2025_simulator(), ANY, Simulator(table=load_table("z0.008"))])
+def test_a_card_holds_it(simulator):
+    again = Simulator.from_dict(json.loads(json.dumps(simulator.to_dict())))
+    assert again.to_dict() == simulator.to_dict()
+    one, two = draw(simulator, 20), draw(again, 20)
+    assert all(torch.equal(getattr(one, f), getattr(two, f)) for f in FIELDS)
+
+
+def test_tables_of_other_metallicities_give_other_fluxes():
+    one, two = draw(noiseless(), 200), draw(noiseless(table=load_table("z0.008")), 200)
+    assert torch.equal(one.theta, two.theta)
+    assert ((one.flux / two.flux - 1).abs() > 0.01).float().mean() > 0.5
+
+
+def test_a_card_of_spectra_that_are_not_at_hand_is_refused(tmp_path):
+    card = Simulator().to_dict()
+    with pytest.raises(InputError, match=r"sha256 0123abcd.*load yours before: clusterpost\.forward\.load_table"):
+        Simulator.from_dict({**card, "sed_sha256": "0123abcd" * 8})
+    with pytest.raises(InputError, match="extinction 'CCM89'"):
+        Simulator.from_dict({**card, "extinction": "CCM89"})
+    # A user's own table is found once it was read, or given.
+    own = load_table("z0.05")
+    header = {**own.header, "sed_sha256": "ef" * 32, "extinction": "other"}
+    own = type(own)(own.log_age, own.ebv, own.ln_flux_nodes, own.surviving_nodes, header)
+    card = Simulator(table=own).to_dict()
+    assert card["extinction"] == "other"
+    with pytest.raises(InputError, match="at hand"):
+        Simulator.from_dict(card)
+    assert torch.equal(Simulator.from_dict(card, table=own).table.ln_flux_nodes,
+                       Simulator(table=own).table.ln_flux_nodes)
+    with pytest.raises(InputError, match="other spectra"):
+        Simulator.from_dict(card, table=load_table())
 
 
 def test_to_a_device_draws_the_same():

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterpost.errors import ColumnError, InputError
-from clusterpost.validation import compare_with_catalog, published_fits
-from clusterpost.validation.compare import closest_modes
+from clusterpost.validation import compare_with_catalog, inlier_table, published_fits
+from clusterpost.validation.fits import closest_modes
 
 PUBLISHED = {"age": ("fit_age", None, None, "fit_age_err", "Myr"),
              "mass": ("fit_mass", None, None, "fit_mass_err", "solMass"),
@@ -139,7 +139,7 @@ def test_units_do_not_matter(factor):
             other[name] = other[name].quantity.to(factor)
     changed = {**PUBLISHED, "age": (*PUBLISHED["age"][:4], factor)}
     wanted, got = compare_with_catalog(out, PUBLISHED), compare_with_catalog(other, changed)
-    for name in wanted.colnames[1:]:
+    for name in wanted.colnames[2:]:
         np.testing.assert_allclose(got[name], wanted[name], rtol=1e-9, atol=1e-9)
 
 
@@ -154,7 +154,7 @@ def test_masked_values_and_arrays():
 def test_row_order_does_not_matter():
     out = inferred(100)
     wanted, got = compare_with_catalog(out, PUBLISHED), compare_with_catalog(out[::-1], PUBLISHED)
-    for name in wanted.colnames[1:]:
+    for name in wanted.colnames[2:]:
         np.testing.assert_allclose(got[name], wanted[name])
 
 
@@ -185,6 +185,95 @@ def test_prefix():
     assert (compare_with_catalog(out, PUBLISHED, prefix="cp_")["n"] == 10).all()
     with pytest.raises(ColumnError, match="age_q16"):
         compare_with_catalog(out, PUBLISHED)
+
+
+def with_published(generation):
+    """An inferred table with the fits of a survey: catalog values and their intervals as that survey names them."""
+    out = inferred(200)
+    for stem in STEMS:
+        value, width = np.asarray(out[f"fit_{stem}"]), np.asarray(out[f"fit_{stem}_err"])
+        out.remove_columns([f"fit_{stem}", f"fit_{stem}_err"])
+        if generation == "minchisq":
+            out[f"PHANGS_{stem.upper()}_MINCHISQ"], out[f"PHANGS_{stem.upper()}_MINCHISQ_ERR"] = value, width
+            continue
+        name, low, high = {"sed": (f"PHANGS_SED_{stem.upper()}", "_LIMLO", "_LIMHI"),
+                           "thilker25": (f"PHANGS_DR5_THILKER25_{stem.upper()}", "_LIMLO", "_LIMHI"),
+                           "sedfix": (f"SEDfix_{stem}", "_limlo", "_limhi"),
+                           "legus": (f"{stem}_legus", "_min", "_max")}[generation]
+        factor = 1e6 if generation == "legus" and stem == "age" else 1  # yr
+        out[name], out[name + low], out[name + high] = (factor * v for v in (value, value - width, value + width))
+    return out
+
+
+@pytest.mark.parametrize("family", ["minchisq", "sed", "thilker25", "sedfix", "legus"])
+def test_the_fits_of_every_survey_and_release(family):
+    out = with_published(family)
+    wanted = compare_with_catalog(inferred(200), PUBLISHED)
+    for published in (None, family):
+        result = compare_with_catalog(out, published)
+        assert result.meta["published"].startswith("LEGUS" if family == "legus" else "PHANGS-HST")
+        assert ("present-day" in result.meta["catalog_mass"])
+        assert (result["n_interval"] == 200).all()
+        for name in wanted.colnames[2:]:
+            np.testing.assert_allclose(result[name], wanted[name], rtol=1e-6, atol=1e-6, err_msg=name)
+    assert wanted.meta == {"published": "as given", "catalog_mass": "as given"}
+
+
+def test_a_family_that_is_not_there():
+    with pytest.raises(InputError, match=r"no columns PHANGS_SED_\.\.\., which published='sed' stands for"):
+        compare_with_catalog(with_published("legus"), "sed")
+    with pytest.raises(InputError, match="published='cr3' is not known; there are 'minchisq', 'sed'"):
+        compare_with_catalog(with_published("sed"), "cr3")
+
+
+def test_closest_modes_are_inside_more_often():
+    result = compare_with_catalog(inferred(), PUBLISHED)
+    assert (result["mode_inside"] > result["map_inside"] + 20).all()
+
+
+def test_initial_and_present_day_mass_are_both_compared():
+    out = inferred(500)
+    age = np.asarray(out["age_q50"])
+    surviving = 1 - 0.1 * np.log10(age)
+    for suffix in ("q16", "q50", "q84"):
+        out[f"stellar_mass_{suffix}"] = surviving * out[f"mass_{suffix}"]
+    for column in ("fit_mass", "fit_mass_err"):
+        out[column] *= surviving  # a catalog of present-day masses
+    result = compare_with_catalog(out, PUBLISHED)
+    assert list(result["parameter"]) == ["log_age", "log_mass", "log_stellar_mass", "ebv"]
+    assert list(result["ours"]) == ["age", "initial (formed) mass", "present-day mass", "E(B-V)"]
+    initial, present = result[1], result[2]
+    assert initial["median_offset"] > 0.05
+    assert abs(present["median_offset"]) < 0.02
+    assert present["catalog_inside"] > initial["catalog_inside"] + 10
+    assert present["catalog_inside"] == pytest.approx(68.3, abs=6)
+    assert np.isnan(present["mean_inside"])
+    assert np.isfinite([present["map_offset"], present["mode_offset"]]).all()
+
+
+def test_present_day_mass_of_the_map_follows_the_models():
+    from clusterpost.forward import load_table
+
+    out = inferred(50)
+    for suffix in ("q16", "q50", "q84"):
+        out[f"stellar_mass_{suffix}"] = out[f"mass_{suffix}"]
+    age = np.log10(np.asarray(out["age_map"]))
+    surviving = np.interp(age, load_table().log_age, load_table().surviving_nodes)
+    out["fit_mass"] = surviving * out["mass_map"]
+    result = compare_with_catalog(out, PUBLISHED)
+    assert result["map_offset"][2] == pytest.approx(0, abs=1e-4)
+    assert result["map_scatter"][2] == pytest.approx(0, abs=1e-3)
+
+
+def test_table_1_of_the_paper():
+    result = compare_with_catalog(inferred(), PUBLISHED)
+    table = inlier_table(result)
+    assert table.colnames == ["share", "log_age", "log_age_paper", "log_mass", "log_mass_paper", "ebv", "ebv_paper"]
+    assert table["log_age"][0] == result["catalog_inside"][0]
+    assert table["ebv"][3] == result["map_inside"][2]
+    np.testing.assert_array_equal(table["log_mass_paper"], [61.1, 52.0, 59.8, 64.3, np.nan])
+    np.testing.assert_array_equal(table["ebv_paper"], [75.4, 68.4, 77.8, 80.5, np.nan])
+    assert table["ebv"].unit == u.percent
 
 
 def test_bad_published_is_refused():

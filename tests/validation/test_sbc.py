@@ -26,25 +26,22 @@ class ConjugateSimulator:
         return SimpleNamespace(theta=theta, flux=flux, error=error, distance=torch.ones(n))
 
 
-class ConjugateModel:
+class ConjugateSampler:
     """The exact posterior, or one that is shifted (in half-widths) or widened."""
 
     def __init__(self, shift=0.0, widen=1.0):
-        self.shift, self.widen, self.flow, self.largest = shift, widen, self, 0
+        self.shift, self.widen, self.largest = shift, widen, 0
 
-    def encode(self, flux, error, distance):
-        return torch.cat([flux, error], 1)
-
-    def transform(self, z, conditions):
-        self.largest = max(self.largest, len(z))
-        flux, error = conditions[:, :3], conditions[:, 3:]
-        precision = WIDTH**-2 + error**-2
-        mean, width = (MEAN / WIDTH**2 + flux / error**2) / precision, precision**-0.5
-        return mean + width * (self.shift + self.widen * z), torch.zeros(len(z))
+    def __call__(self, mocks, n_draws, generator):
+        z = torch.randn(len(mocks.flux), n_draws, 3, generator=generator)
+        self.largest = max(self.largest, z.shape[0] * n_draws)
+        precision = WIDTH**-2 + mocks.error**-2
+        mean, width = (MEAN / WIDTH**2 + mocks.flux / mocks.error**2) / precision, precision**-0.5
+        return mean[:, None] + width[:, None] * (self.shift + self.widen * z)
 
 
 def ranks_of(n_mocks=3000, **defect):
-    return sbc_ranks(ConjugateModel(**defect), ConjugateSimulator(), n_mocks=n_mocks, progress=False)
+    return sbc_ranks(ConjugateSampler(**defect), ConjugateSimulator(), n_mocks=n_mocks, progress=False)
 
 
 def test_exact_posterior_passes():
@@ -73,24 +70,24 @@ def test_posterior_of_wrong_width_fails(widen):
 
 
 def test_chunks_do_not_change_ranks_and_bound_the_memory():
-    wanted = sbc_ranks(ConjugateModel(), ConjugateSimulator(), 300, 20, seed=3, progress=False)
-    model = ConjugateModel()
-    got = sbc_ranks(model, ConjugateSimulator(), 300, 20, seed=3, chunk=170, progress=False)
+    wanted = sbc_ranks(ConjugateSampler(), ConjugateSimulator(), 300, 20, seed=3, progress=False)
+    sampler = ConjugateSampler()
+    got = sbc_ranks(sampler, ConjugateSimulator(), 300, 20, seed=3, chunk=170, progress=False)
     np.testing.assert_array_equal(got.ranks, wanted.ranks)
-    assert model.largest == 160
+    assert sampler.largest == 160
 
 
 def test_seed_decides():
-    one, same, other = (sbc_ranks(ConjugateModel(), ConjugateSimulator(), 50, 20, seed=s, progress=False)
+    one, same, other = (sbc_ranks(ConjugateSampler(), ConjugateSimulator(), 50, 20, seed=s, progress=False)
                         for s in (1, 1, 2))
     np.testing.assert_array_equal(one.ranks, same.ranks)
     assert (one.ranks != other.ranks).any()
 
 
 def test_ties_fall_either_way():
-    class Stuck(ConjugateModel):
-        def transform(self, z, conditions):
-            return torch.zeros_like(z), torch.zeros(len(z))
+    class Stuck(ConjugateSampler):
+        def __call__(self, mocks, n_draws, generator):
+            return torch.zeros(len(mocks.flux), n_draws, 3)
 
     class AtBound(ConjugateSimulator):
         def draw(self, n, generator):
@@ -182,4 +179,4 @@ def test_impossible_ranks_are_refused(ranks, names):
 
 def test_no_mocks_are_refused():
     with pytest.raises(ValueError, match="n_mocks"):
-        sbc_ranks(ConjugateModel(), ConjugateSimulator(), 0)
+        sbc_ranks(ConjugateSampler(), ConjugateSimulator(), 0)

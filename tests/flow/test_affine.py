@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from clusterpost.flow.network import ConditionalFlow, FlowSpec, choose_permutations
+from clusterpost.flow.affine import AffineFlow, AffineSpec, choose_permutations
+from clusterpost.flow.network import build_flow, read_spec
 from clusterpost.training.recipes import walter2025
 
-SPEC = FlowSpec(3, 2, (0.0, 2.0, 0.0), (4.0, 8.0, 1.5), ((1, 0, 2), (2, 0, 1), (0, 2, 1)), width=16)
-SPEC_2 = FlowSpec(2, 1, (0.0, -1.0), (4.0, 1.0), ((1, 0), (1, 0), (1, 0)), width=16)
+SPEC = AffineSpec(3, 2, (0.0, 2.0, 0.0), (4.0, 8.0, 1.5), ((1, 0, 2), (2, 0, 1), (0, 2, 1)), width=16)
+SPEC_2 = AffineSpec(2, 1, (0.0, -1.0), (4.0, 1.0), ((1, 0), (1, 0), (1, 0)), width=16)
 # Weights that bend the density well, yet keep it away from the last float32 digits beside the bounds,
 # where the probit is cut off (|x| > 5.2).
 MILD = 0.1
@@ -21,7 +22,7 @@ MILD = 0.1
 def random_flow(spec=SPEC, seed=0, scale=0.5):
     """A flow with weights that are not those it starts with, in double precision."""
     generator = torch.Generator().manual_seed(seed)
-    flow = ConditionalFlow(spec)
+    flow = AffineFlow(spec)
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
@@ -95,7 +96,7 @@ class TestDensity:
 
     def test_untrained_flow_is_the_uniform_prior(self):
         spec = walter2025().spec
-        flow = ConditionalFlow(spec)
+        flow = AffineFlow(spec)
         low, high = torch.tensor(spec.low), torch.tensor(spec.high)
         generator = torch.Generator().manual_seed(4)
         theta = torch.lerp(low, high, torch.rand(1000, 3, generator=generator))
@@ -131,6 +132,28 @@ class TestDensity:
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in flow.parameters())
 
 
+class TestShapes:
+    def test_points_of_one_object_share_its_conditions(self):
+        flow = random_flow(scale=MILD / 2)
+        conditions = base_points(4)[1]
+        z = base_points(20)[0].reshape(4, 5, 3)
+        theta, log_q = flow.transform(z, conditions)
+        flat, flat_q = flow.transform(z.flatten(0, 1), conditions.repeat_interleave(5, 0))
+        torch.testing.assert_close(theta.flatten(0, 1), flat)
+        torch.testing.assert_close(log_q.flatten(), flat_q)
+        torch.testing.assert_close(flow.log_prob(theta, conditions), log_q, rtol=1e-5, atol=1e-5)
+
+    def test_draw_takes_the_unit_cube_with_its_faces(self):
+        flow = random_flow(scale=MILD).float()
+        unit = torch.tensor([[0.0, 1.0, 0.5], [0.3, 0.7, 0.0]])
+        conditions = torch.full((2, 2), 3.0)
+        theta, log_q = flow.draw(unit, conditions)
+        assert torch.isfinite(theta).all()
+        assert torch.isfinite(log_q).all()
+        expected, _ = flow.transform(torch.special.ndtri(unit.clamp(2**-24, 1 - 2**-24)), conditions)
+        torch.testing.assert_close(theta, expected)
+
+
 class TestCouplings:
     """Walter et al. (2025), Eqs. 5-7, and the names of the weights."""
 
@@ -164,7 +187,7 @@ class TestCouplings:
     @pytest.mark.parametrize(("half", "changed", "kept"), [("first", slice(0, 1), slice(1, 3)),
                                                            ("second", slice(1, 3), slice(0, 1))])
     def test_each_name_moves_its_own_half(self, half, changed, kept):
-        flow = ConditionalFlow(self.one_block).double()
+        flow = AffineFlow(self.one_block).double()
         weights = flow.export()
         name = f"block0.{half}.layer2.bias"
         flow.load_export({**weights, name: weights[name] + 0.3})
@@ -174,7 +197,7 @@ class TestCouplings:
         assert torch.equal(z[:, kept], x[:, kept])
 
     def test_log_scale_stays_within_the_clamp(self):
-        flow = ConditionalFlow(self.one_block).double()
+        flow = AffineFlow(self.one_block).double()
         weights = flow.export()
         for sign in (1, -1):
             bias = torch.full_like(weights["block0.first.layer2.bias"], sign * 1e6)
@@ -183,7 +206,7 @@ class TestCouplings:
             assert 1.99 < sign * log_det.item() <= 2.0
 
     def test_permutations_are_applied_as_written(self):
-        flow = ConditionalFlow(replace(SPEC, permutations=((2, 0, 1),)))
+        flow = AffineFlow(replace(SPEC, permutations=((2, 0, 1),)))
         x = torch.tensor([[10.0, 20.0, 30.0]])
         z, log_det = flow.inn(x, [torch.zeros(1, 2)])
         assert z.tolist() == [[30.0, 10.0, 20.0]]
@@ -212,26 +235,34 @@ class TestExport:
         export = random_flow().export()
         del export["block1.second.layer0.bias"]
         with pytest.raises(KeyError, match=r"block1\.second\.layer0\.bias"):
-            ConditionalFlow(SPEC).load_export(export)
+            AffineFlow(SPEC).load_export(export)
 
     def test_weight_of_another_shape_is_refused(self):
         with pytest.raises(RuntimeError, match="size mismatch"):
-            ConditionalFlow(replace(SPEC, width=8)).load_export(random_flow().export())
+            AffineFlow(replace(SPEC, width=8)).load_export(random_flow().export())
 
 
 class TestSpec:
     def test_json_round_trip(self):
         for spec in (SPEC, walter2025().spec):
-            assert FlowSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+            assert AffineSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
-    @pytest.mark.parametrize("change", [{"formula": 2}, {"kind": "spline"}])
+    @pytest.mark.parametrize("change", [{"formula": 2}, {"kind": "cinn-spline"}])
     def test_unknown_formula_is_refused(self, change):
         with pytest.raises(ValueError, match="has no flow"):
-            ConditionalFlow(replace(SPEC, **change))
+            AffineFlow(replace(SPEC, **change))
+
+    def test_kinds_are_known_by_name(self):
+        flow = build_flow(read_spec(SPEC.to_dict()))
+        assert isinstance(flow, AffineFlow)
+        assert flow.spec == SPEC
+        for kind in ("no-such", None):
+            with pytest.raises(ValueError, match=r"no flow .*; it has cinn-affine, cinn-spline, maf"):
+                read_spec({**SPEC.to_dict(), "kind": kind})
 
     def test_unknown_field_is_refused(self):
         with pytest.raises(TypeError, match="colour"):
-            FlowSpec.from_dict({**SPEC.to_dict(), "colour": 1})
+            AffineSpec.from_dict({**SPEC.to_dict(), "colour": 1})
 
     @settings(deadline=None, max_examples=50)
     @given(n=st.integers(2, 6), n_blocks=st.integers(0, 20), seed=st.integers(0, 1000))
@@ -246,7 +277,7 @@ class TestSpec:
 
     def test_walter2025_is_the_network_of_the_paper(self):
         recipe = walter2025()
-        flow = ConditionalFlow(recipe.spec)
+        flow = AffineFlow(recipe.spec)
         assert len(recipe.spec.permutations) == 12
         assert (recipe.spec.width, recipe.spec.depth, recipe.spec.n_conditions) == (256, 2, 11)
         assert sum(p.numel() for p in flow.parameters()) == pytest.approx(1.68e6, rel=0.01)

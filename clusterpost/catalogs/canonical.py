@@ -1,0 +1,205 @@
+"""Canonical columns beside a catalog's own: one way to say flux, error, limit and missing."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Column, QTable
+
+from ..errors import ColumnError, InputError
+from .layouts import survey_layout
+from .levels import CORRECTION, level_difference
+from .records import COLUMNS_KEY, FLOOR_COLUMNS_KEY, FLOOR_KEY, LAYOUT_KEY, meta_value
+from .values import clean_band, has_flux_unit, plain, read_band, unit_of
+
+__all__ = ["add_canonical", "check_agreement", "floor_in", "record_floor"]
+
+_SAME = 0.01  # mag; rounding in a text file is less
+
+
+def check_agreement(tbl, layout):
+    """Stop where canonical fluxes contradict those of the survey columns beside them.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    layout : `~clusterpost.catalogs.layouts.Layout`
+
+    Raises
+    ------
+    ColumnError
+        With the candidates, and the argument that settles it.
+    """
+    try:
+        survey = survey_layout(tbl)
+    except ColumnError:
+        return  # beside a complete canonical set it does not matter which of them is meant
+    for band in layout.bands if survey is not None else ():
+        other = survey.bands.get(band)
+        chosen = _sources(tbl).get(band, [""])[0] == band  # an earlier reading was told so
+        if other is None or chosen or not has_flux_unit(tbl, layout, band):
+            continue
+        try:
+            difference = level_difference(tbl, (layout, survey), band)
+        except InputError:
+            continue
+        if CORRECTION in tbl.colnames:
+            difference = difference - np.nan_to_num(plain(tbl[CORRECTION]))
+        wrong = np.flatnonzero(np.abs(difference) > _SAME)
+        if wrong.size:
+            choice = ", ".join(f"{b!r}: ({c.flux!r}, {c.error!r})" for b, c in list(survey.bands.items())[:1])
+            raise ColumnError(
+                f"columns {band!r} and {other.flux!r} contradict each other in {wrong.size} of {len(tbl)} rows "
+                f"(row {wrong[0]}: by {difference[wrong[0]]:+.3f} mag); drop one set, or choose the columns of every "
+                f"band with columns={{{choice}, ...}} or columns={{{band!r}: ({band!r}, '{band}_err'), ...}}"
+            )
+
+
+def add_canonical(tbl, layout, *, told=False):
+    """Write ``<band>``, ``<band>_err`` and ``<band>_limit`` of every band of a table, and record what they are.
+
+    Fluxes of a survey become mJy; columns that are canonical keep their unit.
+    Missing is NaN, an upper limit is True in ``<band>_limit`` beside the flux of
+    the limit and a positive error.  A column of the user's that has such a name
+    and is not the photometry goes aside, to ``<name>_original``.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Changed.
+    layout : `~clusterpost.catalogs.layouts.Layout`
+    told : bool
+        Whether the user named the columns; then that is what is recorded.
+    """
+    sources = {band: [c for c in (names.flux, names.error, names.limit) if c] for band, names in layout.bands.items()}
+    earlier = _sources(tbl)
+    settled = {b: s for b, s in sources.items() if earlier.get(b) == s and b in tbl.colnames and s[0] != b}
+    new = {band: _converted(tbl, layout, band) for band in sources if band not in settled}
+    held = {band: floor_in(tbl, [sources[band][1]]) is not None for band in new}
+    for band, (flux, error, limit) in new.items():
+        if sources[band][:2] == [band, f"{band}_err"]:
+            _mend(tbl, band, flux[0])
+            _mend(tbl, f"{band}_err", error[0])
+        else:
+            ours = band in earlier
+            _put(tbl, band, *flux, f"Flux density in {band}, or the upper limit of it", ours)
+            _put(tbl, f"{band}_err", *error, f"Error of the flux density in {band}", ours)
+            _carry_floor(tbl, f"{band}_err", held[band])
+        _put(tbl, f"{band}_limit", limit, None, f"True where {band} is an upper limit",
+             band in earlier or f"{band}_limit" in sources[band])
+    if told or not earlier or any(sources[band][0] != band for band in sources):
+        tbl.meta[COLUMNS_KEY] = "; ".join(f"{band}: {', '.join(s)}" for band, s in sources.items())
+        tbl.meta[LAYOUT_KEY] = layout.name
+
+
+def _sources(tbl):
+    """What an earlier reading recorded: the columns that each band was read from."""
+    parts = (part.partition(": ") for part in str(meta_value(tbl, COLUMNS_KEY) or "").split("; "))
+    return {band: columns.split(", ") for band, _, columns in parts if columns}
+
+
+def _converted(tbl, layout, band):
+    """Flux and error, each with its unit, and limits."""
+    names = layout.bands[band]
+    if names.flux != band and has_flux_unit(tbl, layout, band):
+        flux, error, limit = read_band(tbl, layout, band)
+        return (flux, u.mJy), (error, u.mJy), limit
+    flux, error, limit = clean_band(tbl, layout, band)
+    return (flux, unit_of(tbl, names.flux, layout)), (error, unit_of(tbl, names.error, layout)), limit
+
+
+def _mend(tbl, name, values):
+    """Write cleaned values into a column of the user's, which keeps all else that it says."""
+    column = tbl[name]
+    old = plain(column)
+    if not hasattr(column, "mask") and old.dtype.kind == "f" and np.array_equal(old, values, equal_nan=True):
+        return
+    info = {key: getattr(column.info, key) for key in ("description", "format", "meta")}
+    _put(tbl, name, values, getattr(column, "unit", None), None, True)
+    for key, value in info.items():
+        if value:
+            setattr(tbl[name].info, key, value)
+
+
+def _put(tbl, name, values, unit, description, ours):
+    if name in tbl.colnames and not ours:
+        aside = f"{name}_original"
+        while aside in tbl.colnames:
+            aside += "_"
+        tbl.rename_column(name, aside)
+    if isinstance(tbl, QTable) and unit is not None:
+        column = u.Magnitude(values, unit) if isinstance(unit, u.MagUnit) else u.Quantity(values, unit)
+        column.info.description = description
+    else:
+        column = Column(values, unit=unit, description=description)
+    if name in tbl.colnames:
+        tbl.replace_column(name, column)
+    else:
+        tbl[name] = column
+
+
+# Which error columns hold a floor
+
+
+def floor_in(tbl, errors):
+    """The relative error floor that these error columns hold.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    errors : sequence of str
+        Names of error columns.
+
+    Returns
+    -------
+    float or None
+
+    Raises
+    ------
+    InputError
+        If some of them hold it and some do not.
+    """
+    floor = meta_value(tbl, FLOOR_KEY)
+    if floor is None:
+        return None
+    recorded = _floored(tbl)
+    if not recorded or not set(recorded) & set(tbl.colnames):  # the user's own record, or columns were renamed
+        return float(floor)
+    without = [name for name in errors if name not in recorded]
+    if not without:
+        return float(floor)
+    if len(without) < len(errors):
+        raise InputError(
+            f"the errors in {without[0]!r} do not hold the floor of {float(floor):g} that those of other bands hold "
+            f"(meta[{FLOOR_COLUMNS_KEY!r}]: {', '.join(recorded)}); apply the floor to all of them at once"
+        )
+    return None
+
+
+def _floored(tbl):
+    return [name for name in str(meta_value(tbl, FLOOR_COLUMNS_KEY) or "").split(", ") if name]
+
+
+def record_floor(tbl, errors, floor):
+    """Record that these error columns hold a floor.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Its meta is changed.
+    errors : sequence of str
+    floor : float
+    """
+    tbl.meta[FLOOR_KEY] = floor
+    tbl.meta[FLOOR_COLUMNS_KEY] = ", ".join(dict.fromkeys([*_floored(tbl), *errors]))
+
+
+def _carry_floor(tbl, error, held):
+    """A new error column holds the floor if the one that it was read from does."""
+    recorded = _floored(tbl)
+    if not recorded or held == (error in recorded):
+        return
+    recorded = [*recorded, error] if held else [name for name in recorded if name != error]
+    tbl.meta[FLOOR_COLUMNS_KEY] = ", ".join(recorded)
+    if not recorded:
+        del tbl.meta[FLOOR_KEY], tbl.meta[FLOOR_COLUMNS_KEY]

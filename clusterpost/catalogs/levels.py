@@ -1,0 +1,227 @@
+"""Whether the mJy and the Vega columns of a PHANGS table say the same.
+
+In DR4 the V aperture correction of NGC 1512 and NGC 1510 is off by 1.724 mag in
+some versions: fluxes and masses are wrong by a factor 4.9, and all colors are
+right, so that no fit of a spectrum notices.  Where a table holds both kinds of
+photometry, they show it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Column, QTable
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..errors import InputError
+from .columns import PHANGS_SENTINELS, phangs_bands
+from .layouts import Layout, recognise, survey_layout
+from .records import COLUMNS_KEY, meta_value
+from .values import is_magnitude, plain, read_band
+
+__all__ = ["CORRECTION", "KNOWN_SLIP", "check_levels", "correct_aperture", "level_difference"]
+
+#: Column with the magnitudes by which `correct_aperture` made a row fainter.
+CORRECTION = "aperture_correction"
+#: The slip of the V aperture correction of NGC 1512 and NGC 1510 in DR4, mag.
+KNOWN_SLIP = 1.724
+# Zero points of one camera drift by hundredths of a magnitude.
+_TOLERANCE = 0.1
+
+
+def level_difference(tbl, layouts, band):
+    """Magnitude of one band in one layout minus that in another.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    layouts : (Layout, Layout)
+    band : str
+
+    Returns
+    -------
+    ndarray (n,)
+        NaN where one of the two is missing, a limit, or not positive.
+    """
+    fluxes = []
+    for layout in layouts:
+        flux, _, limit = read_band(tbl, layout, band)
+        fluxes.append(np.where(limit | ~(flux > 0), np.nan, flux))
+    return -2.5 * np.log10(fluxes[0] / fluxes[1])
+
+
+def check_levels(tbl):
+    """Compare the mJy with the Vega columns of a PHANGS table, galaxy by galaxy, and report where they disagree.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Not changed.
+
+    Returns
+    -------
+    str or None
+        What disagrees; None where nothing does, or where there is nothing to compare.
+
+    Warns
+    -----
+    AstropyUserWarning
+        With the size of the disagreement, and what to do.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.catalogs import check_levels
+    >>> check_levels(clusterpost.example_catalog()) is None
+    True
+    """
+    bands, differences = _differences(tbl)
+    if not bands:
+        return None
+    if CORRECTION in tbl.colnames:  # of these rows the user knows
+        differences[plain(tbl[CORRECTION]) != 0] = np.nan
+    reports = [report for name, rows in _groups(tbl) if (report := _report(name, bands, differences[rows], rows))]
+    if not reports:
+        return None
+    text = "; ".join(reports)
+    advice = ("The mJy columns are taken; columns={'F275W': ('PHANGS_F275W_VEGA', 'PHANGS_F275W_VEGA_ERR'), ...} takes "
+              "the magnitudes.")
+    slip = _slip(differences)
+    if slip is not None:
+        advice += (f" A slip of {KNOWN_SLIP} mag, a factor {10 ** (0.4 * KNOWN_SLIP):.1f} in flux and mass, is known "
+                   "of the V aperture correction of NGC 1512 and NGC 1510 in DR4; after reading, "
+                   f"clusterpost.catalogs.correct_aperture(tbl, {slip:+.3f}) takes it out of the fluxes.")
+    warnings.warn(f"mJy and Vega columns disagree: {text}. {advice}", AstropyUserWarning, stacklevel=3)
+    return text
+
+
+def _differences(tbl):
+    """The bands with both kinds, and magnitude in the mJy column minus that in the Vega column, (n, n_band)."""
+    try:
+        layouts = []
+        for kind, unit in (("MJY", "mJy"), ("VEGA", "mag")):
+            bands, cameras = phangs_bands(tbl, (kind,))
+            layouts.append(Layout(kind, bands, PHANGS_SENTINELS, default_unit=unit, cameras=cameras))
+        survey = survey_layout(tbl)
+        layouts = [replace(layout, galaxy=survey and survey.galaxy) for layout in layouts]
+        bands = [band for band in layouts[0].bands if band in layouts[1].bands]
+        columns = [level_difference(tbl, layouts, band) for band in bands]
+    except InputError:
+        return [], None  # whoever reads these columns is told; here they are only a check
+    return bands, np.stack(columns, axis=1) if bands else None
+
+
+def _groups(tbl):
+    """Names and rows of the galaxies of a table."""
+    survey = survey_layout(tbl)
+    if survey.galaxy is None:
+        return [("", np.arange(len(tbl)))]
+    names = np.asarray(tbl[survey.galaxy]).astype(str)
+    return [(f"{name.strip()}: ", np.flatnonzero(names == name)) for name in np.unique(names)]
+
+
+def _median(differences):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of bands without a value
+        return np.nanmedian(differences, axis=0)
+
+
+def _report(name, bands, differences, rows):
+    off = _median(differences)
+    known = np.isfinite(off)
+    if (np.abs(off[known]) > _TOLERANCE).any():
+        if np.ptp(off[known]) <= _TOLERANCE:
+            return (f"{name}mJy is {_in_words(np.mean(off[known]))} than Vega in every band (colors agree, the level "
+                    "does not)")
+        listed = ", ".join(f"{band} {value:+.3f}" for band, value in zip(bands, off, strict=True)
+                           if np.abs(value) > _TOLERANCE)
+        return f"{name}mJy minus Vega is {listed} mag"
+    wrong = np.argwhere(np.abs(differences) > _TOLERANCE)
+    if not len(wrong):
+        return None
+    row, band = wrong[0]
+    count = len(np.unique(wrong[:, 0]))
+    return (f"{name}{count} of {len(rows)} rows, the first of them row {rows[row]} with "
+            f"{differences[row, band]:+.3f} mag in {bands[band]}")
+
+
+def _in_words(difference):
+    return f"{abs(difference):.3f} mag (a factor {10 ** (0.4 * abs(difference)):.2f}) " + (
+        "fainter" if difference > 0 else "brighter")
+
+
+def _slip(differences):
+    """The correction that takes the known slip out, if some rows have it in all bands."""
+    rows = _median(differences.T)
+    for sign in (1, -1):
+        if (np.abs(rows + sign * KNOWN_SLIP) < _TOLERANCE).any():
+            return sign * KNOWN_SLIP
+    return None
+
+
+def correct_aperture(tbl, magnitudes=KNOWN_SLIP, *, where=None):
+    """Make the fluxes of a table fainter by a slip of the aperture correction, in all bands alike.
+
+    Nothing applies this by itself: `check_levels` tells where it is due.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        From `~clusterpost.read_catalog`; not changed.
+    magnitudes : float
+        By how much; negative for brighter.  1.724 is the slip known of NGC 1512
+        and NGC 1510 in DR4.
+    where : array of bool or int, optional
+        Rows to correct; all by default.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        A copy with corrected canonical columns, and the correction of each row
+        in the column ``aperture_correction`` (mag).  Rows that have this
+        correction already stay as they are.  The catalog's own columns stay,
+        and its masses with them, which are wrong by the same factor.
+
+    Raises
+    ------
+    InputError
+        If the table was not read with `~clusterpost.read_catalog`, or a row has
+        another correction already.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.catalogs import correct_aperture
+    >>> tbl = clusterpost.read_catalog(clusterpost.example_catalog())
+    >>> fainter = correct_aperture(tbl, 1.724)
+    >>> print(f"{tbl['F555W'][0] / fainter['F555W'][0]:.2f}")
+    4.89
+    """
+    if meta_value(tbl, COLUMNS_KEY) is None:
+        raise InputError("the table has no canonical columns to correct; give what clusterpost.read_catalog returns")
+    rows = np.zeros(len(tbl), bool)
+    rows[slice(None) if where is None else np.asarray(where)] = True
+    out = tbl.copy()
+    applied = np.nan_to_num(plain(out[CORRECTION])) if CORRECTION in out.colnames else np.zeros(len(tbl))
+    other = np.flatnonzero(rows & (applied != 0) & ~np.isclose(applied, magnitudes))
+    if other.size:
+        raise InputError(f"row {other[0]} has a correction of {applied[other[0]]:+.3f} mag already; start from the "
+                         f"table without it to apply {magnitudes:+.3f} mag")
+    rows &= applied == 0
+    layout = recognise(out)
+    for band, names in layout.bands.items():
+        flux, error = (np.array(plain(out[name]), float) for name in (names.flux, names.error))
+        if is_magnitude(getattr(out[names.flux], "unit", None)):
+            flux[rows] += magnitudes
+        else:
+            flux[rows] *= 10 ** (-0.4 * magnitudes)
+            error[rows] *= 10 ** (-0.4 * magnitudes)
+        plain(out[band])[:], plain(out[names.error])[:] = flux, error
+    applied[rows] = magnitudes
+    new = applied * u.mag if isinstance(out, QTable) else Column(applied, unit=u.mag)
+    new.info.description = "By how much canonical fluxes were made fainter for a slip of the aperture correction"
+    out[CORRECTION] = new
+    return out

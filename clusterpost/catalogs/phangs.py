@@ -1,0 +1,208 @@
+"""The star-cluster catalogs of PHANGS-HST."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import warnings
+
+import numpy as np
+from astropy.table import Column, QTable
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..errors import ArchiveError, InputError
+from ..utils import progress_bar
+from .distances import distance_table
+from .phangs_releases import READERS
+from .phangs_tables import stack_tables, to_qtable
+from .phangs_targets import galaxy_of, target_table
+
+__all__ = ["RELEASES", "fetch_phangs", "list_phangs"]
+
+#: Releases, by the names that they have.
+RELEASES = {"dr3": "dr3", "cr1": "dr3", "dr4": "dr4", "cr2": "dr4", "dr5": "dr5"}
+_TABLES = ("obs", "sed", "both", "sed-ground-halpha", "sed-hst-halpha")
+_DOI = "10.17909/jray-9798"
+
+
+def list_phangs() -> QTable:
+    """The targets of the PHANGS-HST cluster catalogs.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        38 galaxies in 39 targets: ``target`` (as files are named), ``galaxy``,
+        ``aliases``, ``distance`` and ``distance_error`` [Mpc] (Lee et al. 2022),
+        ``mw_ebv`` [mag] (Milky Way reddening, Schlafly & Finkbeiner 2011),
+        ``instrument``, ``dr3`` (whether that release has it), and ``n_class1``
+        and ``n_class2`` (clusters that humans classified so in DR4, -1 where it
+        is not known without fetching).
+
+    References
+    ----------
+    Lee et al. 2022, ApJS 258, 10; Schlafly & Finkbeiner 2011, ApJ 737, 103;
+    Maschmann et al. 2024, ApJS 273, 14.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> targets = clusterpost.list_phangs()
+    >>> len(targets), len(set(targets["galaxy"]))
+    (39, 38)
+    >>> targets["target", "distance"][targets["galaxy"] == "NGC 1433"]["distance"][0]
+    <Quantity 18.94 Mpc>
+    """
+    out, known = target_table().copy(), distance_table()
+    rows = [list(known["galaxy"]).index(galaxy) for galaxy in out["galaxy"]]
+    for position, (name, source) in enumerate(
+            {"aliases": "aliases", "distance": "distance", "distance_error": "error", "mw_ebv": "mw_ebv"}.items()):
+        column = known[source][rows]
+        out.add_column(Column(column, name=name, unit=column.unit, description=column.description), index=2 + position)
+    return QTable(out)
+
+
+def fetch_phangs(target, *, release="dr4", classifier="human", classes=(1, 2), table="both", cache=True,
+                 progress=None) -> QTable:
+    """A star-cluster catalog of PHANGS-HST, from the cache or from the archive.
+
+    Parameters
+    ----------
+    target : str or list of str
+        A galaxy or target in any usual form (``NGC 628``, ``NGC0628``, ``M74``:
+        both targets of the galaxy; ``ngc628c``: one of them), several, or
+        ``"all"``.
+    release : {"dr4", "dr3", "dr5"}
+    classifier : {"human", "machine"}
+        Who classified the clusters.
+    classes : int or sequence of int
+        Out of 1 (symmetric clusters), 2 (asymmetric ones) and 3 (compact associations).
+    table : {"both", "obs", "sed"}
+        Photometry, the catalog's own fits, or both, joined on the cluster's
+        number.  Some DR4 archives have ``sed-ground-halpha`` and
+        ``sed-hst-halpha``.  The tables of DR5 hold both, whatever is asked for.
+    cache : bool
+        Keep the files, and use those kept.  False downloads to a temporary folder.
+    progress : bool, optional
+        Of several targets; by default where standard error is a terminal.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        The rows and columns of the archive with units and descriptions, -9999
+        and negative errors as they are.  Several targets are below each other,
+        with columns ``target`` and ``galaxy``.  ``meta`` has ``target``,
+        ``galaxy``, ``release``, ``classby``, ``classes``, ``tables``, ``source``
+        (files), ``doi``, and ``failed`` where targets could not be had.
+
+    Raises
+    ------
+    InputError
+        If an option or the target is unknown.
+    ArchiveError
+        If the archive does not give it, or has it not clearly.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If one of several targets fails, the others being returned, or if there
+        was something to choose or to complain of.
+
+    Notes
+    -----
+    Where all classes of a file are asked for, all its rows are returned; else
+    the classifier's class selects.  NGC 1510 lies in the field of NGC 1512 and
+    shares its distance.
+
+    References
+    ----------
+    Lee et al. 2022, ApJS 258, 10; Maschmann et al. 2024, ApJS 273, 14; the
+    collection, DOI 10.17909/jray-9798.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> tbl = clusterpost.fetch_phangs("NGC 1433")  # doctest: +SKIP
+    >>> out = clusterpost.infer_table(tbl)  # doctest: +SKIP
+    """
+    release = RELEASES.get(str(release).lower())
+    classes = _checked_classes(classes)
+    if release is None:
+        raise InputError(f"release is one of {', '.join(RELEASES)}")
+    if classifier not in ("human", "machine"):
+        raise InputError(f"classifier={classifier!r} is neither 'human' nor 'machine'")
+    if table not in _TABLES:
+        raise InputError(f"table={table!r} is not one of {', '.join(_TABLES)}")
+    single = isinstance(target, str) and target.strip().lower() != "all"
+    with _folder(cache) as folder:
+        reader = READERS[release](classifier, classes, table, folder)
+        wanted, failed = _wanted(target, reader)
+        tables = {}
+        with progress_bar(len(wanted), show=progress, desc=f"PHANGS-HST {release.upper()}", unit="target") as bar:
+            for name in wanted:
+                try:
+                    tables[name] = reader.read(name)
+                except (ArchiveError, InputError) as error:
+                    if single and len(wanted) == 1:
+                        raise
+                    failed[name] = error
+                bar.update()
+    if not tables:
+        first = next(iter(failed.values()))
+        raise first if len(failed) == 1 else ArchiveError(f"none of {len(failed)} targets could be had: {first}")
+    for name, error in failed.items():
+        warnings.warn(f"{name} is left out: {error}", AstropyUserWarning, stacklevel=2)
+    for name, tbl in tables.items() if len(tables) > 1 or not single else ():
+        _add_names(tbl, name)
+    out = stack_tables(list(tables.values()))
+    galaxies = set(map(galaxy_of, tables))
+    meta = {"target": ",".join(tables), "release": release, "classby": classifier,
+            "classes": ",".join(map(str, classes)), "tables": "+".join(sorted(reader.tables)),
+            "source": ";".join(reader.files), "doi": _DOI}
+    if len(galaxies) == 1:
+        meta["galaxy"] = galaxies.pop()
+    if failed:
+        text = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        meta["failed"] = " ".join(text.split()).encode("ascii", "replace").decode()  # as FITS wants it
+    out.meta = {key: value for key, value in out.meta.items() if str(key).lower() not in meta} | meta
+    return to_qtable(out, f"PHANGS-HST {release.upper()}")
+
+
+def _wanted(target, reader):
+    """Targets in order, each once, and what could not be resolved."""
+    names = [target] if isinstance(target, str) else list(target)
+    if not names:
+        raise InputError("no target is named; give a galaxy, several, or 'all'")
+    wanted, failed = {}, {}
+    for name in names:
+        try:
+            found = reader.all() if str(name).strip().lower() == "all" else reader.resolve(name)
+            wanted |= dict.fromkeys(found)
+        except InputError as error:
+            if len(names) == 1:
+                raise
+            failed[str(name)] = error
+    return list(wanted), failed
+
+
+def _checked_classes(classes):
+    classes = tuple(sorted({int(c) for c in np.atleast_1d(classes)}))
+    if not classes or not set(classes) <= {1, 2, 3}:
+        raise InputError(f"classes={classes} must be out of 1, 2 and 3; all other sources are in the archive's tables "
+                         "of candidates")
+    return classes
+
+
+def _add_names(tbl, target):
+    for name, value in (("galaxy", galaxy_of(target)), ("target", target)):
+        if name not in map(str.lower, tbl.colnames):
+            column = Column(np.full(len(tbl), value), name, description=f"{name.capitalize()} of PHANGS-HST")
+            tbl.add_column(column, index=0)
+
+
+@contextlib.contextmanager
+def _folder(cache):
+    if cache:
+        yield None
+    else:
+        with tempfile.TemporaryDirectory(prefix="clusterpost-") as folder:
+            yield folder

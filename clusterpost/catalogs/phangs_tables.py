@@ -1,0 +1,270 @@
+"""The tables of the PHANGS-HST archive as they are handed out: read, labelled, joined and stacked."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+
+import astropy.units as u
+import numpy as np
+from astropy.table import QTable, Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from ..errors import ArchiveError, ColumnError
+from .columns import find, some
+
+__all__ = ["ID_COLUMN", "join_tables", "read_fits", "select_classes", "stack_tables", "to_qtable"]
+
+ID_COLUMN = "ID_PHANGS_CLUSTER"
+_CLASS_COLUMNS = {"human": "PHANGS_CLUSTER_CLASS_HUMAN", "machine": "PHANGS_CLUSTER_CLASS_ML_VGG"}
+_NO_INTEGER = -999  # what these tables write themselves for none
+
+_FIT = "{}: single-branch maximum-likelihood fit (CIGALE)"
+_TREE = "{}: fit chosen by a decision tree of priors"
+_PARAMETERS = {"AGE": ("Myr", "Age"), "MASS": ("solMass", "Mass"), "EBV": ("mag", "E(B-V)")}
+_LIMITS = {"LIMLO": "lower end of the 1 sigma interval", "LIMHI": "upper end of the 1 sigma interval"}
+
+
+def _meanings():
+    """Pattern of a name, unit, and description with the pattern's groups."""
+    photometry = "corrected for aperture and Milky Way extinction"
+    yield r"PHANGS_(F\d{3}W)_MJY(?:_TOT)?", "mJy", f"Flux density in {{0}}, {photometry}; -9999 = no coverage"
+    yield r"PHANGS_(F\d{3}W)_MJY(?:_TOT)?_ERR", "mJy", "Its error in {0}; negative = the flux is an upper limit"
+    yield r"PHANGS_(F\d{3}W)_VEGA(?:_TOT)?", "mag", f"Vega magnitude in {{0}}, {photometry}; -9999 = no coverage"
+    yield r"PHANGS_(F\d{3}W)_VEGA(?:_TOT)?_ERR", "mag", "Its error in {0}; negative = the magnitude is a limit"
+    for name, (unit, what) in _PARAMETERS.items():
+        yield rf"PHANGS_{name}_MINCHISQ", unit, f"{_FIT.format(what)}; -999 = no fit"
+        yield rf"PHANGS_{name}_MINCHISQ_ERR", unit, f"{_FIT.format(what)}, symmetric error"
+        for family in ("PHANGS_SED", "PHANGS_DR5_THILKER25", "SEDfix"):
+            yield rf"{family}_{name}", unit, f"{_TREE.format(what)}; -999 = no fit"
+            for limit, meaning in _LIMITS.items():
+                yield rf"{family}_{name}_{limit}", unit, f"{_TREE.format(what)}, {meaning}"
+    yield r"PHANGS_(?:DR5_THILKER25_)?REDUCED_?(?:MIN)?CHISQ(?:_MINCHISQ)?", None, "Reduced chi square of the fit"
+    yield r"PHANGS_([XY])", "pix", "Position along {0} in the image, counted from 0"
+    yield r"PHANGS_RA", "deg", "Right ascension"
+    yield r"PHANGS_DEC", "deg", "Declination"
+    yield r"PHANGS_CI", "mag", "Concentration index: magnitude in 1 pixel minus that in 3 pixels, in V"
+    yield r"PHANGS_DM", "mag", "Distance modulus"
+    yield r"PHANGS_DMPC", "Mpc", "Distance"
+    yield r"PHANGS_DERR", "Mpc", "Error of the distance"
+    yield r"PHANGS_GALAXY", None, "Galaxy, as the archive writes it"
+    yield r"INDEX", None, "Row in the original table"
+    yield ID_COLUMN, None, "Number of the cluster in its target"
+    yield r"ID_PHANGS_(CANDIDATE|ALLSOURCES)", None, "Number in the list of {0}"
+    yield r"PHANGS_CLUSTER_CLASS_HUMAN", None, "Class by eye: 1, 2 cluster, 3 compact association; NaN = not inspected"
+    yield r"PHANGS_CLUSTER_CLASS_ML_VGG", None, "Class by a neural network: 1, 2 cluster, 3 compact association"
+    yield r"PHANGS_CLUSTER_CLASS_ML_VGG_QUAL", None, "Estimated accuracy of the neural network's class"
+    yield r"PHANGS_NON_DETECTION_FLAG", None, "Number of bands with an upper limit"
+    yield r"PHANGS_NO_COVERAGE_FLAG", None, "Number of bands without coverage"
+
+
+_MEANINGS = [(re.compile(pattern, re.IGNORECASE), unit, text) for pattern, unit, text in _meanings()]
+
+
+def read_fits(data) -> Table:
+    """A table of the archive, without masks.
+
+    Parameters
+    ----------
+    data : path or bytes
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        With native numbers and text; what FITS calls undefined is NaN, -999 or empty.
+
+    Raises
+    ------
+    ArchiveError
+        If it is no such file.
+    """
+    source = io.BytesIO(data) if isinstance(data, bytes) else data
+    try:
+        tbl = Table.read(source, format="fits", mask_invalid=False, unit_parse_strict="silent")
+    except Exception as error:  # the reader raises many kinds
+        raise ArchiveError(f"a table of the archive cannot be read ({type(error).__name__}: {error})") from error
+    tbl.convert_bytestring_to_unicode()
+    for name in tbl.colnames:
+        column = tbl[name]
+        if getattr(column, "mask", None) is not None:
+            column = column.filled(_nothing(column))
+        tbl[name] = column.astype(column.dtype.newbyteorder("="))
+    return tbl
+
+
+def select_classes(tbl, classifier, classes) -> Table:
+    """The rows of some classes.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    classifier : {"human", "machine"}
+    classes : sequence of int
+
+    Returns
+    -------
+    `~astropy.table.Table`
+
+    Raises
+    ------
+    ColumnError
+        If the table does not tell the class.
+    """
+    name = find(tbl.colnames, _CLASS_COLUMNS[classifier])
+    if name is None:
+        raise ColumnError(f"no column {_CLASS_COLUMNS[classifier]!r} tells the class; there are {some(tbl.colnames)}")
+    return tbl[np.isin(np.asarray(tbl[name], dtype=float), classes)]
+
+
+def join_tables(obs, sed, what) -> Table:
+    """Observed and fitted properties of the same clusters, by the cluster's number.
+
+    Parameters
+    ----------
+    obs, sed : `~astropy.table.Table`
+    what : str
+        Whose, for messages.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        The rows of ``obs`` in their order, then those that ``sed`` has alone.
+        A column of both is that of ``obs``; where ``sed`` has other values, they
+        are in a column of that name with ``_SED``.
+
+    Raises
+    ------
+    ColumnError
+        If the number is absent or does not tell the clusters apart.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If a cluster is in one of the tables only, or their photometry differs.
+    """
+    keys = [find(tbl.colnames, ID_COLUMN) for tbl in (obs, sed)]
+    for key, tbl in zip(keys, (obs, sed), strict=True):
+        if key is None:
+            raise ColumnError(f"{what}: obs and sed are joined on {ID_COLUMN!r}, and one of them has it not; "
+                              f"it has {some(tbl.colnames)}")
+    in_obs, in_sed = _matching(np.asarray(obs[keys[0]]), np.asarray(sed[keys[1]]), what)
+    if alone := [f"{np.sum(rows < 0)} in {name} only" for rows, name in ((in_sed, "obs"), (in_obs, "sed"))
+                 if (rows < 0).any()]:
+        warnings.warn(f"{what}: of {len(in_obs)} clusters, {' and '.join(alone)}; their other columns are empty",
+                      AstropyUserWarning, stacklevel=2)
+    out = Table({name: _take(obs[name], in_obs) for name in obs.colnames}, meta=obs.meta)
+    differing = []
+    for name in sed.colnames:
+        twin = find(obs.colnames, name)
+        column = _take(sed[name], in_sed)
+        if twin is None:
+            out[name] = column
+            continue
+        only_sed = in_obs < 0
+        out[twin][only_sed] = column[only_sed]
+        both = ~only_sed & (in_sed >= 0)
+        if not _agree(out[twin][both], column[both]):
+            out[f"{name}_SED"] = column
+            differing.append(name)
+    if photometry := [name for name in differing if re.match(r"PHANGS_F\d{3}W", name, re.IGNORECASE)]:
+        warnings.warn(f"{what}: obs and sed differ in {some(photometry)}; those of sed are kept as ..._SED",
+                      AstropyUserWarning, stacklevel=2)
+    return out
+
+
+def stack_tables(tables) -> Table:
+    """Tables of several targets below each other, with all columns of any.
+
+    Parameters
+    ----------
+    tables : list of `~astropy.table.Table`
+        What one of them has not is NaN, -999 or empty in its rows.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        With the ``meta`` that all have alike.
+    """
+    if len(tables) == 1:
+        return tables[0]
+    names = list(dict.fromkeys(name for tbl in tables for name in tbl.colnames))
+    out = Table()
+    for name in names:
+        present = [tbl[name] for tbl in tables if name in tbl.colnames]
+        parts = [tbl[name] if name in tbl.colnames else np.full((len(tbl), *present[0].shape[1:]), _nothing(present[0]))
+                 for tbl in tables]
+        out[name] = np.concatenate([np.asarray(part) for part in parts])
+        out[name].unit, out[name].description = present[0].unit, present[0].description
+    first, *others = (tbl.meta for tbl in tables)
+    out.meta.update({k: v for k, v in first.items() if all(k in meta and meta[k] == v for meta in others)})
+    return out
+
+
+def to_qtable(tbl, what) -> QTable:
+    """The table with units and descriptions.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Its own units stay, where astropy knows them.
+    what : str
+        Where it comes from, for columns of which no more is known.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+    """
+    out = Table(tbl)
+    for name in out.colnames:
+        column = out[name]
+        unit, text = next(((unit, text.format(*match.groups())) for pattern, unit, text in _MEANINGS
+                           if (match := pattern.fullmatch(name.removesuffix("_SED")))), (None, None))
+        if column.unit is None or isinstance(column.unit, u.UnrecognizedUnit):
+            column.unit = unit
+        column.description = column.description or text or f"Column {name} of {what}"
+        if column.dtype.kind in "iu" and column.unit is not None:
+            out[name] = column.astype(float)  # a Quantity is
+    return QTable(out)
+
+
+def _nothing(column):
+    """What stands for no value in a column of this kind."""
+    return {"f": np.nan, "c": np.nan, "i": _NO_INTEGER, "u": 0, "b": False}.get(column.dtype.kind, "")
+
+
+def _take(column, rows):
+    """Rows of a column; those below zero have no value."""
+    if (rows >= 0).all():
+        return column[rows]
+    if not len(column):
+        column = type(column)(np.zeros((1, *column.shape[1:]), column.dtype), unit=column.unit,
+                              description=column.description)
+    taken = column[rows]
+    if column.dtype.kind in "iu" and column.dtype.itemsize < 4:
+        taken = taken.astype(np.int32)
+    taken[rows < 0] = _nothing(taken)
+    return taken
+
+
+def _matching(obs, sed, what):
+    """Row numbers in either table for each cluster, -1 where it has none."""
+    if np.array_equal(obs, sed):
+        return np.arange(len(obs)), np.arange(len(obs))
+    for ids, table in ((obs, "obs"), (sed, "sed")):
+        known, count = np.unique(ids[ids >= 0], return_counts=True)
+        if (count > 1).any():
+            raise ColumnError(f"{what}: {ID_COLUMN} {known[count > 1][0]} is {count.max()} times in {table}, so that "
+                              "obs and sed cannot be joined; get them alone with table='obs' and table='sed'")
+    row_in_sed = {number: row for row, number in enumerate(sed.tolist()) if number >= 0}
+    in_sed = np.array([row_in_sed.get(number, -1) for number in obs.tolist()], dtype=int)
+    alone = np.setdiff1d(np.arange(len(sed)), in_sed)
+    in_obs = np.concatenate([np.arange(len(obs)), np.full(len(alone), -1)])
+    return in_obs, np.concatenate([in_sed, alone])
+
+
+def _agree(first, second):
+    first, second = np.asarray(first), np.asarray(second)
+    if first.dtype.kind in "fc" or second.dtype.kind in "fc":
+        return np.allclose(first, second, rtol=1e-5, atol=0, equal_nan=True)
+    return np.array_equal(first, second)

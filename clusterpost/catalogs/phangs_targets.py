@@ -1,0 +1,125 @@
+"""Names of the targets of PHANGS-HST, as archives and as people write them."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+from importlib import resources
+
+from astropy.table import Table
+
+from ..errors import InputError
+from .distances import distance_table
+
+__all__ = ["WITHIN", "galaxy_of", "name_key", "resolve_target", "target_table"]
+
+#: Fields cut out of another one, whose distance they share.
+WITHIN = {"ngc1510": "ngc1512"}
+_NAME = re.compile(r"(ngc|n|ic|messier|m)0*(\d+)([a-z]?)")
+
+
+@functools.cache
+def target_table() -> Table:
+    """The 39 targets; not to be changed.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+    """
+    with resources.as_file(resources.files("clusterpost") / "data" / "phangs_targets.ecsv") as path:
+        return Table.read(path, format="ascii.ecsv")
+
+
+@functools.cache
+def _names():
+    """Targets by every name of their galaxy, without pointing."""
+    out = {name_key(target)[0]: [target] for target in WITHIN}
+    aliases = {row["galaxy"]: row["aliases"] for row in distance_table()}
+    for target, galaxy in target_table().iterrows("target", "galaxy"):
+        for name in (galaxy, *filter(None, aliases[galaxy].split(","))):
+            out.setdefault(name_key(name)[0], []).append(str(target))
+    return out
+
+
+def name_key(name):
+    """A name in one form, and the letter of a pointing.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    name, letter : str
+
+    Examples
+    --------
+    >>> from clusterpost.catalogs.phangs_targets import name_key
+    >>> name_key("NGC 0628-C")
+    ('ngc628', 'c')
+    """
+    bare = re.sub(r"[\s_\-]+", "", str(name)).lower()
+    match = _NAME.fullmatch(bare)
+    if not match:
+        return bare, ""
+    catalog = {"n": "ngc", "messier": "m"}.get(match[1], match[1])
+    return f"{catalog}{match[2]}", match[3]
+
+
+def resolve_target(name):
+    """The targets that a name means.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    InputError
+        If it is none; the message has close ones.
+
+    Examples
+    --------
+    >>> from clusterpost.catalogs.phangs_targets import resolve_target
+    >>> resolve_target("M74"), resolve_target("ngc628c")
+    (['ngc0628c', 'ngc0628e'], ['ngc0628c'])
+    """
+    key, pointing = name_key(name)
+    targets = _names().get(key, [])
+    found = [target for target in targets if not pointing or target.endswith(pointing)]
+    if found:
+        return found
+    if targets:
+        raise InputError(f"{name!r} is not a target of {galaxy_of(targets[0])}, which has {', '.join(targets)}")
+    close = [_names()[k] for k in difflib.get_close_matches(key, list(_names()), n=3, cutoff=0.75)]
+    hint = f" (did you mean {' or '.join(dict.fromkeys(t for ts in close for t in ts))}?)" if close else ""
+    raise InputError(f"{name!r} is not a target of PHANGS-HST{hint}; clusterpost.list_phangs() lists them")
+
+
+def galaxy_of(target):
+    """The galaxy of a target, by which its distance is known.
+
+    Parameters
+    ----------
+    target : str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from clusterpost.catalogs.phangs_targets import galaxy_of
+    >>> galaxy_of("ngc0628e"), galaxy_of("ngc1510")
+    ('NGC 628', 'NGC 1512')
+    """
+    target = WITHIN.get(target, target)
+    for known, galaxy in target_table().iterrows("target", "galaxy"):
+        if known == target or name_key(galaxy)[0] == name_key(target)[0]:
+            return str(galaxy)
+    return target

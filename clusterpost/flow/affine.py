@@ -1,0 +1,174 @@
+"""The network of Walter et al. (2025): affine coupling blocks, built with FrEIA."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import FrEIA.framework as Ff
+import FrEIA.modules as Fm
+import torch
+from torch import nn
+
+from .base import Flow, Spec
+from .transforms import ProbitBox, Standardize
+
+__all__ = ["AffineFlow", "AffineSpec", "Permute", "choose_permutations"]
+
+_POINTS_PER_PASS = 8192  # more do not stay in a cache
+_EDGE = 2.0**-24  # keeps a point of the unit cube off its faces
+
+
+@dataclass(frozen=True)
+class AffineSpec(Spec):
+    """Architecture of an affine flow; written to the model file.
+
+    Attributes
+    ----------
+    n_parameters, n_conditions : int
+    low, high : tuple of float
+        Bounds of the parameters.
+    permutations : tuple of tuple of int
+        Order of the components after each coupling block; as many as blocks.
+    width, depth : int
+        Neurons a hidden layer and number of hidden layers of each subnetwork.
+    clamp : float
+        The log scale of one coupling lies within +-clamp.
+    kind : str
+        ``cinn-affine``.
+    formula : int
+        Version of the formulas below; it changes when the same weights would
+        mean another function.
+    """
+
+    n_parameters: int
+    n_conditions: int
+    low: tuple
+    high: tuple
+    permutations: tuple
+    width: int = 256
+    depth: int = 2
+    clamp: float = 2.0
+    kind: str = "cinn-affine"
+    formula: int = 1
+
+
+class Permute(Fm.InvertibleModule):
+    """A fixed reordering of the components, given and not drawn.
+
+    FrEIA's own permutations keep their order in buffers whose layout differs
+    between its versions.
+    """
+
+    def __init__(self, dims_in, dims_c=None, order=()):
+        super().__init__(dims_in, dims_c)
+        self.order = list(order)
+        self.inverse = [self.order.index(i) for i in range(len(self.order))]
+
+    def forward(self, x, c=(), rev=False, jac=True):
+        """Reorder; the Jacobian is one."""
+        return (x[0][:, self.inverse if rev else self.order],), 0.0
+
+    def output_dims(self, input_dims):
+        """Unchanged."""
+        return input_dims
+
+
+def choose_permutations(n_parameters, n_blocks, seed):
+    """Fixed random orders, none of which is the identity.
+
+    Parameters
+    ----------
+    n_parameters, n_blocks, seed : int
+
+    Returns
+    -------
+    tuple of tuple of int
+    """
+    generator = torch.Generator().manual_seed(seed)
+    identity = tuple(range(n_parameters))
+    chosen = []
+    while len(chosen) < n_blocks:
+        order = tuple(torch.randperm(n_parameters, generator=generator).tolist())
+        if order != identity or n_parameters == 1:
+            chosen.append(order)
+    return tuple(chosen)
+
+
+def _subnetwork(width, depth):
+    def build(n_in, n_out):
+        layers, size = [], n_in
+        for _ in range(depth):
+            layers += [nn.Linear(size, width), nn.ReLU()]
+            size = width
+        last = nn.Linear(size, n_out)
+        nn.init.zeros_(last.weight)  # the untrained flow is the identity: the prior
+        nn.init.zeros_(last.bias)
+        return nn.Sequential(*layers, last)
+
+    return build
+
+
+class AffineFlow(Flow):
+    """The conditional invertible neural network of Walter et al. (2025).
+
+    Parameters
+    ----------
+    spec : AffineSpec
+
+    Notes
+    -----
+    theta -> probit box -> coupling blocks (their Eqs. 5-7; FrEIA's
+    ``GLOWCouplingBlock``) with permutations between them -> standard normal.
+    """
+
+    def __init__(self, spec):
+        super().__init__()
+        if spec.kind != "cinn-affine" or spec.formula != 1:
+            raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
+        self.spec = spec
+        self.box = ProbitBox(spec.low, spec.high)
+        self.standardize = Standardize(spec.n_conditions)
+        self.inn = Ff.SequenceINN(spec.n_parameters)
+        for order in spec.permutations:
+            self.inn.append(Fm.GLOWCouplingBlock, cond=0, cond_shape=(spec.n_conditions,), clamp=spec.clamp,
+                            clamp_activation="ATAN", split_len=spec.n_parameters // 2,
+                            subnet_constructor=_subnetwork(spec.width, spec.depth))
+            self.inn.append(Permute, order=order)
+
+    def base(self, unit):
+        """Standard normal points from those of the unit cube."""
+        return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
+
+    def _density(self, theta, standard):
+        x, log_box = self.box(theta)
+        z, log_inn = self._run(x, standard, rev=False)
+        inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
+        return torch.where(inside, _log_normal(z) + log_inn + log_box, -torch.inf)
+
+    def _invert(self, z, standard):
+        x, log_inn = self._run(z, standard, rev=True)
+        return self.box.inverse(x), _log_normal(z) - log_inn + self.box.log_det(x)
+
+    def _run(self, points, standard, *, rev):
+        """Through the graph, which knows no second axis."""
+        n, k, _ = points.shape
+        every = points.flatten(0, 1).split(_POINTS_PER_PASS)
+        owner = torch.arange(n, device=points.device).repeat_interleave(k).split(_POINTS_PER_PASS)
+        parts = [self.inn(part, [standard[rows]], rev=rev) for part, rows in zip(every, owner, strict=True)]
+        moved, log_det = (torch.cat(part) for part in zip(*parts, strict=True))
+        return moved.unflatten(0, (n, k)), log_det.unflatten(0, (n, k))
+
+    def _names(self):
+        yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))
+        for block in range(len(self.spec.permutations)):
+            # Eq. 5 transforms the first half by what FrEIA calls subnet2, Eq. 6 the second by subnet1.
+            for half, subnet in (("first", "subnet2"), ("second", "subnet1")):
+                for layer in range(self.spec.depth + 1):
+                    for part in ("weight", "bias"):
+                        yield (f"block{block}.{half}.layer{layer}.{part}",
+                               f"inn.module_list.{2 * block}.{subnet}.{2 * layer}.{part}")
+
+
+def _log_normal(z):
+    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

@@ -1,0 +1,108 @@
+"""Masked autoregressive flows (Papamakarios et al. 2017), as SEDflow has them; built with zuko."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..utils import require
+from .base import Flow, Spec
+from .transforms import ProbitBox, Standardize
+
+__all__ = ["MafFlow", "MafSpec"]
+
+_EDGE = 2.0**-24  # keeps a point of the unit cube off its faces
+
+
+@dataclass(frozen=True)
+class MafSpec(Spec):
+    """Architecture of a masked autoregressive flow; written to the model file.
+
+    Attributes
+    ----------
+    n_parameters, n_conditions : int
+    low, high : tuple of float
+        Bounds of the parameters.
+    blocks : int
+        Autoregressive transforms, each in the reverse order of the one before;
+        15 in SEDflow (Hahn & Melchior 2022, Sect. 3.3).
+    width, depth : int
+        Neurons a hidden layer and number of hidden layers of each; 500 and 2 there.
+    kind : str
+        ``maf``.
+    formula : int
+        Version of the formulas below.
+    """
+
+    n_parameters: int
+    n_conditions: int
+    low: tuple
+    high: tuple
+    blocks: int = 15
+    width: int = 500
+    depth: int = 2
+    kind: str = "maf"
+    formula: int = 1
+
+
+class MafFlow(Flow):
+    """A masked autoregressive flow whose draws lie inside the bounds.
+
+    Parameters
+    ----------
+    spec : MafSpec
+
+    Raises
+    ------
+    ImportError
+        If zuko is not installed.
+
+    Notes
+    -----
+    theta -> probit box -> affine autoregressive transforms -> standard normal.
+    SEDflow has no such box, and draws that lie outside its prior.
+    """
+
+    def __init__(self, spec):
+        super().__init__()
+        if spec.kind != "maf" or spec.formula != 1:
+            raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
+        zuko = require("zuko", "maf")
+        self.spec = spec
+        self.box = ProbitBox(spec.low, spec.high)
+        self.standardize = Standardize(spec.n_conditions)
+        self.blocks = zuko.flows.MAF(spec.n_parameters, spec.n_conditions, transforms=spec.blocks,
+                                     hidden_features=(spec.width,) * spec.depth).transform
+        for block in self.blocks.transforms:
+            nn.init.zeros_(block.hyper[-1].weight)  # the untrained flow is the identity: the prior
+            nn.init.zeros_(block.hyper[-1].bias)
+
+    def base(self, unit):
+        """Standard normal points from those of the unit cube."""
+        return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
+
+    def _density(self, theta, standard):
+        x, log_box = self.box(theta)
+        z, log_det = self.blocks(standard[:, None]).call_and_ladj(x)
+        inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
+        return torch.where(inside, _log_normal(z) + log_det + log_box, -torch.inf)
+
+    def _invert(self, z, standard):
+        x, log_det = self.blocks(standard[:, None]).inv.call_and_ladj(z)
+        return self.box.inverse(x), _log_normal(z) - log_det + self.box.log_det(x)
+
+    def _names(self):
+        yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))
+        for block in range(self.spec.blocks):
+            theirs = f"blocks.transforms.{block}."
+            yield f"block{block}.order", f"{theirs}order"
+            for layer in range(self.spec.depth + 1):
+                for part in ("weight", "bias", "mask"):
+                    yield f"block{block}.layer{layer}.{part}", f"{theirs}hyper.{2 * layer}.{part}"
+
+
+def _log_normal(z):
+    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

@@ -1,0 +1,253 @@
+"""Spline flows: each parameter moved by rational-quadratic splines, one block after the other.
+
+A block is a FrEIA ``InvertibleModule``: it transforms one parameter of the unit
+cube, given the conditions and the parameters that blocks before it transformed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import FrEIA.framework as Ff
+import FrEIA.modules as Fm
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .base import Flow, Spec
+from .transforms import Standardize, UnitBox
+
+__all__ = ["SplineBlock", "SplineFlow", "SplineSpec", "rational_quadratic"]
+
+_LEAST_BIN = 1e-4  # width and height of a bin
+_LEAST_SLOPE = 1e-3
+_UNIT_SLOPE = math.log(math.e - 1)  # softplus of it is one
+
+
+@dataclass(frozen=True)
+class SplineSpec(Spec):
+    """Architecture of a spline flow; written to the model file.
+
+    Attributes
+    ----------
+    n_parameters, n_conditions : int
+    low, high : tuple of float
+        Bounds of the parameters.
+    order : tuple of int
+        The parameter that each block transforms, given those before it.
+    width, depth, bins, splines : tuple of int
+        For each block: neurons of a hidden layer, residual blocks, bins of a
+        spline, and splines applied one after the other.
+    knots : int
+        Intervals of the piecewise linear embedding through which a block sees
+        each parameter it is given.
+    kind : str
+        ``cinn-spline``.
+    formula : int
+        Version of the formulas below; it changes when the same weights would
+        mean another function.
+    """
+
+    n_parameters: int
+    n_conditions: int
+    low: tuple
+    high: tuple
+    order: tuple
+    width: tuple
+    depth: tuple
+    bins: tuple
+    splines: tuple
+    knots: int = 256
+    kind: str = "cinn-spline"
+    formula: int = 1
+
+
+def rational_quadratic(x, parameters, *, inverse=False):
+    """A monotonic rational-quadratic spline of the unit interval (Durkan et al. 2019, Eqs. 4-8).
+
+    Parameters
+    ----------
+    x : Tensor (..., m)
+        In the unit interval.
+    parameters : Tensor (..., 3 n_bin + 1)
+        Of the spline that all m points share: widths, heights and slopes, unconstrained;
+        all zero for the identity.
+    inverse : bool
+        From y to x.
+
+    Returns
+    -------
+    y : Tensor (..., m)
+    log_slope : Tensor (..., m)
+        ln dy/dx, or ln dx/dy of the inverse.
+    """
+    n_bins = (parameters.shape[-1] - 1) // 3
+    widths = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., :n_bins], -1)
+    heights = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., n_bins : 2 * n_bins], -1)
+    slopes = _LEAST_SLOPE + functional.softplus(parameters[..., 2 * n_bins :] + _UNIT_SLOPE)
+    right, top = torch.cumsum(widths, -1), torch.cumsum(heights, -1)
+    inner = (top if inverse else right)[..., :-1].contiguous()
+    k = torch.searchsorted(inner, x.contiguous())
+
+    def at(values):
+        return torch.gather(values, -1, k)
+
+    width, height, slope0, slope1 = at(widths), at(heights), at(slopes), at(slopes[..., 1:])
+    left, bottom = at(right) - width, at(top) - height
+    mean = height / width
+    bend = slope0 + slope1 - 2 * mean
+    if inverse:
+        rise = x - bottom
+        a = height * (mean - slope0) + rise * bend
+        b = height * slope0 - rise * bend
+        root = torch.sqrt((b**2 + 4 * a * mean * rise).clamp(min=0))
+        part = (2 * mean * rise / (b + root)).clamp(0, 1)
+    else:
+        part = ((x - left) / width).clamp(0, 1)
+    mixed = part * (1 - part)
+    below = mean + bend * mixed
+    log_slope = (2 * torch.log(mean) - 2 * torch.log(below)
+                 + torch.log(slope1 * part**2 + 2 * mean * mixed + slope0 * (1 - part) ** 2))
+    if inverse:
+        return left + part * width, -log_slope
+    return bottom + height * (mean * part**2 + slope0 * mixed) / below, log_slope
+
+
+class _Residual(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x):
+        return x + self.second(functional.silu(self.first(functional.silu(x))))
+
+
+class SplineBlock(Fm.InvertibleModule):
+    """Transform one parameter by splines that follow from conditions and other parameters.
+
+    Parameters
+    ----------
+    dims_in, dims_c : list of tuple
+        As FrEIA has it.
+    component : int
+        The parameter that is transformed.
+    given : tuple of int
+        Those that are seen.
+    width, depth, bins, splines, knots : int
+        See `SplineSpec`.
+
+    Notes
+    -----
+    Takes points of shape (n, k, n_parameter) beside conditions of shape
+    (n, n_condition), so that what depends on the conditions alone is worked
+    out once an object and not once a draw.
+    """
+
+    def __init__(self, dims_in, dims_c=None, *, component, given, width, depth, bins, splines, knots):
+        super().__init__(dims_in, dims_c)
+        self.component, self.given = component, tuple(given)
+        self.knots, self.splines = knots, splines
+        self.seen = nn.Linear(dims_c[0][0], width)
+        start = torch.linspace(-1.7, 1.7, knots + 1)[:, None]  # a standardised uniform variable, to begin with
+        self.embedding = nn.ParameterList(nn.Parameter(0.3 * start * torch.randn(1, width)) for _ in self.given)
+        self.hidden = nn.Sequential(*(_Residual(width) for _ in range(depth)))
+        self.last = nn.Linear(width, splines * (3 * bins + 1))
+        nn.init.zeros_(self.last.weight)  # the untrained flow is the identity: the prior
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x, c=(), rev=False, jac=True):
+        """Transform; the Jacobian is always given."""
+        points = x[0]
+        moved = points[..., self.component].unsqueeze(-1)
+        log_det = torch.zeros_like(moved)
+        parameters = self._shape(points, c[0])
+        if not self.given:  # one spline for all of an object's points
+            moved, log_det = moved.squeeze(-1), log_det.squeeze(-1)
+        order = reversed(parameters) if rev else parameters
+        for spline in order:
+            moved, log_slope = rational_quadratic(moved, spline, inverse=rev)
+            log_det = log_det + log_slope
+        if self.given:
+            moved, log_det = moved.squeeze(-1), log_det.squeeze(-1)
+        out = [moved if i == self.component else part for i, part in enumerate(points.unbind(-1))]
+        return (torch.stack(out, -1),), log_det
+
+    def _shape(self, points, conditions):
+        """Of each spline: (n, 3 bins + 1), or (n, k, 3 bins + 1) where a parameter is given."""
+        hidden = self.seen(conditions)
+        if self.given:
+            hidden = hidden.unsqueeze(1)
+        for index, embedding in zip(self.given, self.embedding, strict=True):
+            hidden = hidden + self._embed(points[..., index], embedding)
+        hidden = self.last(functional.silu(self.hidden(hidden)))
+        return hidden.chunk(self.splines, dim=-1)
+
+    def _embed(self, unit, embedding):
+        position = unit * self.knots
+        left = position.detach().long().clamp(0, self.knots - 1)
+        start = functional.embedding(left, embedding)
+        return torch.lerp(start, functional.embedding(left + 1, embedding), (position - left).unsqueeze(-1))
+
+    def output_dims(self, input_dims):
+        """Unchanged."""
+        return input_dims
+
+
+class SplineFlow(Flow):
+    """A flow of spline blocks on the unit cube, every draw of which lies inside the bounds.
+
+    Parameters
+    ----------
+    spec : SplineSpec
+
+    Notes
+    -----
+    theta -> unit cube -> one block for each parameter in ``spec.order`` ->
+    uniform.  Block i sees the conditions and the parameters of the blocks
+    before it, in their own (scaled) units.
+    """
+
+    def __init__(self, spec):
+        super().__init__()
+        if spec.kind != "cinn-spline" or spec.formula != 1:
+            raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
+        self.spec = spec
+        self.box = UnitBox(spec.low, spec.high)
+        self.standardize = Standardize(spec.n_conditions)
+        self.inn = Ff.SequenceINN(spec.n_parameters)
+        # In the direction of the density the last block comes first: it must see the others untransformed.
+        for i in reversed(range(spec.n_parameters)):
+            self.inn.append(SplineBlock, cond=0, cond_shape=(spec.n_conditions,), component=spec.order[i],
+                            given=spec.order[:i], width=spec.width[i], depth=spec.depth[i], bins=spec.bins[i],
+                            splines=spec.splines[i], knots=spec.knots)
+
+    def base(self, unit):
+        """The base distribution is uniform: the points themselves."""
+        return unit
+
+    def _density(self, theta, standard):
+        unit = self.box(theta)
+        _, log_det = self.inn(unit.clamp(0, 1), [standard])
+        inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
+        return torch.where(inside, log_det - self.box.log_volume, -torch.inf)
+
+    def _invert(self, z, standard):
+        unit, log_det = self.inn(z, [standard], rev=True)
+        return self.box.inverse(unit), -log_det - self.box.log_volume
+
+    def _names(self):
+        yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))
+        last = self.spec.n_parameters - 1
+        for i in range(self.spec.n_parameters):
+            block = f"inn.module_list.{last - i}."
+            for j in range(i):
+                yield f"block{i}.embedding{j}", f"{block}embedding.{j}"
+            for part in ("weight", "bias"):
+                yield f"block{i}.seen.{part}", f"{block}seen.{part}"
+                yield f"block{i}.last.{part}", f"{block}last.{part}"
+                for layer in range(self.spec.depth[i]):
+                    for half in ("first", "second"):
+                        yield f"block{i}.hidden{layer}.{half}.{part}", f"{block}hidden.{layer}.{half}.{part}"

@@ -1,0 +1,241 @@
+"""The exact posterior under log-normal noise: a dense grid in age and reddening.
+
+At given age and reddening the log mass has a normal posterior, cut at the
+prior's bounds, so that only two of the three dimensions need a grid.  What is
+left of chi-square, with y the observed and c the model's log fluxes at unit mass,
+w the weights of the bands, W their sum and y shifted to sum w y = 0, is
+
+    sum w y^2 - 2 sum w y c + sum w c^2 - (sum w c)^2 / W,
+
+two matrix products of fixed arrays, (c, c^2) and c, with a batch of objects.  A
+band that was not measured has the weight zero.  Objects whose posterior is
+narrower than a few cells go to :mod:`clusterpost.posterior.cells`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import InputError
+from ..forward import LN10, distance_term
+from ..priors import as_prior
+from .cells import solve_by_cells
+from .dense import CellGrid, solve_on_grid
+
+__all__ = ["ExactGrid", "GridSummary"]
+
+_OBJECTS_PER_BLOCK = 128
+_DIVIDED_PER_BLOCK = 4
+_ENOUGH_CELLS, _LEAST_CELLS = 640.0, 160.0  # that hold a posterior, for the grid to do where there is a finer, or none
+
+
+@dataclass
+class GridSummary:
+    """What the exact posteriors of ``n`` objects are.
+
+    Attributes
+    ----------
+    quantiles : Tensor (n, 4, n_level)
+        Of log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag and log10
+        present-day mass/Msun.
+    mean : Tensor (n, 3)
+        Of the first three.
+    best : Tensor (n, 3)
+        The densest of the cells: where an ascent to the MAP may start.
+    entropy : Tensor (n,)
+        Differential entropy in the first three, nat.
+    log_evidence : Tensor (n,)
+        ln p(x), where x is ln of the observed fluxes, as of
+        `~clusterpost.noise.LogNormalNoise`.
+    divided : Tensor (n,) of bool
+        Whether the grid was too coarse and its cells were divided.
+    theta : Tensor (n, k, 3), optional
+        Draws, equally weighted.
+    log_q : Tensor (n, k), optional
+        Log of the density that ``theta`` was drawn from: the posterior, but for
+        being flat in age and reddening within a cell.
+    """
+
+    quantiles: torch.Tensor
+    mean: torch.Tensor
+    best: torch.Tensor
+    entropy: torch.Tensor
+    log_evidence: torch.Tensor
+    divided: torch.Tensor
+    theta: torch.Tensor | None = None
+    log_q: torch.Tensor | None = None
+
+
+class LogFluxTerms:
+    """The likelihood of log fluxes as sums over bands, in double precision.
+
+    Given age and reddening, ln m is normal with the standard deviation
+    ``sigma``, about a mean that follows from the fluxes.
+
+    Attributes
+    ----------
+    y : Tensor (n, n_band)
+        What ln f at one solar mass and 10 pc would be if the mass were one; zero where not measured.
+    weight : Tensor (n, n_band)
+    total : Tensor (n,)
+        Sum of the weights.
+    sigma : Tensor (n,)
+        Of ln m; an uncertain distance widens it.
+    constant : Tensor (n,)
+        Of the log evidence.
+    """
+
+    def __init__(self, observed, distance_error, slope):
+        used = observed.measured
+        if not used.any(1).all():
+            row = int((~used.any(1)).nonzero()[0])
+            raise InputError(f"row {row} has no measured band; leave such rows out")
+        flux, error = observed.flux.double(), observed.error.double()
+        if not (((flux > 0) & (error > 0)) | ~used).all():
+            row, band = (used & ~((flux > 0) & (error > 0))).nonzero()[0].tolist()
+            raise InputError(f"log-normal noise needs positive fluxes and errors; row {row}, band number {band} has "
+                             f"{flux[row, band]:g} +- {error[row, band]:g} mJy. Leave that band out")
+        variance = torch.where(used, torch.log1p((error / flux) ** 2), 1.0)
+        self.weight = torch.where(used, 1 / variance, 0.0)
+        y = torch.log(flux) + variance / 2 - distance_term(observed.distance.double())[:, None]
+        self.y = torch.where(used, y, 0.0)
+        self.total = self.weight.sum(1)
+        self.sigma = torch.sqrt(1 / self.total + (2 * distance_error) ** 2)
+        self.constant = (-0.5 * torch.where(used, torch.log(2 * math.pi * variance), 0.0).sum(1)
+                         + 0.5 * torch.log(2 * math.pi / self.total) - math.log(LN10)
+                         + 0.5 * (slope * self.sigma) ** 2)
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitem__(self, rows):
+        part = object.__new__(LogFluxTerms)
+        part.__dict__.update({name: value[rows] for name, value in self.__dict__.items()})
+        return part
+
+
+class ExactGrid:
+    """Exact posteriors of clusters under log-normal noise.
+
+    Parameters
+    ----------
+    table : `~clusterpost.forward.BandFluxTable`
+        With the bands of what is observed, on the device to use.
+    prior : object of `clusterpost.priors`, optional
+        Whose density is a power law in mass, of any form in age and reddening;
+        by default `~clusterpost.priors.cluster_prior`.  Its uncertainty of the
+        distance is marginalised exactly.
+    n_age, n_ebv : int
+        Cells of the fine grid.
+
+    Raises
+    ------
+    InputError
+        If the prior is no power law in mass.
+
+    Notes
+    -----
+    Density is evaluated in the middle of a cell.  Marginals of age and
+    reddening are integrated with the next order; the one of mass is a sum of
+    normal densities.  A grid of half as many cells along each axis comes first,
+    and the whole one where the posterior covers few cells of that.  Where even
+    these are few, or the mass lies beyond the prior's bounds, cells are divided
+    until the posterior is resolved.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.forward import load_table
+    >>> from clusterpost.posterior.grid import ExactGrid
+    >>> from clusterpost.posterior.target import Observed
+    >>> table = load_table().select(["F275W", "F336W", "F438W", "F555W", "F814W"])
+    >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]), torch.tensor([10.0])))
+    >>> seen = torch.ones(1, 5, dtype=torch.bool)
+    >>> observed = Observed(flux, 0.1 * flux, seen, ~seen, torch.tensor([10.0]))
+    >>> summary = ExactGrid(table, n_age=345, n_ebv=75).summarise(observed, levels=(0.16, 0.5, 0.84))
+    >>> summary.quantiles.shape
+    torch.Size([1, 4, 3])
+    """
+
+    def __init__(self, table, prior=None, *, n_age=690, n_ebv=150):
+        self.prior = as_prior(prior)
+        self.low, self.high = self.prior.low.double().tolist(), self.prior.high.double().tolist()
+        self.slope = self.prior.mass_slope
+        if self.slope is None:
+            raise InputError(f"the exact grid needs a prior that is a power law in mass, not "
+                             f"{self.prior.describe()}; infer_table takes any")
+        self.fine = table.to(dtype=torch.float64)
+        shape = int(n_age), int(n_ebv)
+        half = max(2, shape[0] // 2), max(2, shape[1] // 2)
+        self.grids = [CellGrid(self, half, _ENOUGH_CELLS), CellGrid(self, shape, _LEAST_CELLS)]
+
+    def log_prior(self, log_age, ebv):
+        """Log prior density at one solar mass, from which a power law leads on.
+
+        Parameters
+        ----------
+        log_age, ebv : Tensor (...)
+
+        Returns
+        -------
+        Tensor (...)
+        """
+        middle = 0.5 * (self.low[1] + self.high[1])
+        theta = torch.stack([log_age, torch.full_like(log_age, middle), ebv], -1).float()
+        # A middle of a cell may leave the box by rounding to float32 only if the cell is that small.
+        theta = torch.minimum(torch.maximum(theta, self.prior.low.to(theta)), self.prior.high.to(theta))
+        return self.prior.log_prob(theta).double() - self.slope * LN10 * middle
+
+    def summarise(self, observed, levels=(0.16, 0.5, 0.84), points=None):
+        """Quantiles, means, evidence and draws of each object.
+
+        Parameters
+        ----------
+        observed : Observed
+            Rows with at least one measured band; limits are not looked at.
+        levels : sequence of float
+            Of the quantiles.
+        points : Tensor (k, 3), optional
+            Points of the unit cube, evenly spread, that become draws.
+
+        Returns
+        -------
+        GridSummary
+            Double precision.
+
+        Raises
+        ------
+        InputError
+            If a measured flux or error is not positive, or a row has none.
+        """
+        terms = LogFluxTerms(observed, self.prior.distance_error, self.slope)
+        n, device, double = len(terms), self.fine.log_age.device, torch.float64
+        shapes = {"quantiles": (n, 4, len(levels)), "mean": (n, 3), "best": (n, 3), "entropy": (n,),
+                  "log_evidence": (n,)}
+        if points is not None:
+            points = points.to(device)
+            shapes |= {"theta": (n, len(points), 3), "log_q": (n, len(points))}
+        results = {name: torch.full(shape, torch.nan, dtype=double, device=device) for name, shape in shapes.items()}
+        levels = torch.as_tensor(levels, dtype=double, device=device)
+        left = torch.arange(n, device=device)
+        with torch.inference_mode():
+            for grid in self.grids:
+                coarse = []
+                for rows in left.split(_OBJECTS_PER_BLOCK) if len(left) else ():
+                    found, enough = solve_on_grid(grid, terms[rows], levels, points)
+                    _put(results, rows, found)
+                    coarse.append(rows[~enough])
+                left = torch.cat(coarse) if coarse else left
+            for rows in left.split(_DIVIDED_PER_BLOCK) if len(left) else ():
+                _put(results, rows, solve_by_cells(self, terms[rows], levels, points))
+        divided = torch.zeros(n, dtype=torch.bool, device=device)
+        divided[left] = True
+        return GridSummary(**results, divided=divided)
+
+
+def _put(results, rows, found):
+    for name, values in results.items():
+        values[rows] = found[name].double()

@@ -1,0 +1,101 @@
+"""A density fitted to weighted draws, to draw again from: kernels about some of them.
+
+The step of population Monte Carlo (Cappe et al. 2004) for clusters that a
+network proposes badly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from .weights import effective, resampled_index
+
+__all__ = ["KernelDensity"]
+
+_N_KERNELS = 192
+_WIDTHS = (1.0, 1.0, 3.0)  # of successive kernels: every third is wide
+_LEAST = 30  # effective draws that the fit is made to rest on
+
+
+class KernelDensity:
+    """Normal kernels about weighted draws; has the face of a flow.
+
+    Parameters
+    ----------
+    points : Tensor (n, k, n_parameter)
+        Draws in the flow's parameters.
+    log_weight : Tensor (n, k)
+        Not normalised.
+    low, high : Tensor (n_parameter,)
+        Bounds, whose width limits that of the kernels.
+
+    Notes
+    -----
+    Weights that rest on a few draws alone are flattened, w^b with 0 < b < 1, until
+    30 draws count.  The kernels are as wide as Scott's rule has it for the
+    draws' covariance.
+    """
+
+    def __init__(self, points, log_weight, low, high):
+        weight = _flattened(log_weight)
+        n_parameters = points.shape[-1]
+        index = resampled_index(weight, _N_KERNELS, order=points[..., 0])
+        self.center = torch.gather(points, 1, index[..., None].expand(-1, -1, n_parameters)).double()
+        doubles = points.double()
+        mean = (weight[..., None] * doubles).sum(1, keepdim=True)
+        centered = doubles - mean
+        covariance = (weight[..., None] * centered).mT @ centered
+        unit = torch.diag((2e-4 * (high - low).double()) ** 2)
+        self.root = torch.linalg.cholesky(covariance + unit)
+        self.width = _N_KERNELS ** (-1.0 / (n_parameters + 4))
+
+    def __getitem__(self, rows):
+        """The same of these clusters only."""
+        new = object.__new__(KernelDensity)
+        new.center, new.root, new.width = self.center[rows], self.root[rows], self.width
+        return new
+
+    def draw(self, unit, conditions=None):
+        """Points, each about the next kernel, and their log density; see `Flow.draw`."""
+        kernel = torch.arange(unit.shape[1], device=unit.device) % _N_KERNELS
+        z = torch.special.ndtri(unit.double().clamp(1e-7, 1 - 1e-7))
+        step = (z @ self.root.mT) * (self.width * self._scale(unit.device)[kernel])[:, None]
+        theta = (self.center[:, kernel] + step).to(unit.dtype)
+        return theta, self.log_prob(theta)
+
+    def log_prob(self, theta, conditions=None):
+        """Log density of given points; see `Flow.log_prob`."""
+        n_parameters = theta.shape[-1]
+        origin = self.center.mean(1, keepdim=True)
+        x = torch.linalg.solve_triangular(self.root, (theta.double() - origin).mT, upper=False).mT / self.width
+        c = torch.linalg.solve_triangular(self.root, (self.center - origin).mT, upper=False).mT / self.width
+        squared = torch.cdist(x.to(theta.dtype), c.to(theta.dtype)) ** 2
+        scale = self._scale(theta.device).to(theta.dtype)
+        log_kernel = -0.5 * squared / scale**2 - n_parameters * torch.log(scale)
+        log_volume = (torch.log(self.root.diagonal(dim1=1, dim2=2)).sum(-1, keepdim=True)
+                      + n_parameters * (math.log(self.width) + 0.5 * math.log(2 * math.pi)))
+        return torch.logsumexp(log_kernel, -1) - math.log(_N_KERNELS) - log_volume.to(theta.dtype)
+
+    def _scale(self, device):
+        return torch.tensor(_WIDTHS, dtype=torch.float64, device=device).repeat(_N_KERNELS // len(_WIDTHS))
+
+
+def _flattened(log_weight):
+    """Weights to such a power, at most one, that enough draws count."""
+    log_weight = log_weight.double()
+    highest = log_weight.amax(-1, keepdim=True)
+    # Whatever has no weight keeps none, unless nothing has any.
+    log_weight = torch.where(torch.isneginf(highest), 0.0, log_weight - highest)
+    power_low, power_high = torch.zeros_like(log_weight[:, :1]), torch.ones_like(log_weight[:, :1])
+    enough = effective(torch.softmax(log_weight, -1))[:, None] >= _LEAST
+    for _ in range(20):
+        power = 0.5 * (power_low + power_high)
+        fine = effective(torch.softmax(_powered(log_weight, power), -1))[:, None] >= _LEAST
+        power_low, power_high = torch.where(fine, power, power_low), torch.where(fine, power_high, power)
+    return torch.softmax(_powered(log_weight, torch.where(enough, 1.0, power_low)), -1)
+
+
+def _powered(log_weight, power):
+    return torch.where(torch.isneginf(log_weight), -torch.inf, log_weight * power)

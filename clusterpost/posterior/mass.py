@@ -1,0 +1,276 @@
+"""The density of a cluster's mass, given its age, reddening and photometry.
+
+Known in closed form under log-normal noise, and otherwise tabulated along the mass.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ..forward import LN10, distance_term
+
+__all__ = ["MassConditional", "Tabulated", "TruncatedNormal"]
+
+_FAR = 6.0  # standard deviations beyond which a truncated normal is taken for an exponential
+_FLOOR = 40.0  # nothing within the bounds is proposed less than exp(-_FLOOR) as often as the peak
+# Places in standard deviations from the peak where a mass density is tabulated: dense at the peak, up to any bound.
+_HALF = (0.35, 0.7, 1.05, 1.4, 1.75, 2.1, 2.5, 3.0, 3.6, 4.5, 6.0, 10.0, 20.0, 50.0, 150.0)
+_PLACES = tuple(-x for x in reversed(_HALF)) + (0.0,) + _HALF
+_EDGES = (0.0, 1e-5, 1e-4, 1e-3)  # places from each bound, in ln mass
+_N_COARSE, _N_CLOSER = 24, 2  # more places where the prior may have a peak of its own, and looks at it
+
+
+class TruncatedNormal:
+    """Normal densities cut at bounds, however far away those are.
+
+    Parameters
+    ----------
+    mean, sigma, low, high : Tensor
+        Of shapes that broadcast.
+
+    Notes
+    -----
+    Where the bounds leave only a tail beyond 6 standard deviations, the density
+    is an exponential with the tail's slope at the bound: `log_prob` is always
+    that of what `quantile` gives.
+    """
+
+    def __init__(self, mean, sigma, low, high):
+        self.mean, self.sigma = mean.double(), sigma.double()
+        a, b = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
+        # Always the lower tail: mirrored where the bounds lie above the mean.
+        self.sign = torch.where(a + b > 0, -1.0, 1.0)
+        self.near = torch.where(self.sign > 0, b, -a)
+        self.far_end = torch.where(self.sign > 0, a, -b)
+        self.is_tail = self.near < -_FAR
+        inside = self.near.clamp(min=-_FAR)
+        self.p_low, self.p_high = torch.special.ndtr(torch.minimum(self.far_end, inside)), torch.special.ndtr(inside)
+        self.rate = (-self.near).clamp(min=_FAR)
+        self.cut = torch.expm1(-self.rate * (self.near - self.far_end))  # minus the share of the exponential inside
+
+    def quantile(self, unit):
+        """Inverse of the distribution function.
+
+        Parameters
+        ----------
+        unit : Tensor
+            Between 0 and 1.
+
+        Returns
+        -------
+        Tensor
+            Float64.
+        """
+        unit = unit.double()
+        unit = torch.where(self.sign > 0, unit, 1 - unit)
+        body = torch.special.ndtri(torch.lerp(self.p_low, self.p_high, unit))
+        tail = self.near + torch.log1p((1 - unit) * self.cut) / self.rate
+        z = torch.where(self.is_tail, tail, body)
+        z = torch.minimum(torch.maximum(z, self.far_end), self.near)
+        return self.mean + self.sigma * self.sign * z
+
+    def log_prob(self, x):
+        """Log density within the bounds.
+
+        Parameters
+        ----------
+        x : Tensor
+
+        Returns
+        -------
+        Tensor
+            Float64.
+        """
+        z = self.sign * (x - self.mean) / self.sigma
+        body = -0.5 * z**2 - 0.5 * math.log(2 * math.pi) - torch.log(self.p_high - self.p_low)
+        tail = torch.log(self.rate) + self.rate * (z - self.near) - torch.log(-self.cut)
+        return torch.where(self.is_tail, tail, body) - torch.log(self.sigma)
+
+
+class Tabulated:
+    """Densities known at nodes, log-linear between them.
+
+    Parameters
+    ----------
+    nodes : Tensor (..., n_node)
+        Ascending; equal ones are allowed.
+    log_density : Tensor (..., n_node)
+        Not normalised.
+    """
+
+    def __init__(self, nodes, log_density):
+        self.nodes = nodes
+        highest = log_density.amax(-1, keepdim=True)
+        log_density = (log_density - highest).nan_to_num(nan=0.0, neginf=-_FLOOR).clamp(min=-_FLOOR)
+        self.log_density = log_density
+        width = nodes.diff(dim=-1)
+        slope = log_density.diff(dim=-1)
+        larger = torch.maximum(log_density[..., 1:], log_density[..., :-1])
+        steep = slope.abs().clamp(min=1e-6)
+        mass = width * torch.exp(larger) * (-torch.expm1(-steep) / steep)
+        self.cumulative = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
+
+    def quantile(self, unit):
+        """Inverse of the distribution function; ``unit`` (..., n) between 0 and 1."""
+        wanted = (unit * self.cumulative[..., -1:]).contiguous()
+        i = (torch.searchsorted(self.cumulative, wanted, right=True) - 1).clamp(0, self.nodes.shape[-1] - 2)
+        start, end = self._take(self.cumulative, i)
+        left, right = self._take(self.nodes, i)
+        low, high = self._take(self.log_density, i)
+        part = ((wanted - start) / (end - start).clamp(min=1e-37)).clamp(0, 1)
+        slope = high - low
+        # From the higher end, so that nothing overflows.
+        steep = -slope.abs().clamp(min=1e-6)
+        along = torch.log1p(torch.where(slope < 0, part, 1 - part) * torch.expm1(steep)) / steep
+        along = torch.where(slope.abs() < 1e-5, part, torch.where(slope < 0, along, 1 - along))
+        return left + (right - left) * along.clamp(0, 1)
+
+    def log_prob(self, x):
+        """Log density at ``x`` (..., n) within the nodes."""
+        i = (torch.searchsorted(self.nodes, x.contiguous(), right=True) - 1).clamp(0, self.nodes.shape[-1] - 2)
+        left, right = self._take(self.nodes, i)
+        low, high = self._take(self.log_density, i)
+        along = ((x - left) / (right - left).clamp(min=1e-37)).clamp(0, 1)
+        return torch.lerp(low, high, along) - torch.log(self.cumulative[..., -1:])
+
+    @staticmethod
+    def _take(values, i):
+        return torch.gather(values, -1, i), torch.gather(values, -1, i + 1)
+
+
+class MassConditional:
+    """The density of log10 mass, given age, reddening and the photometry.
+
+    Parameters
+    ----------
+    table : `~clusterpost.forward.BandFluxTable`
+    noise : object of `clusterpost.noise`
+    prior : object of `clusterpost.priors`
+
+    Notes
+    -----
+    Under log-normal noise ln m is normal with weight W = sum 1/s^2 about the
+    weighted mean of y - ln F, moved by slope / W where the prior is a power law,
+    and cut at the prior's bounds: exact where no band is an upper limit.
+    Otherwise the density of a cluster is tabulated at some 40 masses about that mean.
+    """
+
+    def __init__(self, table, noise, prior):
+        self.table, self.noise, self.prior = table, noise, prior
+        self.low, self.high = (float(end[prior.names.index("log_mass")]) * LN10 for end in (prior.low, prior.high))
+
+    def draw(self, observed, log_age, ebv, unit, shift=None):
+        """Draw masses.
+
+        Parameters
+        ----------
+        observed : Observed
+        log_age, ebv : Tensor (n, k)
+        unit : Tensor (n, k)
+            Between 0 and 1.
+        shift : Tensor (n, k), optional
+            Added to ln distance.
+
+        Returns
+        -------
+        log_mass : Tensor (n, k)
+        log_q : Tensor (n, k)
+            Their log density, in log10 mass.
+        """
+        def quantile(density, rows):
+            x = density.quantile(unit[rows, :, None])
+            return torch.stack([x, density.log_prob(x)])[..., 0]
+
+        ln_mass, log_q = self._by_kind(observed, log_age, ebv, shift, quantile)
+        low, high = self.low / LN10, self.high / LN10
+        return (ln_mass / LN10).clamp(low, high), log_q + math.log(LN10)
+
+    def log_prob(self, observed, log_age, ebv, log_mass, shift=None):
+        """Log density, in log10 mass, of given masses within the prior's bounds.
+
+        Parameters
+        ----------
+        observed : Observed
+        log_age, ebv, log_mass : Tensor (n, k)
+        shift : Tensor (n, k), optional
+
+        Returns
+        -------
+        Tensor (n, k)
+        """
+        def at(density, rows):
+            return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0]
+
+        return self._by_kind(observed, log_age, ebv, shift, at) + math.log(LN10)
+
+    def is_closed(self, observed):
+        """Of which clusters the closed form is exact, (n,)."""
+        if self.noise.name != "lognormal" or self.prior.mass_slope is None:
+            return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
+        return ~observed.limit.any(-1)
+
+    def _by_kind(self, observed, log_age, ebv, shift, apply):
+        """Closed form or table, each cluster by itself whatever the others are."""
+        ln_flux = self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
+        if shift is not None:
+            ln_flux = ln_flux - 2 * shift[..., None]
+        closed = self.is_closed(observed)
+        parts = []
+        for kind, rows in ((self._closed, closed.nonzero()[:, 0]), (self._tabulated, (~closed).nonzero()[:, 0])):
+            if len(rows):
+                density = kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])
+                parts.append((rows, apply(density, rows).to(log_age.dtype)))
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        return torch.cat([values for _, values in parts], dim=-2)[..., order, :]
+
+    def _peak(self, observed, ln_flux):
+        """Mean and standard deviation of ln mass by the log-normal stand-ins."""
+        value, width, usable = self.noise.as_lognormal(observed.flux, observed.error)
+        weight = torch.where(usable & observed.measured, 1 / width**2, 0.0)
+        total = weight.sum(-1, keepdim=True).clamp(min=1e-4)
+        share = (weight / total)[:, None]
+        mean = (share * (value[:, None] - ln_flux)).sum(-1)
+        return mean, total.rsqrt().expand_as(mean)
+
+    def _closed(self, observed, log_age, ebv, ln_flux):
+        mean, sigma = (x[..., None] for x in self._peak(observed, ln_flux))
+        return TruncatedNormal(mean + self.prior.mass_slope * sigma**2, sigma, self.low, self.high)
+
+    def _tabulated(self, observed, log_age, ebv, ln_flux):
+        mean, sigma = self._peak(observed, ln_flux)
+        places = torch.tensor(_PLACES, dtype=mean.dtype, device=mean.device)
+        ends = torch.tensor([self.low, self.high], dtype=mean.dtype, device=mean.device).expand(*mean.shape, 2)
+        # A peak beyond a bound: the density then falls from that bound.
+        nodes = mean.clamp(self.low, self.high)[..., None] + sigma[..., None] * places
+        edges = torch.tensor(_EDGES, dtype=mean.dtype, device=mean.device)
+        nodes = torch.cat([ends[..., :1] + edges, nodes, ends[..., 1:] - edges], dim=-1).clamp(self.low, self.high)
+        nodes = nodes.sort(-1).values
+        if self.prior.mass_slope is not None:
+            return Tabulated(nodes, self._log_density(observed, log_age, ebv, ln_flux, nodes))
+        # The prior may have its peak elsewhere: look everywhere, then closer where there is something.
+        everywhere = torch.linspace(self.low, self.high, _N_COARSE, dtype=mean.dtype, device=mean.device)
+        nodes = torch.cat([nodes, everywhere.expand(*mean.shape, -1)], dim=-1).sort(-1).values
+        log_density = self._log_density(observed, log_age, ebv, ln_flux, nodes)
+        for _ in range(_N_CLOSER):
+            levels = (torch.arange(_N_COARSE, dtype=mean.dtype, device=mean.device) + 0.5) / _N_COARSE
+            closer = Tabulated(nodes, log_density).quantile(levels.expand(*mean.shape, -1))
+            there = self._log_density(observed, log_age, ebv, ln_flux, closer)
+            nodes, order = torch.cat([nodes, closer], dim=-1).sort(-1)
+            log_density = torch.gather(torch.cat([log_density, there], dim=-1), -1, order)
+        return Tabulated(nodes, log_density)
+
+    def _log_density(self, observed, log_age, ebv, ln_flux, nodes):
+        """Log likelihood plus log prior along the mass, but for a constant, (n, k, n_node)."""
+        total = self.noise.along_mass(observed.flux, observed.error, observed.measured, ln_flux, nodes)
+        for band in observed.limit.any(0).nonzero()[:, 0].tolist():
+            limit, sigma, there = (x[:, band, None, None] for x in (observed.flux, observed.error, observed.limit))
+            log_limit = self.noise.log_limit(limit, sigma, ln_flux[..., band, None] + nodes)
+            total = total + torch.where(there, log_limit, 0.0)
+        if self.prior.mass_slope is not None:
+            return total + self.prior.mass_slope * nodes
+        log_age, ebv = (x[..., None].expand_as(nodes) for x in (log_age, ebv))
+        theta = torch.stack([log_age, nodes / LN10, ebv], dim=-1)
+        low, high = self.prior.low.to(theta), self.prior.high.to(theta)
+        return total + self.prior.log_prob(torch.minimum(torch.maximum(theta, low), high))

@@ -1,0 +1,108 @@
+"""Markov chains for the few clusters that importance sampling does not settle.
+
+As SEDflow does (Hahn & Melchior 2022), with emcee (Foreman-Mackey et al. 2013),
+one cluster at a time, started from the draws there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .weights import resampled_index
+
+__all__ = ["Chain", "run_chain"]
+
+_N_WALKERS = 64
+_N_BURN = 300
+_N_STEPS = 500  # between looks at the autocorrelation time
+_MOST_STEPS = 3000
+_LENGTHS = 30  # autocorrelation times that a converged chain is long
+_JITTER = 1e-3  # of the prior's width, to set equal starting points apart
+
+
+@dataclass
+class Chain:
+    """Draws of one cluster by Markov chains.
+
+    Attributes
+    ----------
+    theta : Tensor (n_samples, 3)
+    log_density : Tensor (n_samples,)
+    converged : bool
+        Whether the chain was as long as it should be.
+    n_effective : float
+        Draws there were, divided by the autocorrelation time.
+    """
+
+    theta: torch.Tensor
+    log_density: torch.Tensor
+    converged: bool
+    n_effective: float
+
+
+def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
+    """Run Markov chains from weighted draws of one cluster.
+
+    Parameters
+    ----------
+    target : Target
+        Of one cluster.
+    theta : Tensor (k, 3)
+    weight : Tensor (k,)
+        Adding up to one.
+    n_samples : int
+        Draws to give.
+    seed : int
+
+    Returns
+    -------
+    Chain
+
+    Notes
+    -----
+    64 walkers move by differential evolution, with snooker steps, which cross
+    between separate modes.  An uncertain distance is a further coordinate.
+    """
+    import emcee
+
+    rng = np.random.RandomState(seed)
+    prior = target.prior
+    low, high = prior.low.double().numpy(), prior.high.double().numpy()
+    start = theta[resampled_index(weight[None].double(), _N_WALKERS, order=theta[None, :, 0])[0]].double().cpu().numpy()
+    start = start + _JITTER * (high - low) * rng.standard_normal(start.shape)
+    # Back inside, and no two of them on the bound.
+    start = low + np.abs(start - low)
+    start = np.clip(high - np.abs(high - start), low, high)
+    if prior.distance_error:
+        start = np.concatenate([start, rng.standard_normal((_N_WALKERS, 1))], axis=1)
+
+    def log_density(position):
+        points = torch.as_tensor(position, dtype=theta.dtype, device=theta.device)[None]
+        shift = prior.distance_error * points[..., 3] if prior.distance_error else None
+        with torch.inference_mode():
+            density = target.log_density(points[..., :3], shift)
+            if shift is not None:
+                density = density - 0.5 * points[..., 3] ** 2
+        return density[0].double().nan_to_num(nan=-torch.inf).cpu().numpy()
+
+    moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.1)]
+    sampler = emcee.EnsembleSampler(_N_WALKERS, start.shape[1], log_density, moves=moves, vectorize=True)
+    sampler.random_state = rng.get_state()
+    with np.errstate(all="ignore"):  # chains that stand still have no autocorrelation
+        state = sampler.run_mcmc(start, _N_BURN, skip_initial_state_check=True)
+        sampler.reset()
+        converged = False
+        while sampler.iteration < _MOST_STEPS and not converged:
+            state = sampler.run_mcmc(state, _N_STEPS, skip_initial_state_check=True)
+            time = float(np.max(sampler.get_autocorr_time(tol=0)))
+            converged = bool(time * _LENGTHS < sampler.iteration)
+    chain, values = sampler.get_chain(flat=True), sampler.get_log_prob(flat=True)
+    take = np.linspace(0, len(chain) - 1, n_samples).round().astype(int)
+    points = torch.as_tensor(chain[take, :3]).to(theta)
+    log_value = torch.as_tensor(values[take]).to(theta)
+    if prior.distance_error:
+        log_value = log_value + 0.5 * torch.as_tensor(chain[take, 3] ** 2).to(theta)
+    return Chain(points, log_value, converged, len(chain) / time if np.isfinite(time) and time > 0 else 0.0)

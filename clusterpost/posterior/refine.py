@@ -1,0 +1,297 @@
+"""Importance refinement: from a proposal's draws to the exact posterior.
+
+Each draw is weighted by density / proposal density.  A cluster whose weights
+leave too few effective draws gets more of them, then draws from kernels fitted
+to those (population Monte Carlo), then Markov chains, then a flag.  What is done
+with a cluster depends on that cluster alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from .. import flags
+from .kernels import KernelDensity
+from .mcmc import run_chain
+from .proposal import Draws
+from .weights import effective, log_mean, log_weights, normalized, thinned
+
+__all__ = ["Refined", "UnitPoints", "n_base_points", "refine", "support"]
+
+_MORE = 4  # times as many draws, where those would do
+_UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
+_AIM, _MOST = 0.4, 2500  # share of the draws that should be effective, and draws beyond which no more are asked
+_LEAST_SUPPORT = 1e-3
+_POINTS_AT_ONCE = 200_000
+
+
+class UnitPoints:
+    """Quasi-random points of the unit cube, shifted for each cluster (Cranley & Patterson 1976).
+
+    Parameters
+    ----------
+    points : Tensor (n_points, n_dimension)
+        In the unit cube; at least `n_base_points`.
+    shift : Tensor (n, n_dimension)
+        Of each cluster.
+    """
+
+    def __init__(self, points, shift):
+        self.points, self.shift = points, shift
+
+    def __call__(self, rows, start, stop):
+        """Points ``start`` to ``stop`` of some rows, (n_rows, stop - start, n_dimension)."""
+        edge = 2.0**-24
+        return torch.remainder(self.points[start:stop] + self.shift[rows][:, None], 1.0).clamp(edge, 1 - edge)
+
+
+def n_base_points(n_samples):
+    """How many points of the unit cube a cluster may use up.
+
+    Parameters
+    ----------
+    n_samples : int
+        Draws in the first round.
+
+    Returns
+    -------
+    int
+    """
+    return (_MORE + len(_UNIFORM)) * n_samples
+
+
+@dataclass
+class Refined:
+    """Weighted draws of ``n`` clusters.
+
+    Attributes
+    ----------
+    theta : Tensor (n, k, 3)
+    weight : Tensor (n, k)
+        Adding up to one.
+    log_density : Tensor (n, k)
+        Log likelihood plus log prior.
+    efficiency : Tensor (n,)
+        (sum w)^2 / (k sum w^2) over the proposal's own draws.
+    log_evidence : Tensor (n,)
+        ln p(x): of ln fluxes, or of fluxes in 1/mJy, as the noise model's
+        density is, times the probabilities of upper limits.
+    n_effective : Tensor (n,)
+        Effective draws that the result rests on.
+    flag : Tensor (n,) of int32
+        Low efficiency, refined by MCMC.
+    """
+
+    theta: torch.Tensor
+    weight: torch.Tensor
+    log_density: torch.Tensor
+    efficiency: torch.Tensor
+    log_evidence: torch.Tensor
+    n_effective: torch.Tensor
+    flag: torch.Tensor
+
+    @property
+    def normalised(self):
+        """Log density of the draws, over the evidence where that is known, (n, k)."""
+        return torch.where(self.log_evidence.isnan()[:, None], self.log_density,
+                           self.log_density - self.log_evidence[:, None])
+
+
+def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=None, adapt=True, mcmc=True,
+           seed=0) -> Refined:
+    """Weighted draws from the exact posteriors.
+
+    Parameters
+    ----------
+    proposal : AmplitudeProposal or FlowProposal
+    target : Target
+        Of n clusters.
+    conditions : Tensor (n, n_condition)
+        The proposal's.
+    points : callable
+        ``points(rows, start, stop)`` gives points of the unit cube, as `UnitPoints`.
+    n_samples : int
+        Draws of each cluster, first and last: of more draws as many are kept,
+        with new weights.
+    aim : float, optional
+        Effective draws that a cluster should have, or it is given more draws;
+        by default 0.4 ``n_samples`` and at most 1000.
+    least : float, optional
+        Effective draws that it must have, or it is given Markov chains and at
+        last a flag; by default half of ``aim``.
+    adapt : bool
+        Fit kernels where four times as many draws would not do.
+    mcmc : bool
+        Run Markov chains where all that leaves fewer than ``least``.
+    seed : int
+        Of the Markov chains.
+
+    Returns
+    -------
+    Refined
+    """
+    aim = _AIM * min(n_samples, _MOST) if aim is None else float(aim)
+    least = aim / 2 if least is None else float(least)
+    rows = torch.arange(len(target), device=conditions.device)
+    first = proposal.draw(target.observed, conditions, points(rows, 0, n_samples))
+    sampler = _Sampler(proposal, target, conditions, rows, points, n_samples, first)
+    out = sampler.result()
+    poor = (out.n_effective < aim).nonzero()[:, 0]
+    for at in poor.split(max(1, _POINTS_AT_ONCE // n_base_points(n_samples))) if len(poor) else ():
+        _rescue(sampler[at], out, aim, adapt)
+    out.flag[out.n_effective < least] |= flags.LOW_EFFICIENCY
+    if mcmc:
+        for row in (out.n_effective < least).nonzero()[:, 0].tolist():
+            _by_chain(out, row, target, seed)
+    return out
+
+
+def support(target, theta, weight):
+    """How usual the photometry is for the model: a posterior predictive p-value.
+
+    Parameters
+    ----------
+    target : Target
+    theta : Tensor (n, k, 3)
+    weight : Tensor (n, k)
+        Adding up to one.
+
+    Returns
+    -------
+    p_value : Tensor (n,)
+        Share of repeated measurements of the posterior's clusters that would
+        lie further from them, in the noise model's residuals, than this one.
+    flag : Tensor (n,) of int32
+        Outside support, below 0.001.
+
+    Notes
+    -----
+    Detections only.  The posterior has seen the data, so small values are rarer
+    than their own size says.
+    """
+    bands = target.observed.n_measured.to(torch.float64)[:, None] / 2
+    tail = torch.special.gammaincc(bands, target.pull2(theta).double() / 2)
+    p_value = (weight * tail).sum(-1).clamp(0, 1)
+    return p_value, torch.where(p_value < _LEAST_SUPPORT, flags.OUTSIDE_SUPPORT, 0).to(torch.int32)
+
+
+class _Sampler:
+    """Draws of some clusters from several sources, weighted by the mixture of their densities.
+
+    Every draw's weight has the density with which all sources together would have given it, whichever did
+    (the deterministic mixture of multiple importance sampling, Veach & Guibas 1995; Cornuet et al. 2012).
+    """
+
+    def __init__(self, proposal, target, conditions, rows, points, n_samples, draws):
+        self.proposal, self.target, self.conditions = proposal, target, conditions
+        self.rows, self.points, self.n_samples = rows, points, n_samples
+        self.draws = draws
+        self.log_density = target.log_density(draws.theta, draws.shift)
+        self.fitted, self.fitted_log_q = [], []  # besides the proposal
+
+    def __getitem__(self, at):
+        """The same of some of its rows."""
+        new = object.__new__(_Sampler)
+        new.__dict__.update(self.__dict__)
+        new.target, new.conditions, new.rows = self.target[at], self.conditions[at], self.rows[at]
+        shift = None if self.draws.shift is None else self.draws.shift[at]
+        new.draws = Draws(self.draws.theta[at], self.draws.log_q[at], shift)
+        new.log_density = self.log_density[at]
+        new.fitted = [source.with_flow(source.flow[at], source.defensive) for source in self.fitted]
+        new.fitted_log_q = [log_q[at] for log_q in self.fitted_log_q]
+        return new
+
+    def __len__(self):
+        return len(self.rows)
+
+    @property
+    def log_weight(self):
+        """ln of the weights, (n, k)."""
+        log_q = self.draws.log_q  # the proposal's, at every draw
+        if self.fitted:
+            k, each = log_q.shape[1], self.n_samples
+            own = k - each * len(self.fitted)
+            parts = [log_q + math.log(own / k)] + [other + math.log(each / k) for other in self.fitted_log_q]
+            log_q = torch.logsumexp(torch.stack(parts), 0)
+        return log_weights(self.log_density, log_q)
+
+    def more(self, times):
+        """Draw so many more times from the proposal."""
+        for _ in range(times):
+            self._add(self.proposal.draw(self.target.observed, self.conditions, self._next()))
+
+    def fit(self, uniform):
+        """Fit kernels to the draws and draw from those, a share of them uniform."""
+        flow_parameters = self.proposal.flow_parameters(self.draws.theta, self.draws.shift)
+        kernels = KernelDensity(flow_parameters, self.log_weight, *self.proposal.bounds(flow_parameters))
+        source = self.proposal.with_flow(kernels, uniform)
+        new = source.draw(self.target.observed, self.conditions, self._next())
+        self.fitted_log_q = [torch.cat([log_q, self._log_prob(other, new)], 1)
+                             for other, log_q in zip(self.fitted, self.fitted_log_q, strict=True)]
+        self.fitted_log_q.append(torch.cat([self._log_prob(source, self.draws), new.log_q], 1))
+        self.fitted.append(source)
+        self._add(Draws(new.theta, self._log_prob(self.proposal, new), new.shift))
+
+    def result(self):
+        """What the draws say, as many of them as there were first."""
+        log_weight, theta = self.log_weight, self.draws.theta
+        weight = normalized(log_weight)
+        n_effective = torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective(weight))
+        own = log_weight.shape[1] - self.n_samples * len(self.fitted)
+        index, weight = thinned(weight, self.n_samples, order=theta[..., 0])
+        theta = torch.gather(theta, 1, index[..., None].expand(-1, -1, theta.shape[-1]))
+        return Refined(theta, weight.to(theta.dtype), torch.gather(self.log_density, 1, index), n_effective / own,
+                       log_mean(log_weight), n_effective, torch.zeros_like(self.rows, dtype=torch.int32))
+
+    def _next(self):
+        start = self.draws.theta.shape[1]
+        return self.points(self.rows, start, start + self.n_samples)
+
+    def _log_prob(self, source, draws):
+        return source.log_prob(self.target.observed, self.conditions, draws.theta, draws.shift,
+                               n_samples=self.n_samples)
+
+    def _add(self, new):
+        shift = None if new.shift is None else torch.cat([self.draws.shift, new.shift], 1)
+        self.log_density = torch.cat([self.log_density, self.target.log_density(new.theta, new.shift)], 1)
+        self.draws = Draws(torch.cat([self.draws.theta, new.theta], 1), torch.cat([self.draws.log_q, new.log_q], 1),
+                           shift)
+
+
+def _rescue(sampler, out, aim, adapt):
+    """More draws, then kernels, for clusters of which the first draws left too little."""
+    hopeful = _MORE * out.n_effective[sampler.rows] >= aim
+    for at, more in (hopeful.nonzero()[:, 0], True), ((~hopeful).nonzero()[:, 0], not adapt):
+        if not len(at):
+            continue
+        group = sampler[at]
+        if more:
+            group.more(_MORE - 1)
+            _put(out, group.rows, group.result(), efficiency=True)
+        for uniform in _UNIFORM if adapt else ():
+            group = group[(out.n_effective[group.rows] < aim).nonzero()[:, 0]]
+            if not len(group):
+                break
+            group.fit(uniform)
+            _put(out, group.rows, group.result(), efficiency=False)
+
+
+def _put(out, rows, result, *, efficiency):
+    """Take a result; the efficiency remains the proposal's own."""
+    for name, values in vars(result).items():
+        if name != "efficiency" or efficiency:
+            getattr(out, name)[rows] = values
+
+
+def _by_chain(out, row, target, seed):
+    """Markov chains for one cluster."""
+    k = out.theta.shape[1]
+    chain = run_chain(target[row], out.theta[row], out.weight[row], k, seed=seed)
+    out.theta[row], out.log_density[row], out.weight[row] = chain.theta, chain.log_density, 1 / k
+    out.n_effective[row] = chain.n_effective
+    out.flag[row] |= flags.MCMC
+    if chain.converged:
+        out.flag[row] &= ~flags.LOW_EFFICIENCY

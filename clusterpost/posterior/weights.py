@@ -1,0 +1,130 @@
+"""Importance weights: how many draws they leave, and how to keep fewer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+__all__ = ["effective", "log_mean", "log_weights", "normalized", "resampled_index", "thinned"]
+
+
+def log_weights(log_density, log_q):
+    """ln (density / q), -inf where the density is zero or either is no number.
+
+    Parameters
+    ----------
+    log_density, log_q : Tensor (n, k)
+
+    Returns
+    -------
+    Tensor (n, k)
+        Float64.
+    """
+    log_weight = log_density.double() - log_q.double()
+    return log_weight.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
+
+
+def log_mean(log_weight):
+    """ln of the mean weight, (n,): the evidence, if the draws' density is normalised."""
+    return torch.logsumexp(log_weight, -1) - math.log(log_weight.shape[-1])
+
+
+def normalized(log_weight):
+    """Weights that add up to one.
+
+    Parameters
+    ----------
+    log_weight : Tensor (n, k)
+
+    Returns
+    -------
+    Tensor (n, k)
+        Float64; all the same where none is positive.
+    """
+    highest = log_weight.amax(-1, keepdim=True)
+    log_weight = torch.where(torch.isneginf(highest), 0.0, log_weight)
+    return torch.softmax(log_weight, -1)
+
+
+def effective(weight):
+    """Effective number of draws, (sum w)^2 / sum w^2.
+
+    Parameters
+    ----------
+    weight : Tensor (n, k)
+
+    Returns
+    -------
+    Tensor (n,)
+    """
+    return weight.sum(-1) ** 2 / (weight**2).sum(-1)
+
+
+def resampled_index(weight, n_samples, order):
+    """Draw with replacement, evenly: every 1/n_samples of the weight gives one.
+
+    Parameters
+    ----------
+    weight : Tensor (n, k)
+        Adding up to one.
+    n_samples : int
+    order : Tensor (n, k)
+        A number for each draw, such as its first parameter, along which to go.
+        In the order of a Sobol sequence, whose even strides stay in one part of
+        the cube, the result would not be spread as the draws are.
+
+    Returns
+    -------
+    Tensor (n, n_samples) of int
+    """
+    sequence = order.argsort(dim=-1, stable=True)
+    cumulative = torch.gather(weight, 1, sequence).cumsum(-1)
+    places = (torch.arange(n_samples, dtype=weight.dtype, device=weight.device) + 0.5) / n_samples
+    places = (places * cumulative[:, -1:]).contiguous()
+    return torch.gather(sequence, 1, torch.searchsorted(cumulative, places).clamp(max=weight.shape[-1] - 1))
+
+
+def thinned(weight, n_samples, order=None):
+    """Keep some weighted draws, none of them twice.
+
+    Parameters
+    ----------
+    weight : Tensor (n, k)
+        Adding up to one.
+    n_samples : int
+        At most k.
+    order : Tensor (n, k), optional
+        A number for each draw; neighbors in it stand in for each other.
+
+    Returns
+    -------
+    index : Tensor (n, n_samples) of int
+    weight : Tensor (n, n_samples)
+        Their new weights, adding up to one.
+
+    Notes
+    -----
+    Fearnhead & Clifford (2003): draws heavier than some c are kept as they are;
+    of the others a share w/c is kept, evenly chosen, with the weight c.  Of all
+    ways to keep so many this disturbs the weights least.
+    """
+    n, k = weight.shape
+    if n_samples >= k:
+        return torch.arange(k, device=weight.device).expand(n, k), weight
+    # sum min(w/c, 1) = n_samples; with the j heaviest kept as they are, c is the others' sum / (n_samples - j).
+    ordered = weight.sort(dim=-1, descending=True).values
+    rest = ordered.flip(-1).cumsum(-1).flip(-1)[:, :n_samples]
+    candidates = rest / (n_samples - torch.arange(n_samples, device=weight.device))
+    kept = (ordered[:, :n_samples] > candidates).long().cumprod(-1).sum(-1, keepdim=True).clamp(max=n_samples - 1)
+    threshold = torch.gather(candidates, 1, kept).clamp(min=torch.finfo(weight.dtype).tiny)
+    sequence = (torch.arange(k, device=weight.device).expand(n, k) if order is None
+                else order.argsort(dim=-1, stable=True))
+    share = (torch.gather(weight, 1, sequence) / threshold).clamp(max=1.0)
+    cumulative = share.cumsum(-1)
+    cumulative = cumulative * (n_samples / cumulative[:, -1:])
+    places = torch.arange(n_samples, dtype=weight.dtype, device=weight.device) + 0.5
+    picked = torch.searchsorted(cumulative, places.expand(n, -1).contiguous()).clamp(max=k - 1)
+    index = torch.gather(sequence, 1, picked)
+    new = torch.maximum(torch.gather(weight, 1, index), threshold)
+    return index, new / new.sum(-1, keepdim=True)

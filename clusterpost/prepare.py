@@ -1,0 +1,172 @@
+"""From a table to what inference takes: tensors, one row each, and a flag that says what is wrong with a row."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from astropy.utils.exceptions import AstropyUserWarning
+
+from . import flags
+from .bands import BANDS
+from .errors import DistanceError
+from .photometry import Photometry
+from .posterior.target import Observed
+
+__all__ = ["Prepared", "encode", "prepare"]
+
+# An upper limit whose scale is not given is as sharp as this share of it.
+_SHARPEST_LIMIT = 1e-3
+
+
+@dataclass
+class Prepared:
+    """A table as inference sees it.
+
+    Attributes
+    ----------
+    photometry : Photometry
+        Of every row, in ``bands``.
+    flag : ndarray of int32 (n_row,)
+    n_bands : ndarray of int (n_row,)
+        Measurements that can be used.
+    rows : ndarray of int (n,)
+        The rows that can be inferred.
+    observed : Observed
+        Of those rows, in double precision.
+    """
+
+    photometry: Photometry
+    flag: np.ndarray
+    n_bands: np.ndarray
+    rows: np.ndarray
+    observed: Observed
+
+    def keep(self, good):
+        """Leave out rows that turned out not to be inferable.
+
+        Parameters
+        ----------
+        good : ndarray of bool (n,)
+        """
+        self.flag[self.rows[~good]] |= flags.NOT_INFERRED
+        self.rows, self.observed = self.rows[good], self.observed[torch.as_tensor(good)]
+
+
+def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floor):
+    """Read a table's photometry and sort out its rows.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    bands : sequence of str
+        Those to use.
+    noise : object of :mod:`clusterpost.noise`
+        It says which measurements can be used.
+    slots : sequence of sequence of int
+        The bands, by index, that stand in for each other.
+    at_least : int
+        Slots that must be measured for a row to be inferred.
+    columns, distance, error_floor
+        As for `~clusterpost.infer_table`.
+
+    Returns
+    -------
+    Prepared
+    """
+    photometry = Photometry.from_table(tbl, columns=columns, distance=distance, error_floor=error_floor)
+    photometry, flag = _to_bands(photometry, bands)
+    there = ~photometry.missing
+    finite = [torch.as_tensor(np.where(there, values, 1.0)) for values in (photometry.flux, photometry.error)]
+    possible = noise.usable(*finite).numpy()
+    measured, limit = there & ~photometry.limit & possible, there & photometry.limit & (photometry.flux > 0)
+    filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
+    usable = np.stack([measured[:, list(slot)].any(axis=1) for slot in slots], axis=1)
+    flag[~filled.all(axis=1)] |= flags.MISSING_BAND
+    flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
+    flag[(there & ~photometry.limit & ~possible).any(axis=1)] |= flags.NOT_POSITIVE
+    flag[usable.sum(axis=1) < at_least] |= flags.TOO_FEW_BANDS
+    flag[np.isnan(photometry.distance)] |= flags.NO_DISTANCE
+    bad = (flag & (flags.TOO_FEW_BANDS | flags.NO_DISTANCE)) != 0
+    flag[bad] |= flags.NOT_INFERRED
+    rows = np.flatnonzero(~bad)
+    scale = np.where(limit, np.maximum(photometry.error, _SHARPEST_LIMIT * photometry.flux), photometry.error)
+    used = measured | limit
+    tensors = [torch.as_tensor(np.where(used, values, 1.0)[rows]) for values in (photometry.flux, scale)]
+    tensors += [torch.as_tensor(values[rows]) for values in (measured, limit, photometry.distance)]
+    return Prepared(photometry, flag, measured.sum(axis=1), rows, Observed(*tensors))
+
+
+def _to_bands(photometry, bands):
+    """These bands, with ACS fluxes in the place of WFC3 ones that are missing where only the latter are known."""
+    chosen = photometry.select(bands)
+    flag = np.zeros(len(photometry), np.int32)
+    for band in photometry.bands:
+        slot = BANDS[band].wfc3
+        if band in bands or slot not in bands:
+            continue
+        i, j = bands.index(slot), photometry.bands.index(band)
+        take = chosen.missing[:, i] & ~photometry.missing[:, j]
+        for into, source in ((chosen.flux, photometry.flux), (chosen.error, photometry.error),
+                             (chosen.limit, photometry.limit)):
+            into[take, i] = source[take, j]
+        flag[take] |= flags.ACS_AS_WFC3
+    return chosen, flag
+
+
+def encode(ready, model, noise):
+    """The network's conditions of each row; rows outside what it can take are flagged.
+
+    Parameters
+    ----------
+    ready : Prepared
+        Changed: rows beyond the network's reach are left out of it.
+    model : Model
+    noise : object of :mod:`clusterpost.noise`
+        Where it is not the model's own, the network is shown log-normal
+        stand-ins of the measurements.
+
+    Returns
+    -------
+    Tensor (n, n_condition)
+        On the model's device.
+    """
+    observed, simulator = ready.observed, model.card["simulator"]
+    relative = observed.error / observed.flux
+    low, high = simulator["errors"]["low"], simulator["errors"]["high"]
+    outside = (observed.measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
+    ready.flag[ready.rows[outside]] |= flags.ERROR_RANGE
+    flux, error, measured = observed.flux, observed.error, observed.measured
+    if noise.name != simulator["noise"]:
+        value, width, usable = noise.as_lognormal(flux, error)
+        measured = measured & usable
+        flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
+        error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
+    # Rounded last, so that another unit, brightness or distance moves them by no more than that.
+    conditions = model.encode(flux, error, measured, observed.distance).float()
+    if "condition_range" in model.card:
+        known = _within_training(ready, conditions, model)
+        conditions = conditions[torch.as_tensor(known)]
+        ready.keep(known)
+    return conditions.to(model.device)
+
+
+def _within_training(ready, conditions, model):
+    """Whether training has covered each row's conditions and distance."""
+    low, high = model.card["simulator"]["distance"]
+    mpc = ready.observed.distance.numpy()
+    far = (mpc < low) | (mpc > high)
+    if far.any():
+        first = np.flatnonzero(far)[0]
+        text = (f"{ready.photometry.distance_source} gives {mpc[first]:g} Mpc in row {ready.rows[first]}; "
+                f"the model {model.name} knows {low:g} to {high:g} Mpc")
+        if far.all():
+            raise DistanceError(f"{text}. Check the unit of the distance")
+        warnings.warn(f"{text}. {far.sum()} such rows are flagged and not inferred", AstropyUserWarning, stacklevel=4)
+        ready.flag[ready.rows[far]] |= flags.DISTANCE_RANGE
+    low, high = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
+    covered = ((conditions >= low) & (conditions <= high)).all(dim=1).numpy()
+    ready.flag[ready.rows[~covered & ~far]] |= flags.TRAINING_RANGE
+    return covered & ~far

@@ -1,0 +1,120 @@
+"""What a training step makes small."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch.nn import functional
+
+__all__ = ["LogVariance", "NegativeLogLikelihood", "scale_free_log_likelihood"]
+
+
+@dataclass(frozen=True)
+class NegativeLogLikelihood:
+    """The mean of -ln q at the mocks' true parameters (Walter et al. 2025, Eq. 8).
+
+    It needs nothing but a simulator.
+    """
+
+    def to_dict(self):
+        """As plain values for a checkpoint and a card."""
+        return {"name": "negative log likelihood"}
+
+    def __call__(self, flow, mocks, conditions, simulator, generator, progress):
+        """The loss of one batch.
+
+        Parameters
+        ----------
+        flow : Flow
+        mocks : Mocks
+            With ``theta`` the parameters that the flow learns.
+        conditions : Tensor (n, n_condition)
+        simulator : Simulator
+        generator : torch.Generator
+        progress : float
+            Share of the training that is done.
+
+        Returns
+        -------
+        Tensor ()
+        """
+        return -flow.log_prob(mocks.theta, conditions).mean()
+
+
+@dataclass(frozen=True)
+class LogVariance:
+    """Spread of ln p(x | theta) - ln q(theta | x) over the flow's own draws, beside the NLL.
+
+    Where the likelihood can be evaluated, the flow can be told how wrong its
+    density is at points of its own choice, and not only where the truth
+    happened to lie: a signal that grows quiet as the flow becomes right, which
+    the NLL's never does (the log-variance divergence; Richter et al. 2020).
+    Its importance weights are what it makes even.
+
+    Attributes
+    ----------
+    draws : int
+        Of the flow for each mock.
+    nll : float
+        Weight of the NLL, which sees to it that no part of the posterior is forgotten.
+    begin : float
+        Share of the training with the NLL alone.
+    bend : float
+        Deviations beyond this many nats count linearly.
+    reach : float
+        Draws whose weight is below the mean one by more nats than this are let
+        be.  The spline's least bins put a few anywhere, where the posterior may
+        be lower by thousands; to chase those would drive the weights to infinity.
+    """
+
+    draws: int = 7
+    nll: float = 0.3
+    begin: float = 0.1
+    bend: float = 1.0
+    reach: float = 4.0
+
+    def to_dict(self):
+        """As plain values for a checkpoint and a card."""
+        return {"name": "log-variance", **asdict(self)}
+
+    def __call__(self, flow, mocks, conditions, simulator, generator, progress):
+        """The loss of one batch; see `NegativeLogLikelihood`."""
+        if progress < self.begin:
+            return -flow.log_prob(mocks.theta, conditions).mean()
+        shape = (len(mocks.theta), self.draws, mocks.theta.shape[-1])
+        with torch.no_grad():
+            unit = torch.rand(shape, generator=generator, device=generator.device).clamp(1e-6, 1 - 1e-6)
+            drawn, _ = flow.draw(unit, conditions)
+            target = scale_free_log_likelihood(drawn, mocks, simulator.table)
+        density = flow.log_prob(torch.cat([mocks.theta[:, None], drawn], dim=1), conditions)
+        difference = target - density[:, 1:]
+        with torch.no_grad():  # far outliers have no say in what is usual for an object
+            evidence = torch.logsumexp(difference, 1, keepdim=True) - math.log(self.draws)
+            usual = difference.clamp(evidence - 3, evidence + 3).mean(1, keepdim=True)
+        difference = torch.maximum(difference, evidence - self.reach)
+        uneven = functional.huber_loss(difference, usual.expand_as(difference), delta=self.bend)
+        return uneven - self.nll * density[:, 0].mean()
+
+
+def scale_free_log_likelihood(theta, mocks, table):
+    """ln of the log-normal likelihood of (log t, E), any mass being equally likely in log m.
+
+    Parameters
+    ----------
+    theta : Tensor (n, k, 2)
+        log10 age/Myr, E(B-V)/mag.
+    mocks : Mocks
+    table : BandFluxTable
+
+    Returns
+    -------
+    Tensor (n, k)
+        Less a number of each object.
+    """
+    variance = torch.log1p((mocks.error / mocks.flux) ** 2)
+    weight = torch.where(mocks.measured, 1 / variance, 0.0)[:, None]
+    residual = (torch.log(mocks.flux) + variance / 2)[:, None] - table.ln_flux(*theta.unbind(-1))
+    mean = (weight * residual).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
+    return -0.5 * (weight * (residual - mean) ** 2).sum(-1)

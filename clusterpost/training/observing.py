@@ -1,0 +1,317 @@
+"""How mock clusters are observed: how large their errors are, and in which bands.
+
+Neither may depend on a mock's parameters, or it would carry information that
+the likelihood knows nothing of.  Patterns that real catalogs show (the
+ultraviolet of a red cluster is noisy) therefore come from another cluster.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+
+__all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "MixedErrors", "read_coverage", "read_errors"]
+
+
+_LEAST_PER_NODE = 20  # detections
+
+
+def _uniform(shape, generator, low=0.0, high=1.0):
+    return torch.empty(shape, device=generator.device).uniform_(low, high, generator=generator)
+
+
+def _normal(shape, generator):
+    return torch.randn(shape, generator=generator, device=generator.device)
+
+
+@dataclass(frozen=True)
+class FlatErrors:
+    """Relative errors drawn uniformly and independently.
+
+    Attributes
+    ----------
+    low, high : float
+    """
+
+    low: float = 0.05
+    high: float = 0.5
+
+    kind = "flat"
+
+    @property
+    def range(self):
+        """Smallest and largest relative error."""
+        return self.low, self.high
+
+    def draw(self, ln_flux, generator):
+        """Relative errors.
+
+        Parameters
+        ----------
+        ln_flux : Tensor (n, n_band)
+            True fluxes of *other* clusters; only their shape matters here.
+        generator : torch.Generator
+
+        Returns
+        -------
+        Tensor (n, n_band)
+        """
+        return _uniform(ln_flux.shape, generator, self.low, self.high)
+
+
+@dataclass(frozen=True)
+class MixedErrors:
+    """Flat errors, errors of one level for all bands, and errors as a survey's depth gives them.
+
+    Attributes
+    ----------
+    flat, level : float
+        Shares of the first two kinds; the rest is of the third: 1/SNR of
+        another cluster observed to a depth drawn log-uniformly, with the floor
+        in quadrature.
+    floor : float
+        Systematic relative error of the third kind.
+    low, high : float
+        All errors lie between these.
+    """
+
+    flat: float = 0.5
+    level: float = 0.2
+    floor: float = 0.05
+    low: float = 0.02
+    high: float = 1.5
+
+    kind = "mixed"
+
+    @property
+    def range(self):
+        """Smallest and largest relative error."""
+        return self.low, self.high
+
+    def draw(self, ln_flux, generator):
+        """Relative errors; see `FlatErrors.draw`."""
+        shape, column = ln_flux.shape, (len(ln_flux), 1)
+        flat = _uniform(shape, generator, self.floor, 0.5)
+        level = torch.exp(_uniform(column, generator, math.log(self.low), 0.0) + 0.35 * _normal(shape, generator))
+        brightest = ln_flux.amax(dim=1, keepdim=True)
+        snr = torch.exp(_uniform(column, generator, math.log(3.0), math.log(3000.0)) + ln_flux - brightest
+                        + 0.3 * _normal(shape, generator))
+        survey = torch.hypot(1 / snr, torch.full_like(snr, self.floor))
+        which = _uniform(column, generator)
+        relative = torch.where(which < self.flat, flat, torch.where(which < self.flat + self.level, level, survey))
+        return relative.clamp(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class EmpiricalErrors:
+    """Relative errors as a catalog has them at each flux (Hahn & Melchior 2022, Eq. 5).
+
+    `from_catalog` makes one.  In each band ln of the relative error is normal,
+    with a mean and a standard deviation that depend on the flux, linear in ln
+    flux between nodes and constant beyond them.
+
+    Attributes
+    ----------
+    ln_flux, mean, scatter : tuple of tuple of float
+        Of each band, at its nodes: ln of the flux in mJy, mean and standard
+        deviation of ln relative error.
+    low, high : float
+        All errors lie between these.
+
+    Notes
+    -----
+    Hahn & Melchior draw a mock's errors at its own fluxes.  Its errors then tell
+    of its brightness what the likelihood of the fluxes does not know, and a
+    network learns that: its posteriors hold for objects of the same catalog depth
+    alone, and differ from the likelihood's.  Here the errors are those of another
+    mock's fluxes, so that they tell nothing.  The price: the errors of bright
+    mocks are no smaller than those of faint ones, and cover more than the catalog.
+    """
+
+    ln_flux: tuple
+    mean: tuple
+    scatter: tuple
+    low: float = 0.02
+    high: float = 1.5
+
+    kind = "empirical"
+
+    @classmethod
+    def from_catalog(cls, tbl, bands, *, n_nodes=12, low=0.02, high=1.5, error_floor=0.05):
+        """Measure how errors depend on flux in a catalog.
+
+        Parameters
+        ----------
+        tbl : `~astropy.table.Table`
+            With columns as for `~clusterpost.infer_table`.
+        bands : sequence of str
+            Those of the simulator.
+        n_nodes : int
+            At most; each is of as many fluxes, and of at least 20.
+        low, high : float
+            Of the model; errors beyond are cut to these.
+        error_floor : float, optional
+            Relative error that is added in quadrature, as inference will do.
+
+        Returns
+        -------
+        EmpiricalErrors
+
+        Raises
+        ------
+        InputError
+            If a band has fewer than 20 detections.
+
+        Examples
+        --------
+        >>> import clusterpost
+        >>> from clusterpost.training.observing import EmpiricalErrors
+        >>> errors = EmpiricalErrors.from_catalog(clusterpost.simulate(200, seed=1), ["F555W", "F814W"])
+        >>> len(errors.ln_flux), len(errors.ln_flux[0])
+        (2, 10)
+        """
+        from ..photometry import Photometry
+
+        catalog = Photometry.from_table(tbl, distance=1.0, error_floor=error_floor).select(bands)
+        nodes = []
+        for i, band in enumerate(bands):
+            flux, error = catalog.flux[:, i], catalog.error[:, i]
+            good = ~catalog.missing[:, i] & ~catalog.limit[:, i] & (flux > 0) & (error > 0)
+            if good.sum() < _LEAST_PER_NODE:
+                raise InputError(f"the catalog has {good.sum()} detections in {band}; {_LEAST_PER_NODE} are needed to "
+                                 "see how its errors depend on flux")
+            ln_flux, ln_error = np.log(flux[good]), np.log(np.clip(error[good] / flux[good], low, high))
+            order = np.array_split(np.argsort(ln_flux), min(n_nodes, good.sum() // _LEAST_PER_NODE))
+            nodes.append([(ln_flux[part].mean(), ln_error[part].mean(), ln_error[part].std()) for part in order])
+        columns = (tuple(tuple(float(node[k]) for node in band) for band in nodes) for k in range(3))
+        return cls(*columns, low, high)
+
+    @property
+    def range(self):
+        """Smallest and largest relative error."""
+        return self.low, self.high
+
+    def draw(self, ln_flux, generator):
+        """Relative errors; see `FlatErrors.draw`."""
+        if ln_flux.shape[1] != len(self.ln_flux):
+            raise InputError(f"these errors are of {len(self.ln_flux)} bands, and the simulator has {ln_flux.shape[1]}")
+        bands = []
+        for x, nodes, *values in zip(ln_flux.unbind(1), self.ln_flux, self.mean, self.scatter, strict=True):
+            bands.append(torch.stack([_interpolated(x, nodes, v) for v in values]))
+        mean, scatter = torch.stack(bands, dim=-1)
+        return torch.exp(mean + scatter * _normal(ln_flux.shape, generator)).clamp(self.low, self.high)
+
+
+def _interpolated(x, nodes, values):
+    """Linear between nodes, constant beyond."""
+    nodes, values = torch.tensor(nodes).to(x), torch.tensor(values).to(x)
+    if len(nodes) == 1:
+        return values.expand_as(x)
+    right = torch.searchsorted(nodes, x.contiguous()).clamp(1, len(nodes) - 1)
+    start, end = nodes[right - 1], nodes[right]
+    return torch.lerp(values[right - 1], values[right], ((x - start) / (end - start)).clamp(0, 1))
+
+
+@dataclass(frozen=True)
+class AllBands:
+    """Every band is measured."""
+
+    kind = "all"
+
+    def draw(self, n, n_bands, generator):
+        """Which bands are measured.
+
+        Parameters
+        ----------
+        n, n_bands : int
+        generator : torch.Generator
+
+        Returns
+        -------
+        Tensor of bool (n, n_bands)
+        """
+        return torch.ones(n, n_bands, dtype=torch.bool, device=generator.device)
+
+
+@dataclass(frozen=True)
+class AnyBands:
+    """Some of the slots are measured, each by one of its bands.
+
+    Attributes
+    ----------
+    slots : tuple of tuple of int
+        The bands, by index, that can fill each slot.
+    complete : float
+        Share of the mocks with every slot filled; the others have from two to
+        one less, equally often.
+    """
+
+    slots: tuple
+    complete: float = 0.45
+
+    kind = "any"
+
+    def draw(self, n, n_bands, generator):
+        """Which bands are measured; see `AllBands.draw`."""
+        n_slots = len(self.slots)
+        rank = _uniform((n, n_slots), generator).argsort(dim=1).argsort(dim=1)
+        several = 2 + (_uniform((n, 1), generator) * (n_slots - 2)).long()
+        filled = rank < torch.where(_uniform((n, 1), generator) < self.complete, n_slots, several)
+        # One camera for the whole object more often than a mixture.
+        whole, each = _uniform((n, 1), generator), _uniform((n, n_slots), generator) < 0.5
+        last = torch.where(whole < 0.45, False, torch.where(whole < 0.75, True, each))
+        measured = torch.zeros(n, n_bands, dtype=torch.bool, device=generator.device)
+        for i, slot in enumerate(self.slots):
+            measured[:, slot[0]] |= filled[:, i] & ~(last[:, i] & (len(slot) > 1))
+            measured[:, slot[-1]] |= filled[:, i] & (last[:, i] | (len(slot) == 1))
+        return measured
+
+
+_KINDS = {kind.kind: kind for kind in (FlatErrors, MixedErrors, EmpiricalErrors, AllBands, AnyBands)}
+
+
+def _read(values):
+    values = {name: _tuples(value) for name, value in values.items()}
+    return _KINDS[values.pop("kind")](**values)
+
+
+def _tuples(value):
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def to_dict(observing):
+    """As plain values for a model's card."""
+    return {"kind": observing.kind, **asdict(observing)}
+
+
+def read_errors(values):
+    """The error model that a card describes.
+
+    Parameters
+    ----------
+    values : dict
+
+    Returns
+    -------
+    FlatErrors, MixedErrors or EmpiricalErrors
+    """
+    return _read(values)
+
+
+def read_coverage(values):
+    """The choice of bands that a card describes.
+
+    Parameters
+    ----------
+    values : dict
+
+    Returns
+    -------
+    AllBands or AnyBands
+    """
+    return _read(values)

@@ -1,0 +1,398 @@
+"""Hyperparameter search: Hyperband (Li et al. 2018), through optuna.
+
+Every trial is given the same seconds of training, which its own step time turns
+into a number of steps before it begins: architectures compete at equal cost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+from ..errors import InputError
+from ..flow.affine import AffineSpec, choose_permutations
+from ..flow.conditions import RelativeConditions, Walter2025Conditions
+from ..flow.network import build_flow
+from ..flow.spline import SplineSpec
+from ..noise import get_noise
+from ..posterior.draws import base_points
+from ..posterior.proposal import AmplitudeProposal, FlowProposal, MassConditional
+from ..posterior.target import Observed, Target
+from ..posterior.weights import effective, log_weights, normalized
+from ..priors import PARAMETERS
+from ..utils import require, whole_file
+from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, mean_nll
+from .objectives import LogVariance, NegativeLogLikelihood
+from .observing import AllBands
+from .recipes import Recipe, band_slots, recipe_sizes
+from .simulation import Simulator, seeded_generator
+
+__all__ = ["FAMILIES", "affine_family", "recipe_of", "search", "spline_family"]
+
+log = logging.getLogger(__name__)
+
+UNITS = 27  # parts of a trial's training, after each of which it may be pruned
+_EPOCHS = 9
+_TIMED_STEPS = 10
+_N_DRAWS = 1024
+_ATTEMPTS = 3  # a trial that was interrupted as often may be too large for the machine
+
+
+def affine_family(trial, simulator) -> Recipe:
+    """The network of Walter et al. (2025), over the ranges of their Table A.1.
+
+    Parameters
+    ----------
+    trial : optuna.trial.BaseTrial
+    simulator : Simulator
+        Every band of which is always measured.
+
+    Returns
+    -------
+    Recipe
+    """
+    encoder = Walter2025Conditions()
+    betas = {"0.8, 0.8": (0.8, 0.8), "0.9, 0.999": (0.9, 0.999)}
+    n_blocks = trial.suggest_int("blocks", 4, 21)
+    spec = AffineSpec(**recipe_sizes(simulator, encoder, PARAMETERS),
+                      permutations=choose_permutations(len(PARAMETERS), n_blocks, seed=2025),
+                      width=trial.suggest_int("width", 128, 2048, log=True))
+    config = FitConfig(learning_rate=trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True),
+                       learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.1, 0.9),
+                       betas=betas[trial.suggest_categorical("betas", list(betas))],
+                       batch_size=trial.suggest_int("batch_size", 64, 1024, log=True),
+                       l2=trial.suggest_float("l2", 1e-7, 1e-4, log=True))
+    return Recipe("affine", simulator, encoder, spec, NegativeLogLikelihood(), config)
+
+
+def spline_family(trial, simulator) -> Recipe:
+    """Spline flows of age and reddening, the mass in closed form.
+
+    Parameters
+    ----------
+    trial : optuna.trial.BaseTrial
+    simulator : Simulator
+        With log-normal noise.
+
+    Returns
+    -------
+    Recipe
+    """
+    encoder, learned = RelativeConditions(band_slots(simulator.bands)), ("log_age", "ebv")
+    width = trial.suggest_categorical("spline_width", [64, 128, 256, 512])
+    depth = trial.suggest_int("depth", 1, 4)
+    spec = SplineSpec(**recipe_sizes(simulator, encoder, learned), order=(0, 1), width=(width, width // 2),
+                      depth=(depth, max(1, depth - 1)),
+                      bins=(trial.suggest_int("bins_age", 8, 48), trial.suggest_int("bins_ebv", 6, 24)),
+                      splines=(trial.suggest_int("splines", 1, 3), 1),
+                      knots=trial.suggest_categorical("knots", [32, 64, 128, 256]))
+    config = FitConfig(learning_rate=trial.suggest_float("spline_learning_rate", 3e-4, 1e-2, log=True),
+                       batch_size=trial.suggest_int("spline_batch_size", 128, 2048, log=True),
+                       optimizer=trial.suggest_categorical("optimizer", ["adam", "muon"]),
+                       schedule="cosine", betas=(0.9, 0.99), l2=0.0, max_gradient_norm=5.0)
+    draws = trial.suggest_int("objective_draws", 0, 15)  # below two there is no variance
+    objective = LogVariance(draws=draws) if draws > 1 else NegativeLogLikelihood()
+    return Recipe("spline", simulator, encoder, spec, objective, config, learned)
+
+
+#: The families of architectures that are searched.
+FAMILIES = {"affine": affine_family, "spline": spline_family}
+
+
+def recipe_of(settings, simulator=None) -> Recipe:
+    """The recipe of a trial, to be trained at full length.
+
+    Parameters
+    ----------
+    settings : dict
+        The trial's, with ``family``: ``table.meta["best"]`` of what `search` gives.
+    simulator : Simulator, optional
+        As given to `search`.
+
+    Returns
+    -------
+    Recipe
+        Whose ``config`` has the trial's settings, and the default length.
+    """
+    optuna = require("optuna", "train")
+    settings = dict(settings)
+    return FAMILIES[settings["family"]](optuna.trial.FixedTrial(settings), simulator or Simulator())
+
+
+@dataclass
+class _Problem:
+    """What all trials have in common."""
+
+    simulator: Simulator
+    folder: Path
+    seconds: float
+    n_validation: int
+    n_objects: int
+    seed: int
+    device: str
+
+    def run(self, trial, family):
+        """One trial: the held-out NLL, and what else there is to know in the trial's attributes."""
+        recipe = FAMILIES[family](trial, self.simulator)
+        torch.manual_seed(self.seed)
+        flow = build_flow(recipe.spec)
+        trial.set_user_attr("n_weights", sum(p.numel() for p in flow.parameters()))
+        unit = trial.user_attrs.get("steps_per_unit")
+        if unit is None:
+            unit = max(1, int(self.seconds / (UNITS * self.step_time(flow, recipe))))
+            trial.set_user_attr("steps_per_unit", unit)
+            trial.set_user_attr("folder", f"trial-{trial.number}")
+        # Nine epochs of three validations each, so that both kinds of schedule run their whole course.
+        each = UNITS // _EPOCHS
+        mocks_per_epoch = each * unit * recipe.config.batch_size
+        recipe.config = replace(recipe.config, epochs=_EPOCHS, mocks_per_epoch=mocks_per_epoch,
+                                validations_per_epoch=each, n_validation=self.n_validation,
+                                checkpoint_every=each * unit, patience=UNITS + 1, seed=self.seed)
+        offset = self.mass_nll(recipe, self.mocks(self.n_validation, VALIDATION_STREAM))
+
+        def report(entry):
+            _prune_unless(math.isfinite(entry["validation_nll"]))
+            trial.report(entry["validation_nll"] + offset, entry["step"] // unit)
+            _prune_unless(not trial.should_prune())
+
+        folder = self.folder / trial.user_attrs["folder"]
+        try:
+            result = fit(flow, recipe, folder, device=self.device, progress=False, report=report)
+        except Exception:  # of what was interrupted otherwise the checkpoint stays, to go on from
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        flow.eval()
+        test = self.mocks(self.n_validation, TEST_STREAM)
+        nll = mean_nll(flow, recipe.encoder, recipe.learned_part(test)) + self.mass_nll(recipe, test)
+        _prune_unless(math.isfinite(nll))
+        trial.set_user_attr("seconds", result.seconds)
+        trial.set_user_attr("mocks_seen", result.mocks_seen)
+        for name, value in self.sampling(flow, recipe).items():
+            trial.set_user_attr(name, value)
+        shutil.rmtree(folder)
+        return nll
+
+    def mocks(self, n, stream):
+        return self.simulator.to(self.device).draw(n, seeded_generator(self.seed, stream, self.device))
+
+    def step_time(self, flow, recipe):
+        """Mean seconds of a step over the whole course of the training."""
+        simulator, generator = self.simulator.to(self.device), seeded_generator(self.seed, TEST_STREAM, self.device)
+        flow.to(self.device)
+        optimizer = torch.optim.Adam(flow.parameters(), lr=0.0)  # the weights stay as they are
+        progress = [(k + 0.5) / _TIMED_STEPS for k in range(_TIMED_STEPS)]
+        for k, done in enumerate([progress[-1], *progress]):
+            if k == 1:  # the first step is to warm up
+                start = time.monotonic()
+            mocks = recipe.learned_part(simulator.draw(recipe.config.batch_size, generator))
+            conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+            recipe.objective(flow, mocks, conditions, simulator, generator, done).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if self.device != "cpu":
+                torch.cuda.synchronize()
+        return (time.monotonic() - start) / _TIMED_STEPS
+
+    def mass_nll(self, recipe, mocks):
+        """NLL of the mass given the rest, for a flow that does not learn it: the same for every such flow."""
+        if recipe.learned == PARAMETERS:
+            return 0.0
+        simulator = self.simulator.to(self.device)
+        mass = MassConditional(simulator.table, get_noise(simulator.noise), simulator.prior)
+        log_age, log_mass, ebv = mocks.theta[:, None].unbind(-1)
+        return -mass.log_prob(_observed(mocks), log_age, ebv, log_mass).double().mean().item()
+
+    def sampling(self, flow, recipe):
+        """Importance efficiencies, and the speed of the draws."""
+        simulator, noise = self.simulator.to(self.device), get_noise(self.simulator.noise)
+        kind = FlowProposal if recipe.learned == PARAMETERS else AmplitudeProposal
+        proposal = kind(flow, simulator.table, noise, simulator.prior, trained_noise=noise.name)
+        mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
+        conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+        observed = _observed(mocks)
+        points = base_points(_N_DRAWS, len(PARAMETERS), self.seed).to(self.device)
+        efficiency, seconds = [], 0.0
+        with torch.inference_mode():
+            for rows in torch.arange(self.n_objects).split(50):
+                start = time.monotonic()
+                draws = proposal.draw(observed[rows], conditions[rows], points.expand(len(rows), -1, -1))
+                if self.device != "cpu":
+                    torch.cuda.synchronize()
+                seconds += time.monotonic() - start
+                density = Target(observed[rows], simulator.table, noise, simulator.prior).log_density(draws.theta)
+                efficiency.append(effective(normalized(log_weights(density, draws.log_q))) / _N_DRAWS)
+        quantiles = torch.quantile(torch.cat(efficiency).cpu(), torch.tensor([0.01, 0.05, 0.5], dtype=torch.float64))
+        names = ("efficiency_1", "efficiency_5", "efficiency_50")
+        return dict(zip(names, quantiles.tolist(), strict=True)) | {
+            "draws_per_second": self.n_objects * _N_DRAWS / seconds}
+
+
+def _prune_unless(good):
+    if not good:
+        raise require("optuna", "train").TrialPruned
+
+
+def _observed(mocks):
+    return Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
+
+
+def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seconds=600.0, budget=None, seed=0,
+           device="cpu", n_validation=20_000, n_objects=500):
+    """Search for an architecture and its training, or go on with a search.
+
+    Parameters
+    ----------
+    folder : path
+        For the trials (``search.journal``, which a second call continues), the
+        table ``search.ecsv`` and, with matplotlib, the figure ``search.png``.
+    simulator : Simulator, optional
+        By default five bands of WFC3/UVIS, all measured, with log-normal noise.
+    families : sequence of str
+        ``affine``, which needs all bands; ``spline``, which needs log-normal noise.
+    trials : int
+        How many there shall be in the end.
+    seconds : float
+        Training time of each, measured in its own steps before it begins.
+        Validations, 27 of each trial, are not counted.
+    budget : float, optional
+        Seconds after which no new trial is begun.
+    seed : int
+    device : str
+    n_validation, n_objects : int
+        Mocks for the NLL, and for the importance efficiency.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        One row for each trial, the best first: its settings, held-out NLL of the full
+        density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag), importance
+        efficiency at 1, 5 and 50 % of the mocks, draws per second.  Of a
+        pruned trial, the NLL where it was left.  ``meta["best"]`` is for `recipe_of`.
+
+    Raises
+    ------
+    InputError
+        If a family cannot learn from the simulator, the folder holds another
+        search, or one is going on in it.
+    ImportError
+        If optuna is not installed.
+
+    Examples
+    --------
+    >>> from clusterpost.training.search import search
+    >>> table = search("runs/search", trials=50, seconds=600)  # doctest: +SKIP
+    """
+    optuna = require("optuna", "train")
+    simulator = simulator or Simulator()
+    _check(families, simulator)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    problem = _Problem(simulator, folder, float(seconds), int(n_validation), int(n_objects), int(seed), str(device))
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _alone(folder):
+        study = _study(optuna, problem, families)
+        missing = trials - sum(t.state.is_finished() and t.state.name != "FAIL" for t in study.get_trials())
+        if missing > 0:
+            study.optimize(lambda trial: problem.run(trial, trial.suggest_categorical("family", list(families))),
+                           n_trials=missing, timeout=budget, callbacks=[_say])
+        table = _table(study)
+        _write(table, folder)
+    return table
+
+
+def _check(families, simulator):
+    unknown = set(families) - set(FAMILIES)
+    if unknown or not families:
+        raise InputError(f"no family {', '.join(sorted(unknown))}; choose from {', '.join(FAMILIES)}")
+    if "affine" in families and simulator.coverage != AllBands():
+        raise InputError("the affine family needs every band; leave it out, or give a simulator with AllBands coverage")
+    if "spline" in families and simulator.noise != "lognormal":
+        raise InputError("the spline family takes the mass from its closed form, which log-normal noise alone has; "
+                         f"leave it out, or give another simulator than one with noise={simulator.noise!r}")
+
+
+@contextlib.contextmanager
+def _alone(folder):
+    """Two searches at once would each take the other's running trial for an interrupted one."""
+    try:
+        with FileLock(folder / ".search.lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(f"a search is going on in {folder}; wait for its end, or give another folder") from None
+
+
+def _study(optuna, problem, families):
+    """The study in the folder, its interrupted trials put first."""
+    backend = optuna.storages.journal.JournalFileBackend(str(problem.folder / "search.journal"))
+    identity = json.loads(json.dumps({"simulator": problem.simulator.to_dict(), "families": list(families),
+                                      "seconds": problem.seconds, "seed": problem.seed,
+                                      "n_validation": problem.n_validation, "n_objects": problem.n_objects}))
+    study = optuna.create_study(study_name="search", storage=optuna.storages.JournalStorage(backend),
+                                load_if_exists=True, pruner=optuna.pruners.HyperbandPruner(1, UNITS, 3))
+    if study.user_attrs.get("identity", identity) != identity:
+        raise InputError(f"{problem.folder} holds another search (other simulator, families, seconds, seed or mocks); "
+                         "give another folder")
+    study.set_user_attr("identity", identity)
+    known = study.get_trials()
+    study.sampler = optuna.samplers.TPESampler(seed=problem.seed + len(known))
+    for trial in known:
+        if trial.state.name == "RUNNING":
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    waiting = {trial.user_attrs.get("folder") for trial in known if trial.state.name == "WAITING"}
+    for folder in sorted(problem.folder.glob("trial-*")):  # it is removed when its trial has come to an end
+        attempts = [trial for trial in known if trial.user_attrs.get("folder") == folder.name]
+        if len(attempts) >= _ATTEMPTS:
+            shutil.rmtree(folder)
+        elif attempts and folder.name not in waiting:
+            study.enqueue_trial(attempts[-1].params, user_attrs=attempts[-1].user_attrs)
+    return study
+
+
+def _say(study, trial):
+    value = trial.value if trial.value is not None else math.nan
+    log.info("trial %d (%s) %s: NLL %.4f", trial.number, trial.params.get("family"), trial.state.name.lower(), value)
+
+
+def _table(study):
+    from astropy.table import Table
+
+    rows = []
+    for trial in study.get_trials(deepcopy=False):
+        if not trial.state.is_finished() or trial.state.name == "FAIL":
+            continue
+        attributes = {k: v for k, v in trial.user_attrs.items() if k not in ("folder", "steps_per_unit")}
+        rows.append({"trial": trial.number, "state": trial.state.name.lower(),
+                     "units": max(trial.intermediate_values, default=0),
+                     "nll": math.nan if trial.value is None else trial.value, **trial.params, **attributes})
+    if not rows:
+        raise InputError("no trial came to an end; give the search more time")
+    # Those that ran to the end, by their NLL, then the others by how far they came.
+    rows.sort(key=lambda row: (row["state"] != "complete", -row["units"], row["nll"]))
+    table = Table(rows=rows)
+    identity = study.user_attrs["identity"]
+    table.meta.update({"seconds_per_trial": identity["seconds"], "units": UNITS, "simulator": identity["simulator"],
+                       "best": study.get_trials()[rows[0]["trial"]].params})
+    return table
+
+
+def _write(table, folder):
+    with whole_file(folder / "search.ecsv") as temporary:
+        table.write(temporary, format="ascii.ecsv")
+    try:
+        from ..plotting import plot_search
+
+        figure = plot_search(table)
+    except ImportError as error:
+        log.info("no figure: %s", error)
+    else:
+        with whole_file(folder / "search.png") as temporary:
+            figure.savefig(temporary)

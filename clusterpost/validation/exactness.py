@@ -1,0 +1,298 @@
+"""How near inferred posteriors come to the exact ones, object by object."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.table import QTable, Table
+
+from ..bands import ACS_BANDS, BANDS, WFC3_BANDS
+from ..forward import load_table
+from ..infer import exact_posterior, infer_table, sample_posterior
+from ..noise import get_noise
+from ..posterior.proposal import MassConditional
+from ..posterior.target import Target
+from ..posterior.weights import log_weights, normalized, resampled_index
+from ..prepare import prepare
+from ..priors import cluster_prior
+from ..training.mocks import simulate
+from ..training.observing import MixedErrors
+from ..training.simulation import seeded_generator
+from ..utils import progress_bar, require
+
+__all__ = ["CASES", "compare_with_exact", "dense_draws", "efficiency_by_bands", "survey_mocks"]
+
+LEVELS = (0.16, 0.5, 0.84)
+_PARAMETERS = ("age", "mass", "ebv")
+_N_POINTS = 1 << 15  # of the dense reference, a stage
+_N_STAGES = 3
+_NEGLIGIBLE = 1e-6
+_N_CLASSIFIED = 1000  # draws from either posterior
+
+
+def survey_mocks(n, seed=0):
+    """Mocks as a survey of nearby galaxies would have them.
+
+    Ages log-uniform from 1 Myr to 3 Gyr, masses from dN/dm ~ m^-2 above 1000
+    solar masses, exponential reddening of scale 0.25 mag, 5 to 25 Mpc, errors
+    from a common depth.
+
+    Parameters
+    ----------
+    n, seed : int
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+    """
+    rng = np.random.default_rng(seed)
+    params = QTable({
+        "age": 10 ** rng.uniform(0, np.log10(3000), n) * u.Myr,
+        "mass": np.minimum(1e3 / rng.uniform(0, 1, n), 1e7) * u.solMass,
+        "ebv": np.minimum(rng.exponential(0.25, n), 1.45) * u.mag,
+    })
+    noiseless = simulate(params, distance=10.0)
+    ln_flux = torch.as_tensor(np.stack([np.log(noiseless[band].value) for band in WFC3_BANDS], 1))
+    depth = MixedErrors(flat=0.0, level=0.0)
+    # Of another cluster, so that errors tell nothing of this one.
+    errors = depth.draw(torch.roll(ln_flux, 1, 0), seeded_generator(seed, 1)).numpy()
+    return simulate(params, distance=rng.uniform(5, 25, n), errors=errors, seed=seed)
+
+
+def _without(tbl, n_missing, seed):
+    """Mask that many bands of each row."""
+    rng = np.random.default_rng(seed)
+    for i in range(len(tbl)):
+        for band in rng.choice(WFC3_BANDS, n_missing, replace=False):
+            tbl[band][i] = np.nan
+    return tbl
+
+
+def _limited(tbl):
+    """The bluest band becomes an upper limit: its flux plus twice its error, with that error as the scale."""
+    tbl["F275W"] = tbl["F275W"] + 2 * tbl["F275W_err"]
+    tbl["F275W_err"] = -tbl["F275W_err"]
+    return tbl
+
+
+#: What is compared: name, mocks from (n, seed), and the noise model.
+CASES = {
+    "prior": (lambda n, seed: simulate(n, seed=seed), "lognormal"),
+    "survey-like": (survey_mocks, "lognormal"),
+    "one band missing": (lambda n, seed: _without(simulate(n, seed=seed), 1, seed), "lognormal"),
+    "two bands missing": (lambda n, seed: _without(simulate(n, seed=seed), 2, seed), "lognormal"),
+    "three bands missing": (lambda n, seed: _without(simulate(n, seed=seed), 3, seed), "lognormal"),
+    "ACS": (lambda n, seed: simulate(n, bands=("F275W", "F336W", *ACS_BANDS), seed=seed), "lognormal"),
+    "upper limit": (lambda n, seed: _limited(simulate(n, seed=seed)), "lognormal"),
+    "normal noise": (lambda n, seed: simulate(n, noise="normal", seed=seed), "normal"),
+}
+
+
+class _Box:
+    """Uniform in a box of (log age, E(B-V)) of each object, with the face of a flow."""
+
+    def __init__(self, low, high):
+        self.low, self.high = low[:, None], high[:, None]
+
+    def draw(self, unit):
+        """Points, and their log density."""
+        theta = self.low + (self.high - self.low) * unit
+        return theta, -torch.log(self.high - self.low).sum(-1).expand(theta.shape[:-1])
+
+
+def dense_draws(target, n_points=_N_POINTS):
+    """Weighted points that cover a posterior densely, from no network.
+
+    Parameters
+    ----------
+    target : Target
+        Of one cluster, or a few.
+    n_points : int
+
+    Returns
+    -------
+    theta : Tensor (n, n_points, 3)
+    weight : Tensor (n, n_points)
+
+    Notes
+    -----
+    Sobol points, uniform in (log age, E(B-V)) in a box that shrinks twice to
+    where the posterior is; the mass is drawn from its conditional density.
+    """
+    prior = target.prior
+    mass = MassConditional(target.table, target.noise, prior)
+    columns = [0, 2]
+    full_low, full_high = prior.low[columns], prior.high[columns]
+    low, high = (end.expand(len(target), 2).clone() for end in (full_low, full_high))
+    unit = torch.quasirandom.SobolEngine(3, scramble=True, seed=11).draw(n_points).clamp(1e-6, 1 - 1e-6)
+    for stage in range(_N_STAGES):
+        two, log_q = _Box(low, high).draw(unit[None, :, :2].expand(len(target), -1, -1))
+        log_age, ebv = two.unbind(-1)
+        log_mass, log_mass_q = mass.draw(target.observed, log_age, ebv, unit[None, :, 2].expand(len(target), -1))
+        theta = torch.stack([log_age, log_mass, ebv], -1)
+        weight = normalized(log_weights(target.log_density(theta), log_q + log_mass_q))
+        if stage == _N_STAGES - 1:
+            return theta, weight
+        there = (weight > _NEGLIGIBLE * weight.amax(1, keepdim=True))[..., None]
+        margin = 0.1 * (high - low) * n_points**-0.5 * 20
+        low = torch.maximum(torch.where(there, two, torch.inf).amin(1) - margin, full_low)
+        high = torch.minimum(torch.where(there, two, -torch.inf).amax(1) + margin, full_high)
+    return None
+
+
+def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classified=100, seed=1, refine=True,
+                       n_samples=None, progress=None):
+    """Quantiles of inferred against exact posteriors, for several kinds of photometry.
+
+    Parameters
+    ----------
+    n : int
+        Mocks of each kind.
+    model : str or path
+        Of the packaged solar-metallicity table.
+    cases : sequence of str
+        Keys of `CASES`.
+    n_classified : int
+        Of the mocks, how many are also given to a classifier.
+    seed : int
+    refine : bool
+    n_samples : int, optional
+        As for `~clusterpost.infer_table`.
+    progress : bool, optional
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        For each case and each of nine quantiles the median and the 95 %
+        quantile of the absolute difference in units of the exact half-width
+        (q84 - q16)/2, and for the case the classifier's accuracy (median over
+        mocks), efficiencies, and the share flagged.  Rows named ``control``
+        are the case ``prior`` with all draws moved by half a half-width: what
+        does not fail there cannot fail.
+
+    Examples
+    --------
+    >>> from clusterpost.validation import compare_with_exact
+    >>> table = compare_with_exact(4, cases=["prior"], n_classified=0, progress=False)
+    >>> sorted(set(table["case"].tolist()))
+    ['control', 'prior']
+    """
+    rows = []
+    with progress_bar(n * len(cases), show=progress, desc="exact", unit="mock") as bar:
+        for case in cases:
+            make, noise = CASES[case]
+            tbl = make(n, seed)
+            options = {"model": model, "noise": noise, "refine": refine, "error_floor": None, "progress": False}
+            out = infer_table(tbl, seed=seed, n_samples=n_samples, **options)
+            exact, accuracy, moved = _exact(tbl, noise, n_classified, options, bar)
+            rows += _rows(case, out, _ours(out), exact, accuracy)
+            if case == "prior":
+                half = 0.5 * (exact[..., 2:] - exact[..., :1]) / 2
+                rows += _rows("control", out, _ours(out) + half, exact, moved)
+    table = Table(rows=rows)
+    table.meta.update({"n": n, "n_classified": n_classified, "seed": seed, "refine": refine})
+    return table
+
+
+def _ours(out):
+    """Quantiles (n, 3, 3) of log age, log mass and E(B-V)."""
+    result = []
+    for name in _PARAMETERS:
+        values = np.stack([u.Quantity(out[f"{name}_q{round(100 * level)}"]).value for level in LEVELS], -1)
+        result.append(values if name == "ebv" else np.log10(values))
+    return np.stack(result, 1)
+
+
+def _exact(tbl, noise, n_classified, options, bar):
+    """Exact quantiles (n, 3, 3), and a classifier's accuracy between exact draws and ours, as they are and moved."""
+    bands = tuple(BANDS)
+    ready = prepare(tbl, bands, get_noise(noise), slots=[[i] for i in range(len(bands))], at_least=1, columns=None,
+                    distance=None, error_floor=None)
+    table, prior = load_table().select(bands), cluster_prior()
+    by_grid = noise == "lognormal" and not ready.observed.limit.any()
+    quantile = _ours(exact_posterior(tbl, error_floor=None, progress=False)) if by_grid else np.empty((len(tbl), 3, 3))
+    accuracy, moved = [], []
+    draws = sample_posterior(tbl[:n_classified], n_samples=_N_CLASSIFIED, **options) if n_classified else None
+    for i in range(n_classified if by_grid else len(tbl)):
+        theta, weight = dense_draws(Target(ready.observed[i : i + 1], table, get_noise(noise), prior))
+        if not by_grid:
+            quantile[i] = _weighted_quantiles(theta[0].double().numpy(), weight[0].numpy())
+        if i < n_classified:
+            index = resampled_index(weight, _N_CLASSIFIED, order=theta[..., 0])[0]
+            ours = np.stack([np.log10(draws["age"][i].value), np.log10(draws["mass"][i].value),
+                             draws["ebv"][i].value], -1)
+            width = (quantile[i, :, 2] - quantile[i, :, 0]) / 2
+            exact = theta[0, index].double().numpy()
+            accuracy.append(_accuracy(ours, exact, width))
+            moved.append(_accuracy(ours + 0.5 * width, exact, width))
+        bar.update()
+    return quantile, _median(accuracy), _median(moved)
+
+
+def _median(values):
+    return float(np.median(values)) if values else np.nan
+
+
+def _weighted_quantiles(theta, weight):
+    result = []
+    for x in theta.T:
+        order = np.argsort(x)
+        middle = np.cumsum(weight[order]) - weight[order] / 2
+        result.append(np.interp(LEVELS, middle, x[order]))
+    return np.array(result)
+
+
+def _accuracy(one, two, width):
+    """Of a classifier that tells two sets of draws apart, on draws it has not seen; 0.5 if it cannot."""
+    ensemble = require("sklearn.ensemble", "test")
+    selection = require("sklearn.model_selection", "test")
+    # Draws taken more than once would let it learn them by heart.
+    one, two = (np.unique(x, axis=0) for x in (one, two))
+    size = min(len(one), len(two))
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.permutation(part)[:size] for part in (one, two)]) / width
+    y = np.repeat([0, 1], size)
+    model = ensemble.HistGradientBoostingClassifier(max_iter=60, random_state=0)
+    return selection.cross_val_score(model, x, y, cv=selection.StratifiedKFold(3, shuffle=True, random_state=0)).mean()
+
+
+def _rows(case, out, ours, exact, accuracy):
+    half = (exact[..., 2] - exact[..., 0]) / 2
+    efficiency = np.quantile(out["efficiency"], [0.01, 0.05, 0.5])
+    rows = []
+    for i, name in enumerate(_PARAMETERS):
+        for j, level in enumerate(LEVELS):
+            difference = np.abs(ours[:, i, j] - exact[:, i, j]) / half[:, i]
+            rows.append({
+                "case": case, "quantile": f"{name}_q{round(100 * level)}", "n": len(out),
+                "median": np.nanmedian(difference), "p95": np.nanquantile(difference, 0.95),
+                "worst": np.nanmax(difference), "classifier_accuracy": accuracy,
+                "efficiency_p1": efficiency[0], "efficiency_p5": efficiency[1], "efficiency_p50": efficiency[2],
+                "flagged": float(np.mean(np.asarray(out["flag"]) & ~2 > 0)),
+            })
+    return rows
+
+
+def efficiency_by_bands(n=2000, *, model="default", seed=1, progress=False):
+    """Efficiency of a network's draws for two to five bands.
+
+    Parameters
+    ----------
+    n : int
+        Mocks for each number of bands, with relative errors uniform in 0.05-0.5.
+    model : str or path
+    seed : int
+    progress : bool, optional
+
+    Returns
+    -------
+    `~astropy.table.Table`
+    """
+    rows = []
+    for n_bands in (5, 4, 3, 2):
+        tbl = _without(simulate(n, seed=seed), 5 - n_bands, seed)
+        out = infer_table(tbl, model=model, error_floor=None, seed=seed, progress=progress)
+        quantile = np.quantile(out["efficiency"], [0.01, 0.05, 0.5])
+        rows.append({"n_bands": n_bands, "n": n, "p1": quantile[0], "p5": quantile[1], "p50": quantile[2]})
+    return Table(rows=rows)

@@ -1,0 +1,633 @@
+import errno
+import gzip
+import hashlib
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import textwrap
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from archive_server import BUNDLE, PRIMARY, fits_bytes, tar_bytes
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+import clusterpost
+from clusterpost.catalogs import archive, transport
+from clusterpost.catalogs.archive import clear_cache, fetch_file, list_cache, list_folder, verify_cache
+from clusterpost.catalogs.integrity import read_bundle
+from clusterpost.errors import ArchiveError
+
+FITS = fits_bytes(Table({"x": range(5000)}))  # several blocks on the wire
+TARBALL = tar_bytes({"catalogs/a.fits": os.urandom(60000)})
+ROOT = Path(clusterpost.__file__).parents[1]
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def served(small_server):
+    """A server of two files."""
+    for name, data in (("a.fits", FITS), ("b.tar.gz", TARBALL), ("c.txt", b"words\n")):
+        (small_server.root / name).write_bytes(data)
+    return small_server
+
+
+def kept(cache):
+    """Files in the cache, without locks."""
+    return sorted(p.name for p in cache.rglob("*") if p.is_file() and p.parent.name != ".locks")
+
+
+# What is fetched, and what is kept
+
+
+@pytest.mark.parametrize(("name", "data"), [("a.fits", FITS), ("b.tar.gz", TARBALL), ("c.txt", b"words\n")],
+                         ids=["fits", "tar", "text"])
+def test_a_file_is_fetched_once(served, cache, name, data):
+    for _ in range(3):
+        assert fetch_file(name).read_bytes() == data
+    assert len(served.asked(name)) == 1
+    assert kept(cache) == [name, f"{name}.record.json"]
+
+
+def test_no_network_for_what_is_cached(served, monkeypatch):
+    fetch_file("a.fits")
+    names = list_folder("")
+    monkeypatch.setattr(socket, "socket", None)
+    assert fetch_file("a.fits").read_bytes() == FITS
+    assert list_folder("") == names
+    with pytest.raises(TypeError):  # the socket that is none
+        fetch_file("b.tar.gz")
+
+
+def test_each_server_has_files_of_its_own(served, cache):
+    first = fetch_file("c.txt")
+    with clusterpost.conf.set_temp("archive_url", served.url.replace("127.0.0.1", "localhost")):
+        assert fetch_file("c.txt") != first
+    assert {p.is_relative_to(cache) for p in (first,)} == {True}
+
+
+def test_the_cache_is_in_astropys_by_default(monkeypatch, tmp_path):
+    (tmp_path / "astropy").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert archive.cache_dir() == tmp_path / "astropy" / "clusterpost"
+    with clusterpost.conf.set_temp("cache_dir", "~/there"):
+        assert archive.cache_dir() == Path.home() / "there"
+
+
+def test_plus_is_escaped(served):
+    name = "hlsp_human-class1+2-primary.fits"
+    (served.root / name).write_bytes(FITS)
+    assert "class1%2B2-" in transport.file_url(name)
+    assert fetch_file(name).name == name
+    with pytest.raises(ArchiveError, match="404"):  # the server does as the real one: a plain + is a space
+        fetch_file("hlsp_human-class1 2-primary.fits")
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "dr4/../../x"])
+def test_a_path_stays_below_the_root(served, path):
+    with pytest.raises(ArchiveError, match="below the archive's root"):
+        fetch_file(path)
+
+
+def test_pinned(served, cache):
+    with pytest.raises(ArchiveError, match=r"sha256 is \w+ and not 0000.*newer clusterpost"):
+        fetch_file("a.fits", sha256="0" * 64)
+    assert kept(cache) == []
+    assert fetch_file("a.fits", sha256=sha256(FITS)).read_bytes() == FITS
+    with pytest.warns(AstropyUserWarning, match="fetched anew"), pytest.raises(ArchiveError, match="sha256"):
+        fetch_file("a.fits", sha256="0" * 64)  # the cached one is not it, either
+
+
+def test_the_real_archive_is_pinned():
+    from clusterpost.catalogs.phangs_releases import PINNED
+
+    assert set(PINNED) == {PRIMARY.format("human", "1+2"), PRIMARY.format("machine", "1+2")}
+    assert {value[:8] for value in PINNED.values()} == {"66c87809", "f919e3dc"}
+
+
+# Damage in the cache
+
+
+@pytest.mark.parametrize("harm", ["flip", "shorten", "empty", "record", "no record", "no file", "record of another"])
+def test_a_damaged_file_is_never_served(served, harm):
+    place = fetch_file("a.fits")
+    record = place.with_name(f"{place.name}.record.json")
+    if harm == "flip":
+        place.write_bytes(FITS[:3000] + bytes([FITS[3000] ^ 1]) + FITS[3001:])
+    elif harm == "shorten":
+        place.write_bytes(FITS[:-2880])
+    elif harm == "empty":
+        place.write_bytes(b"")
+    elif harm == "record":
+        record.write_text('{"length":')
+    elif harm == "no record":
+        record.unlink()
+    elif harm == "no file":
+        place.unlink()
+    else:
+        record.write_text(json.dumps({"length": 5, "sha256": "0"}))
+    states = {row["file"].rpartition("/")[2]: row["state"] for row in verify_cache()}
+    assert states == ({} if harm == "no record" else {"a.fits": "unfinished" if harm == "no file" else "damaged"})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert fetch_file("a.fits").read_bytes() == FITS
+    assert [str(w.message) for w in caught if "fetched anew" in str(w.message)] or harm == "no file"
+    assert len(served.asked("a.fits")) == 2
+    assert list(verify_cache()["state"]) == ["whole"]
+
+
+def test_a_damaged_file_is_not_served_when_the_server_is_away(served):
+    place = fetch_file("a.fits")
+    place.write_bytes(FITS[:-1])
+    served.faults["a.fits"] = [("status", 503)] * 9
+    with pytest.warns(AstropyUserWarning, match="damaged"), pytest.raises(ArchiveError, match="status 503"):
+        fetch_file("a.fits")
+
+
+# What can go wrong on the way
+
+
+def test_absent(served, cache):
+    with pytest.raises(transport.NotInArchive, match=r"nothing\.fits is not in the archive \(status 404\)"):
+        fetch_file("nothing.fits")
+    assert len(served.asked("nothing.fits")) == 1  # no use in asking again
+    assert kept(cache) == []
+
+
+def test_refused(served):
+    served.faults["a.fits"] = [("status", 403)]
+    with pytest.raises(ArchiveError, match=r"refuses .* 403"):
+        fetch_file("a.fits")
+    assert len(served.asked("a.fits")) == 1
+
+
+def test_a_server_in_trouble_is_asked_again(served):
+    served.faults["a.fits"] = [("status", 503), ("status", 429), ("status", 500)]
+    assert fetch_file("a.fits").read_bytes() == FITS
+    assert len(served.asked("a.fits")) == 4
+
+
+def test_the_repetitions_end(served):
+    served.faults["a.fits"] = [("status", 503)] * 9
+    with clusterpost.conf.set_temp("archive_retries", 2), pytest.raises(ArchiveError, match=r"3 attempts.*status 503"):
+        fetch_file("a.fits")
+    assert len(served.asked("a.fits")) == 3
+
+
+def test_the_waits_grow(served, monkeypatch):
+    waits = []
+    monkeypatch.setattr(transport, "_FIRST_WAIT", 1.0)
+    monkeypatch.setattr(transport.time, "sleep", waits.append)
+    monkeypatch.setattr(transport, "_https_file", lambda *_: (_ for _ in ()).throw(transport._Unfinished("no")))
+    with pytest.raises(ArchiveError):
+        fetch_file("a.fits")
+    assert waits == [1, 2, 4, 8]
+
+
+def test_a_slow_answer(served):
+    served.faults["a.fits"] = [("slow", 1.0)]
+    with clusterpost.conf.set_temp("archive_timeout", 0.2):
+        started = time.monotonic()
+        assert fetch_file("a.fits").read_bytes() == FITS
+        assert time.monotonic() - started < 0.9
+        served.faults["b.tar.gz"] = [("slow", 1.0)] * 2
+        with clusterpost.conf.set_temp("archive_retries", 1), pytest.raises(ArchiveError, match=r"within 0\.2 s"):
+            fetch_file("b.tar.gz")
+
+
+@pytest.mark.parametrize("name", ["a.fits", "b.tar.gz"])
+def test_a_connection_cut_half_way_is_gone_on_with(served, cache, name):
+    served.faults[name] = [("cut", 30000), ("cut", 7000)]
+    assert fetch_file(name).read_bytes() == (FITS if name == "a.fits" else TARBALL)
+    spans = served.asked(name)
+    assert spans[0] is None
+    assert int(spans[1].removeprefix("bytes=").rstrip("-")) > 0
+    assert int(spans[2].removeprefix("bytes=").rstrip("-")) > int(spans[1].removeprefix("bytes=").rstrip("-"))
+    assert kept(cache) == [name, f"{name}.record.json"]
+
+
+def test_what_came_is_kept_for_a_later_call(served):
+    served.faults["a.fits"] = [("cut", 30000)]
+    with clusterpost.conf.set_temp("archive_retries", 0), pytest.raises(ArchiveError, match="kept"):
+        fetch_file("a.fits")
+    assert list(verify_cache()["state"]) == ["unfinished"]
+    assert list_cache()["fetched"][0] == "unfinished"
+    assert 0 < list_cache()["size"][0] <= 30000
+    assert fetch_file("a.fits").read_bytes() == FITS
+    assert served.asked("a.fits")[1] is not None
+
+
+def test_a_server_that_cannot_go_on_starts_anew(served):
+    served.faults["a.fits"] = [("cut", 30000), ("no range",)]
+    assert fetch_file("a.fits").read_bytes() == FITS
+
+
+def test_a_file_that_changed_in_between_starts_anew(served):
+    served.faults["a.fits"] = [("cut", 30000)]
+    with clusterpost.conf.set_temp("archive_retries", 0), pytest.raises(ArchiveError):
+        fetch_file("a.fits")
+    other = fits_bytes(Table({"y": range(4000)}))
+    (served.root / "a.fits").write_bytes(other)
+    assert fetch_file("a.fits").read_bytes() == other
+
+
+def test_a_partial_file_longer_than_the_file_starts_anew(served):
+    served.faults["a.fits"] = [("cut", 30000)]
+    with clusterpost.conf.set_temp("archive_retries", 0), pytest.raises(ArchiveError):
+        fetch_file("a.fits")
+    (part,) = Path(clusterpost.conf.cache_dir).rglob("*.part")
+    part.write_bytes(FITS + b"more")
+    assert fetch_file("a.fits").read_bytes() == FITS
+
+
+@pytest.mark.parametrize(("name", "announced"), [("a.fits", len(FITS) - 2880), ("a.fits", len(FITS) - 7),
+                                                 ("b.tar.gz", len(TARBALL) - 9), ("b.tar.gz", 20000)],
+                         ids=["fits block", "fits bytes", "tarball end", "tarball half"])  # a tarball's size varies
+def test_a_wrong_length(served, cache, name, announced):
+    served.faults[name] = [("length", announced)]  # and just as much is sent: only the file itself tells
+    with pytest.raises(ArchiveError, match="corrupt as the server sent it"):
+        fetch_file(name)
+    assert kept(cache) == []
+    assert fetch_file(name).is_file()
+
+
+def test_a_length_beyond_the_file(served):
+    served.faults["a.fits"] = [("length", len(FITS) + 100)]
+    with clusterpost.conf.set_temp("archive_retries", 0), pytest.raises(ArchiveError, match="did not come"):
+        fetch_file("a.fits")
+
+
+def test_no_length_is_no_proof(served):
+    served.faults["c.txt"] = [("no length",)]
+    with pytest.raises(ArchiveError, match="does not say how long"):
+        fetch_file("c.txt")
+
+
+def test_the_end_of_a_chunked_answer_is_marked(served):
+    served.faults["c.txt"] = [("chunked",)]
+    assert fetch_file("c.txt").read_bytes() == b"words\n"
+
+
+def test_a_tar_is_kept_compressed(served):
+    """Some servers call .gz an encoding, which clients undo unasked."""
+    served.faults["b.tar.gz"] = [("encoding", "x-gzip")]
+    assert fetch_file("b.tar.gz").read_bytes() == TARBALL
+
+
+@pytest.mark.parametrize("name", ["a.fits", "b.tar.gz", "c.txt"])
+def test_a_page_instead_of_the_file(served, cache, name):
+    served.faults[name] = [("page",)]
+    with pytest.raises(ArchiveError, match=f"a web page instead of {name}"):
+        fetch_file(name)
+    assert kept(cache) == []
+    assert fetch_file(name).is_file()
+
+
+CORRUPT = {
+    "garbage.fits": b"SIMPLE  = garbage", "gzip.fits": TARBALL, "short.fits": FITS[: 2880 * 3],
+    "flipped.tar.gz": TARBALL[:1000] + b"\0" * 500 + TARBALL[1500:], "short.tar.gz": TARBALL[:-20],
+    "fits.tar.gz": FITS, "text.tar.gz": gzip.compress(b"no tar"),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPT)
+def test_a_corrupt_file_is_not_taken(served, cache, name):
+    data = CORRUPT[name]
+    (served.root / name).write_bytes(data)
+    with pytest.raises(ArchiveError, match=r"corrupt as the server sent it|instead of"):
+        fetch_file(name)
+    assert kept(cache) == []
+
+
+def test_an_address_that_is_none(cache):
+    with clusterpost.conf.set_temp("archive_url", "nowhere"), pytest.raises(ArchiveError, match="archive_url"):
+        fetch_file("a.fits")
+    with clusterpost.conf.set_temp("archive_url", "http://127.0.0.1:9"), pytest.raises(ArchiveError, match="refused"):
+        fetch_file("a.fits")
+
+
+# Folders
+
+
+def test_list_folder(served):
+    (served.root / "sub").mkdir()
+    (served.root / "a+b c.fits").write_bytes(FITS)
+    expected = ["a+b c.fits", "a.fits", "b.tar.gz", "c.txt", "sub/"]
+    assert list_folder("") == expected
+    (served.root / "d.txt").write_bytes(b"new")
+    assert list_folder("") == expected
+    assert list_folder("", refresh=True) == sorted([*expected, "d.txt"])
+    with pytest.raises(ArchiveError, match=r"does not list the folder sub.*'astroquery'"):
+        list_folder("sub")
+    with pytest.raises(transport.NotInArchive):
+        list_folder("absent")
+
+
+# Disks
+
+
+def test_a_folder_that_cannot_be_written(served, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with clusterpost.conf.set_temp("cache_dir", str(tmp_path / "file" / "cache")), \
+            pytest.raises(ArchiveError, match=r"cannot write to the cache.*conf\.cache_dir.*cache=False"):
+        fetch_file("a.fits")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_cache_serves_what_it_has(served, cache):
+    place = fetch_file("a.fits")
+    place.parent.chmod(0o555)
+    try:
+        assert fetch_file("a.fits") == place
+        with pytest.raises(ArchiveError, match=r"cannot write to the cache.*Permission denied"):
+            fetch_file("b.tar.gz")
+    finally:
+        place.parent.chmod(0o755)
+
+
+def test_what_is_there_needs_no_lock(served, monkeypatch):
+    place = fetch_file("a.fits")
+    monkeypatch.setattr(archive, "_lock", None)
+    assert fetch_file("a.fits") == place
+    with pytest.raises(TypeError):
+        fetch_file("b.tar.gz")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_or_read_only_disk(served, cache, monkeypatch, number):
+    opened = Path.open
+
+    class Full(io.FileIO):
+        def write(self, data):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", lambda self, mode="r", **options: Full(self, mode) if mode in ("wb", "ab")
+                        else opened(self, mode, **options))
+    with pytest.raises(ArchiveError, match=f"cannot write to the cache.*{os.strerror(number)}.*make room") as caught:
+        fetch_file("a.fits")
+    assert caught.value.__cause__.errno == number
+    assert len(served.asked("a.fits")) == 1
+
+
+def test_a_disk_that_fills_up(served):
+    """The system itself ends the file, in a process of its own."""
+    run = script("""
+        import resource, signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        try:
+            fetch_file("a.fits")
+        except ArchiveError as error:
+            print(error)
+    """, served)
+    out, err = run.communicate(timeout=60)
+    assert "cannot write to the cache" in out, err
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20000
+    assert fetch_file("a.fits").read_bytes() == FITS
+
+
+# Processes
+
+
+def script(code, server):
+    head = f"""
+import clusterpost
+from clusterpost.catalogs.archive import fetch_file
+from clusterpost.errors import ArchiveError
+clusterpost.conf.archive_url = {server.url!r}
+clusterpost.conf.cache_dir = {clusterpost.conf.cache_dir!r}
+"""
+    return subprocess.Popen([sys.executable, "-c", head + textwrap.dedent(code)], text=True, cwd=ROOT,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_two_processes_fetch_the_same_file_at_once(served):
+    served.faults["b.tar.gz"] = [("drip", 0.05)]
+    both = [script("print(fetch_file('b.tar.gz').stat().st_size)", served) for _ in range(2)]
+    for run in both:
+        out, err = run.communicate(timeout=60)
+        assert out.strip() == str(len(TARBALL)), err
+    assert len(served.asked("b.tar.gz")) == 1  # one waited for the other
+    assert list(verify_cache()["state"]) == ["whole"]
+
+
+def test_threads(served):
+    from concurrent.futures import ThreadPoolExecutor
+
+    served.faults["a.fits"] = [("drip", 0.01)]
+    with ThreadPoolExecutor(4) as pool:
+        places = list(pool.map(lambda _: fetch_file("a.fits"), range(8)))
+    assert {p.read_bytes() for p in places} == {FITS}
+    assert len(served.asked("a.fits")) == 1
+
+
+def test_killed_during_a_download(served, cache):
+    served.faults["b.tar.gz"] = [("drip", 0.1)]
+    run = script("fetch_file('b.tar.gz')", served)
+    deadline = time.monotonic() + 60
+    while not any(p.stat().st_size > 16000 for p in cache.rglob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    assert "b.tar.gz" not in kept(cache)
+    had = next(cache.rglob("*.part")).stat().st_size
+    assert 16000 < had < len(TARBALL)
+    assert fetch_file("b.tar.gz").read_bytes() == TARBALL
+    assert served.asked("b.tar.gz")[1] == f"bytes={had}-"
+    assert kept(cache) == ["b.tar.gz", "b.tar.gz.record.json"]
+
+
+def test_killed_while_a_file_is_put_in_place(served, cache, monkeypatch):
+    place = fetch_file("a.fits")
+    replaced = os.replace
+    other = fits_bytes(Table({"y": range(4000)}))
+    (served.root / "a.fits").write_bytes(other)
+    place.write_bytes(b"damaged")
+
+    def dies(source, target):
+        if str(target).endswith(".record.json"):
+            raise KeyboardInterrupt
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.warns(AstropyUserWarning), pytest.raises(KeyboardInterrupt):
+        fetch_file("a.fits")
+    monkeypatch.setattr(os, "replace", replaced)
+    with pytest.warns(AstropyUserWarning, match="fetched anew"):  # new file, old record
+        assert fetch_file("a.fits").read_bytes() == other
+
+
+# Keeping order
+
+
+def test_clear_removes_only_its_own(served, cache):
+    fetch_file("a.fits")
+    list_folder("")
+    served.faults["b.tar.gz"] = [("cut", 10000)]
+    with clusterpost.conf.set_temp("archive_retries", 0), pytest.raises(ArchiveError):
+        fetch_file("b.tar.gz")
+    (cache / "thesis.txt").write_text("mine")
+    assert len(list_cache()) == 3
+    assert clear_cache() == 3
+    assert kept(cache) == ["thesis.txt"]
+    assert (len(list_cache()), len(verify_cache()), clear_cache()) == (0, 0, 0)
+
+
+# Tar archives
+
+
+def bundle(path, **attributes):
+    with tarfile.open(path, "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("catalogs/good.fits"), io.BytesIO())
+        info = tarfile.TarInfo(attributes.pop("name", "catalogs/x.fits"))
+        for name, value in attributes.items():
+            setattr(info, name, value)
+        tar.addfile(info, io.BytesIO(b"data"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["../x.fits", "catalogs/../../x.fits", "/tmp/x.fits", "..", "catalogs/../x.fits"])
+def test_a_member_that_leads_out_is_refused(tmp_path, served, cache, name):
+    path = bundle(tmp_path / "bad.tar.gz", name=name, size=4)
+    with pytest.raises(ArchiveError, match="leads out of its folder"):
+        read_bundle(path, lambda _: True)
+    (served.root / "bad.tar.gz").write_bytes(path.read_bytes())
+    with pytest.raises(ArchiveError, match="leads out of its folder"):
+        fetch_file("bad.tar.gz")
+    assert kept(cache) == []
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE])
+def test_only_regular_files_are_unpacked(tmp_path, kind):
+    path = bundle(tmp_path / "odd.tar.gz", type=kind, linkname="/etc/passwd")
+    assert list(read_bundle(path, lambda _: True)) == ["good.fits"]
+
+
+def test_two_members_of_one_name(tmp_path):
+    path = tmp_path / "two.tar.gz"
+    path.write_bytes(tar_bytes({"catalogs/a.fits": b"1", "old/a.fits": b"2"}))
+    with pytest.raises(ArchiveError, match=r"two files called a\.fits"):
+        read_bundle(path, lambda _: True)
+    assert read_bundle(path, lambda name: name == "b") == {}
+
+
+# astroquery
+
+
+class Service:
+    """MAST's service as astroquery has it, over the files of a folder."""
+
+    def __init__(self, root, log):
+        self.root, self.log, self.answer = root, log, ("COMPLETE", None)
+
+    def download_file(self, uri, *, local_path, cache, verbose):
+        assert not cache  # its cache keeps damaged files
+        self.log.append(uri)
+        file = self.root / uri.removeprefix("mast:HLSP/phangs-cat/")
+        if self.answer[0] != "COMPLETE":
+            return *self.answer, "url"
+        if not file.exists():
+            return "ERROR", "HTTPError: 404 Client Error: Not Found", "url"
+        Path(local_path).write_bytes(file.read_bytes())
+        return "COMPLETE", None, None
+
+    def query_criteria(self, *, obs_collection, provenance_name):
+        assert (obs_collection, provenance_name) == ("HLSP", "PHANGS-CAT")
+        return Table({"obsid": [1]}) if any(self.root.iterdir()) else Table({"obsid": []})
+
+    def get_unique_product_list(self, observations):
+        uris = [f"mast:HLSP/phangs-cat/{p.relative_to(self.root)}" for p in self.root.rglob("*") if p.is_file()]
+        return Table({"dataURI": uris})
+
+
+@pytest.fixture
+def service(served, monkeypatch):
+    log = []
+    service = Service(served.root, log)
+    monkeypatch.setattr(transport, "_observations", lambda: service)
+    with clusterpost.conf.set_temp("archive_method", "astroquery"):
+        yield service
+    assert served.seen == []
+
+
+def test_astroquery(service, cache):
+    assert fetch_file("a.fits").read_bytes() == FITS
+    assert fetch_file("a.fits").read_bytes() == FITS
+    assert service.log == ["mast:HLSP/phangs-cat/a.fits"]
+    assert kept(cache) == ["a.fits", "a.fits.record.json"]
+    with pytest.raises(transport.NotInArchive, match=r"no mast:HLSP/phangs-cat/nothing\.fits"):
+        fetch_file("nothing.fits")
+
+
+def test_astroquery_that_fetches_nothing_says_so(service):
+    service.answer = ("ERROR", "File was not downloaded")
+    with pytest.raises(ArchiveError, match=r"5 attempts.*MAST answered ERROR: File was not downloaded"):
+        fetch_file("a.fits")
+    assert len(service.log) == 5
+
+
+def test_what_astroquery_brings_is_checked(service, cache):
+    (service.root / "a.fits").write_bytes(FITS[:-2880])
+    with pytest.raises(ArchiveError, match="corrupt as the server sent it"):
+        fetch_file("a.fits")
+    (service.root / "a.fits").write_bytes(b"<html>")
+    with pytest.raises(ArchiveError, match="web page"):
+        fetch_file("a.fits")
+    assert kept(cache) == []
+
+
+def test_astroquery_lists(service):
+    (service.root / "dr5" / "x").mkdir(parents=True)
+    (service.root / "dr5" / "x" / "y.fits").write_bytes(FITS)
+    (service.root / "dr5" / "z.fits").write_bytes(FITS)
+    assert list_folder("dr5") == ["x/", "z.fits"]
+    with pytest.raises(transport.NotInArchive, match="nothing in"):
+        list_folder("dr6")
+
+
+def test_astroquery_of_an_unknown_collection(cache, tmp_path, monkeypatch):
+    (tmp_path / "none").mkdir()
+    monkeypatch.setattr(transport, "_observations", lambda: Service(tmp_path / "none", []))
+    with clusterpost.conf.set_temp("archive_method", "astroquery"), \
+            pytest.raises(ArchiveError, match=r"knows no products of the collection PHANGS-CAT.*'https'"):
+        list_folder("dr5")
+
+
+def test_the_true_astroquery_has_what_is_used_of_it(served):
+    """Its own class, over HTTP, against a local server in MAST's place."""
+    service = transport._observations()
+    served.faults["a.fits"] = [("slow", 5.0)] * 2
+    from requests.exceptions import Timeout
+
+    with clusterpost.conf.set_temp("archive_timeout", 0.2), pytest.raises(Timeout):
+        service._session.get(f"{served.url}/a.fits")
+    asked = []
+    service._session.request = lambda method, url, **options: asked.append(url) or (_ for _ in ()).throw(Timeout)
+    with pytest.raises(Timeout):
+        service.download_file("mast:HLSP/phangs-cat/dr5/a+b.fits", local_path="x.part", cache=False, verbose=False)
+    assert asked[0].endswith("?uri=mast:HLSP/phangs-cat/dr5/a%2Bb.fits")
+
+
+# The real archive
+
+
+@pytest.mark.remote_data
+@pytest.mark.parametrize("method", ["https", "astroquery"])
+def test_the_real_archive(cache, method):
+    with clusterpost.conf.set_temp("archive_method", method):
+        place = fetch_file(BUNDLE.format("ngc1433"))
+        names = read_bundle(place, lambda name: name.endswith("class12.fits"))
+        assert {n.split("_")[-1].split("-")[0] for n in names} >= {"obs", "sed"}
+        assert len(list_folder("dr4/bundles")) >= 39

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from brute import dense, mocks, worst_quantile
+
+from clusterpost import flags
+from clusterpost.noise import get_noise
+from clusterpost.posterior import mcmc
+from clusterpost.posterior import refine as refine_module
+from clusterpost.posterior.mcmc import run_chain
+from clusterpost.posterior.proposal import AmplitudeProposal
+from clusterpost.posterior.refine import UnitPoints, n_base_points, refine
+from clusterpost.posterior.target import Target
+from clusterpost.priors import PowerLaw, ProductPrior, cluster_prior
+
+
+def start(k=200, seed=0):
+    prior = cluster_prior()
+    return prior.sample(k, torch.Generator().manual_seed(seed)), torch.full((k,), 1 / k)
+
+
+@pytest.mark.slow
+def test_chains_are_the_exact_posterior():
+    prior = ProductPrior(log_mass=PowerLaw(-2), distance_error=0.2)
+    _, observed, table = mocks(1, seed=6, error=(0.3, 0.45), mass=(4.0, 5.0))
+    noise = get_noise("lognormal")
+    theta, weight = start()
+    chain = run_chain(Target(observed, table, noise, prior), theta, weight, 4000)
+    axes, marginals, _ = dense(observed, table, noise, prior, (100, 80, 30))
+    flat = torch.full((4000,), 1 / 4000)
+    assert chain.converged
+    assert chain.n_effective > 500
+    assert worst_quantile(chain.theta, flat, axes, marginals) < 0.25
+    assert worst_quantile(theta, weight, axes, marginals) > 0.5
+    assert worst_quantile(chain.theta + torch.tensor([0.3, 0.0, 0.0]), flat, axes, marginals) > 0.25
+
+
+def test_chains_stay_inside_and_repeat_themselves(monkeypatch):
+    monkeypatch.setattr(mcmc, "_MOST_STEPS", 50)
+    monkeypatch.setattr(mcmc, "_N_STEPS", 50)
+    monkeypatch.setattr(mcmc, "_N_BURN", 20)
+    _, observed, table = mocks(1, seed=6, mass=(2.0, 2.1))
+    target = Target(observed, table, get_noise("lognormal"), None)
+    theta, weight = start()
+    theta[:, 2] = 0.0  # all on a bound
+    one, two, other = (run_chain(target, theta, weight, 300, seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one.theta, two.theta)
+    assert not torch.equal(one.theta, other.theta)
+    assert torch.isfinite(target.log_density(one.theta[None])).all()
+    torch.testing.assert_close(target.log_density(one.theta[None])[0], one.log_density, rtol=1e-4, atol=1e-3)
+    assert not one.converged
+
+
+def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monkeypatch):
+    _, observed, table = mocks(2, seed=6, error=(0.2, 0.3))
+    noise, prior = get_noise("lognormal"), cluster_prior()
+
+    class Narrow:  # it never leaves one place, and knows the density there only
+        def draw(self, unit, conditions):
+            theta = torch.tensor([1.0, 0.5]) + 0.001 * unit
+            return theta, self.log_prob(theta, conditions)
+
+        def log_prob(self, theta, conditions):
+            return torch.full(theta.shape[:-1], 13.8)
+
+    monkeypatch.setattr(refine_module, "_UNIFORM", ())
+    monkeypatch.setattr(mcmc, "_N_STEPS", 150)
+    monkeypatch.setattr(mcmc, "_LENGTHS", 4)
+    points = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(n_base_points(100))
+    target = Target(observed, table, noise, prior)
+    out = refine(AmplitudeProposal(Narrow(), table, noise, prior), target, torch.zeros(2, 1),
+                 UnitPoints(points, torch.zeros(2, 3)), n_samples=100, aim=1e9, least=1e9)
+    assert (out.flag & flags.MCMC).bool().all()
+    assert not (out.flag & flags.LOW_EFFICIENCY).any()
+    assert (out.theta[..., 0].std(-1) > 0.05).all()
+    torch.testing.assert_close(out.weight, torch.full((2, 100), 0.01))
+    torch.testing.assert_close(out.log_density, target.log_density(out.theta), rtol=1e-3, atol=1e-2)
