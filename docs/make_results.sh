@@ -25,7 +25,7 @@ validate() {  # model, options
     cp "$scratch/checks.txt" "$folder"
 }
 validate walter2025 --network-only
-validate any_bands --exact 500
+validate any_bands -n 20000 --exact 200
 
 wait "$legus_job"
 sed "s|$scratch/||" "$scratch/legus.txt" > "$results/legus.txt"
