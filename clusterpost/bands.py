@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .errors import InputError
 
-__all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "get_band"]
+__all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "band_slots", "get_band"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,21 @@ def get_band(name: str) -> Band:
         return BANDS[name.upper()]
     except KeyError:
         raise InputError(f"unknown band {name!r}; known bands: {', '.join(BANDS)}") from None
+
+
+def band_slots(bands):
+    """Which bands stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors.
+
+    Parameters
+    ----------
+    bands : sequence of str
+
+    Returns
+    -------
+    tuple of tuple of int
+        The bands of each slot, by index.
+    """
+    slots = {}
+    for i, band in enumerate(bands):
+        slots.setdefault(BANDS[band].wfc3, []).append(i)
+    return tuple(tuple(slot) for slot in slots.values())

@@ -11,7 +11,7 @@ import torch
 from astropy.table import Column, QTable
 
 from . import __version__
-from .bands import BANDS
+from .bands import BANDS, band_slots
 from .config import conf
 from .errors import ColumnError, InputError
 from .flow.modelfile import load_model, torch_device
@@ -162,8 +162,8 @@ def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, 
     n_modes, registry, levels = _check_outputs(tbl, quantiles, n_modes, prefix)
     noise, prior = get_noise("lognormal"), as_prior(prior)
     bands = tuple(BANDS)
-    ready = prepare(tbl, bands, noise, slots=_slots(bands), at_least=_LEAST_BANDS, columns=columns, distance=distance,
-                    error_floor=error_floor)
+    ready = prepare(tbl, bands, noise, slots=band_slots(bands), at_least=_LEAST_BANDS, columns=columns,
+                    distance=distance, error_floor=error_floor)
     device = torch_device(device)
     table = load_table().select(bands).to(device)
     grid = ExactGrid(table, prior)
@@ -368,12 +368,6 @@ class _Job:
             "CPSEED": self.sampler.seed,
             "CPDRAWS": self.sampler.n_samples,
         }
-
-
-def _slots(bands):
-    """Which bands stand in for each other, by index."""
-    wfc3 = [BANDS[band].wfc3 for band in bands]
-    return [[i for i, slot in enumerate(wfc3) if slot == name] for name in dict.fromkeys(wfc3)]
 
 
 def _check_outputs(tbl, quantiles, n_modes, prefix):

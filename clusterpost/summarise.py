@@ -45,8 +45,8 @@ def summarise(draws, target, levels, n_modes, *, ascend, marginals=None):
     best = modes.theta[:, 0]
     if ascend:
         best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high)
-    log_stellar_mass = theta[..., 1] + torch.log10(target.table.surviving_mass(theta[..., 0]))
     if marginals is None:
+        log_stellar_mass = theta[..., 1] + torch.log10(target.table.surviving_mass(theta[..., 0]))
         every = [*theta.unbind(-1), log_stellar_mass]
         marginals = (torch.stack([quantiles(x, levels, weight) for x in every], 1),
                      (weight[..., None].double() * theta).sum(1),

@@ -59,8 +59,7 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
     >>> figure = plot_comparison(out, truth)
     """
     fits = published_fits(out, published)
-    chosen = np.zeros(len(out), bool)
-    chosen[slice(None) if where is None else np.asarray(where)] = True
+    chosen = _chosen(out, where)
     highlight = _highlighted(out, highlight)
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
     shown = [i for i, stem in enumerate(_STEMS) if stem in fits and (chosen & np.isfinite(fits[stem].value)).any()]
@@ -90,6 +89,13 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
         figure.suptitle(f"{np.sum(chosen):,} clusters" + (f", {np.sum(chosen & highlight):,} highlighted" if
                         (chosen & highlight).any() else ""), fontsize=10)
     return figure
+
+
+def _chosen(out, where):
+    """True for the rows to show, which may be given as a mask or as indices."""
+    chosen = np.zeros(len(out), bool)
+    chosen[slice(None) if where is None else np.asarray(where)] = True
+    return chosen
 
 
 def _highlighted(out, highlight):
@@ -180,8 +186,7 @@ def plot_deviation(out, published=None, where=None, *, prefix="", figure=None):
     >>> figure = plot_deviation(out, truth)
     """
     fits = published_fits(out, published)
-    chosen = np.zeros(len(out), bool)
-    chosen[slice(None) if where is None else np.asarray(where)] = True
+    chosen = _chosen(out, where)
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
     panels = {}
     for i, stem in enumerate(_STEMS):

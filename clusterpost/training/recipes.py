@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..bands import BANDS
+from ..bands import BANDS, band_slots
 from ..errors import InputError
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.conditions import AbsoluteConditions, RelativeConditions, Walter2025Conditions
@@ -25,7 +25,7 @@ from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AnyBands, MixedErrors
 from .simulation import Simulator, seeded_generator, walter2025_simulator
 
-__all__ = ["RECIPES", "Recipe", "any_bands", "band_slots", "condition_range", "maf", "recipe_sizes", "spline",
+__all__ = ["RECIPES", "Recipe", "any_bands", "condition_range", "maf", "recipe_sizes", "spline",
            "train_model", "walter2025"]
 
 _N_TEST = 100_000
@@ -219,24 +219,6 @@ def recipe_sizes(simulator, encoder, learned):
     index = [prior.names.index(name) for name in learned]
     return {"n_parameters": len(learned), "n_conditions": encoder.size(len(simulator.bands)),
             "low": tuple(prior.low[index].tolist()), "high": tuple(prior.high[index].tolist())}
-
-
-def band_slots(bands):
-    """Which bands stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors.
-
-    Parameters
-    ----------
-    bands : sequence of str
-
-    Returns
-    -------
-    tuple of tuple of int
-        The bands of each slot, by index.
-    """
-    slots = {}
-    for i, band in enumerate(bands):
-        slots.setdefault(BANDS[band].wfc3, []).append(i)
-    return tuple(tuple(slot) for slot in slots.values())
 
 
 #: Recipes by the name of their model.

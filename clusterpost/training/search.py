@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from ..bands import band_slots
 from ..errors import InputError
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.conditions import RelativeConditions, Walter2025Conditions
@@ -33,7 +34,7 @@ from ..utils import require, whole_file
 from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AllBands
-from .recipes import Recipe, band_slots, recipe_sizes
+from .recipes import Recipe, recipe_sizes
 from .simulation import Simulator, seeded_generator
 
 __all__ = ["FAMILIES", "affine_family", "recipe_of", "search", "spline_family"]

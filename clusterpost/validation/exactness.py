@@ -133,12 +133,12 @@ def dense_draws(target, n_points=_N_POINTS):
         theta = torch.stack([log_age, log_mass, ebv], -1)
         weight = normalized(log_weights(target.log_density(theta), log_q + log_mass_q))
         if stage == _N_STAGES - 1:
-            return theta, weight
+            break
         there = (weight > _NEGLIGIBLE * weight.amax(1, keepdim=True))[..., None]
-        margin = 0.1 * (high - low) * n_points**-0.5 * 20
+        margin = 2 * (high - low) * n_points**-0.5
         low = torch.maximum(torch.where(there, two, torch.inf).amin(1) - margin, full_low)
         high = torch.minimum(torch.where(there, two, -torch.inf).amax(1) + margin, full_high)
-    return None
+    return theta, weight
 
 
 def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classified=100, seed=1, refine=True,

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 import clusterpost
-from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
+from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS, band_slots
 from clusterpost.errors import InputError
 from clusterpost.training import observing
 from clusterpost.training.observing import (
@@ -20,7 +20,6 @@ from clusterpost.training.observing import (
     read_coverage,
     read_errors,
 )
-from clusterpost.training.recipes import band_slots
 from clusterpost.training.simulation import Simulator, seeded_generator
 
 SLOTS = band_slots(tuple(BANDS))

@@ -8,14 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
+from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS, band_slots
 from clusterpost.errors import InputError
 from clusterpost.forward import load_table
 from clusterpost.noise import NOISE_MODELS
 from clusterpost.priors import BoxPrior
 from clusterpost.training.fit import _STANDARDIZE_STREAM, TEST_STREAM, VALIDATION_STREAM
 from clusterpost.training.observing import AllBands, AnyBands, FlatErrors, MixedErrors
-from clusterpost.training.recipes import band_slots
 from clusterpost.training.simulation import Mocks, Simulator, seeded_generator, walter2025_simulator
 
 FIELDS = ("theta", "flux", "error", "measured", "distance")
