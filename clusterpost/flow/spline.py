@@ -18,7 +18,10 @@ from torch.nn import functional
 from .base import Flow, Spec
 from .transforms import Standardize, UnitBox
 
-__all__ = ["SplineBlock", "SplineFlow", "SplineSpec", "rational_quadratic"]
+__all__ = ["SplineBlock", "SplineFlow", "SplineSpec", "rational_quadratic", "spline_knots"]
+
+# Points that go through the blocks at a time, so that what is between them stays in the processor's cache.
+_POINTS_PER_PASS = 16_384
 
 _LEAST_BIN = 1e-4  # width and height of a bin
 _LEAST_SLOPE = 1e-3
@@ -60,19 +63,39 @@ class SplineSpec(Spec):
     splines: tuple
     knots: int = 256
     kind: str = "cinn-spline"
-    formula: int = 1
+    formula: int = 2
 
 
-def rational_quadratic(x, parameters, *, inverse=False):
+def spline_knots(parameters):
+    """Knots of monotonic splines of the unit interval.
+
+    Parameters
+    ----------
+    parameters : Tensor (..., 3 n_bin + 1)
+        Widths, heights and slopes, unconstrained; all zero for the identity.
+
+    Returns
+    -------
+    Tensor (..., 3 (n_bin + 1))
+        x, y and slope of each knot.  A mean of two such splines' knots is one too.
+    """
+    n_bins = (parameters.shape[-1] - 1) // 3
+    widths = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., :n_bins], -1)
+    heights = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., n_bins : 2 * n_bins], -1)
+    slopes = _LEAST_SLOPE + functional.softplus(parameters[..., 2 * n_bins :] + _UNIT_SLOPE)
+    places = (functional.pad(torch.cumsum(sizes, -1), (1, 0)) for sizes in (widths, heights))
+    return torch.cat([*places, slopes], -1)
+
+
+def rational_quadratic(x, knots, *, inverse=False):
     """A monotonic rational-quadratic spline of the unit interval (Durkan et al. 2019, Eqs. 4-8).
 
     Parameters
     ----------
     x : Tensor (..., m)
         In the unit interval.
-    parameters : Tensor (..., 3 n_bin + 1)
-        Of the spline that all m points share: widths, heights and slopes, unconstrained;
-        all zero for the identity.
+    knots : Tensor (..., 3 (n_bin + 1))
+        As `spline_knots` gives them, of the spline that all m points share.
     inverse : bool
         From y to x.
 
@@ -82,19 +105,16 @@ def rational_quadratic(x, parameters, *, inverse=False):
     log_slope : Tensor (..., m)
         ln dy/dx, or ln dx/dy of the inverse.
     """
-    n_bins = (parameters.shape[-1] - 1) // 3
-    widths = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., :n_bins], -1)
-    heights = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., n_bins : 2 * n_bins], -1)
-    slopes = _LEAST_SLOPE + functional.softplus(parameters[..., 2 * n_bins :] + _UNIT_SLOPE)
-    right, top = torch.cumsum(widths, -1), torch.cumsum(heights, -1)
-    inner = (top if inverse else right)[..., :-1].contiguous()
+    n_knots = knots.shape[-1] // 3
+    first = n_knots if inverse else 0
+    inner = knots[..., first + 1 : first + n_knots - 1].contiguous()
     k = torch.searchsorted(inner, x.contiguous())
 
-    def at(values):
-        return torch.gather(values, -1, k)
+    def at(place):
+        return torch.gather(knots, -1, k + place)
 
-    width, height, slope0, slope1 = at(widths), at(heights), at(slopes), at(slopes[..., 1:])
-    left, bottom = at(right) - width, at(top) - height
+    left, bottom, slope0, slope1 = at(0), at(n_knots), at(2 * n_knots), at(2 * n_knots + 1)
+    width, height = at(1) - left, at(n_knots + 1) - bottom
     mean = height / width
     bend = slope0 + slope1 - 2 * mean
     if inverse:
@@ -125,6 +145,10 @@ class _Residual(nn.Module):
         return x + self.second(functional.silu(self.first(functional.silu(x))))
 
 
+def _rows(table, index):
+    return functional.embedding(index, table)
+
+
 class SplineBlock(Fm.InvertibleModule):
     """Transform one parameter by splines that follow from conditions and other parameters.
 
@@ -144,6 +168,12 @@ class SplineBlock(Fm.InvertibleModule):
     Takes points of shape (n, k, n_parameter) beside conditions of shape
     (n, n_condition), so that what depends on the conditions alone is worked
     out once an object and not once a draw.
+
+    Where one parameter is given, the network gives the splines at the knots of
+    that parameter's embedding, and between them the splines' own knots move
+    linearly: draws that outnumber the knots cost the network no more.  In
+    training (``module.train()``) it is evaluated at the points themselves,
+    which for few points is cheaper and makes no difference that matters.
     """
 
     def __init__(self, dims_in, dims_c=None, *, component, given, width, depth, bins, splines, knots):
@@ -163,11 +193,10 @@ class SplineBlock(Fm.InvertibleModule):
         points = x[0]
         moved = points[..., self.component].unsqueeze(-1)
         log_det = torch.zeros_like(moved)
-        parameters = self._shape(points, c[0])
+        knots = self._knots(points, c[0])
         if not self.given:  # one spline for all of an object's points
             moved, log_det = moved.squeeze(-1), log_det.squeeze(-1)
-        order = reversed(parameters) if rev else parameters
-        for spline in order:
+        for spline in reversed(knots) if rev else knots:
             moved, log_slope = rational_quadratic(moved, spline, inverse=rev)
             log_det = log_det + log_slope
         if self.given:
@@ -175,21 +204,35 @@ class SplineBlock(Fm.InvertibleModule):
         out = [moved if i == self.component else part for i, part in enumerate(points.unbind(-1))]
         return (torch.stack(out, -1),), log_det
 
-    def _shape(self, points, conditions):
-        """Of each spline: (n, 3 bins + 1), or (n, k, 3 bins + 1) where a parameter is given."""
-        hidden = self.seen(conditions)
-        if self.given:
-            hidden = hidden.unsqueeze(1)
-        for index, embedding in zip(self.given, self.embedding, strict=True):
-            hidden = hidden + self._embed(points[..., index], embedding)
-        hidden = self.last(functional.silu(self.hidden(hidden)))
-        return hidden.chunk(self.splines, dim=-1)
+    def _knots(self, points, conditions):
+        """Of each spline: (n, 3 (bins + 1)), or (n, k, 3 (bins + 1)) where a parameter is given."""
+        seen = self.seen(conditions)
+        if not self.given:
+            return self._network(seen)
+        seen = seen.unsqueeze(1)
+        places = [self._place(points[..., index]) for index in self.given]
+        if len(self.given) > 1 or self.training:
+            embedded = (torch.lerp(_rows(embedding, left), _rows(embedding, left + 1), part)
+                        for (left, part), embedding in zip(places, self.embedding, strict=True))
+            return self._network(sum(embedded, seen))
+        (left, part), embedding = places[0], self.embedding[0]
+        if 2 * left.shape[1] > self.knots:  # more ends than there are knots
+            splines = self._network(seen + embedding)
+            start = (torch.arange(len(left), device=left.device) * (self.knots + 1))[:, None] + left
+            ends = [(_rows(spline.flatten(0, 1), start), _rows(spline.flatten(0, 1), start + 1)) for spline in splines]
+        else:
+            splines = self._network(seen + _rows(embedding, torch.cat([left, left + 1], 1)))
+            ends = [spline.chunk(2, 1) for spline in splines]
+        return [torch.lerp(one, other, part) for one, other in ends]
 
-    def _embed(self, unit, embedding):
+    def _network(self, hidden):
+        return [spline_knots(part) for part in self.last(functional.silu(self.hidden(hidden))).chunk(self.splines, -1)]
+
+    def _place(self, unit):
+        """The knot below each point of the unit interval, and how far it is from there to the next."""
         position = unit * self.knots
         left = position.detach().long().clamp(0, self.knots - 1)
-        start = functional.embedding(left, embedding)
-        return torch.lerp(start, functional.embedding(left + 1, embedding), (position - left).unsqueeze(-1))
+        return left, (position - left).unsqueeze(-1)
 
     def output_dims(self, input_dims):
         """Unchanged."""
@@ -212,7 +255,7 @@ class SplineFlow(Flow):
 
     def __init__(self, spec):
         super().__init__()
-        if spec.kind != "cinn-spline" or spec.formula != 1:
+        if spec.kind != "cinn-spline" or spec.formula != 2:
             raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
         self.spec = spec
         self.box = UnitBox(spec.low, spec.high)
@@ -229,14 +272,22 @@ class SplineFlow(Flow):
         return unit
 
     def _density(self, theta, standard):
-        unit = self.box(theta)
-        _, log_det = self.inn(unit.clamp(0, 1), [standard])
+        _, log_det = self._run(self.box(theta).clamp(0, 1), standard, rev=False)
         inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
         return torch.where(inside, log_det - self.box.log_volume, -torch.inf)
 
     def _invert(self, z, standard):
-        unit, log_det = self.inn(z, [standard], rev=True)
+        unit, log_det = self._run(z, standard, rev=True)
         return self.box.inverse(unit), -log_det - self.box.log_volume
+
+    def _run(self, points, standard, *, rev):
+        """Through the graph, some objects at a time."""
+        if self.training or points.device.type != "cpu":
+            return self.inn(points, [standard], rev=rev)
+        size = max(1, _POINTS_PER_PASS // points.shape[1])
+        parts = [self.inn(part, [some], rev=rev)
+                 for part, some in zip(points.split(size), standard.split(size), strict=True)]
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
     def _names(self):
         yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))

@@ -10,83 +10,16 @@ import math
 import torch
 
 from ..forward import LN10, distance_term
+from .truncated import CutNormal
 
-__all__ = ["MassConditional", "Tabulated", "TruncatedNormal"]
+__all__ = ["MassConditional", "MassDensity", "Tabulated"]
 
-_FAR = 6.0  # standard deviations beyond which a truncated normal is taken for an exponential
 _FLOOR = 40.0  # nothing within the bounds is proposed less than exp(-_FLOOR) as often as the peak
 # Places in standard deviations from the peak where a mass density is tabulated: dense at the peak, up to any bound.
 _HALF = (0.35, 0.7, 1.05, 1.4, 1.75, 2.1, 2.5, 3.0, 3.6, 4.5, 6.0, 10.0, 20.0, 50.0, 150.0)
 _PLACES = tuple(-x for x in reversed(_HALF)) + (0.0,) + _HALF
 _EDGES = (0.0, 1e-5, 1e-4, 1e-3)  # places from each bound, in ln mass
 _N_COARSE, _N_CLOSER = 24, 2  # more places where the prior may have a peak of its own, and looks at it
-
-
-class TruncatedNormal:
-    """Normal densities cut at bounds, however far away those are.
-
-    Parameters
-    ----------
-    mean, sigma, low, high : Tensor
-        Of shapes that broadcast.
-
-    Notes
-    -----
-    Where the bounds leave only a tail beyond 6 standard deviations, the density
-    is an exponential with the tail's slope at the bound: `log_prob` is always
-    that of what `quantile` gives.
-    """
-
-    def __init__(self, mean, sigma, low, high):
-        self.mean, self.sigma = mean.double(), sigma.double()
-        a, b = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
-        # Always the lower tail: mirrored where the bounds lie above the mean.
-        self.sign = torch.where(a + b > 0, -1.0, 1.0)
-        self.near = torch.where(self.sign > 0, b, -a)
-        self.far_end = torch.where(self.sign > 0, a, -b)
-        self.is_tail = self.near < -_FAR
-        inside = self.near.clamp(min=-_FAR)
-        self.p_low, self.p_high = torch.special.ndtr(torch.minimum(self.far_end, inside)), torch.special.ndtr(inside)
-        self.rate = (-self.near).clamp(min=_FAR)
-        self.cut = torch.expm1(-self.rate * (self.near - self.far_end))  # minus the share of the exponential inside
-
-    def quantile(self, unit):
-        """Inverse of the distribution function.
-
-        Parameters
-        ----------
-        unit : Tensor
-            Between 0 and 1.
-
-        Returns
-        -------
-        Tensor
-            Float64.
-        """
-        unit = unit.double()
-        unit = torch.where(self.sign > 0, unit, 1 - unit)
-        body = torch.special.ndtri(torch.lerp(self.p_low, self.p_high, unit))
-        tail = self.near + torch.log1p((1 - unit) * self.cut) / self.rate
-        z = torch.where(self.is_tail, tail, body)
-        z = torch.minimum(torch.maximum(z, self.far_end), self.near)
-        return self.mean + self.sigma * self.sign * z
-
-    def log_prob(self, x):
-        """Log density within the bounds.
-
-        Parameters
-        ----------
-        x : Tensor
-
-        Returns
-        -------
-        Tensor
-            Float64.
-        """
-        z = self.sign * (x - self.mean) / self.sigma
-        body = -0.5 * z**2 - 0.5 * math.log(2 * math.pi) - torch.log(self.p_high - self.p_low)
-        tail = torch.log(self.rate) + self.rate * (z - self.near) - torch.log(-self.cut)
-        return torch.where(self.is_tail, tail, body) - torch.log(self.sigma)
 
 
 class Tabulated:
@@ -140,6 +73,59 @@ class Tabulated:
         return torch.gather(values, -1, i), torch.gather(values, -1, i + 1)
 
 
+class MassDensity:
+    """Densities of log10 mass at ``k`` ages and reddenings of each of ``n`` clusters.
+
+    Attributes
+    ----------
+    log_total : Tensor (n, k)
+        How much of the likelihood the prior of the mass leaves at each age and
+        reddening: ln of their product's integral over the mass, less that of the
+        likelihood.  Zero for clusters whose density is tabulated.
+    """
+
+    def __init__(self, parts, low, high):
+        self._parts, self._low, self._high = parts, low, high
+        self._order = torch.cat([rows for rows, *_ in parts]).argsort()
+
+    @property
+    def log_total(self):
+        """See the class."""
+        return self._joined(lambda rows, density, total:
+                            density.cumulative[..., 0].new_zeros(density.nodes.shape[:2]) if total is None else total)
+
+    def draw(self, unit):
+        """Draw masses.
+
+        Parameters
+        ----------
+        unit : Tensor (n, k)
+            Between 0 and 1.
+
+        Returns
+        -------
+        log_mass : Tensor (n, k)
+        log_q : Tensor (n, k)
+            Their log density, in log10 mass.
+        """
+        def quantile(rows, density, total):
+            x = density.quantile(unit[rows, :, None])
+            return torch.stack([x, density.log_prob(x)])[..., 0].to(unit.dtype)
+
+        ln_mass, log_q = self._joined(quantile)
+        return (ln_mass / LN10).clamp(self._low / LN10, self._high / LN10), log_q + math.log(LN10)
+
+    def log_prob(self, log_mass):
+        """Log density, in log10 mass, of given masses (n, k) within the prior's bounds."""
+        def at(rows, density, total):
+            return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0].to(log_mass.dtype)
+
+        return self._joined(at) + math.log(LN10)
+
+    def _joined(self, of):
+        return torch.cat([of(*part) for part in self._parts], dim=-2)[..., self._order, :]
+
+
 class MassConditional:
     """The density of log10 mass, given age, reddening and the photometry.
 
@@ -161,69 +147,36 @@ class MassConditional:
         self.table, self.noise, self.prior = table, noise, prior
         self.low, self.high = (float(end[prior.names.index("log_mass")]) * LN10 for end in (prior.low, prior.high))
 
-    def draw(self, observed, log_age, ebv, unit, shift=None):
-        """Draw masses.
+    def at(self, observed, log_age, ebv, shift=None) -> MassDensity:
+        """The densities at given ages and reddenings.
 
         Parameters
         ----------
         observed : Observed
         log_age, ebv : Tensor (n, k)
-        unit : Tensor (n, k)
-            Between 0 and 1.
         shift : Tensor (n, k), optional
             Added to ln distance.
 
         Returns
         -------
-        log_mass : Tensor (n, k)
-        log_q : Tensor (n, k)
-            Their log density, in log10 mass.
+        MassDensity
         """
-        def quantile(density, rows):
-            x = density.quantile(unit[rows, :, None])
-            return torch.stack([x, density.log_prob(x)])[..., 0]
-
-        ln_mass, log_q = self._by_kind(observed, log_age, ebv, shift, quantile)
-        low, high = self.low / LN10, self.high / LN10
-        return (ln_mass / LN10).clamp(low, high), log_q + math.log(LN10)
-
-    def log_prob(self, observed, log_age, ebv, log_mass, shift=None):
-        """Log density, in log10 mass, of given masses within the prior's bounds.
-
-        Parameters
-        ----------
-        observed : Observed
-        log_age, ebv, log_mass : Tensor (n, k)
-        shift : Tensor (n, k), optional
-
-        Returns
-        -------
-        Tensor (n, k)
-        """
-        def at(density, rows):
-            return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0]
-
-        return self._by_kind(observed, log_age, ebv, shift, at) + math.log(LN10)
+        ln_flux = self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
+        if shift is not None:
+            ln_flux = ln_flux - 2 * shift[..., None]
+        closed = self.is_closed(observed)
+        parts = []
+        # Closed form or table, each cluster by itself whatever the others are.
+        for kind, rows in ((self._closed, closed.nonzero()[:, 0]), (self._tabulated, (~closed).nonzero()[:, 0])):
+            if len(rows):
+                parts.append((rows, *kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
+        return MassDensity(parts, self.low, self.high)
 
     def is_closed(self, observed):
         """Of which clusters the closed form is exact, (n,)."""
         if self.noise.name != "lognormal" or self.prior.mass_slope is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
         return ~observed.limit.any(-1)
-
-    def _by_kind(self, observed, log_age, ebv, shift, apply):
-        """Closed form or table, each cluster by itself whatever the others are."""
-        ln_flux = self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
-        if shift is not None:
-            ln_flux = ln_flux - 2 * shift[..., None]
-        closed = self.is_closed(observed)
-        parts = []
-        for kind, rows in ((self._closed, closed.nonzero()[:, 0]), (self._tabulated, (~closed).nonzero()[:, 0])):
-            if len(rows):
-                density = kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])
-                parts.append((rows, apply(density, rows).to(log_age.dtype)))
-        order = torch.cat([rows for rows, _ in parts]).argsort()
-        return torch.cat([values for _, values in parts], dim=-2)[..., order, :]
 
     def _peak(self, observed, ln_flux):
         """Mean and standard deviation of ln mass by the log-normal stand-ins."""
@@ -235,8 +188,10 @@ class MassConditional:
         return mean, total.rsqrt().expand_as(mean)
 
     def _closed(self, observed, log_age, ebv, ln_flux):
-        mean, sigma = (x[..., None] for x in self._peak(observed, ln_flux))
-        return TruncatedNormal(mean + self.prior.mass_slope * sigma**2, sigma, self.low, self.high)
+        mean, sigma = (x[..., None].double() for x in self._peak(observed, ln_flux))
+        slope = self.prior.mass_slope
+        density = CutNormal(mean + slope * sigma**2, sigma, self.low, self.high)
+        return density, (slope * mean + 0.5 * (slope * sigma) ** 2 + density.log_inside)[..., 0]
 
     def _tabulated(self, observed, log_age, ebv, ln_flux):
         mean, sigma = self._peak(observed, ln_flux)
@@ -248,7 +203,7 @@ class MassConditional:
         nodes = torch.cat([ends[..., :1] + edges, nodes, ends[..., 1:] - edges], dim=-1).clamp(self.low, self.high)
         nodes = nodes.sort(-1).values
         if self.prior.mass_slope is not None:
-            return Tabulated(nodes, self._log_density(observed, log_age, ebv, ln_flux, nodes))
+            return Tabulated(nodes, self._log_density(observed, log_age, ebv, ln_flux, nodes)), None
         # The prior may have its peak elsewhere: look everywhere, then closer where there is something.
         everywhere = torch.linspace(self.low, self.high, _N_COARSE, dtype=mean.dtype, device=mean.device)
         nodes = torch.cat([nodes, everywhere.expand(*mean.shape, -1)], dim=-1).sort(-1).values
@@ -259,7 +214,7 @@ class MassConditional:
             there = self._log_density(observed, log_age, ebv, ln_flux, closer)
             nodes, order = torch.cat([nodes, closer], dim=-1).sort(-1)
             log_density = torch.gather(torch.cat([log_density, there], dim=-1), -1, order)
-        return Tabulated(nodes, log_density)
+        return Tabulated(nodes, log_density), None
 
     def _log_density(self, observed, log_age, ebv, ln_flux, nodes):
         """Log likelihood plus log prior along the mass, but for a constant, (n, k, n_node)."""

@@ -198,7 +198,8 @@ class _Sampler:
         new.__dict__.update(self.__dict__)
         new.target, new.conditions, new.rows = self.target[at], self.conditions[at], self.rows[at]
         shift = None if self.draws.shift is None else self.draws.shift[at]
-        new.draws = Draws(self.draws.theta[at], self.draws.log_q[at], shift)
+        tilt = None if self.draws.tilt is None else self.draws.tilt[at]
+        new.draws = Draws(self.draws.theta[at], self.draws.log_q[at], shift, tilt)
         new.log_density = self.log_density[at]
         new.fitted = [source.with_flow(source.flow[at], source.defensive) for source in self.fitted]
         new.fitted_log_q = [log_q[at] for log_q in self.fitted_log_q]
@@ -233,7 +234,7 @@ class _Sampler:
                              for other, log_q in zip(self.fitted, self.fitted_log_q, strict=True)]
         self.fitted_log_q.append(torch.cat([self._log_prob(source, self.draws), new.log_q], 1))
         self.fitted.append(source)
-        self._add(Draws(new.theta, self._log_prob(self.proposal, new), new.shift))
+        self._add(Draws(new.theta, self._log_prob(self.proposal, new, self.draws.tilt), new.shift))
 
     def result(self):
         """What the draws say, as many of them as there were first."""
@@ -250,15 +251,15 @@ class _Sampler:
         start = self.draws.theta.shape[1]
         return self.points(self.rows, start, start + self.n_samples)
 
-    def _log_prob(self, source, draws):
-        return source.log_prob(self.target.observed, self.conditions, draws.theta, draws.shift,
+    def _log_prob(self, source, draws, tilt=None):
+        return source.log_prob(self.target.observed, self.conditions, draws.theta, draws.shift, tilt=tilt,
                                n_samples=self.n_samples)
 
     def _add(self, new):
         shift = None if new.shift is None else torch.cat([self.draws.shift, new.shift], 1)
         self.log_density = torch.cat([self.log_density, self.target.log_density(new.theta, new.shift)], 1)
         self.draws = Draws(torch.cat([self.draws.theta, new.theta], 1), torch.cat([self.draws.log_q, new.log_q], 1),
-                           shift)
+                           shift, self.draws.tilt)
 
 
 def _rescue(sampler, out, aim, adapt):

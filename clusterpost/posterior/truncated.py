@@ -6,14 +6,61 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import torch
 
-__all__ = ["cut_entropy", "cut_mean", "cut_sample", "interval", "log_interval"]
+__all__ = ["CutNormal", "cut_entropy", "cut_mean", "cut_sample", "interval", "log_interval"]
 
 _ROOT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 _FAR = 30.0  # standard deviations beyond which the tail is a Rayleigh distribution's; Phi underflows soon after
+
+
+class CutNormal:
+    """Normal densities cut at bounds.
+
+    Parameters
+    ----------
+    mean, sigma, low, high : Tensor
+        Of shapes that broadcast.
+    """
+
+    def __init__(self, mean, sigma, low, high):
+        self.mean, self.sigma = mean.double(), sigma.double()
+        self.alpha, self.beta = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
+
+    @cached_property
+    def log_inside(self):
+        """ln of the share of the whole normal that lies within the bounds, float64."""
+        return log_interval(self.alpha, self.beta)
+
+    def quantile(self, unit):
+        """Inverse of the distribution function; float64.
+
+        Parameters
+        ----------
+        unit : Tensor
+            Between 0 and 1.
+
+        Returns
+        -------
+        Tensor
+        """
+        return self.mean + self.sigma * cut_sample(unit.double(), self.alpha, self.beta)
+
+    def log_prob(self, x):
+        """Log density within the bounds; float64.
+
+        Parameters
+        ----------
+        x : Tensor
+
+        Returns
+        -------
+        Tensor
+        """
+        return -0.5 * ((x - self.mean) / self.sigma) ** 2 - _HALF_LOG_2PI - torch.log(self.sigma) - self.log_inside
 
 
 def interval(alpha, beta):

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-__all__ = ["effective", "log_mean", "log_weights", "normalized", "resampled_index", "thinned"]
+__all__ = ["effective", "log_mean", "log_weights", "normalized", "resampled_index", "thinned", "threshold"]
 
 
 def log_weights(log_density, log_q):
@@ -112,19 +112,36 @@ def thinned(weight, n_samples, order=None):
     n, k = weight.shape
     if n_samples >= k:
         return torch.arange(k, device=weight.device).expand(n, k), weight
-    # sum min(w/c, 1) = n_samples; with the j heaviest kept as they are, c is the others' sum / (n_samples - j).
-    ordered = weight.sort(dim=-1, descending=True).values
-    rest = ordered.flip(-1).cumsum(-1).flip(-1)[:, :n_samples]
-    candidates = rest / (n_samples - torch.arange(n_samples, device=weight.device))
-    kept = (ordered[:, :n_samples] > candidates).long().cumprod(-1).sum(-1, keepdim=True).clamp(max=n_samples - 1)
-    threshold = torch.gather(candidates, 1, kept).clamp(min=torch.finfo(weight.dtype).tiny)
+    least = threshold(weight, n_samples)
     sequence = (torch.arange(k, device=weight.device).expand(n, k) if order is None
                 else order.argsort(dim=-1, stable=True))
-    share = (torch.gather(weight, 1, sequence) / threshold).clamp(max=1.0)
+    share = (torch.gather(weight, 1, sequence) / least).clamp(max=1.0)
     cumulative = share.cumsum(-1)
     cumulative = cumulative * (n_samples / cumulative[:, -1:])
     places = torch.arange(n_samples, dtype=weight.dtype, device=weight.device) + 0.5
     picked = torch.searchsorted(cumulative, places.expand(n, -1).contiguous()).clamp(max=k - 1)
     index = torch.gather(sequence, 1, picked)
-    new = torch.maximum(torch.gather(weight, 1, index), threshold)
+    new = torch.maximum(torch.gather(weight, 1, index), least)
     return index, new / new.sum(-1, keepdim=True)
+
+
+def threshold(weight, n_samples):
+    """The weight c of which sum min(w/c, 1) = n_samples.
+
+    Parameters
+    ----------
+    weight : Tensor (n, k)
+        Adding up to one.
+    n_samples : int
+        At most k.
+
+    Returns
+    -------
+    Tensor (n, 1)
+    """
+    # With the j heaviest kept as they are, c is the others' sum / (n_samples - j).
+    ordered = weight.sort(dim=-1, descending=True).values
+    rest = ordered.flip(-1).cumsum(-1).flip(-1)[:, :n_samples]
+    candidates = rest / (n_samples - torch.arange(n_samples, device=weight.device))
+    kept = (ordered[:, :n_samples] > candidates).long().cumprod(-1).sum(-1, keepdim=True).clamp(max=n_samples - 1)
+    return torch.gather(candidates, 1, kept).clamp(min=torch.finfo(weight.dtype).tiny)

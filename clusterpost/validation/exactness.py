@@ -129,7 +129,7 @@ def dense_draws(target, n_points=_N_POINTS):
     for stage in range(_N_STAGES):
         two, log_q = _Box(low, high).draw(unit[None, :, :2].expand(len(target), -1, -1))
         log_age, ebv = two.unbind(-1)
-        log_mass, log_mass_q = mass.draw(target.observed, log_age, ebv, unit[None, :, 2].expand(len(target), -1))
+        log_mass, log_mass_q = mass.at(target.observed, log_age, ebv).draw(unit[None, :, 2].expand(len(target), -1))
         theta = torch.stack([log_age, log_mass, ebv], -1)
         weight = normalized(log_weights(target.log_density(theta), log_q + log_mass_q))
         if stage == _N_STAGES - 1:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clusterpost.noise import get_noise
-from clusterpost.posterior.mass import MassConditional, Tabulated, TruncatedNormal
+from clusterpost.posterior.mass import MassConditional, Tabulated
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal, base_dimensions
 from clusterpost.posterior.target import Target
+from clusterpost.posterior.truncated import CutNormal
 from clusterpost.priors import Normal, PowerLaw, ProductPrior, cluster_prior
 
 NO_CONDITIONS = torch.zeros(1000, 1)
@@ -27,12 +28,12 @@ def efficiency(log_weight):
     return 1 / (weight**2).sum(-1) / weight.shape[-1]
 
 
-class TestTruncatedNormal:
+class TestCutNormal:
     @settings(deadline=None, max_examples=100)
     @given(mean=st.floats(-300, 300), sigma=st.floats(0.02, 5), unit=st.floats(0.001, 0.999))
     def test_quantile_inverts_the_integral_of_the_density(self, mean, sigma, unit):
         low, high = 4.6, 18.4
-        density = TruncatedNormal(torch.tensor(mean), torch.tensor(sigma), low, high)
+        density = CutNormal(torch.tensor(mean), torch.tensor(sigma), low, high)
         x = density.quantile(torch.tensor(unit)).item()
         assert low <= x <= high
         # ever finer towards the lower bound and towards x: a tail falls steeply from a bound
@@ -45,13 +46,13 @@ class TestTruncatedNormal:
     def test_near_the_bounds_it_is_scipys(self, mean, sigma):
         expected = stats.truncnorm((4.6 - mean) / sigma, (18.4 - mean) / sigma, mean, sigma)
         unit = torch.linspace(0.001, 0.999, 97, dtype=torch.float64)
-        got = TruncatedNormal(torch.tensor(mean), torch.tensor(sigma), 4.6, 18.4)
+        got = CutNormal(torch.tensor(mean), torch.tensor(sigma), 4.6, 18.4)
         np.testing.assert_allclose(got.quantile(unit), expected.ppf(unit.numpy()), rtol=1e-5)
         x = got.quantile(unit)
         np.testing.assert_allclose(got.log_prob(x), expected.logpdf(x.numpy()), rtol=1e-4, atol=1e-4)
 
     def test_far_tail_is_almost_that_of_the_normal(self):
-        got = TruncatedNormal(torch.tensor(0.0), torch.tensor(1.0), 7.0, 30.0)
+        got = CutNormal(torch.tensor(0.0), torch.tensor(1.0), 7.0, 30.0)
         x = got.quantile(torch.linspace(0.001, 0.999, 999, dtype=torch.float64))
         assert efficiency((-0.5 * x**2 - got.log_prob(x))[None]) > 0.97
         assert efficiency((-0.3 * x**2 - got.log_prob(x))[None]) < 0.97
@@ -102,13 +103,13 @@ def test_masses_follow_their_conditional_density(case):
     noise, k = get_noise(name), 2048
     log_age, ebv = (theta[:, None, i].expand(-1, k) for i in (0, 2))
     mass = MassConditional(table, noise, prior)
-    log_mass, log_q = mass.draw(observed, log_age, ebv, sobol(20, k, 1)[..., 0])
+    log_mass, log_q = mass.at(observed, log_age, ebv).draw(sobol(20, k, 1)[..., 0])
     target = Target(observed, table, noise, prior)
     log_density = target.log_density(torch.stack([log_age, log_mass, ebv], -1))
     exact = efficiency(log_density - log_q)
     assert exact.min() > (0.9999 if case == "closed" or case == "mass function" else 0.95)
     assert efficiency(log_density - log_q + 8 * (log_mass - log_mass.mean(-1, keepdim=True))).min() < 0.95
-    again = mass.log_prob(observed, log_age, ebv, log_mass)
+    again = mass.at(observed, log_age, ebv).log_prob(log_mass)
     assert (again - log_q).abs().median() < 1e-4
 
 
@@ -119,7 +120,7 @@ def test_masses_beyond_the_bounds_by_far_stay_within_and_count_right():
     log_age, ebv = (theta[:, None, i].expand(-1, 512) for i in (0, 2))
     for name in ("lognormal", "normal"):
         mass = MassConditional(table, get_noise(name), cluster_prior())
-        log_mass, log_q = mass.draw(observed, log_age, ebv, sobol(4, 512, 1)[..., 0])
+        log_mass, log_q = mass.at(observed, log_age, ebv).draw(sobol(4, 512, 1)[..., 0])
         assert ((log_mass >= 2) & (log_mass <= 8)).all()
         assert torch.isfinite(log_q).all()
         assert (log_mass[:2] > 7.9).all() or name == "normal"  # a normal likelihood forgives faintness
@@ -135,9 +136,9 @@ def test_each_cluster_has_its_own_masses_whatever_is_beside_it():
     log_age, ebv = (theta[:, None, i].expand(-1, 64) for i in (0, 2))
     unit = sobol(6, 64, 1)[..., 0]
     assert mass.is_closed(observed).tolist() == [False, True] * 3
-    together = mass.draw(observed, log_age, ebv, unit)
+    together = mass.at(observed, log_age, ebv).draw(unit)
     for i in range(6):
-        alone = mass.draw(observed[i], log_age[i : i + 1], ebv[i : i + 1], unit[i : i + 1])
+        alone = mass.at(observed[i], log_age[i : i + 1], ebv[i : i + 1]).draw(unit[i : i + 1])
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a[0], b[i])
 

@@ -21,7 +21,9 @@ GRID = (210, 160, 60)
 def refined(observed, table, name, prior, n_samples=2048, flow=None, kind=AmplitudeProposal, seed=1, conditions=None,
             **options):
     noise, dimension, n = get_noise(name), base_dimensions(prior), len(observed)
-    proposal = kind(UniformFlow() if flow is None else flow, table, noise, prior)
+    # A uniform flow was trained with nothing.
+    proposal = (kind(UniformFlow(), table, noise, prior, trained_noise=None) if flow is None
+                else kind(flow, table, noise, prior))
     target = Target(observed, table, noise, prior)
     points = torch.quasirandom.SobolEngine(dimension, scramble=True, seed=seed).draw(n_base_points(n_samples))
     shift = torch.rand(n, dimension, generator=torch.Generator().manual_seed(seed))

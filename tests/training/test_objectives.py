@@ -166,7 +166,7 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     unit = torch.rand(30, 40, 2, generator=seeded_generator(4)).double()
     theta = prior.low[[0, 2]] + unit * (prior.high - prior.low)[[0, 2]]
     mass = MassConditional(table, get_noise("lognormal"), prior)
-    log_mass, log_q = mass.draw(observed, *theta.unbind(-1), torch.full((30, 40), 0.5).double())
+    log_mass, log_q = mass.at(observed, *theta.unbind(-1)).draw(torch.full((30, 40), 0.5).double())
     exact = Target(observed, table, get_noise("lognormal"), prior).log_likelihood(
         torch.stack([theta[..., 0], log_mass, theta[..., 1]], dim=-1)) - log_q
     got = scale_free_log_likelihood(theta, Mocks(mocks.theta, observed.flux, observed.error, mocks.measured,
