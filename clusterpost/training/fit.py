@@ -171,7 +171,7 @@ class _Run:
 
     def __init__(self, flow, simulator, objective, config):
         self.flow, self.simulator, self.objective, self.config = flow, simulator, objective, config
-        self.optimizers = _optimizers(flow, config)
+        self.optimizers = make_optimizers(flow, config)
         self.step = 0
         self.seconds = 0.0
         self.history = []
@@ -244,8 +244,19 @@ class _Run:
                 "objective": self.objective.to_dict(), "simulator": self.simulator.to_dict()}
 
 
-def _optimizers(flow, config):
-    """One optimizer, or one for each kind of weight."""
+def make_optimizers(flow, config):
+    """One optimizer, or one for each kind of weight.
+
+    Parameters
+    ----------
+    flow : Flow
+    config : FitConfig
+
+    Returns
+    -------
+    list of torch.optim.Optimizer
+        Each of whose groups has the learning rate's factor as ``factor``.
+    """
     weights, square = list(flow.parameters()), []
     if config.optimizer == "muon":
         square = [p for p in weights if p.ndim == 2 and p.shape[0] == p.shape[1]]

@@ -31,7 +31,7 @@ from ..posterior.target import Observed, Target
 from ..posterior.weights import effective, log_weights, normalized
 from ..priors import PARAMETERS
 from ..utils import require, whole_file
-from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, mean_nll
+from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, make_optimizers, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AllBands
 from .recipes import Recipe, recipe_sizes
@@ -198,7 +198,9 @@ class _Problem:
         """Mean seconds of a step over the whole course of the training."""
         simulator, generator = self.simulator.to(self.device), seeded_generator(self.seed, TEST_STREAM, self.device)
         flow.to(self.device)
-        optimizer = torch.optim.Adam(flow.parameters(), lr=0.0)  # the weights stay as they are
+        optimizers = make_optimizers(flow, recipe.config)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = 0.0  # the weights stay as they are
         progress = [(k + 0.5) / _TIMED_STEPS for k in range(_TIMED_STEPS)]
         for k, done in enumerate([progress[-1], *progress]):
             if k == 1:  # the first step is to warm up
@@ -206,8 +208,9 @@ class _Problem:
             mocks = recipe.learned_part(simulator.draw(recipe.config.batch_size, generator))
             conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
             recipe.objective(flow, mocks, conditions, simulator, generator, done).backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             if self.device != "cpu":
                 torch.cuda.synchronize()
         return (time.monotonic() - start) / _TIMED_STEPS
@@ -354,8 +357,9 @@ def _study(optuna, problem, families):
                          "give another folder")
     study.set_user_attr("identity", identity)
     known = study.get_trials()
-    for family in families if not known else ():
-        study.enqueue_trial({"family": family, **_FIRST[family]})
+    for family, settings in _FIRST.items() if not known else ():
+        if family in families:
+            study.enqueue_trial({"family": family, **settings})
     study.sampler = optuna.samplers.TPESampler(seed=problem.seed + len(known))
     for trial in known:
         if trial.state.name == "RUNNING":

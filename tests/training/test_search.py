@@ -38,13 +38,14 @@ def small_affine(trial, simulator):
         "learning_rate_decay": 0.5, "betas": "0.8, 0.8", "batch_size": 64, "l2": 1e-6}), simulator)
 
 
-FULL = dict(FAMILIES)
+FULL, FIRST = dict(FAMILIES), dict(module._FIRST)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setitem(FAMILIES, "affine", small_affine)
     monkeypatch.setitem(FAMILIES, "spline", small_spline)
+    monkeypatch.setattr(module, "_FIRST", {})
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,7 @@ def searched(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FAMILIES, "affine", small_affine)
         patch.setitem(FAMILIES, "spline", small_spline)
+        patch.setattr(module, "_FIRST", {})
         return folder, search(folder, **TINY)
 
 
@@ -282,3 +284,15 @@ def test_from_the_shell(tmp_path, monkeypatch, capsys):
                                (["walter2025", "--table", "z0.05"], "--table is for recipes of any bands")):
         assert main(["train", *arguments, "-o", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_first_trials_are_what_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_FIRST", {"spline": {"bins_age": 11, "spline_learning_rate": 0.005}})
+    table = search(tmp_path, **{**TINY, "trials": 1, "families": ("spline",)})
+    assert (table["bins_age"][0], table["spline_learning_rate"][0]) == (11, 0.005)
+
+
+def test_what_is_known_is_the_recipe_of_the_paper():
+    known = FULL["affine"](optuna.trial.FixedTrial(FIRST["affine"]), walter2025().simulator)
+    assert (known.spec.width, len(known.spec.permutations)) == (walter2025().spec.width, 12)
+    assert known.config == walter2025().config
