@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from torch.nn import functional
 
 from .errors import InputError
 
@@ -105,10 +106,10 @@ class BandFluxTable:
         j = position.detach().floor().long().clamp(0, len(self.ebv) - 2)
         e = (position - j).unsqueeze(-1)
         a = a.unsqueeze(-1)
-        nodes = self.ln_flux_nodes
-        young = torch.lerp(nodes[i, j], nodes[i, j + 1], e)
-        old = torch.lerp(nodes[i + 1, j], nodes[i + 1, j + 1], e)
-        return torch.lerp(young, old, a)
+        nodes, n = self.ln_flux_nodes.flatten(0, 1), len(self.ebv)
+        (young, redder), (old, old_redder) = ((functional.embedding(k, nodes), functional.embedding(k + 1, nodes))
+                                              for k in (i * n + j, (i + 1) * n + j))
+        return torch.lerp(torch.lerp(young, redder, e), torch.lerp(old, old_redder, e), a)
 
     def surviving_mass(self, log_age):
         """Stellar mass left per solar mass formed, remnants included.
