@@ -392,7 +392,7 @@ def _completed(tbl, registry, results, prefix, ready, record):
     results["n_bands"][:] = ready.n_bands
     out = tbl.copy()
     for column in registry:
-        out[prefix + column.name] = _as_column(column, results[column.name], type(out))
+        out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)
     out.meta.update({"CPVERS": __version__, **record, "CPFLOOR": ready.photometry.error_floor,
                      "CPDIST": ready.photometry.distance_source, "CPLAYOUT": ready.photometry.layout})
     return out
@@ -433,8 +433,8 @@ def _empty_results(registry, n, n_modes):
 def _as_column(column, values, table_class):
     unit = u.Unit(column.unit) if column.unit else None
     if issubclass(table_class, QTable) and unit is not None:
-        result = values * unit
+        result = u.Quantity(values, unit, copy=False)
         result.info.description = column.description
         result.info.meta = {"ucd": column.ucd}
         return result
-    return Column(values, unit=unit, description=column.description, meta={"ucd": column.ucd})
+    return Column(values, unit=unit, description=column.description, meta={"ucd": column.ucd}, copy=False)
