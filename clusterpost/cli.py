@@ -17,6 +17,8 @@ _EPILOG = """examples:
   clusterpost infer mine.ecsv out.fits --distance 9.9 --columns F275W=flux_nuv,err_nuv F336W=flux_u,err_u ...
   clusterpost infer catalog.fits out.fits --noise normal --mass-slope -2 --distance-error 0.05
   clusterpost infer catalog.fits out.fits --exact
+  clusterpost infer big.parquet out.parquet
+  clusterpost infer folder/ out/ --scheduler tcp://host:8786
   clusterpost plot posteriors.fits overview.png
   clusterpost plot posteriors.fits corner.png --row 5
   clusterpost simulate -n 1000 mocks.fits
@@ -65,14 +67,19 @@ def _parser():
 
     sub = command("infer", _infer, "infer the posteriors of a catalog",
                   "clusterpost infer catalog.fits posteriors.fits")
-    sub.add_argument("input", help="FITS, ECSV, VOTable, CSV, Parquet or a LEGUS .tab file")
-    sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet")
+    sub.add_argument("input", help="FITS, ECSV, VOTable, CSV, Parquet or LEGUS .tab file, or folder of Parquet files")
+    sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet, which is written in parts and goes on after a "
+                     "kill; for a folder another folder")
     sub.add_argument("-n", "--n-samples", type=int,
                      help="draws from each posterior before refinement (default: the model's, 2000 for the default "
                           "model); a quarter as many make quantiles about twice as uncertain")
     sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
     sub.add_argument("--prefix", default="", help="put before the name of every added column")
     sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network")
+    sub.add_argument("--rows-per-part", type=int, metavar="N",
+                     help="rows in memory, and those that a kill costs at most (default: 16384)")
+    sub.add_argument("--scheduler", metavar="ADDRESS",
+                     help="of a Dask cluster to infer a folder on (default: a cluster of this machine's cores)")
     inference_options(sub)
     posterior_options(sub)
     output_options(sub)
@@ -111,14 +118,15 @@ def _parser():
     sub = command("cache", _cache, "list, clear or verify the files that were fetched", "clusterpost cache verify")
     sub.add_argument("action", choices=["list", "clear", "verify"])
 
-    sub = command("models", _models, "list the bundled models, or print one model's card",
+    sub = command("models", _models, "list the bundled models, or describe one model and its certificate",
                   "clusterpost models walter2025")
-    sub.add_argument("model", nargs="?", help="print the card of this bundled model or model file")
+    sub.add_argument("model", nargs="?", help="describe this bundled model or model file")
+    sub.add_argument("--json", action="store_true", help="all that is known of it, as JSON")
 
     sub = command("train", _train, "train a model or search for one, or go on with what was interrupted",
                   "clusterpost train any_bands -o run/")
-    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf or walter2025; with --search none, for both "
-                     "families on five bands, or any_bands or walter2025, for theirs")
+    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf or walter2025; with --search any_bands, or none "
+                     "for five bands always measured, for both families, or walter2025 for its own")
     sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file, or for the search")
     sub.add_argument("--bands", nargs="+", help="those to know (default: all eight)")
     sub.add_argument("--table", help="SSP models: z0.008, z0.02, z0.05, or a band-flux table (default: z0.02)")
@@ -132,17 +140,27 @@ def _parser():
     sub.add_argument("--trials", type=int, default=100, help="of the search (default: %(default)s)")
     sub.add_argument("--seconds-per-trial", type=float, default=600, help="of training (default: %(default)s)")
     sub.add_argument("--budget", type=float, help="seconds after which the search begins no new trial")
+    sub.add_argument("--after", metavar="FOLDER", help="a shorter search, with whose best trials to begin")
 
-    sub = command("validate", _validate, "test a model's calibration on mocks",
+    sub = command("validate", _validate, "check a model on mocks and on real photometry, and certify it",
                   "clusterpost validate walter2025 -o validation/")
     sub.add_argument("model", help="bundled model or model file")
-    sub.add_argument("-o", "--output", required=True, help="folder for table and figure")
-    sub.add_argument("-n", type=int, default=100_000, help="mocks (default: %(default)s)")
+    sub.add_argument("-o", "--output", required=True, help="folder for report.html, tables and figures; a run that was "
+                     "interrupted goes on where it was")
+    sub.add_argument("-n", type=int, default=100_000, help="mocks (default: %(default)s, about 20 minutes)")
     sub.add_argument("--draws", type=int, default=100, help="draws for each (default: %(default)s)")
-    sub.add_argument("--network-only", action="store_true", help="no refined posteriors")
+    sub.add_argument("--refined", type=int, metavar="N", help="mocks for the refined posteriors (default: as many)")
+    sub.add_argument("--network-only", action="store_true", help="no refined posteriors: --refined 0")
     sub.add_argument("--exact", type=int, default=0, metavar="N",
                      help="also compare with the exact posteriors of N mocks of each of several kinds")
+    sub.add_argument("--controls", action="store_true",
+                     help="also find which diagnostic catches posteriors that are wrong on purpose")
+    sub.add_argument("--catalog", metavar="FILE", help="also check on a catalog of real photometry with published fits")
+    sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
+                     help="whose distance of the catalog's galaxy: that of the published fits")
+    sub.add_argument("--certify", action="store_true", help="put the certificate into the model's card")
     sub.add_argument("--seed", type=int, default=1)
+    sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
     command("check", _check, "check the installation; each problem comes with its mend", "clusterpost check")
     return parser
@@ -193,27 +211,62 @@ def _progress(args):
 
 
 def _infer(args):
-    from .catalogs.reader import read_catalog
-    from .catalogs.writer import check_writable, write_catalog
-    from .flags import NOT_INFERRED
-    from .infer import exact_posterior, infer_table
+    from pathlib import Path
 
-    check_writable(args.output, overwrite=args.overwrite)
     options = {**_options(args), **_posterior_options(args)}
     if args.exact:
         _check_exact(args)
-        call, options = exact_posterior, {k: v for k, v in options.items() if k not in ("model", "noise", "refine")}
+        options = {k: v for k, v in options.items() if k not in ("model", "noise", "refine")}
     else:
-        call, options = infer_table, {**options, "n_samples": args.n_samples}
-    tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
-    out = call(tbl, quantiles=args.quantiles, prefix=args.prefix, progress=_progress(args), **options)
+        options["n_samples"] = args.n_samples
+    options |= {"quantiles": args.quantiles, "prefix": args.prefix, "progress": _progress(args)}
+    reading = {"columns": _columns(args.columns), "distance_source": args.distance_source}
+    many = args.scheduler is not None or Path(args.input).is_dir()
+    if many or Path(args.output).suffix.lower() == ".parquet":
+        return _infer_in_parts(args, many, {**reading, **options, "exact": args.exact})
+    if args.rows_per_part is not None:
+        raise InputError(f"--rows-per-part is for output in parts, which is Parquet; {args.output} is written at once")
+    return _infer_at_once(args, reading, options)
+
+
+def _infer_at_once(args, reading, options):
+    from .catalogs.reader import read_catalog
+    from .catalogs.writer import check_writable, write_catalog
+    from .infer import exact_posterior, infer_table
+
+    check_writable(args.output, overwrite=args.overwrite)
+    call = exact_posterior if args.exact else infer_table
+    out = call(read_catalog(args.input, **reading), **options)
     write_catalog(out, args.output, overwrite=args.overwrite)
     if not args.quiet:
-        flag = out[f"{args.prefix}flag"]
-        inferred = ((flag & NOT_INFERRED) == 0).sum()
-        _say(f"{args.output}: {len(out)} rows, {inferred} inferred, {len(out) - inferred} flagged 'not inferred'")
-        _say_flags(flag)
+        _say_inferred(args.output, out[f"{args.prefix}flag"])
     return 0
+
+
+def _infer_in_parts(args, many, options):
+    from .scale import infer_dataset, infer_file, read_column
+
+    if args.rows_per_part is not None:
+        options["rows_per_part"] = args.rows_per_part
+    try:
+        if many:
+            infer_dataset(args.input, args.output, args.scheduler, **options)
+        else:
+            infer_file(args.input, args.output, overwrite=args.overwrite, **options)
+    except KeyboardInterrupt:
+        _say("clusterpost: interrupted; finished parts are kept, and the same command goes on with them")
+        return 130
+    if not args.quiet:
+        _say_inferred(args.output, read_column(args.output, f"{args.prefix}flag"))
+    return 0
+
+
+def _say_inferred(path, flag):
+    from .flags import NOT_INFERRED
+
+    inferred = ((flag & NOT_INFERRED) == 0).sum()
+    _say(f"{path}: {len(flag)} rows, {inferred} inferred, {len(flag) - inferred} flagged 'not inferred'")
+    _say_flags(flag)
 
 
 def _check_exact(args):
@@ -310,9 +363,15 @@ def _models(args):
     from .flow.modelfile import list_models, load_model
 
     if args.model is None:
-        print("\n".join(list_models().pformat(max_lines=-1, max_width=-1)))
-    else:
+        table = list_models()
+        print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+        print("\n".join(f"{name}: {table[name].description}" for name in table.colnames if table[name].description))
+    elif args.json:
         print(json.dumps(load_model(args.model).card, indent=1))
+    else:
+        from .validation.certificate import describe_model
+
+        print(describe_model(load_model(args.model)))
     return 0
 
 
@@ -339,16 +398,27 @@ def _train(args):
     return 0
 
 
+_OF_SEARCH = ("family", "nll", "efficiency_1", "efficiency_5", "efficiency_50", "draws_per_second", "n_weights",
+              "spline_width", "depth", "bins_age", "bins_ebv", "optimizer", "spline_batch_size",
+              "spline_learning_rate", "objective_draws")
+
+
 def _search(args, options):
     from .training.recipes import RECIPES
-    from .training.search import FAMILIES, search
+    from .training.search import FAMILIES, best_settings, search
 
-    families = {None: tuple(FAMILIES), "any_bands": ("spline",), "walter2025": ("affine",)}
+    families = {None: tuple(FAMILIES), "any_bands": tuple(FAMILIES), "walter2025": ("affine",)}
     if args.recipe not in families:
         raise InputError(f"there is no search for {args.recipe}; name any_bands, walter2025 or no recipe")
     simulator = RECIPES[args.recipe](**options).simulator if args.recipe else None
     table = search(args.output, simulator=simulator, families=families[args.recipe], trials=args.trials,
-                   seconds=args.seconds_per_trial, budget=args.budget, seed=args.seed, device=args.device)
+                   seconds=args.seconds_per_trial, budget=args.budget, seed=args.seed, device=args.device,
+                   first=best_settings(args.after) if args.after else None)
+    complete = table[table["state"] == "complete"]
+    for name in (name for name in _OF_SEARCH if name in complete.colnames and complete[name].dtype.kind == "f"):
+        complete[name].info.format = ".2g" if "per_second" in name or "rate" in name else ".3f"
+    shown = complete[[name for name in _OF_SEARCH if name in complete.colnames]]
+    print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
     best = table[0]
     _say(f"{args.output}/search.ecsv: {len(table)} trials; the best is number {best['trial']}, of the {best['family']} "
          f"family, with an NLL of {best['nll']:.4f} nats")
@@ -356,18 +426,23 @@ def _search(args, options):
 
 
 def _validate(args):
-    from .validation.report import compare_model, validate_model
+    from .validation.report import validate_model
 
-    tables = [validate_model(args.model, args.output, n_mocks=args.n, n_draws=args.draws, seed=args.seed,
-                             refine=refine) for refine in ((False,) if args.network_only else (False, True))]
-    if args.exact:
-        tables += compare_model(args.model, args.output, n_mocks=args.exact, seed=args.seed).values()
-    for table in tables:
-        print("\n".join(f"{name}: {value}" for name, value in table.meta.items()))
+    tables = validate_model(args.model, args.output, n_mocks=args.n, n_draws=args.draws, seed=args.seed,
+                            n_refined=0 if args.network_only else args.refined, exact=args.exact,
+                            controls=args.controls, catalog=args.catalog, distance_source=args.distance_source,
+                            certify=args.certify, progress=not args.quiet)
+    for title, table in tables.items():
+        if title.endswith("_claims"):  # sentences, for the report
+            continue
+        print(title, *(f"{name}: {table.meta[name]}" for name in ("n_mocks", "n_draws", "seed", "sha256")
+                       if name in table.meta), sep="\n")
         for name in table.colnames:
-            if table[name].dtype.kind == "f":
+            if table[name].dtype.kind == "f" and not table[name].info.format:
                 table[name].info.format = ".3g" if name == "p_value" else ".4f"
         print("\n".join(table.pformat(max_lines=-1, max_width=-1)), end="\n\n")
+    if not args.quiet:
+        _say(f"{args.output}/report.html")
     return 0
 
 

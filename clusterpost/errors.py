@@ -1,11 +1,14 @@
-"""The exceptions that bad input stops with.
+"""The exceptions that bad input stops with, and the warning about a model that nobody has tested.
 
 Each says what is wrong, in which column and row, and what to do about it.
 """
 
 from __future__ import annotations
 
-__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelError", "UnitError"]
+from astropy.utils.exceptions import AstropyUserWarning
+
+__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelError", "UncertifiedModelWarning",
+           "UnitError"]
 
 
 class InputError(ValueError):
@@ -30,3 +33,10 @@ class ModelError(InputError):
 
 class ArchiveError(OSError):
     """An archive, or the cache of its files, does not give what was asked for."""
+
+
+class UncertifiedModelWarning(AstropyUserWarning):
+    """A model is loaded whose calibration nobody has measured, or with other weights.
+
+    Once for each file and process.  ``clusterpost validate MODEL -o FOLDER --certify`` measures it.
+    """

@@ -14,6 +14,7 @@ from . import __version__
 from .bands import BANDS, band_slots
 from .config import conf
 from .errors import ColumnError, InputError
+from .flow.levels import corrected_levels
 from .flow.modelfile import load_model, torch_device
 from .forward import load_table
 from .noise import get_noise
@@ -42,8 +43,8 @@ _LEAST_BANDS = 2
 
 
 def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0.84), n_modes=3, noise=None, prior=None,
-                refine=True, error_floor=0.05, distance=None, columns=None, prefix="", seed=0, device=None,
-                progress=None):
+                refine=True, recalibrated=False, error_floor=0.05, distance=None, columns=None, prefix="", seed=0,
+                device=None, progress=None):
     """Infer age, mass and reddening of every cluster of a table.
 
     Parameters
@@ -70,6 +71,9 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
         Weight the network's draws so that they follow the exact posterior,
         and take more, or a Markov chain, where too few count.  Without it,
         the results are the network's alone.
+    recalibrated : bool
+        Take the quantiles at the levels of a correction that the model's file
+        holds (`clusterpost.validation.recalibrate`).
     error_floor : float or None
         Relative systematic error added in quadrature (Walter et al. 2025,
         Eq. 10), unless the table records that it holds one already.
@@ -117,10 +121,15 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     n_modes, registry, levels = _check_outputs(tbl, quantiles, n_modes, prefix)
     job = _Job(tbl, model, noise, prior, refine, n_samples, seed, device,
                columns=columns, distance=distance, error_floor=error_floor)
+    taken = None
+    if recalibrated:
+        age, mass, ebv = corrected_levels(job.model.card, levels, refine=refine)
+        taken = [age, mass, ebv, mass]
     results = _empty_results(registry, len(tbl), n_modes)
     for at, target, draws in job.chunks(progress):
-        _put(results, job.ready.rows[at], summarise(draws, target, levels, n_modes, ascend=refine))
-    return _completed(tbl, registry, results, prefix, job.ready, job.provenance())
+        _put(results, job.ready.rows[at], summarise(draws, target, levels, n_modes, ascend=refine, taken=taken))
+    record = job.provenance() | ({"CPRECAL": True} if recalibrated else {})
+    return _completed(tbl, registry, results, prefix, job.ready, record)
 
 
 def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, error_floor=0.05, distance=None,
@@ -324,7 +333,6 @@ class _Job:
             raise InputError("prior= needs refinement: a network alone knows the prior that it was trained with only. "
                              "Leave refine=True, or prior= out")
         trained = Simulator.from_dict(simulator)  # with the table and the prior that the network knows
-        prior = trained.prior if prior is None else prior
         default = card.get("n_samples", _DEFAULT_SAMPLES)
         n_samples = _whole_number("n_samples", default if n_samples is None else n_samples, least=10)
         bands = self.model.bands
@@ -332,8 +340,8 @@ class _Job:
         at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
         self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
         self.conditions = encode(self.ready, self.model, noise)
-        self.sampler = Sampler(self.model, trained.table.to(self.model.device), noise, as_prior(prior), refined=refine,
-                               n_samples=n_samples, seed=seed)
+        self.sampler = Sampler.trained_as(self.model, trained, noise=noise, prior=prior, refined=refine,
+                                          n_samples=n_samples, seed=seed)
 
     def chunks(self, progress, points=0, draw=True):
         """Successive chunks of rows: their place in ``ready.rows``, target and, if wanted, draws.
@@ -393,8 +401,8 @@ def _completed(tbl, registry, results, prefix, ready, record):
     out = tbl.copy()
     for column in registry:
         out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)
-    out.meta.update({"CPVERS": __version__, **record, "CPFLOOR": ready.photometry.error_floor,
-                     "CPDIST": ready.photometry.distance_source, "CPLAYOUT": ready.photometry.layout})
+    out.meta.update({"CPVERS": __version__, **record, "CPFLOOR": ready.error_floor,
+                     "CPDIST": ready.distance_source, "CPLAYOUT": ready.layout})
     return out
 
 

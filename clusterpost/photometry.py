@@ -83,7 +83,7 @@ class Photometry:
         return replace(self, bands=tuple(bands), flux=flux, error=error, limit=limit)
 
     @classmethod
-    def from_table(cls, tbl, *, columns=None, distance=None, error_floor=0.05):
+    def from_table(cls, tbl, *, columns=None, distance=None, error_floor=0.05, whole=True):
         """Read the photometry of a table.
 
         Parameters
@@ -98,6 +98,9 @@ class Photometry:
         error_floor : float or None
             Relative systematic error, added in quadrature unless the table
             says that `apply_error_floor` did so (Walter et al. 2025, Eq. 10).
+        whole : bool
+            Whether these are all the rows there are, of which one must have a
+            measurement.
 
         Returns
         -------
@@ -116,7 +119,7 @@ class Photometry:
             check_levels(tbl)  # read_catalog did so for what it read
         found = [read_band(tbl, layout, band) for band in layout.bands]
         flux, error, limit = (np.stack(part, axis=1) for part in zip(*found, strict=True))
-        if np.isnan(flux).all():
+        if whole and np.isnan(flux).all():
             raise InputError(
                 f"all {len(tbl)} rows are missing in every band (columns "
                 f"{', '.join(c.flux for c in layout.bands.values())}); are these the right columns? "

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from astropy.utils.exceptions import AstropyUserWarning
 
 from . import flags
 from .bands import BANDS
-from .errors import DistanceError
 from .photometry import Photometry
 from .posterior.target import Observed
+from .whole import Findings, findings_of_part
 
 __all__ = ["Prepared", "encode", "prepare"]
 
+_ROWS_AT_ONCE = 65_536  # for what is worked out on the way
 # An upper limit whose scale is not given is as sharp as this share of it.
 _SHARPEST_LIMIT = 1e-3
 
@@ -27,8 +26,8 @@ class Prepared:
 
     Attributes
     ----------
-    photometry : Photometry
-        Of every row, in ``bands``.
+    error_floor, distance_source, layout
+        Of the `~clusterpost.photometry.Photometry` that was read.
     flag : ndarray of int32 (n_row,)
     n_bands : ndarray of int (n_row,)
         Measurements that can be used.
@@ -38,7 +37,9 @@ class Prepared:
         Of those rows, in double precision.
     """
 
-    photometry: Photometry
+    error_floor: float
+    distance_source: str
+    layout: str
     flag: np.ndarray
     n_bands: np.ndarray
     rows: np.ndarray
@@ -76,7 +77,11 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     -------
     Prepared
     """
-    photometry = Photometry.from_table(tbl, columns=columns, distance=distance, error_floor=error_floor)
+    part = findings_of_part()
+    photometry = Photometry.from_table(tbl, columns=columns, distance=distance, error_floor=error_floor,
+                                       whole=part is None)
+    if part is not None:
+        part.add(Findings(rows=len(photometry), empty=int(photometry.missing.all(axis=1).sum())))
     photometry, flag = _to_bands(photometry, bands)
     there = ~photometry.missing
     finite = [torch.as_tensor(np.where(there, values, 1.0)) for values in (photometry.flux, photometry.error)]
@@ -96,7 +101,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     used = measured | limit
     tensors = [torch.as_tensor(np.where(used, values, 1.0)[rows]) for values in (photometry.flux, scale)]
     tensors += [torch.as_tensor(values[rows]) for values in (measured, limit, photometry.distance)]
-    return Prepared(photometry, flag, measured.sum(axis=1), rows, Observed(*tensors))
+    return Prepared(photometry.error_floor, photometry.distance_source, photometry.layout, flag,
+                    measured.sum(axis=1), rows, Observed(*tensors))
 
 
 def _to_bands(photometry, bands):
@@ -133,19 +139,22 @@ def encode(ready, model, noise):
     Tensor (n, n_condition)
         On the model's device.
     """
-    observed, simulator = ready.observed, model.card["simulator"]
-    relative = observed.error / observed.flux
+    simulator, parts = model.card["simulator"], []
     low, high = simulator["errors"]["low"], simulator["errors"]["high"]
-    outside = (observed.measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
-    ready.flag[ready.rows[outside]] |= flags.ERROR_RANGE
-    flux, error, measured = observed.flux, observed.error, observed.measured
-    if noise.name != simulator["noise"]:
-        value, width, usable = noise.as_lognormal(flux, error)
-        measured = measured & usable
-        flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
-        error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
-    # Rounded last, so that another unit, brightness or distance moves them by no more than that.
-    conditions = model.encode(flux, error, measured, observed.distance).float()
+    for at in torch.arange(len(ready.rows)).split(_ROWS_AT_ONCE):
+        observed = ready.observed[at]
+        flux, error, measured = observed.flux, observed.error, observed.measured
+        relative = error / flux
+        outside = (measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
+        ready.flag[ready.rows[at.numpy()[outside]]] |= flags.ERROR_RANGE
+        if noise.name != simulator["noise"]:
+            value, width, usable = noise.as_lognormal(flux, error)
+            measured = measured & usable
+            flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
+            error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
+        # Rounded last, so that another unit, brightness or distance moves them by no more than that.
+        parts.append(model.encode(flux, error, measured, observed.distance).float())
+    conditions = torch.cat(parts) if parts else torch.empty(0, model.flow.spec.n_conditions)
     if "condition_range" in model.card:
         known = _within_training(ready, conditions, model)
         conditions = conditions[torch.as_tensor(known)]
@@ -158,14 +167,17 @@ def _within_training(ready, conditions, model):
     low, high = model.card["simulator"]["distance"]
     mpc = ready.observed.distance.numpy()
     far = (mpc < low) | (mpc > high)
-    if far.any():
-        first = np.flatnonzero(far)[0]
-        text = (f"{ready.photometry.distance_source} gives {mpc[first]:g} Mpc in row {ready.rows[first]}; "
-                f"the model {model.name} knows {low:g} to {high:g} Mpc")
-        if far.all():
-            raise DistanceError(f"{text}. Check the unit of the distance")
-        warnings.warn(f"{text}. {far.sum()} such rows are flagged and not inferred", AstropyUserWarning, stacklevel=4)
-        ready.flag[ready.rows[far]] |= flags.DISTANCE_RANGE
+    first = int(np.argmax(far)) if far.any() else None
+    text = "" if first is None else (
+        f"{ready.distance_source} gives {mpc[first]:g} Mpc in row {ready.rows[first]}; "
+        f"the model {model.name} knows {low:g} to {high:g} Mpc")
+    found = Findings(placed=len(mpc), far=int(far.sum()), first_far=text)
+    part = findings_of_part()
+    if part is None:
+        found.judge(stacklevel=4)
+    else:
+        part.add(found)
+    ready.flag[ready.rows[far]] |= flags.DISTANCE_RANGE
     low, high = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
     covered = ((conditions >= low) & (conditions <= high)).all(dim=1).numpy()
     ready.flag[ready.rows[~covered & ~far]] |= flags.TRAINING_RANGE

@@ -19,7 +19,7 @@ _SUPPORT_STRIDE = 7  # of the draws that the predictive p-value is taken over; o
 _PARAMETERS = (("age", True), ("mass", True), ("ebv", False))
 
 
-def summarise(draws, target, levels, n_modes, *, ascend, marginals=None):
+def summarise(draws, target, levels, n_modes, *, ascend, taken=None, marginals=None):
     """All results of one chunk.
 
     Parameters
@@ -32,6 +32,9 @@ def summarise(draws, target, levels, n_modes, *, ascend, marginals=None):
     ascend : bool
         Take the maximum of ``target``'s density for the MAP, and not the
         strongest mode of the draws (Walter et al. 2025, Sect. 3.2.3).
+    taken : array (4, n_level), optional
+        Where the quantiles of age, mass, reddening and stellar mass are taken
+        in their stead.
     marginals : tuple of Tensor, optional
         Quantiles (n, 4, n_level), means (n, 3) and entropy (n,) where they are known better
         than from the draws.
@@ -48,7 +51,8 @@ def summarise(draws, target, levels, n_modes, *, ascend, marginals=None):
     if marginals is None:
         log_stellar_mass = theta[..., 1] + torch.log10(target.table.surviving_mass(theta[..., 0]))
         every = [*theta.unbind(-1), log_stellar_mass]
-        marginals = (torch.stack([quantiles(x, levels, weight) for x in every], 1),
+        taken = [levels] * len(every) if taken is None else taken
+        marginals = (torch.stack([quantiles(x, at, weight) for x, at in zip(every, taken, strict=True)], 1),
                      (weight[..., None].double() * theta).sum(1),
                      entropy(draws.normalised, weight))
     quantile, mean, results_entropy = marginals

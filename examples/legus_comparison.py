@@ -13,6 +13,11 @@ import numpy as np
 import clusterpost
 from clusterpost.flags import NOT_INFERRED
 from clusterpost.plotting import plot_catalog, plot_comparison, plot_deviation
+from clusterpost.validation import flag_shares, side_by_side
+
+# The default inference, the same under the noise that catalogs are fitted with, and the replica of the paper's network.
+OTHERS = {"default, normal noise": {"noise": "normal"}, "walter2025": {"model": "walter2025"},
+          "walter2025, network alone": {"model": "walter2025", "refine": False}}
 
 
 def main(path, folder):
@@ -35,10 +40,23 @@ def main(path, folder):
     print(f"\nreduced chi-square of the MAP: median {np.median(fitted['chi2_map']):.2f}, "
           f"{100 * (fitted['chi2_map'] > 10).mean():.1f} % above 10; "
           f"several modes: {100 * (fitted['n_modes'] > 1).mean():.0f} %")
+    outs = {"default": out[clusters]}
+    outs |= {name: clusterpost.infer_table(catalog[clusters], progress=True, **options)
+             for name, options in OTHERS.items()}
+    print("\nThe same clusters by other means (dex or mag, and %):\n")
+    _show(side_by_side({name: clusterpost.compare_with_catalog(other) for name, other in outs.items()}))
+    print("\nTheir flags:\n")
+    _show(flag_shares(outs))
+    print("\nFlags of all sources:\n")
+    _show(flag_shares({"default": out}))
     plot_comparison(out, where=clusters, highlight="uv").savefig(folder / "comparison.png", dpi=130)
     plot_deviation(out, where=clusters).savefig(folder / "deviation.png", dpi=130)
     plot_catalog(out, where=clusters).savefig(folder / "overview.png", dpi=130)
-    print(f"written: {folder}/legus.fits, comparison.png, deviation.png, overview.png")
+    print(f"\nwritten: {folder}/legus.fits, comparison.png, deviation.png, overview.png")
+
+
+def _show(table):
+    print("\n".join(table.pformat(max_width=-1, max_lines=-1, show_unit=False)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from astropy.table import Table
 import clusterpost
 from clusterpost import cli
 from clusterpost.cli import main
-from clusterpost.flow.modelfile import load_model
+from clusterpost.flow.modelfile import MODELS_PATH, load_model
 from clusterpost.priors import Exponential, PowerLaw, ProductPrior, cluster_prior
 from clusterpost.training import recipes
 
@@ -318,11 +318,35 @@ def test_a_plot_is_not_replaced(tmp_path, posteriors, capsys):
 
 def test_models(capsys):
     assert run("models") == 0
-    assert "walter2025" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "walter2025" in shown
+    assert "certificate" in shown
+    assert "test_nll: nat; compares only between models of the same learned parameters" in shown
     assert run("models", "walter2025") == 0
+    shown = capsys.readouterr().out
+    assert "bands         F275W F336W F438W F555W F814W" in shown
+    assert "certificate" in shown
+    assert run("models", "walter2025", "--json") == 0
     assert json.loads(capsys.readouterr().out) == load_model("walter2025").card
     assert run("models", "nothing") == 2
     assert "bundled models are" in capsys.readouterr().err
+
+
+def test_validate(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    command = ["validate", "walter2025", "-o", tmp_path / "out", "-n", 40, "--draws", 20, "--network-only", "--quiet"]
+    before = (MODELS_PATH / "walter2025.json").read_bytes()
+    assert run(*command) == 0
+    assert (MODELS_PATH / "walter2025.json").read_bytes() == before  # it was not asked to certify
+    shown = capsys.readouterr()
+    assert "calibration\nn_mocks: 40\nn_draws: 20" in shown.out
+    assert "TARP" in shown.out
+    assert shown.err == ""
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert not (tmp_path / "out" / "parts").exists()
+    assert run("validate", "nothing", "-o", tmp_path / "other") == 2
+    assert "bundled models are" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.slow

@@ -128,11 +128,13 @@ def test_brightness_and_distance_move_the_mass_only(middling, refine, log_mpc, d
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(factor=st.floats(1e-3, 1e3), log_mpc=st.floats(-2, 3))
 def test_the_network_sees_no_brightness(middling, factor, log_mpc):
-    """Also where the mass then lies outside its prior: age and reddening are as before."""
-    expected = infer_table(middling, n_samples=50, refine=False)
-    out = infer_table(shifted(middling, factor, 10**log_mpc), n_samples=50, refine=False)
-    for name in ("age_q16", "age_q50", "age_q84", "ebv_q16", "ebv_q50", "ebv_mean"):
-        np.testing.assert_allclose(coordinate(out, name), coordinate(expected, name), rtol=0, atol=1e-5, err_msg=name)
+    """Wherever the mass then lies; what its range leaves of the posterior is up to the weights and not the network."""
+    moved = shifted(middling, factor, 10**log_mpc)
+    model = clusterpost.load_model()
+    seen = [model.encode(o.flux, o.error, o.measured, o.distance) for o in (observed_of(middling), observed_of(moved))]
+    torch.testing.assert_close(*seen, rtol=0, atol=1e-12)
+    assert (seen[0][0] - seen[0][1]).abs().max() > 0.1  # it sees the colors
+    out = infer_table(moved, n_samples=50, refine=False)
     assert ((value(out["mass_q16"]) >= 100 * (1 - 1e-6)) & (value(out["mass_q84"]) <= 1e8 * (1 + 1e-6))).all()
 
 

@@ -2,13 +2,15 @@
 
 ``<name>.safetensors`` holds the weights under names of our own and the golden
 vectors; ``<name>.json``, the card, holds architecture, conditions, simulator,
-training record and the weights' sha256.
+training record and the weights' sha256.  A certificate of calibration is added to
+the card later (`clusterpost.validation.certificate`); it names the weights it is of.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -16,12 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from ..errors import ModelError
+from ..errors import ModelError, UncertifiedModelWarning
 from ..utils import write_whole
 from .conditions import read_encoder
 from .network import build_flow, read_spec
 
-__all__ = ["MODELS_PATH", "Model", "bundled_models", "list_models", "load_model", "save_model", "torch_device"]
+__all__ = ["MODELS_PATH", "Model", "bundled_models", "certificate_of", "list_models", "load_model", "model_stem",
+           "save_certificate", "save_model", "torch_device"]
 
 #: Folder of the bundled models.
 MODELS_PATH = Path(__file__).parent.parent / "models"
@@ -29,6 +32,7 @@ _FORMAT = 1
 _N_GOLDEN = 8
 # Another build of torch rounds sums elsewhere; twelve blocks of float32 stay well below this.
 _GOLDEN_TOLERANCE = 2e-4
+_warned = set()  # files that were loaded without a certificate
 
 
 class Model:
@@ -128,6 +132,62 @@ def _golden_vectors(flow):
     return {"golden.z": z, "golden.conditions": conditions, "golden.theta": theta, "golden.log_prob": log_prob}
 
 
+def certificate_of(card):
+    """The certificate of calibration in a card, if it is one of the card's own weights.
+
+    Parameters
+    ----------
+    card : dict
+
+    Returns
+    -------
+    dict or None
+
+    Examples
+    --------
+    >>> from clusterpost.flow.modelfile import certificate_of
+    >>> certificate_of({"sha256": "b", "certificate": {"sha256": "a"}}) is None
+    True
+    """
+    certificate = card.get("certificate")
+    return certificate if isinstance(certificate, dict) and certificate.get("sha256") == card.get("sha256") else None
+
+
+def save_certificate(name, certificate):
+    """Put a certificate of calibration into a model's card; all else in it stays as it is.
+
+    Parameters
+    ----------
+    name : str or path
+        As for `load_model`.
+    certificate : dict
+        From `clusterpost.validation.certificate.certify`.
+
+    Raises
+    ------
+    ModelError
+        If it is of other weights than the file's.
+    """
+    stem = model_stem(name)
+    path = stem.parent / f"{stem.name}.json"
+    card = json.loads(path.read_text())
+    if certificate["sha256"] != card["sha256"]:
+        raise ModelError(f"the certificate is of other weights (sha256 {certificate['sha256'][:12]}) than {path} has "
+                         f"({card['sha256'][:12]}); certify the model anew")
+    write_whole(path, json.dumps({**card, "certificate": certificate}, indent=1).encode())
+
+
+def _warn_uncertified(stem, card):
+    key = (stem.resolve(), card["sha256"])
+    if certificate_of(card) is not None or key in _warned:
+        return
+    _warned.add(key)
+    what = "has a certificate of other weights" if "certificate" in card else "has no certificate"
+    warnings.warn(f"model {stem.name} {what}: how well its posteriors are calibrated was never measured; do it with: "
+                  f"clusterpost validate {stem.name if stem.parent == MODELS_PATH else stem} -o certificate --certify",
+                  UncertifiedModelWarning, stacklevel=3)
+
+
 def load_model(name="default", *, device=None):
     """Load a bundled model or a user's own.
 
@@ -148,19 +208,20 @@ def load_model(name="default", *, device=None):
     ModelError
         If it is absent or damaged, or gives other numbers than it did when written.
 
+    Warns
+    -----
+    UncertifiedModelWarning
+        If its card has no certificate of calibration, or one of other weights; once for each file and process.
+
     Examples
     --------
     >>> import clusterpost
     >>> clusterpost.load_model("walter2025").bands
     ('F275W', 'F336W', 'F438W', 'F555W', 'F814W')
     """
-    from ..config import conf
-
     if isinstance(name, Model):
         return name
-    if str(name) == "default":
-        name = conf.default_model
-    stem = _stem(name)
+    stem = model_stem(name)
     try:
         card = json.loads((stem.parent / f"{stem.name}.json").read_text())
         data = (stem.parent / f"{stem.name}.safetensors").read_bytes()
@@ -184,6 +245,7 @@ def load_model(name="default", *, device=None):
     if not worst < _GOLDEN_TOLERANCE:
         raise ModelError(f"{stem} gives other numbers here than when it was written (by {worst:.2g}, allowed "
                          f"{_GOLDEN_TOLERANCE:g}); the installed torch or FrEIA may be at fault: clusterpost check")
+    _warn_uncertified(stem, card)
     return model
 
 
@@ -228,7 +290,32 @@ def torch_device(name=None):
         raise ModelError(f"torch knows no device {name!r}; use 'cpu' or 'cuda'") from None
 
 
-def _stem(name):
+def model_stem(name="default"):
+    """Path of a model's files without suffix.
+
+    Parameters
+    ----------
+    name : str or path
+        As for `load_model`.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ModelError
+        If there are no such files.
+
+    Examples
+    --------
+    >>> from clusterpost.flow.modelfile import model_stem
+    >>> model_stem("walter2025").name
+    'walter2025'
+    """
+    from ..config import conf
+
+    name = conf.default_model if str(name) == "default" else name
     bundled = MODELS_PATH / str(name)
     for stem in (bundled, Path(str(name).removesuffix(".json").removesuffix(".safetensors"))):
         if (stem.parent / f"{stem.name}.json").is_file() and (stem.parent / f"{stem.name}.safetensors").is_file():
@@ -253,8 +340,11 @@ def list_models():
     Returns
     -------
     `~astropy.table.Table`
-        Name, bands, noise model, weights, mocks seen in training, held-out
-        NLL and hash.
+        ``name``, ``bands``, ``noise`` model, ``learned`` parameters, ``n_weights``, ``mocks_seen`` in training,
+        ``test_nll`` (nat, on held-out mocks of the model's own simulator), ``certificate`` (mocks and date of the
+        calibration test, ``none``, or ``of other weights``), ``max_difference`` (largest difference of the rank ECDF
+        from uniform in that test, of the posteriors that `~clusterpost.infer_table` gives; NaN without one) and the
+        hash.  Test NLLs of models that learned other parameters, or from another simulator, do not compare.
 
     Examples
     --------
@@ -271,9 +361,27 @@ def list_models():
             "name": name,
             "bands": " ".join(card["simulator"]["bands"]),
             "noise": card["simulator"]["noise"],
+            "learned": " ".join(card["learned"]),
             "n_weights": card["n_weights"],
             "mocks_seen": card["training"]["mocks_seen"],
             "test_nll": card["training"]["test_nll"],
+            **_certified(card),
             "sha256": card["sha256"][:12],
         })
-    return Table(rows=rows, names=["name", "bands", "noise", "n_weights", "mocks_seen", "test_nll", "sha256"])
+    table = Table(rows=rows)
+    table["test_nll"].description = ("nat; compares only between models of the same learned parameters and the same "
+                                     "simulator")
+    table["max_difference"].description = "largest |rank ECDF - uniform| of T1 to T6"
+    for column in ("test_nll", "max_difference"):
+        table[column].info.format = ".4f"
+    return table
+
+
+def _certified(card):
+    certificate = certificate_of(card)
+    if certificate is None:
+        return {"certificate": "of other weights" if "certificate" in card else "none", "max_difference": float("nan")}
+    tested = certificate["posteriors"]
+    sizes = " and ".join(dict.fromkeys(f"{record['n_mocks']:,}" for record in tested.values()))
+    return {"certificate": f"{sizes} mocks, {certificate['date']}",
+            "max_difference": tested.get("refined", tested.get("network"))["max_difference"]}

@@ -8,14 +8,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
-from .style import COLORS, LABELS, UNITS, new_figure, style
+from .style import COLORS, LABELS, NUMERALS, UNITS, new_figure, style
 
 __all__ = ["plot_catalog", "plot_comparison", "plot_deviation"]
 
 _STEMS = ("age", "mass", "ebv")
 
 
-def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="", figure=None):
+def plot_comparison(out, published=None, where=None, *, highlight=None, examples=None, prefix="", figure=None):
     """MAP estimates, and closest modes, against the catalog's own fits.
 
     Parameters
@@ -29,6 +29,8 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
     highlight : array of bool or "uv", optional
         One value per row of ``out``; these rows get another color.  ``"uv"`` stands for
         relative flux errors above 40 % in F275W or F336W, as in the paper.
+    examples : sequence of int, optional
+        Rows to mark with triangles, and numerals in this order.
     prefix : str
         The ``prefix`` that `~clusterpost.infer_table` was given.
     figure : Figure, optional
@@ -82,6 +84,7 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, prefix="
                     bars = np.clip([values[:, i] - low[:, i], high[:, i] - values[:, i]], 0, None)
                 _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
                 _deviation(ax, (values[:, i] - catalog)[drawn], UNITS[i])
+                _numbered(ax, catalog, values[:, i], () if examples is None else examples)
                 ax.set(xlim=limits, ylim=limits, ylabel=f"{title}  {LABELS[i]}" + (" initial" if i == 1 else ""))
                 ax.set_box_aspect(1)
             axes[0, column].tick_params(labelbottom=False)
@@ -104,12 +107,9 @@ def _highlighted(out, highlight):
     if isinstance(highlight, str):
         if highlight != "uv":
             raise InputError(f"highlight={highlight!r} is neither 'uv' nor one value per row")
-        from ..photometry import Photometry
+        from ..validation.noise_models import noisy_rows
 
-        # The error alone counts: without a floor, and the distance is of no matter.
-        photometry = Photometry.from_table(out, distance=1.0, error_floor=None).select(("F275W", "F336W"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return (photometry.error / np.abs(photometry.flux) > 0.4).any(axis=1)
+        return noisy_rows(out)[0]
     return np.asarray(highlight, bool)
 
 
@@ -133,6 +133,14 @@ def _against_catalog(ax, catalog, values, bars, drawn, highlight):
     rows = drawn & highlight
     ax.scatter(catalog[rows], values[rows], s=2 * size, color=COLORS["highlight"], marker="D", lw=0.3,
                edgecolors="white", zorder=3, rasterized=True)
+
+
+def _numbered(ax, catalog, values, rows):
+    for numeral, row in zip(NUMERALS, rows, strict=False):
+        at = catalog[row], values[row]
+        if np.isfinite(at).all():
+            ax.plot(*at, marker="^", ms=8, color=COLORS["mode"], mec="black", mew=0.7, ls="none", zorder=5)
+            ax.annotate(numeral, at, xytext=(6, -10), textcoords="offset points", fontsize=9, zorder=5)
 
 
 def _deviation(ax, difference, unit):

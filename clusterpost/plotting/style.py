@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from ..utils import require
 
-__all__ = ["COLORS", "LABELS", "UNITS", "new_figure", "style"]
+__all__ = ["COLORS", "LABELS", "NUMERALS", "UNITS", "new_figure", "style"]
 
 #: Okabe & Ito's colors, which color-blind readers can tell apart.
 COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "catalog": "#009E73", "truth": "#000000",
@@ -17,6 +17,9 @@ LABELS = (r"$\log_{10}\,(t\,/\,\mathrm{Myr})$", r"$\log_{10}\,(m\,/\,M_\odot)$",
 
 #: What a difference of each parameter is measured in.
 UNITS = ("dex", "dex", "mag")
+
+#: Of example clusters, as in Walter et al. (2025).
+NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 _SETTINGS = {
     "font.size": 10,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.ticker import NullFormatter
 
 from .style import COLORS, new_figure, style
 
@@ -64,7 +65,7 @@ def plot_search(table, *, figure=None):
     matplotlib.figure.Figure
         Held-out NLL and importance efficiency (median, and down to its 1 %
         quantile) against draws per second of the trials that ran to the end,
-        and the NLL against the number of weights of all of them.
+        and the NLL against the number of weights of all that lie within the same range of it.
 
     Examples
     --------
@@ -95,5 +96,9 @@ def plot_search(table, *, figure=None):
         speed.set(xscale="log", xlabel="draws per second", ylabel="held-out NLL [nat]")
         even.set(xscale="log", ylim=(0, 1), xlabel="draws per second", ylabel="importance efficiency, 1 to 50 %")
         size.set(xscale="log", xlabel="weights", ylabel="held-out NLL [nat]")
-        size.legend()
+        if complete.any():  # a trial that diverged, and was pruned for it, may lie anywhere above
+            size.set_ylim(speed.get_ylim())
+            for ax in (speed, even):
+                ax.xaxis.set_minor_formatter(NullFormatter())
+        size.legend(loc="upper right")
     return figure

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .style import COLORS, new_figure, style
+from .style import COLORS, LABELS, new_figure, style
 
-__all__ = ["plot_sbc"]
+__all__ = ["plot_coverage", "plot_pp", "plot_regions", "plot_sbc"]
 
 _TITLES = {"T1": r"$T_1 = t$", "T2": r"$T_2 = m$", "T3": r"$T_3 = E_{B-V}$", "T4": r"$T_4 = \log t\cdot\log m$",
            "T5": r"$T_5 = \log m\cdot E_{B-V}$", "T6": r"$T_6 = \log t\cdot E_{B-V}$"}
+_SHORT = {"log_age": r"$\log\,t$", "log_mass": r"$\log\,m$", "ebv": r"$E(B-V)$"}
+_REGIONS = {"HPD": "highest-density regions", "TARP": "regions about random points"}
+_BY = {"age": (LABELS[0], "posterior median of "), "mass": (LABELS[1], "posterior median of "),
+       "ebv": (LABELS[2], "posterior median of "), "snr": ("median flux / error of a mock's bands", ""),
+       "n_bands": ("number of bands", "")}
+_CURVES = [COLORS[name] for name in ("posterior", "mode", "catalog")] + ["#CC79A7", "#56B4E9", "#000000"]
 
 
 def plot_sbc(result, *, level=0.99, bins=None, figure=None):
@@ -71,6 +77,171 @@ def plot_sbc(result, *, level=0.99, bins=None, figure=None):
         figure.legend(handles, labels, loc="outside lower right", ncols=2)
         figure.align_ylabels()
     return figure
+
+
+def plot_pp(result, *, level=0.99, figure=None):
+    """How often the truth lies below each quantile of its posterior: the p-p plot.
+
+    Parameters
+    ----------
+    result : SBCResult
+        Of `clusterpost.validation.rank_statistics` with `~clusterpost.validation.MARGINALS`.
+    level : float
+        Of the simultaneous band.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Cumulative distributions of the truths' percentiles, which lie on the diagonal for exact posteriors, with the
+        band in gray.  Below, the same less the diagonal.  A curve that leaves the band is dashed, and named.
+
+    Notes
+    -----
+    As Fig. 3 of Hahn & Melchior (2022), whose figure has no band.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clusterpost.plotting import plot_pp
+    >>> from clusterpost.validation import SBCResult
+    >>> ranks = np.random.default_rng(0).integers(0, 21, size=(500, 3))
+    >>> figure = plot_pp(SBCResult(ranks, ("log_age", "log_mass", "ebv"), 20))
+    """
+    z, difference = result.ecdf_difference()
+    curves = [(_SHORT.get(name, _TITLES.get(name, name)), z + row, passes)
+              for (name, passes), row in zip(result.passes(level).items(), difference, strict=True)]
+    figure = _diagonal(z, curves, result.simultaneous_band(level), level, figure)
+    figure.axes[0].set(ylabel="share of truths below it", title=_sizes(result))
+    figure.axes[1].set_xlabel("quantile of the posterior")
+    return figure
+
+
+def plot_coverage(*results, level=0.99, figure=None):
+    """How often credible regions hold the truth.
+
+    Parameters
+    ----------
+    *results : SBCResult
+        From `clusterpost.validation.coverage_ranks` and `~clusterpost.validation.tarp_ranks`, of the same ensemble.
+    level : float
+        Of the simultaneous band.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Share of truths inside against the regions' credibility, with the band in gray.  Below, the same less the
+        diagonal.  A curve that leaves the band is dashed, and named.  Regions that hold too few truths: posteriors
+        too narrow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clusterpost.plotting import plot_coverage
+    >>> from clusterpost.validation import SBCResult
+    >>> ranks = np.random.default_rng(0).integers(0, 21, size=(500, 1))
+    >>> figure = plot_coverage(SBCResult(ranks, ("HPD",), 20))
+    """
+    from ..validation import expected_coverage
+
+    curves = []
+    for result in results:
+        z, coverage = expected_coverage(result)
+        curves += [(_REGIONS.get(name, name), row, passes)
+                   for (name, passes), row in zip(result.passes(level).items(), coverage, strict=True)]
+    figure = _diagonal(z, curves, results[0].simultaneous_band(level), level, figure)
+    figure.axes[0].set(ylabel="share of truths inside", title=_sizes(results[0]))
+    figure.axes[1].set_xlabel("credibility of the region")
+    return figure
+
+
+def plot_regions(*tables, figure=None):
+    """Calibration of parts of the mocks.
+
+    Parameters
+    ----------
+    *tables : Table
+        From `clusterpost.validation.by_region`.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each table: by region, the largest excursion of each statistic's ECDF difference as a share of
+        the simultaneous band, which holds all of a panel's curves with the table's level.  Above 1 (filled, in another
+        color) a curve leaves it.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.plotting import plot_regions
+    >>> table = Table({"region": [1, 2], "low": [1.0, 3.0], "high": [3.0, 9.0], "statistic": ["ebv", "ebv"],
+    ...                "n": [50, 50], "max_difference": [0.05, 0.2], "of_band": [0.4, 1.6],
+    ...                "inside_band": [True, False]}, meta={"by": "snr", "level": 0.99})
+    >>> figure = plot_regions(table)
+    """
+    with style():
+        figure = new_figure(figure, width=1 + 3.4 * len(tables), height=3.6)
+        axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+        names = list(dict.fromkeys(str(name) for table in tables for name in table["statistic"]))
+        for ax, table in zip(axes, tables, strict=True):
+            _regions(ax, table, names)
+        axes[0].set_ylabel("largest excursion / band")
+        axes[0].set_ylim(0, 1.12 * max(1.0, *(max(table["of_band"]) for table in tables)))
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def _regions(ax, table, names):
+    markers = dict(zip(names, "osD^vP" * len(names), strict=False))
+    regions = sorted(set(table["region"].tolist()))
+    for i, name in enumerate(names):
+        rows = table[table["statistic"] == name]
+        x = rows["region"] + 0.5 * ((i + 0.5) / len(names) - 0.5)
+        color = _CURVES[i % len(_CURVES)]
+        ax.plot(x, rows["of_band"], markers[name], color=color, mfc="none", label=_SHORT.get(name, name))
+        out = ~np.asarray(rows["inside_band"], bool)
+        ax.plot(x[out], rows["of_band"][out], markers[name], color=COLORS["fail"], ms=8)
+    ax.axhline(1, color=COLORS["line"], ls="--", lw=0.9, label=f"{100 * table.meta['level']:g} % band")
+    first = [table[table["region"] == region][0] for region in regions]
+    digits = 0 if table.meta["by"] == "n_bands" else 1
+    ends = [f"{row['low']:.{digits}f}" if row["low"] == row["high"] else
+            f"{row['low']:.{digits}f}\N{EN DASH}{row['high']:.{digits}f}" for row in first]
+    ax.set_xticks(regions, [f"{end}\n({row['n']:,})" for end, row in zip(ends, first, strict=True)], fontsize=8.5)
+    ax.tick_params(axis="x", length=0)
+    label, what = _BY.get(table.meta["by"], (table.meta["by"], ""))
+    ax.set(xlim=(regions[0] - 0.5, regions[-1] + 0.5), xlabel=what + label)
+
+
+def _diagonal(z, curves, band, level, figure):
+    """Curves against the diagonal, and below their difference from it."""
+    with style():
+        figure = new_figure(figure, width=5, height=6.6)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+        name = f"simultaneous {100 * level:g} %"
+        for ax, diagonal in ((above, z), (below, 0 * z)):
+            ax.fill_between(z, diagonal + band[0], diagonal + band[1], color="0.82", lw=0,
+                            label=name if ax is above else None)
+            ax.plot(z, diagonal, color=COLORS["line"], lw=0.7)
+            for i, (label, curve, passes) in enumerate(curves):
+                label = label if passes else f"{label}: LEAVES the band"
+                ax.plot(z, curve - z + diagonal, color=_CURVES[i % len(_CURVES)], lw=1.5,
+                        ls="-" if passes else "--", label=label if ax is above else None)
+        above.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        above.legend(loc="upper left")
+        reach = 1.15 * max(np.abs(band).max(), *(np.abs(curve - z).max() for _, curve, _ in curves))
+        below.set(ylim=(-reach, reach), ylabel="difference")
+        figure.align_ylabels()
+    return figure
+
+
+def _sizes(result):
+    return f"{result.n_mocks:,} mocks, {result.n_draws} draws each"
 
 
 def _histogram(ax, edges, ratio, sigma):

@@ -65,6 +65,9 @@ def base_dimensions(prior):
 class _Proposal:
     """What the proposals have in common."""
 
+    #: Whether thinned draws are kept evenly along the age, as quasi-random points want it, or independently.
+    even = True
+
     def __init__(self, flow, table, noise, prior, *, trained_noise="lognormal", defensive=0.1):
         self.flow, self.prior = flow, prior
         self.mass = MassConditional(table, noise, prior)
@@ -215,7 +218,7 @@ class AmplitudeProposal(_Proposal):
                 more = *self.flow.draw(points[..., :2], conditions[at]), self._shift(points)
                 log_factor = self.mass.at(observed[at], *more[0].unbind(-1), more[2]).log_total
                 tilt[at], share = Tilt.of(log_factor, k)
-                index, _ = thinned(share, k, order=more[0][..., 0])
+                index, _ = thinned(share, k, order=more[0][..., 0] if self.even else None)
                 for old, new in zip(parts, more, strict=True):
                     if old is not None:
                         old[at] = new.take_along_dim(index.reshape(index.shape + (1,) * (new.ndim - 2)), 1)

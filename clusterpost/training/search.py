@@ -37,7 +37,7 @@ from .observing import AllBands
 from .recipes import Recipe, recipe_sizes
 from .simulation import Simulator, seeded_generator
 
-__all__ = ["FAMILIES", "affine_family", "recipe_of", "search", "spline_family"]
+__all__ = ["FAMILIES", "affine_family", "best_settings", "recipe_of", "search", "spline_family"]
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def spline_family(trial, simulator) -> Recipe:
 _FIRST = {"affine": {"blocks": 12, "width": 256, "learning_rate": 0.001876, "learning_rate_decay": 0.6637,
                      "betas": "0.9, 0.999", "batch_size": 512, "l2": 1.353e-6},
           "spline": {"spline_width": 256, "depth": 3, "bins_age": 32, "bins_ebv": 12, "splines": 2, "knots": 256,
-                     "spline_learning_rate": 1e-3, "spline_batch_size": 1536, "optimizer": "muon",
+                     "spline_learning_rate": 2e-3, "spline_batch_size": 384, "optimizer": "muon",
                      "objective_draws": 7}}
 
 #: The families of architectures that are searched.
@@ -261,8 +261,8 @@ def _observed(mocks):
     return Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
 
 
-def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seconds=600.0, budget=None, seed=0,
-           device="cpu", n_validation=2_000, n_objects=200):
+def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seconds=600.0, budget=None, first=None,
+           seed=0, device="cpu", n_validation=2_000, n_objects=200):
     """Search for an architecture and its training, or go on with a search.
 
     Parameters
@@ -281,6 +281,9 @@ def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seco
         Validations, 27 of each trial, are not counted.
     budget : float, optional
         Seconds after which no new trial is begun.
+    first : sequence of dict, optional
+        Settings to begin with, as the best of a shorter search.  By default the
+        network of Walter et al. (2025) and one found by hand, which come first anyway.
     seed : int
     device : str
     n_validation, n_objects : int
@@ -315,7 +318,7 @@ def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seco
     problem = _Problem(simulator, folder, float(seconds), int(n_validation), int(n_objects), int(seed), str(device))
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _alone(folder):
-        study = _study(optuna, problem, families)
+        study = _study(optuna, problem, families, first or ())
         missing = trials - sum(t.state.is_finished() and t.state.name != "FAIL" for t in study.get_trials())
         if missing > 0:
             study.optimize(lambda trial: problem.run(trial, trial.suggest_categorical("family", list(families))),
@@ -344,22 +347,21 @@ def _alone(folder):
         raise InputError(f"a search is going on in {folder}; wait for its end, or give another folder") from None
 
 
-def _study(optuna, problem, families):
+def _study(optuna, problem, families, first):
     """The study in the folder, its interrupted trials put first."""
-    backend = optuna.storages.journal.JournalFileBackend(str(problem.folder / "search.journal"))
     identity = json.loads(json.dumps({"simulator": problem.simulator.to_dict(), "families": list(families),
                                       "seconds": problem.seconds, "seed": problem.seed,
                                       "n_validation": problem.n_validation, "n_objects": problem.n_objects}))
-    study = optuna.create_study(study_name="search", storage=optuna.storages.JournalStorage(backend),
+    study = optuna.create_study(study_name="search", storage=_storage(optuna, problem.folder),
                                 load_if_exists=True, pruner=optuna.pruners.HyperbandPruner(1, UNITS, 3))
     if study.user_attrs.get("identity", identity) != identity:
         raise InputError(f"{problem.folder} holds another search (other simulator, families, seconds, seed or mocks); "
                          "give another folder")
     study.set_user_attr("identity", identity)
     known = study.get_trials()
-    for family, settings in _FIRST.items() if not known else ():
-        if family in families:
-            study.enqueue_trial({"family": family, **settings})
+    for settings in (*({"family": family, **values} for family, values in _FIRST.items()), *first):
+        if not known and settings["family"] in families:
+            study.enqueue_trial(settings)
     study.sampler = optuna.samplers.TPESampler(seed=problem.seed + len(known))
     for trial in known:
         if trial.state.name == "RUNNING":
@@ -399,6 +401,30 @@ def _table(study):
     table.meta.update({"seconds_per_trial": identity["seconds"], "units": UNITS, "simulator": identity["simulator"],
                        "best": study.get_trials()[rows[0]["trial"]].params})
     return table
+
+
+def best_settings(folder, n=5):
+    """The settings of a search's best trials, to begin a longer one with.
+
+    Parameters
+    ----------
+    folder : path
+        As of `search`, to its end or not.
+    n : int
+
+    Returns
+    -------
+    list of dict
+    """
+    optuna = require("optuna", "train")
+    study = optuna.load_study(study_name="search", storage=_storage(optuna, folder))
+    done = study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE])
+    return [trial.params for trial in sorted(done, key=lambda trial: trial.value)[:n]]
+
+
+def _storage(optuna, folder):
+    backend = optuna.storages.journal.JournalFileBackend(str(Path(folder) / "search.journal"))
+    return optuna.storages.JournalStorage(backend)
 
 
 def _write(table, folder):

@@ -14,9 +14,10 @@ from astropy.table import Table
 
 from ..catalogs.published import published_columns
 from ..errors import InputError
+from ..flags import FLAGS
 from .fits import PARAMETERS, closest_modes, inferred_parameters, log10, numbers, published_fits
 
-__all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "inlier_table"]
+__all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_table", "side_by_side"]
 
 _ROW_NAMES = {"age": "log_age", "mass": "log_mass", "ebv": "ebv"}
 _OURS = {"age": "age", "mass": "initial (formed) mass", "ebv": "E(B-V)"}
@@ -222,6 +223,92 @@ def inlier_table(result):
         for column in columns:
             table[column].unit, table[column].info.format = u.percent, ".1f"
     table.meta.update(result.meta)
+    return table
+
+
+def side_by_side(results):
+    """Several comparisons of the same catalog in one table.
+
+    Parameters
+    ----------
+    results : dict of Table
+        By a name for each inference, such as its model: from `compare_with_catalog`.
+
+    Returns
+    -------
+    Table
+        A row for each parameter and inference: ``parameter``, ``inference``, ``n``, and in dex or mag and % the
+        columns ``map_offset``, ``map_scatter``, ``median_offset``, ``median_scatter``, ``mode_offset``,
+        ``mode_scatter``, ``catalog_inside``, ``mean_inside``, ``median_inside``, ``map_inside`` and ``mode_inside`` of
+        `compare_with_catalog`.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation import compare_with_catalog, side_by_side
+    >>> mocks = clusterpost.simulate(5, seed=1)
+    >>> truth = {name: (f"{name}_true", None, None, None, unit)
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    >>> results = {noise: compare_with_catalog(clusterpost.infer_table(mocks, n_samples=100, noise=noise), truth)
+    ...            for noise in ("lognormal", "normal")}
+    >>> side_by_side(results)["parameter", "inference", "n"][:2].pprint()
+    parameter inference  n
+    --------- --------- ---
+      log_age lognormal   5
+      log_age    normal   5
+    """
+    numbers = [f"{estimate}_{number}" for estimate in ("map", "median", "mode") for number in ("offset", "scatter")]
+    numbers += [f"{what}_inside" for what in ("catalog", "mean", "median", "map", "mode")]
+    parameters = list(dict.fromkeys(str(name) for result in results.values() for name in result["parameter"]))
+    rows = [{"parameter": parameter, "inference": name, **{key: row[key] for key in ("n", *numbers)}}
+            for parameter in parameters for name, result in results.items() for row in result
+            if row["parameter"] == parameter]
+    table = Table(rows)
+    for name in numbers:
+        table[name].info.format = ".1f" if name.endswith("_inside") else ".3f"
+        if name.endswith("_inside"):
+            table[name].unit = u.percent
+    return table
+
+
+def flag_shares(outs, where=None, *, prefix=""):
+    """How many rows carry which flag.
+
+    Parameters
+    ----------
+    outs : Table or dict of Table
+        From `~clusterpost.infer_table`; several by a name for each.
+    where : array of bool or int, optional
+        Rows to count; all by default.
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+
+    Returns
+    -------
+    Table
+        A row for each flag that any row has, and last ``none``: the share of rows without one.  A column (%) for each
+        inference, or ``share``.  Several flags may go with one row.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.validation import flag_shares
+    >>> flag_shares(Table({"flag": [0, 2, 2, 3]})).pprint()
+         flag     share
+                    %
+    ------------ -----
+    not inferred  25.0
+    missing band  75.0
+            none  25.0
+    """
+    outs = {"share": outs} if isinstance(outs, Table) else outs
+    chosen = slice(None) if where is None else np.asarray(where)
+    bits = {name: np.asarray(out[f"{prefix}flag"])[chosen] for name, out in outs.items()}
+    seen = [flag for flag in FLAGS if any((column & flag.bit).any() for column in bits.values())]
+    table = Table({"flag": [flag.name for flag in seen] + ["none"]})
+    for name, column in bits.items():
+        table[name] = [_percent((column & flag.bit) != 0) for flag in seen] + [_percent(column == 0)]
+        table[name].unit, table[name].info.format = u.percent, ".1f"
     return table
 
 

@@ -7,19 +7,20 @@ import numpy as np
 import torch
 from astropy.table import QTable, Table
 
-from ..bands import ACS_BANDS, BANDS, WFC3_BANDS
-from ..forward import load_table
-from ..infer import exact_posterior, infer_table, sample_posterior
-from ..noise import get_noise
+from ..bands import ACS_BANDS, WFC3_BANDS
+from ..errors import InputError
+from ..infer import infer_table, sample_posterior
+from ..posterior.grid import ExactGrid
 from ..posterior.proposal import MassConditional
 from ..posterior.target import Target
 from ..posterior.weights import log_weights, normalized, resampled_index
-from ..prepare import prepare
-from ..priors import cluster_prior
 from ..training.mocks import simulate
 from ..training.observing import MixedErrors
 from ..training.simulation import seeded_generator
-from ..utils import progress_bar, require
+from ..utils import progress_bar
+from .fits import drawn_parameters, inferred_parameters
+from .targets import read_target
+from .twosample import classifier_accuracy, jensen_shannon
 
 __all__ = ["CASES", "compare_with_exact", "dense_draws", "efficiency_by_bands", "survey_mocks"]
 
@@ -28,7 +29,7 @@ _PARAMETERS = ("age", "mass", "ebv")
 _N_POINTS = 1 << 15  # of the dense reference, a stage
 _N_STAGES = 3
 _NEGLIGIBLE = 1e-6
-_N_CLASSIFIED = 1000  # draws from either posterior
+_N_CLASSIFIED = 1000  # draws of either posterior that are compared
 
 
 def survey_mocks(n, seed=0):
@@ -150,11 +151,12 @@ def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classifi
     n : int
         Mocks of each kind.
     model : str or path
-        Of the packaged solar-metallicity table.
+        Exact posteriors are those under its own prior and stellar models; the
+        mocks are of the packaged solar metallicity.
     cases : sequence of str
         Keys of `CASES`.
     n_classified : int
-        Of the mocks, how many are also given to a classifier.
+        Of the mocks, of how many draws are also compared.
     seed : int
     refine : bool
     n_samples : int, optional
@@ -166,8 +168,10 @@ def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classifi
     `~astropy.table.Table`
         For each case and each of nine quantiles the median and the 95 %
         quantile of the absolute difference in units of the exact half-width
-        (q84 - q16)/2, and for the case the classifier's accuracy (median over
-        mocks), efficiencies, and the share flagged.  Rows named ``control``
+        (q84 - q16)/2, the marginal's Jensen-Shannon divergence
+        (`~clusterpost.validation.jensen_shannon`, bit), and for the case the
+        accuracy of `~clusterpost.validation.classifier_accuracy` (both medians
+        over mocks), efficiencies, and the share flagged.  Rows named ``control``
         are the case ``prior`` with all draws moved by half a half-width: what
         does not fail there cannot fail.
 
@@ -185,11 +189,11 @@ def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classifi
             tbl = make(n, seed)
             options = {"model": model, "noise": noise, "refine": refine, "error_floor": None, "progress": False}
             out = infer_table(tbl, seed=seed, n_samples=n_samples, **options)
-            exact, accuracy, moved = _exact(tbl, noise, n_classified, options, bar)
-            rows += _rows(case, out, _ours(out), exact, accuracy)
+            exact, differences, of_moved = _exact(tbl, noise, n_classified, options, bar)
+            rows += _rows(case, out, _ours(out), exact, differences)
             if case == "prior":
                 half = 0.5 * (exact[..., 2:] - exact[..., :1]) / 2
-                rows += _rows("control", out, _ours(out) + half, exact, moved)
+                rows += _rows("control", out, _ours(out) + half, exact, of_moved)
     table = Table(rows=rows)
     table.meta.update({"n": n, "n_classified": n_classified, "seed": seed, "refine": refine})
     return table
@@ -197,41 +201,36 @@ def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classifi
 
 def _ours(out):
     """Quantiles (n, 3, 3) of log age, log mass and E(B-V)."""
-    result = []
-    for name in _PARAMETERS:
-        values = np.stack([u.Quantity(out[f"{name}_q{round(100 * level)}"]).value for level in LEVELS], -1)
-        result.append(values if name == "ebv" else np.log10(values))
-    return np.stack(result, 1)
+    return np.stack([inferred_parameters(out, f"q{round(100 * level)}") for level in LEVELS], -1)
 
 
 def _exact(tbl, noise, n_classified, options, bar):
-    """Exact quantiles (n, 3, 3), and a classifier's accuracy between exact draws and ours, as they are and moved."""
-    bands = tuple(BANDS)
-    ready = prepare(tbl, bands, get_noise(noise), slots=[[i] for i in range(len(bands))], at_least=1, columns=None,
-                    distance=None, error_floor=None)
-    table, prior = load_table().select(bands), cluster_prior()
-    by_grid = noise == "lognormal" and not ready.observed.limit.any()
-    quantile = _ours(exact_posterior(tbl, error_floor=None, progress=False)) if by_grid else np.empty((len(tbl), 3, 3))
-    accuracy, moved = [], []
-    draws = sample_posterior(tbl[:n_classified], n_samples=_N_CLASSIFIED, **options) if n_classified else None
+    """Exact quantiles (n, 3, 3), and how draws, as they are and moved, differ from exact ones (each a dict)."""
+    rows, target = read_target(tbl, model=options["model"], noise=noise, error_floor=None)
+    if len(rows) < len(tbl):
+        raise InputError(f"only {len(rows)} of {len(tbl)} mocks have a band of the model")
+    by_grid = noise == "lognormal" and not target.observed.limit.any()
+    quantile = np.empty((len(tbl), 3, 3))
+    if by_grid:
+        quantile[:] = ExactGrid(target.table, target.prior).summarise(target.observed, LEVELS).quantiles[:, :3]
+    n_classified = min(n_classified, len(tbl))
+    draws = (drawn_parameters(sample_posterior(tbl[:n_classified], n_samples=_N_CLASSIFIED, **options))
+             if n_classified else None)
+    differences = {"as they are": [], "moved": []}
+    single = Target(target.observed.to(dtype=torch.float32), target.table.to(dtype=torch.float32), target.noise,
+                    target.prior)
     for i in range(n_classified if by_grid else len(tbl)):
-        theta, weight = dense_draws(Target(ready.observed[i : i + 1], table, get_noise(noise), prior))
+        theta, weight = dense_draws(single[i : i + 1])
         if not by_grid:
             quantile[i] = _weighted_quantiles(theta[0].double().numpy(), weight[0].numpy())
         if i < n_classified:
             index = resampled_index(weight, _N_CLASSIFIED, order=theta[..., 0])[0]
-            ours = np.stack([np.log10(draws["age"][i].value), np.log10(draws["mass"][i].value),
-                             draws["ebv"][i].value], -1)
-            width = (quantile[i, :, 2] - quantile[i, :, 0]) / 2
-            exact = theta[0, index].double().numpy()
-            accuracy.append(_accuracy(ours, exact, width))
-            moved.append(_accuracy(ours + 0.5 * width, exact, width))
+            exact, width = theta[0, index].double().numpy(), (quantile[i, :, 2] - quantile[i, :, 0]) / 2
+            for shift, of in zip((0.0, 0.5), differences.values(), strict=True):
+                ours = draws[i] + shift * width
+                of.append([classifier_accuracy(ours, exact, width), *jensen_shannon(ours, exact)])
         bar.update()
-    return quantile, _median(accuracy), _median(moved)
-
-
-def _median(values):
-    return float(np.median(values)) if values else np.nan
+    return quantile, *(np.median(of, axis=0) if of else np.full(4, np.nan) for of in differences.values())
 
 
 def _weighted_quantiles(theta, weight):
@@ -243,21 +242,7 @@ def _weighted_quantiles(theta, weight):
     return np.array(result)
 
 
-def _accuracy(one, two, width):
-    """Of a classifier that tells two sets of draws apart, on draws it has not seen; 0.5 if it cannot."""
-    ensemble = require("sklearn.ensemble", "test")
-    selection = require("sklearn.model_selection", "test")
-    # Draws taken more than once would let it learn them by heart.
-    one, two = (np.unique(x, axis=0) for x in (one, two))
-    size = min(len(one), len(two))
-    rng = np.random.default_rng(0)
-    x = np.concatenate([rng.permutation(part)[:size] for part in (one, two)]) / width
-    y = np.repeat([0, 1], size)
-    model = ensemble.HistGradientBoostingClassifier(max_iter=60, random_state=0)
-    return selection.cross_val_score(model, x, y, cv=selection.StratifiedKFold(3, shuffle=True, random_state=0)).mean()
-
-
-def _rows(case, out, ours, exact, accuracy):
+def _rows(case, out, ours, exact, differences):
     half = (exact[..., 2] - exact[..., 0]) / 2
     efficiency = np.quantile(out["efficiency"], [0.01, 0.05, 0.5])
     rows = []
@@ -267,7 +252,8 @@ def _rows(case, out, ours, exact, accuracy):
             rows.append({
                 "case": case, "quantile": f"{name}_q{round(100 * level)}", "n": len(out),
                 "median": np.nanmedian(difference), "p95": np.nanquantile(difference, 0.95),
-                "worst": np.nanmax(difference), "classifier_accuracy": accuracy,
+                "worst": np.nanmax(difference), "classifier_accuracy": differences[0],
+                "jensen_shannon": differences[1 + i],
                 "efficiency_p1": efficiency[0], "efficiency_p5": efficiency[1], "efficiency_p50": efficiency[2],
                 "flagged": float(np.mean(np.asarray(out["flag"]) & ~2 > 0)),
             })

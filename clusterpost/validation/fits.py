@@ -10,7 +10,8 @@ from astropy import units as u
 from ..catalogs.published import published_columns
 from ..errors import ColumnError, InputError
 
-__all__ = ["PARAMETERS", "PublishedFit", "closest_modes", "inferred_parameters", "log10", "numbers", "published_fits"]
+__all__ = ["PARAMETERS", "PublishedFit", "catalog_parameters", "closest_modes", "drawn_parameters",
+           "inferred_parameters", "log10", "numbers", "published_fits"]
 
 #: Column stem of each parameter, its unit here, and whether its log10 is compared.
 PARAMETERS = {"age": (u.Myr, True), "mass": (u.Msun, True), "ebv": (u.mag, False)}
@@ -93,6 +94,42 @@ def published_fits(table, published=None):
     # A row whose age is a sentinel has no reddening either, although its zero would be a good one.
     sentinel = np.any([~usable[stem] & np.isfinite(fit.value) for stem, fit in linear.items()], axis=0)
     return {stem: _cleaned(fit, usable[stem] & ~sentinel, PARAMETERS[stem][1]) for stem, fit in linear.items()}
+
+
+def catalog_parameters(table, published=None):
+    """The parameters that a catalog published.
+
+    Parameters
+    ----------
+    table : Table
+    published : str, dict or False, optional
+        As for `~clusterpost.compare_with_catalog`; False for none.
+
+    Returns
+    -------
+    ndarray (n, 3)
+        log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN for what there is not.
+    """
+    fits = {} if published is False else published_fits(table, published)
+    none = np.full(len(table), np.nan)
+    return np.stack([fits[stem].value if stem in fits else none for stem in PARAMETERS], axis=-1)
+
+
+def drawn_parameters(draws):
+    """Draws in the coordinates of the model.
+
+    Parameters
+    ----------
+    draws : Table
+        From `~clusterpost.sample_posterior`.
+
+    Returns
+    -------
+    ndarray (n, n_samples, 3)
+        log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where a row could not be inferred.
+    """
+    return np.stack([log10(numbers(draws[stem], unit)) if logarithmic else numbers(draws[stem], unit)
+                     for stem, (unit, logarithmic) in PARAMETERS.items()], axis=-1)
 
 
 def _cleaned(fit, usable, logarithmic):

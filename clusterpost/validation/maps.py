@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import astropy.units as u
 import numpy as np
 import torch
 from astropy.table import Table
 
-from ..bands import BANDS
 from ..flags import NOT_INFERRED
-from ..forward import LN10, distance_term, load_table
+from ..forward import LN10, distance_term
 from ..infer import infer_table
 from ..noise import get_noise
-from ..posterior.target import Target
-from ..prepare import prepare
-from ..priors import cluster_prior
 from ..utils import progress_bar
+from .fits import inferred_parameters
+from .targets import read_target
 
-__all__ = ["map_shortfall"]
+__all__ = ["FineGrid", "map_shortfall"]
 
 _SHAPE = (690, 301)  # ages and reddenings of the grid
 _AT_ONCE = 8
@@ -42,9 +39,8 @@ def map_shortfall(tbl, *, model="default", noise="lognormal", error_floor=0.05, 
 
     Notes
     -----
-    For models of the packaged solar-metallicity table.  690 ages by 301
-    reddenings, at each the best mass within the prior's bounds, known in closed
-    form for either noise model.
+    690 ages by 301 reddenings, at each the best mass within the prior's bounds,
+    known in closed form for either noise model.
 
     Examples
     --------
@@ -54,35 +50,38 @@ def map_shortfall(tbl, *, model="default", noise="lognormal", error_floor=0.05, 
     >>> bool((table["log_density"] < 0.005).all())
     True
     """
-    bands, prior = tuple(BANDS), cluster_prior()
     noise = get_noise(noise)
     out = infer_table(tbl, model=model, noise=noise.name, error_floor=error_floor, progress=progress, **options)
     reading = {name: options.get(name) for name in ("columns", "distance")}
-    ready = prepare(tbl, bands, noise, slots=[[i] for i in range(len(bands))], at_least=1, error_floor=error_floor,
-                    **reading)
-    inferred = (np.asarray(out["flag"])[ready.rows] & NOT_INFERRED) == 0
-    wanted = np.flatnonzero(inferred & ~ready.observed.limit.any(1).numpy())
-    table = load_table().select(bands).to(dtype=torch.float64)
-    theta = torch.stack([torch.as_tensor(np.log10(u.Quantity(out["age_map"]).value[ready.rows])),
-                         torch.as_tensor(np.log10(u.Quantity(out["mass_map"]).value[ready.rows])),
-                         torch.as_tensor(u.Quantity(out["ebv_map"]).value[ready.rows])], -1)
+    rows, target = read_target(tbl, model=model, noise=noise.name, error_floor=error_floor, **reading)
+    inferred = (np.asarray(out["flag"])[rows] & NOT_INFERRED) == 0
+    wanted = np.flatnonzero(inferred & ~target.observed.limit.any(1).numpy())
+    prior = target.prior
+    theta = torch.as_tensor(inferred_parameters(out, "map", prefix=options.get("prefix", ""))[rows])
     theta = torch.minimum(torch.maximum(theta, prior.low.double()), prior.high.double())
-    grid = _Grid(table, prior)
+    grid = FineGrid(target.table, prior)
     shortfall, chi2 = [], []
     with progress_bar(len(wanted), show=progress, desc="fine grid", unit="row") as bar:
-        for rows in torch.as_tensor(wanted).split(_AT_ONCE):
-            target = Target(ready.observed[rows].to(dtype=torch.float64), table, noise, prior)
-            best, least = grid.best(target)
-            at = theta[rows][:, None]
-            shortfall.append(best - target.log_density(at)[:, 0])
-            chi2.append(target.chi2(at)[:, 0] - least)
-            bar.update(len(rows))
+        for at in torch.as_tensor(wanted).split(_AT_ONCE):
+            part, point = target[at], theta[at][:, None]
+            best, least = grid.best(part)
+            shortfall.append(best - part.log_density(point)[:, 0])
+            chi2.append(part.chi2(point)[:, 0] - least)
+            bar.update(len(at))
     numbers = [torch.cat(values).numpy() if values else np.empty(0) for values in (shortfall, chi2)]
-    return Table({"row": ready.rows[wanted], "log_density": numbers[0], "chi2": numbers[1]})
+    return Table({"row": rows[wanted], "log_density": numbers[0], "chi2": numbers[1]})
 
 
-class _Grid:
-    """Ages and reddenings, and the best mass at each."""
+class FineGrid:
+    """Ages and reddenings, and the best mass at each.
+
+    Parameters
+    ----------
+    table : `~clusterpost.forward.BandFluxTable`
+        In double precision.
+    prior : object of `clusterpost.priors`
+        Flat within its bounds.
+    """
 
     def __init__(self, table, prior):
         axes = [torch.linspace(prior.low[i].item(), prior.high[i].item(), n, dtype=torch.float64)
@@ -93,7 +92,18 @@ class _Grid:
         self.log_prior = prior.log_prob((prior.low + prior.high) / 2).item()  # the same everywhere
 
     def best(self, target):
-        """Highest log density and least chi-square of each object."""
+        """Highest log density and least chi-square of each object.
+
+        Parameters
+        ----------
+        target : Target
+            Of n clusters under log-normal or normal noise, without upper limits.
+
+        Returns
+        -------
+        log_density, chi2 : Tensor (n,)
+            Not divided by degrees of freedom.
+        """
         o = target.observed
         seen = o.measured.any(0)
         flux, error, there = (x[:, None, seen] for x in (o.flux, o.error, o.measured))

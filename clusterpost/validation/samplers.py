@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from ..flow.modelfile import load_model
-from ..noise import get_noise
-from ..posterior.proposal import base_dimensions
+from ..posterior.proposal import Draws, base_dimensions
 from ..posterior.refine import n_base_points, refine
 from ..posterior.sampler import Sampler
 from ..posterior.target import Observed
+from ..posterior.weights import resampled_index
 from ..training.simulation import Simulator
 
 __all__ = ["PosteriorSampler"]
@@ -40,8 +40,8 @@ class PosteriorSampler:
     def __init__(self, model, *, refine=True):
         self.model, self.refine = load_model(model), refine
         simulator = Simulator.from_dict(self.model.card["simulator"]).to(self.model.device)
-        self._inner = Sampler(self.model, simulator.table, get_noise(simulator.noise), simulator.prior, refined=refine,
-                              n_samples=_WEIGHTED, seed=0)
+        self._inner = Sampler.trained_as(self.model, simulator, refined=refine, n_samples=_WEIGHTED, seed=0)
+        self._inner.proposal.even = False  # draws of a mock are to be independent
 
     def __call__(self, mocks, n_draws, generator):
         """Draw.
@@ -57,15 +57,72 @@ class PosteriorSampler:
         -------
         Tensor (n, n_draws, 3)
         """
-        device, inner = self.model.device, self._inner
-        observed = Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured),
-                            mocks.distance).to(device)
-        conditions = self.model.encode(observed.flux, observed.error, observed.measured, observed.distance)
-        n, size = len(mocks.theta), n_base_points(_WEIGHTED) if self.refine else n_draws
-        unit = torch.rand(n, size, base_dimensions(inner.prior), generator=generator).clamp(1e-7, 1 - 1e-7).to(device)
+        return self._drawn(mocks, n_draws, generator)[0].theta
+
+    def draw(self, mocks, n_draws, generator):
+        """Draw, and give the normalised log density of the draws and of the truth.
+
+        Parameters
+        ----------
+        mocks, n_draws, generator
+            As for a call, which gives the same draws.
+
+        Returns
+        -------
+        theta : Tensor (n, n_draws, 3)
+        log_q : Tensor (n, n_draws)
+            Of the network, mass included; or of likelihood times prior over the evidence.
+        log_q_truth : Tensor (n,)
+        """
+        draws, log_evidence = self._drawn(mocks, n_draws, generator)
+        truth = self._log_prob(self._observed(mocks), mocks.theta[:, None], draws.tilt)
+        return draws.theta, draws.log_q, truth[:, 0] - log_evidence
+
+    def log_prob(self, mocks, theta):
+        """Log density of given points, refined only up to a constant of each mock: its log evidence.
+
+        Parameters
+        ----------
+        mocks : Mocks
+        theta : Tensor (n, k, 3)
+
+        Returns
+        -------
+        Tensor (n, k)
+            Of the network, or log likelihood plus log prior; -inf outside the prior.
+        """
+        return self._log_prob(self._observed(mocks), theta)
+
+    def _log_prob(self, observed, theta, tilt=None):
+        theta, inner = theta.to(self.model.device), self._inner
+        if self.refine:
+            return inner.target(observed).log_density(theta)
+        low, high = inner.prior.low.to(theta), inner.prior.high.to(theta)
+        inside = torch.minimum(torch.maximum(theta, low), high)
+        density = inner.proposal.log_prob(observed, self._encode(observed), inside, tilt=tilt)
+        return torch.where(inner.prior.inside(theta), density, -torch.inf)
+
+    def _observed(self, mocks):
+        return Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured),
+                        mocks.distance).to(self.model.device)
+
+    def _encode(self, observed):
+        return self.model.encode(observed.flux, observed.error, observed.measured, observed.distance)
+
+    def _drawn(self, mocks, n_draws, generator):
+        """Draws with their normalised log density, and the log evidence."""
+        device, inner, observed = self.model.device, self._inner, self._observed(mocks)
+        conditions, n, d = self._encode(observed), len(mocks.theta), base_dimensions(inner.prior)
+        size, more = (n_base_points(_WEIGHTED), _WEIGHTED) if self.refine else (n_draws, 0)
+        # All of a mock in one row, or its draws would depend on what is beside it.
+        unit = torch.rand(n, size * d + more, generator=generator).clamp(1e-7, 1 - 1e-7).to(device)
+        unit, order = unit[:, :size * d].reshape(n, size, d), unit[:, size * d:]
         if not self.refine:
-            return inner.proposal.draw(observed, conditions, unit).theta
+            return inner.proposal.draw(observed, conditions, unit), torch.zeros(n, device=device)
         draws = refine(inner.proposal, inner.target(observed), conditions,
                        lambda rows, start, stop: unit[rows, start:stop], n_samples=_WEIGHTED, mcmc=False)
-        index = torch.multinomial(draws.weight.double().cpu(), n_draws, replacement=True, generator=generator)
-        return draws.theta.take_along_dim(index.to(device)[..., None], 1)
+        # Evenly along the weights in a random order: drawn with replacement, ranks would show that there are only so
+        # many to draw from (of 512 even weights, a tenth too many ranks 0 and 100 among 100 draws).
+        index = resampled_index(draws.weight.double(), n_draws, order)
+        return Draws(draws.theta.take_along_dim(index[..., None], 1),
+                     draws.normalised.take_along_dim(index, 1)), draws.log_evidence

@@ -7,7 +7,6 @@ rank of T(theta) among the T(theta') is uniform for every statistic T if q is th
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,9 +16,7 @@ from astropy.table import Table
 from scipy.special import bdtr
 from scipy.stats import binom, chisquare
 
-from ..utils import progress_bar
-
-__all__ = ["STATISTICS", "RankHistogram", "SBCResult", "sbc_ranks"]
+__all__ = ["MARGINALS", "STATISTICS", "RankHistogram", "SBCResult", "count_below", "rank_statistics", "sbc_ranks"]
 
 #: The six statistics of Walter et al. (2025), Sect. 3.1, as functions of
 #: theta (..., 3) = (log10 t/Myr, log10 m/Msun, E(B-V)/mag); arrays and tensors alike.
@@ -33,8 +30,14 @@ STATISTICS = OrderedDict([
     ("T6", lambda theta: theta[..., 0] * theta[..., 2]),
 ])
 
-# Mocks are drawn in blocks of this size whatever `chunk` is, so that memory settings never change a result.
-_BLOCK = 4096
+#: The parameters themselves; the ECDF of their ranks is the p-p plot of SEDflow (Hahn & Melchior 2022, Fig. 3).
+MARGINALS = OrderedDict([
+    ("log_age", lambda theta: theta[..., 0]),
+    ("log_mass", lambda theta: theta[..., 1]),
+    ("ebv", lambda theta: theta[..., 2]),
+])
+
+_AT_ONCE = 4096  # mocks whose draws are ranked at a time
 _N_BAND_SIMULATIONS = 10_000
 
 RankHistogram = namedtuple("RankHistogram", "edges counts expected")
@@ -87,46 +90,74 @@ def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk
     >>> sbc_ranks(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10).ranks.shape
     (20, 6)
     """
-    import torch
+    from .ensemble import mock_chunks
 
-    from ..training.simulation import seeded_generator
-
-    if n_mocks < 1 or n_draws < 1:
-        raise ValueError(f"n_mocks and n_draws must be at least 1, not {n_mocks} and {n_draws}")
-    # Training numbers its streams 0, 1, 2, ...; mocks that a network was trained on must not come back here.
-    streams = np.random.SeedSequence([int(seed), 2018]).generate_state(2).tolist()
-    of_mocks, of_draws = (seeded_generator(seed, stream) for stream in streams)
-    ties = np.random.default_rng([int(seed), 2018])
-    ranks = np.empty((n_mocks, len(STATISTICS)), dtype=np.int32)
-    group = max(1, int(chunk) // n_draws)
-    with torch.inference_mode(), progress_bar(n_mocks, show=progress, desc="SBC", unit="mock") as bar:
-        for start in range(0, n_mocks, _BLOCK):
-            mocks = simulator.draw(min(_BLOCK, n_mocks - start), of_mocks)
-            for first in range(0, len(mocks.theta), group):
-                part = _rows(mocks, slice(first, first + group))
-                draws = sampler(part, n_draws, of_draws).cpu()
-                rows = slice(start + first, start + first + len(draws))
-                ranks[rows] = _ranks(part.theta, draws, ties)
-                bar.update(len(draws))
-    return SBCResult(ranks, tuple(STATISTICS), n_draws)
+    ties = _rng_of_ties(seed)
+    ranks = [_ranks(mocks.theta.numpy(), sampler(mocks, n_draws, generator).cpu().numpy(), STATISTICS, ties)
+             for mocks, generator in mock_chunks(simulator, n_mocks, n_draws, seed, chunk, progress)]
+    return SBCResult(np.concatenate(ranks), tuple(STATISTICS), n_draws)
 
 
-def _rows(mocks, rows):
-    part = copy.copy(mocks)
-    for name, values in vars(mocks).items():
-        setattr(part, name, values[rows])
-    return part
+def rank_statistics(ensemble, statistics=STATISTICS, seed=0):
+    """Rank the true statistics of an ensemble among those of its posterior draws.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    statistics : dict of callable
+        Functions of theta (..., 3), such as `STATISTICS` and `MARGINALS`.
+    seed : int
+        Of how ties fall.
+
+    Returns
+    -------
+    SBCResult
+        That of `sbc_ranks` for the same seed, mocks and draws, but for how ties fall.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, rank_statistics
+    >>> model = clusterpost.load_model("walter2025")
+    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
+    >>> rank_statistics(ensemble, {"log of age over mass": lambda theta: theta[..., 0] - theta[..., 1]}).names
+    ('log of age over mass',)
+    """
+    rng, ranks = _rng_of_ties(seed), []
+    for start in range(0, len(ensemble), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        ranks.append(_ranks(ensemble.truth[rows], ensemble.draws[rows], statistics, rng))
+    return SBCResult(np.concatenate(ranks), tuple(statistics), ensemble.n_draws)
 
 
-def _ranks(truth, draws, rng):
-    columns = []
-    for statistic in STATISTICS.values():
-        of_truth, of_draws = statistic(truth)[:, None], statistic(draws)
-        below = (of_draws < of_truth).sum(1).numpy()
-        equal = (of_draws == of_truth).sum(1).numpy()
-        # A tie (a draw and a truth both at a bound of the prior) may fall either way; always low would tilt the ranks.
-        columns.append(below + rng.integers(0, equal, endpoint=True))
+def _rng_of_ties(seed):
+    return np.random.default_rng([int(seed), 2018])
+
+
+def _ranks(truth, draws, statistics, rng):
+    columns = [count_below(statistic(truth), statistic(draws), rng) for statistic in statistics.values()]
     return np.stack(columns, axis=1)
+
+
+def count_below(of_truth, of_draws, rng):
+    """How many draws lie below the truth; ties fall either way.
+
+    Parameters
+    ----------
+    of_truth : array (n,)
+    of_draws : array (n, n_draws)
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int (n,)
+    """
+    below = (of_draws < of_truth[:, None]).sum(1)
+    equal = (of_draws == of_truth[:, None]).sum(1)
+    # A tie (a draw and a truth both at a bound of the prior) may fall either way; always low would tilt the ranks.
+    return below + rng.integers(0, equal, endpoint=True)
 
 
 @dataclass
@@ -324,14 +355,18 @@ def _binomial_band(n_mocks, n_draws, low, high):
 @lru_cache(maxsize=64)
 def _adjusted_gamma(n_mocks, n_draws, level):
     rng = np.random.default_rng(20220321)
-    z = np.arange(1, n_draws + 1) / (n_draws + 1)
     uniform = np.full(n_draws + 1, 1 / (n_draws + 1))
-    gammas = []
-    for size in np.diff(np.linspace(0, _N_BAND_SIMULATIONS, 11).astype(int)):
-        below = np.cumsum(rng.multinomial(n_mocks, uniform, size=size), axis=1)[:, :-1]
-        at_most = bdtr(below, n_mocks, z)
-        at_least = 1 - np.where(below > 0, bdtr(np.maximum(below - 1, 0), n_mocks, z), 0.0)
-        gammas.append(2 * np.minimum(at_most, at_least).min(1))
+    batches = [rng.multinomial(n_mocks, uniform, size=size)
+               for size in np.diff(np.linspace(0, _N_BAND_SIMULATIONS, 11).astype(int))]
+    below = np.cumsum(np.concatenate(batches), axis=1)[:, :-1]
+    gamma = np.ones(_N_BAND_SIMULATIONS)
+    for k, column in enumerate(below.T, 1):
+        # Few different counts occur: a table of them is ten times quicker than each by itself.
+        first = column.min()
+        counts = np.arange(first - 1, column.max() + 1)
+        at_most = np.where(counts < 0, 0.0, bdtr(np.maximum(counts, 0), n_mocks, k / (n_draws + 1)))
+        place = column - first
+        gamma = np.minimum(gamma, 2 * np.minimum(at_most[place + 1], 1 - at_most[place]))
     # The narrowest band that still holds the wanted share of the simulated curves.
     allowed = int((1 - level) * _N_BAND_SIMULATIONS + 1e-9)
-    return float(np.sort(np.concatenate(gammas))[allowed]) * (1 - 1e-9)
+    return float(np.sort(gamma)[allowed]) * (1 - 1e-9)

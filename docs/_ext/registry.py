@@ -1,6 +1,7 @@
 """Directives that write tables from the package's own registries."""
 
 import json
+import re
 from pathlib import Path
 
 from docutils.parsers.rst import Directive
@@ -61,6 +62,75 @@ class ModelCard(RegistryTable):
         card = json.loads((Path(clusterpost.__file__).parent / "models" / f"{self.arguments[0]}.json").read_text())
         of_kind = {"cinn-affine": affine_table, "cinn-spline": spline_table}[card["architecture"]["kind"]]
         return [*of_kind(card), "", *list_table(("Training", ""), training_record(card), "35 65")]
+
+
+class Certificate(RegistryTable):
+    """The certificate of calibration in a model's card."""
+
+    required_arguments = 1
+
+    def lines(self):
+        from clusterpost.flow.modelfile import MODELS_PATH, certificate_of
+        from clusterpost.validation.certificate import certificate_table
+
+        certificate = certificate_of(json.loads((MODELS_PATH / f"{self.arguments[0]}.json").read_text()))
+        if certificate is None:
+            return ["This model has no certificate."]
+        rows = [(row["posterior"], row["test"], f"{row['n']:,}", f"{row['max_difference']:.4f}",
+                 f"{row['band']:.4f}" if row["band"] == row["band"] else "–", "yes" if row["inside_band"] else "**no**")
+                for row in certificate_table(certificate)]
+        versions = ", ".join(f"{name} {value}" for name, value in certificate["versions"].items())
+        entropy = [f"Entropy, {name}: {record['entropy']['mean_entropy']:.4f} nat; mean :math:`-\\ln q` at the truths "
+                   f"{record['entropy']['mean_nll']:.4f} (z = {record['entropy']['z']:+.1f})."
+                   for name, record in certificate["posteriors"].items()
+                   if record["entropy"]["difference"] is not None]
+        header = ("Posterior", "Test", "Mocks", "Largest difference", "Band", "Inside")
+        return [f"{certificate['n_draws']} draws for each mock, seed {certificate['seed']}, {certificate['date']}; "
+                f"{versions}.", "", *list_table(header, rows, "12 33 13 18 12 12"), "", " ".join(entropy)]
+
+
+class ClaimsTable(RegistryTable):
+    """A table of the papers' claims that ``clusterpost validate`` wrote: model, and name of the table."""
+
+    required_arguments = 2
+
+    def lines(self):
+        from astropy.table import Table
+
+        path = Path(__file__).parent.parent / "results" / self.arguments[0] / f"{self.arguments[1]}.ecsv"
+        if not path.is_file():
+            return [f"Not computed yet: ``docs/make_results.sh`` makes {path.name}."]
+        table = Table.read(path)
+        rows = [[re.sub(r"([*|`_\\])", r"\\\1", str(cell)) for cell in row] for row in table]
+        header = ("Claim", "Section", "The paper", "Here", "Why they differ")
+        return list_table(header, rows, "20 9 17 27 27")
+
+
+class ControlsTable(RegistryTable):
+    """From how many mocks each diagnostic catches each control, as ``clusterpost validate`` wrote it for a model."""
+
+    required_arguments = 1
+
+    def lines(self):
+        from astropy.table import Table
+
+        path = Path(__file__).parent.parent / "results" / self.arguments[0] / "controls.ecsv"
+        if not path.is_file():
+            return [f"Not computed yet: ``docs/make_results.sh`` makes {path.name}."]
+        table = Table.read(path)
+        names = {name: name for name in table.colnames if name != "control"} | {"n_kinds": "kinds that catch it"}
+        rows = [(label, *("–" if cell == "not caught" else str(cell) for cell in table[name]))
+                for name, label in names.items()]
+        alarms = [share * n for of in table.meta["shares"]["none"].values()
+                  for share, n in zip(of, table.meta["trials"], strict=True)]
+        trials = sum(table.meta["trials"]) * (len(names) - 1)
+        widths = " ".join(["16"] + [str(84 // len(table))] * len(table))
+        made = table.meta
+        return [*list_table(("Diagnostic", *table["control"]), rows, widths), "",
+                f"{made['n_draws']} draws of each mock; sizes tried: {', '.join(f'{n:,}' for n in made['sizes'])}.",
+                f"Two modes were found, and one dropped, in {100 * made['bimodal']:.1f} % of mocks.",
+                f"False alarms where nothing was wrong: {round(sum(alarms))} in {trials} tests at the level of "
+                f"{100 * made['level']:g} %."]
 
 
 def affine_table(card):
@@ -133,4 +203,7 @@ def setup(app):
     app.add_directive("clusterpost-flags", Flags)
     app.add_directive("clusterpost-output-columns", OutputColumns)
     app.add_directive("clusterpost-model-card", ModelCard)
+    app.add_directive("clusterpost-certificate", Certificate)
+    app.add_directive("clusterpost-claims", ClaimsTable)
+    app.add_directive("clusterpost-controls", ControlsTable)
     return {"version": "1", "parallel_read_safe": True}

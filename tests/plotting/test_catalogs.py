@@ -63,6 +63,15 @@ def test_uncertain_in_the_ultraviolet(catalog, published):
         plot_comparison(catalog, published, highlight="ultraviolet")
 
 
+def test_examples_are_marked_with_numerals(catalog, published):
+    figure = plot_comparison(catalog, published, examples=[4, 9, 2])  # row 9 was not inferred
+    for ax in figure.axes:
+        assert [text.get_text() for text in ax.texts[1:]] == ["I", "III"]
+    mark = figure.axes[1].lines[-1]
+    np.testing.assert_allclose([mark.get_xdata()[0], mark.get_ydata()[0]],
+                               np.log10([catalog["fit_mass"][2], catalog["mass_map"][2]]))
+
+
 def test_which_mass_is_named(catalog, published):
     axes = plot_comparison(catalog, published).axes
     assert "initial" in axes[1].get_ylabel()

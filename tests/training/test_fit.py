@@ -28,7 +28,8 @@ TINY = {"n_blocks": 2, "width": 16, "mocks_per_epoch": 20_480, "epochs": 3, "bat
 
 # Every part of the objective and both optimizers at work within few steps.
 TINY_SPLINE = {"width": (16, 16), "depth": (1, 1), "bins": (6, 4), "knots": 16, "mocks_per_epoch": 2560, "epochs": 2,
-               "batch_size": 128, "n_validation": 1000, "checkpoint_every": 5}
+               "batch_size": 128, "n_validation": 1000, "checkpoint_every": 5, "optimizer": "muon",
+               "learning_rate": 2e-3}
 
 
 def train(folder, *, recipe=None, encoder=None, report=None, **changes):
@@ -339,14 +340,14 @@ class TestSchedules:
 
 def test_muon_has_the_square_matrices_and_adam_the_rest():
     flow = build_flow(any_bands(**TINY_SPLINE).spec)
-    adam, muon = fit_module._optimizers(flow, any_bands(**TINY_SPLINE).config)
+    adam, muon = fit_module.make_optimizers(flow, any_bands(**TINY_SPLINE).config)
     square = [p for group in muon.param_groups for p in group["params"]]
     assert {tuple(p.shape) for p in square} == {(16, 16)}
     assert len(square) == 4  # two in each residual block
     both = square + [p for group in adam.param_groups for p in group["params"]]
     assert {id(p) for p in both} == {id(p) for p in flow.parameters()}
     assert len(both) == len(list(flow.parameters()))
-    assert len(fit_module._optimizers(flow, FitConfig())) == 1
+    assert len(fit_module.make_optimizers(flow, FitConfig())) == 1
 
 
 def test_recipe_is_complete():

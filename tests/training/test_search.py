@@ -17,7 +17,7 @@ from clusterpost.flow.network import build_flow
 from clusterpost.training import search as module
 from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
 from clusterpost.training.observing import AllBands
-from clusterpost.training.recipes import any_bands, walter2025
+from clusterpost.training.recipes import walter2025
 from clusterpost.training.search import FAMILIES, recipe_of, search
 from clusterpost.training.simulation import Simulator, seeded_generator
 
@@ -268,11 +268,13 @@ def test_from_the_shell(tmp_path, monkeypatch, capsys):
 
     def fake(folder, **options):
         seen.update(options, folder=folder)
-        return Table(rows=[{"trial": 3, "family": "spline", "nll": -3.0}])
+        return Table(rows=[{"trial": 3, "state": "complete", "family": "spline", "nll": -3.0}])
 
     monkeypatch.setattr(module, "search", fake)
     assert main(["train", "--search", "-o", str(tmp_path), "--trials", "7", "--seconds-per-trial", "30"]) == 0
-    assert "1 trials; the best is number 3, of the spline family, with an NLL of -3.0000" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "1 trials; the best is number 3, of the spline family, with an NLL of -3.0000" in printed.err
+    assert "-3.000" in printed.out
     assert (seen["simulator"], seen["families"], seen["trials"], seen["seconds"]) == (None, ("affine", "spline"), 7, 30)
     assert main(["train", "any_bands", "--search", "-o", str(tmp_path), "--table", "z0.008"]) == 0
     assert seen["families"] == ("affine", "spline")

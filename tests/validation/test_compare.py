@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterpost.errors import ColumnError, InputError
-from clusterpost.validation import compare_with_catalog, inlier_table, published_fits
-from clusterpost.validation.fits import closest_modes
+from clusterpost.validation import compare_with_catalog, flag_shares, inlier_table, published_fits, side_by_side
+from clusterpost.validation.fits import catalog_parameters, closest_modes, drawn_parameters
 
 PUBLISHED = {"age": ("fit_age", None, None, "fit_age_err", "Myr"),
              "mass": ("fit_mass", None, None, "fit_mass_err", "solMass"),
@@ -283,3 +283,35 @@ def test_bad_published_is_refused():
         compare_with_catalog(inferred(3), {"metallicity": ("fit_age", None, None, None, "")})
     with pytest.raises(InputError, match="no published"):
         compare_with_catalog(inferred(3), {})
+
+
+def test_side_by_side():
+    results = {"ours": compare_with_catalog(inferred(100), PUBLISHED),
+               "off": compare_with_catalog(inferred(100, shift=1.0), {"age": PUBLISHED["age"]})}
+    table = side_by_side(results)
+    assert list(zip(table["parameter"], table["inference"], strict=True)) == [
+        ("log_age", "ours"), ("log_age", "off"), ("log_mass", "ours"), ("ebv", "ours")]
+    assert table["map_offset"][1] == results["off"]["map_offset"][0]
+    assert table["catalog_inside"][0] > table["catalog_inside"][1]
+    assert table["mode_inside"].unit == u.percent
+
+
+def test_shares_of_flags():
+    outs = {"one": Table({"flag": [0, 0, 1 | 2, 2]}), "two": Table({"flag": [0, 256, 0, 0]})}
+    table = flag_shares(outs)
+    assert list(table["flag"]) == ["not inferred", "missing band", "poor fit", "none"]
+    assert table["one"].tolist() == [25, 50, 0, 50]
+    assert table["two"].tolist() == [0, 0, 25, 75]
+    some = flag_shares(outs["one"], where=[1, 2])
+    assert dict(zip(some["flag"], some["share"], strict=True)) == {"not inferred": 50, "missing band": 50, "none": 50}
+
+
+def test_parameters_of_catalogs_and_draws():
+    out = inferred(3)
+    out["fit_age"][1] = -999
+    found = catalog_parameters(out, PUBLISHED)
+    np.testing.assert_allclose(found[0], [np.log10(out["fit_age"][0]), np.log10(out["fit_mass"][0]), out["fit_ebv"][0]])
+    assert np.isnan(found[1]).all()  # a sentinel speaks for the whole row
+    assert np.isnan(catalog_parameters(out, False)).all()
+    draws = QTable({"age": [[10, 1000]] * u.Myr, "mass": [[1, 2]] * (1e4 * u.Msun), "ebv": [[0.1, np.nan]] * u.mag})
+    np.testing.assert_allclose(drawn_parameters(draws), [[[1, 4, 0.1], [3, np.log10(2e4), np.nan]]])

@@ -1,5 +1,8 @@
 """Comparison with exact posteriors, and that it would notice a fault."""
 
+import json
+import shutil
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -7,12 +10,13 @@ import torch
 
 import clusterpost
 from clusterpost.bands import BANDS
+from clusterpost.flow.modelfile import MODELS_PATH
 from clusterpost.forward import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.target import Target
 from clusterpost.prepare import prepare
 from clusterpost.priors import cluster_prior
-from clusterpost.validation import compare_with_exact, efficiency_by_bands
+from clusterpost.validation import compare_with_exact, efficiency_by_bands, map_shortfall
 from clusterpost.validation.exactness import CASES, dense_draws, survey_mocks
 
 
@@ -46,6 +50,8 @@ def test_refined_posteriors_are_exact_and_moved_ones_are_not():
     assert max(ours["median"]) < 0.03
     assert max(ours["p95"]) < 0.12
     assert ours["classifier_accuracy"][0] < 0.6  # of three clusters only
+    assert max(ours["jensen_shannon"]) < 0.02
+    assert min(control["jensen_shannon"]) > 0.02
     assert min(control["median"]) > 0.4
     assert control["classifier_accuracy"][0] > 0.7
 
@@ -74,3 +80,20 @@ def test_survey_errors_do_not_tell_of_their_cluster():
     rank = torch.as_tensor(relative).argsort().argsort().double().numpy()
     age = np.log10(tbl["age_true"].value)
     assert abs(np.corrcoef(rank, age)[0, 1]) < 0.08
+
+
+def test_references_are_of_the_models_own_stellar_models(tmp_path):
+    """A copy of the default model that says to be of another metallicity: refined, it is exact all the same."""
+    card = json.loads((MODELS_PATH / "any_bands.json").read_text())
+    card["simulator"]["sed_sha256"] = load_table("z0.008").header["sed_sha256"]
+    (tmp_path / "other.json").write_text(json.dumps(card))
+    shutil.copy(MODELS_PATH / "any_bands.safetensors", tmp_path / "other.safetensors")
+    options = {"model": tmp_path / "other", "progress": False}
+    table = compare_with_exact(8, cases=("prior",), n_classified=0, seed=2, **options)
+    assert max(table["median"][table["case"] == "prior"]) < 0.06
+    mocks = clusterpost.simulate(4, seed=4)
+    assert max(map_shortfall(mocks, error_floor=None, **options)["log_density"]) < 0.005
+    # The two tables do differ.
+    one, other = (clusterpost.infer_table(mocks, model=model, error_floor=None)["age_q50"]
+                  for model in ("any_bands", tmp_path / "other"))
+    assert np.abs(np.log10(one / other)).max() > 0.05

@@ -1,43 +1,15 @@
 """Simulation-based calibration, on a problem whose posterior is known."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
+from conjugate import ConjugateSampler, ConjugateSimulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
 from clusterpost.validation import STATISTICS, SBCResult, sbc_ranks
 from clusterpost.validation.sbc import _adjusted_gamma
-
-MEAN = torch.tensor([2.0, 4.0, 0.7])
-WIDTH = torch.tensor([0.5, 1.0, 0.2])
-
-
-class ConjugateSimulator:
-    """theta normal, observed once with normal noise."""
-
-    def draw(self, n, generator):
-        theta = MEAN + WIDTH * torch.randn(n, 3, generator=generator)
-        error = WIDTH * torch.empty(n, 3).uniform_(0.3, 2.0, generator=generator)
-        flux = theta + error * torch.randn(n, 3, generator=generator)
-        return SimpleNamespace(theta=theta, flux=flux, error=error, distance=torch.ones(n))
-
-
-class ConjugateSampler:
-    """The exact posterior, or one that is shifted (in half-widths) or widened."""
-
-    def __init__(self, shift=0.0, widen=1.0):
-        self.shift, self.widen, self.largest = shift, widen, 0
-
-    def __call__(self, mocks, n_draws, generator):
-        z = torch.randn(len(mocks.flux), n_draws, 3, generator=generator)
-        self.largest = max(self.largest, z.shape[0] * n_draws)
-        precision = WIDTH**-2 + mocks.error**-2
-        mean, width = (MEAN / WIDTH**2 + mocks.flux / mocks.error**2) / precision, precision**-0.5
-        return mean[:, None] + width[:, None] * (self.shift + self.widen * z)
 
 
 def ranks_of(n_mocks=3000, **defect):

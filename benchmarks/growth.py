@@ -1,0 +1,85 @@
+"""Time and peak memory against the number of rows, each in a process of its own.
+
+Run ``python growth.py CALL ROWS [OPTIONS AS JSON]`` for one of them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+from astropy.table import Table
+
+#: Rows, and the seconds beyond which a larger table is left out (what it would take follows from the one before).
+SCALES = {"small": {"rows": (10, 20), "seconds": 60},
+          "full": {"rows": (10, 100, 1000, 10_000, 100_000), "seconds": 90}}
+#: Call, options, and their name.  The lean ones reach tables so large that they show what bounds the memory.
+SETTINGS = (
+    ("infer_table", {}, "default"),
+    ("exact_posterior", {}, "default"),
+    ("infer_table", {"refine": False, "n_samples": 10, "n_modes": 1}, "10 draws, network alone"),
+)
+_MOCKS = 1000  # different rows; more are the same again
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def growth(scale, largest=None, settings=SETTINGS):
+    """Table ``rows``.
+
+    ``peak`` is the most memory that a process held which did nothing else, ``before`` what it held with the table made
+    and the model loaded, ``tables`` the size of the table that goes in and of the one that comes out.
+
+    Parameters
+    ----------
+    scale : str
+    largest : int, optional
+        Go on to tables of so many rows, however long it takes.
+    """
+    size = SCALES[scale]
+    counts = list(size["rows"])
+    while largest and counts[-1] < largest:
+        counts.append(min(10 * counts[-1], largest))
+    result, skipped = [], []
+    for call, options, setting in settings:
+        for n in counts:
+            done = [row for row in result if (row["call"], row["setting"]) == (call, setting)]
+            expected = done[-1]["seconds"] * n / done[-1]["rows"] if done else 0
+            if expected > size["seconds"] and not largest:
+                skipped.append(f"{call} ({setting}), {n} rows: {expected:.0f} s expected")
+                continue
+            result.append({"call": call, "setting": setting, **_in_a_process(call, n, options)})
+    table = Table(rows=result)
+    for name in ("peak", "before", "tables"):
+        table[name].unit = "MB"
+    for name in ("seconds", "cpu_seconds"):
+        table[name].unit = "s"
+    table.meta.update({"scale": scale, "skipped": skipped})
+    return {"rows": table}
+
+
+def _in_a_process(call, n, options):
+    command = [sys.executable, "-W", "ignore", os.path.join(_HERE, "growth.py"), call, str(n), json.dumps(options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(call, n, options):
+    from machine import peak_rss_mb, timed
+
+    import clusterpost
+
+    function = getattr(clusterpost, call)
+    tbl = clusterpost.simulate(min(n, _MOCKS), seed=9)[np.arange(n) % _MOCKS]
+    function(tbl[:5], progress=False, device="cpu", **options)
+    before = peak_rss_mb()
+    out, seconds, cpu_seconds = timed(lambda: function(tbl, progress=False, device="cpu", **options))
+    size = sum(column.nbytes for table in (tbl, out) for column in table.itercols()) / 1e6
+    return {"rows": n, "seconds": seconds, "cpu_seconds": cpu_seconds, "rows_per_second": n / seconds,
+            "peak": peak_rss_mb(), "before": before, "tables": size}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]) if len(sys.argv) > 3 else {})))

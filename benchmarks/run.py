@@ -1,0 +1,57 @@
+"""All benchmarks, by one command: tables with the machine in their heads, and figures.
+
+    python benchmarks/run.py -o docs/results/benchmarks
+
+``--only NAME ...`` runs some of them, ``--scale small`` shows in a minute that all work.  One thread, unless
+OMP_NUM_THREADS says otherwise; nothing else should run meanwhile.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import figures
+from accuracy import accuracy
+from astropy.utils.exceptions import AstropyUserWarning
+from dimensions import dimensions
+from growth import growth
+from machine import describe, machine, timed, write
+from speed import speed
+from stages import stages
+
+from clusterpost.utils import write_whole
+
+BENCHMARKS = {"speed": speed, "accuracy": accuracy, "stages": stages, "rows": growth, "dimensions": dimensions}
+
+
+def main(arguments=None):
+    """Run them and write what they find."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("-o", "--output", default="benchmarks_out", help="folder of the results")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME",
+                        help=", ".join(BENCHMARKS))
+    parser.add_argument("--scale", choices=("small", "full"), default="full")
+    parser.add_argument("--largest", type=int, metavar="ROWS", help="go on to tables of so many rows (1000000)")
+    options = parser.parse_args(arguments)
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = "python benchmarks/run.py" + (" --scale small" if options.scale == "small" else "")
+    about = {**machine(), "command": command}
+    for name in options.only:
+        more = {"largest": options.largest} if name == "rows" else {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyUserWarning)  # certificates are not what this is about
+            tables, seconds, _ = timed(lambda name=name, more=more: BENCHMARKS[name](options.scale, **more))
+        write(tables, folder, about)
+        print(f"{name}: {', '.join(f'{table}.ecsv' for table in tables)} in {seconds:.0f} s", flush=True)
+    write_whole(folder / "machine.txt", describe(about).encode())
+    print(", ".join(figures.draw(folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

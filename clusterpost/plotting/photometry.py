@@ -1,0 +1,361 @@
+"""Figures of photometry: how noisy it is, and whether inferred clusters would look like it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..bands import BANDS
+from ..errors import InputError
+from ..photometry import Photometry
+from ..validation.predictive import bands_of
+from .style import COLORS, NUMERALS, new_figure, style
+
+__all__ = ["plot_chi2", "plot_flux_errors", "plot_predictive", "plot_seds"]
+
+
+def plot_flux_errors(tbl, *, where=None, bands=None, columns=None, figure=None):
+    """How large a catalog's flux errors are, and what two noise models make of them.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Photometry; errors are taken as reported, without a floor.
+    where : array of bool or int, optional
+        Rows to count; all by default.
+    bands : sequence of str, optional
+        By default all that the table has.
+    columns : dict, optional
+        As for `~clusterpost.infer_table`.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A column for each band.  Top: histogram of relative errors, with their median (dotted) and 99 % quantile
+        (dashed); the last bin holds all beyond.  Middle and bottom: densities of a measured flux, over the true one,
+        under normal and log-normal noise of the median and of the 99 % quantile.
+
+    Raises
+    ------
+    InputError
+        If no band has a detection.
+
+    Notes
+    -----
+    The layout of Walter et al. (2025), Fig. 2, which has the largest error in place of the 99 % quantile.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_flux_errors
+    >>> figure = plot_flux_errors(clusterpost.example_catalog())
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    tbl = tbl if where is None else tbl[where]
+    photometry = Photometry.from_table(tbl, columns=columns, distance=1.0, error_floor=None)
+    photometry = photometry if bands is None else photometry.select(bands)
+    good = ~photometry.missing & ~photometry.limit & (photometry.flux > 0) & (photometry.error > 0)
+    relative = {band: (photometry.error[rows, i] / photometry.flux[rows, i])
+                for i, (band, rows) in enumerate(zip(photometry.bands, good.T, strict=True)) if rows.any()}
+    if not relative:
+        raise InputError("no band of this table has a detection with an error")
+    with style():
+        figure = new_figure(figure, width=0.9 + 2.0 * len(relative), height=5.6)
+        axes = figure.subplots(3, len(relative), squeeze=False, sharex="row")
+        for ax in axes[0, 1:]:
+            ax.sharey(axes[0, 0])
+            ax.tick_params(labelleft=False)
+        top = max(np.quantile(values, 0.99) for values in relative.values())
+        for (band, values), column in zip(relative.items(), axes.T, strict=True):
+            marks = {":": np.median(values), "--": np.quantile(values, 0.99)}
+            column[0].hist(np.minimum(values, 1.04 * top), bins=np.linspace(0, 1.05 * top, 45), alpha=0.6, lw=0,
+                           color=COLORS["posterior"])
+            for line, value in marks.items():
+                column[0].axvline(value, color=COLORS["line"], ls=line, lw=1)
+            column[0].set(yscale="log", title=f"{band.replace('_', ' ')}\nn = {len(values):,}", xlim=(0, 1.05 * top))
+            column[0].xaxis.set_major_locator(MaxNLocator(4, prune="both"))
+            for ax, value, what in zip(column[1:], marks.values(), ("median", r"99\%"), strict=True):
+                _noise_densities(ax, value)
+                ax.text(0.96, 0.94, rf"$r_\mathrm{{{what}}} = {value:.3f}$", transform=ax.transAxes, ha="right",
+                        va="top", fontsize=9)
+        axes[0, len(relative) // 2].set_xlabel(r"relative flux error $r$")
+        for row in axes[1:]:
+            row[len(relative) // 2].set_xlabel("measured / true flux")
+        labels = "clusters", "density at\nmedian error", "density at\n99 % error"
+        for ax, label in zip(axes[:, 0], labels, strict=True):
+            ax.set_ylabel(label)
+        handles, labels = axes[1, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _noise_densities(ax, relative):
+    from scipy.stats import lognorm, norm
+
+    x = np.linspace(max(1 - 4.5 * relative, -0.5), 1 + 5.5 * relative, 400)
+    sigma = np.sqrt(np.log1p(relative**2))
+    ax.plot(x, norm.pdf(x, 1, relative), color=COLORS["mode"], lw=1.6, label="normal noise")
+    ax.plot(x, np.where(x > 0, lognorm.pdf(x, sigma, scale=np.exp(-(sigma**2) / 2)), 0), color=COLORS["posterior"],
+            lw=1.6, ls="--", label="log-normal noise")
+    ax.set(ylim=(0, 1.4 * ax.get_ylim()[1]), yticks=[])
+
+
+def plot_predictive(check, *, bins=None, figure=None):
+    """Repeated measurements of a catalog's posteriors against the real ones.
+
+    Parameters
+    ----------
+    check : Table
+        From `clusterpost.validation.predictive_check`.
+    bins : int, optional
+        Of the ranks; by default one for every 25 clusters, from 8 to 25.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for each band.  Left: mean of the repeated measurements against the real one.  Right: ranks of the real
+        ones over their expectation if they were uniform, with dashed lines at +-1 sigma.  Posteriors have seen the
+        data: where all is well the middle ranks are the most frequent.
+
+    Raises
+    ------
+    InputError
+        If the check has no row.
+
+    Notes
+    -----
+    The layout of Walter et al. (2025), Fig. 4.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_predictive
+    >>> from clusterpost.validation import predictive_check
+    >>> figure = plot_predictive(predictive_check(clusterpost.simulate(5, seed=1), n_draws=50))
+    """
+    if not len(check):
+        raise InputError("the check has no row; was any object inferred? The flag column of infer_table says why not")
+    bands, n_draws = bands_of(check), check.meta["n_draws"]
+    with style():
+        figure = new_figure(figure, width=7.6, height=0.8 + 1.75 * len(bands))
+        axes = figure.subplots(len(bands), 2, squeeze=False, width_ratios=(1, 1.5), sharex="col")
+        positive = [np.asarray(check[name])[np.asarray(check[name]) > 0] for name in ("flux", "mean")]
+        low, high = min(map(np.min, positive)) / 1.5, max(map(np.max, positive)) * 1.5
+        for (left, right), band in zip(axes, bands, strict=True):
+            rows = check[np.asarray(check["band"]) == band]
+            n = len(rows)
+            left.scatter(rows["flux"], rows["mean"], s=float(np.clip(200 / np.sqrt(n), 2, 14)), lw=0,
+                         color=COLORS["posterior"], alpha=float(np.clip(15 / np.sqrt(n), 0.2, 0.8)), rasterized=True)
+            left.axline((low, low), (high, high), color=COLORS["line"], lw=0.9, zorder=1)
+            left.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), ylabel="predicted [mJy]")
+            left.text(0.05, 0.93, f"{band.replace('_', ' ')}\nn = {n:,}", transform=left.transAxes, va="top",
+                      fontsize=9)
+            _ranks(right, np.asarray(rows["rank"]), n_draws, min(bins or int(np.clip(n // 25, 8, 25)), n_draws + 1))
+        axes[0, 0].set_title("mean of the repeated measurements")
+        axes[0, 1].set_title(f"rank among {n_draws} repeated measurements")
+        axes[-1, 0].set_xlabel("observed [mJy]")
+        axes[-1, 1].set_xlabel("rank")
+        figure.align_ylabels()
+    return figure
+
+
+def _ranks(ax, rank, n_draws, bins):
+    starts = np.linspace(0, n_draws + 1, bins + 1).round()
+    edges = starts - 0.5
+    expected = len(rank) * np.diff(starts) / (n_draws + 1)
+    ratio, sigma = np.histogram(rank, edges)[0] / expected, np.sqrt((1 - expected / len(rank)) / expected)
+    ax.stairs(ratio, edges, fill=True, color=COLORS["posterior"], alpha=0.35, lw=0)
+    ax.stairs(ratio, edges, color=COLORS["posterior"], lw=0.8)
+    ax.axhline(1, color=COLORS["line"], lw=0.8)
+    for sign in (-1, 1):
+        ax.stairs(1 + sign * sigma, edges, baseline=None, color=COLORS["line"], ls="--", lw=0.9)
+    ax.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.15 * max(ratio.max(), (1 + sigma).max())), ylabel="count / expected")
+
+
+def plot_chi2(table, *, reference="chi2_catalog", where=None, examples=None, figure=None):
+    """Chi-square of the MAPs against that of other fits.
+
+    Parameters
+    ----------
+    table : Table
+        From `clusterpost.validation.map_chi2`.
+    reference : str or sequence of str
+        ``chi2_catalog``, ``chi2_catalog_free_mass`` or ``chi2_grid``: the first is drawn against the MAPs, the others
+        as histograms only.
+    where : array of bool or int, optional
+        Rows to draw; all by default.
+    examples : sequence of int, optional
+        Rows of ``table`` to mark.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Top: histograms of log10 of the reduced chi-squares.  Bottom: the reference against the MAP, rows with both;
+        colors count clusters.
+
+    Raises
+    ------
+    InputError
+        If no row has both.
+
+    Notes
+    -----
+    The layout of Walter et al. (2025), Fig. 8.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_chi2
+    >>> from clusterpost.validation import map_chi2
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, noise="normal", seed=2), noise="normal")
+    >>> figure = plot_chi2(map_chi2(out, grid=True, noise="normal"), reference="chi2_grid")
+    """
+    names = [reference] if isinstance(reference, str) else list(reference)
+    chosen = np.zeros(len(table), bool)
+    chosen[slice(None) if where is None else np.asarray(where)] = True
+    with np.errstate(divide="ignore"):
+        values = {name: np.log10(np.asarray(table[name], float)) for name in ("chi2_map", *names)}
+    both = chosen & np.isfinite(values["chi2_map"]) & np.isfinite(values[names[0]])
+    if not both.any():
+        raise InputError(f"no row has both chi2_map and {names[0]}; map_chi2(..., grid=True) finds the grid's")
+    kept = {name: column[both & np.isfinite(column)] for name, column in values.items()}
+    low, high = (np.percentile(np.concatenate(list(kept.values())), q) for q in (0.5, 99.5))
+    low, high = low - 0.1 * (high - low) - 0.05, high + 0.1 * (high - low) + 0.05
+    edges = np.linspace(low, high, int(np.clip(2 * np.sqrt(both.sum()), 12, 50)))
+    with style():
+        figure = new_figure(figure, width=5.2, height=6.6)
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.7))
+        for (name, column), color in zip(kept.items(), ("posterior", "catalog", "mode", "line"), strict=False):
+            top.hist(np.clip(column, low, high), bins=edges, histtype="step", lw=1.6, color=COLORS[color],
+                     ls="-" if name == "chi2_map" else "--", label=f"{_CHI2[name]}, median {10**np.median(column):.2g}")
+        top.set_ylabel("clusters")
+        top.set_ylim(0, (1.15 + 0.17 * len(kept)) * top.get_ylim()[1])
+        top.legend(loc="upper left")
+        _counts(figure, bottom, np.clip(values["chi2_map"][both], low, high),
+                np.clip(values[names[0]][both], low, high), edges)
+        bottom.axline((0, 0), slope=1, color=COLORS["line"], lw=0.9)
+        for numeral, row in zip(NUMERALS, () if examples is None else examples, strict=False):
+            at = values["chi2_map"][row], values[names[0]][row]
+            bottom.plot(*at, marker="^", ms=8, color=COLORS["mode"], mec="white", ls="none")
+            bottom.annotate(numeral, at, xytext=(6, 4), textcoords="offset points", fontsize=9)
+        bottom.set(xlim=(low, high), ylim=(low, high), xlabel=rf"$\log_{{10}}\chi^2_\nu$, {_CHI2['chi2_map']}",
+                   ylabel=rf"$\log_{{10}}\chi^2_\nu$, {_CHI2[names[0]]}")
+        above = np.mean(values["chi2_map"][both] > values[names[0]][both] + np.log10(1.01))
+        bottom.text(0.04, 0.96, f"n = {both.sum():,}\nMAP worse by more than 1 %: {100 * above:.0f} %",
+                    transform=bottom.transAxes, va="top", fontsize=8.5,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5})
+    return figure
+
+
+_CHI2 = {"chi2_map": "MAP", "chi2_catalog": "catalog fit", "chi2_catalog_free_mass": "catalog fit, best mass",
+         "chi2_grid": "grid's best point"}
+
+
+def _counts(figure, ax, x, y, edges):
+    """A histogram of two dimensions with logarithmic colors, or points where there are few."""
+    if len(x) < 200:
+        ax.scatter(x, y, s=9, color=COLORS["posterior"], alpha=0.6, lw=0, rasterized=True)
+        return
+    image = ax.hist2d(x, y, bins=[edges, edges], norm="log", cmap="Blues", cmin=1, rasterized=True)[3]
+    figure.colorbar(image, ax=ax, label="clusters", pad=0.02)
+
+
+def plot_seds(table, *, figure=None):
+    """Chosen clusters in every band: as observed, at the MAP, at the catalog's fit and over the posterior.
+
+    Parameters
+    ----------
+    table : Table
+        From `clusterpost.validation.resimulate`.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each cluster: observed fluxes (dots) with bars of +-3 sigma, upper limits as triangles; fluxes at
+        the MAP and at the catalog's fit, joined by thin lines; and the 16-84 % range of the posterior's fluxes (boxes).
+
+    Notes
+    -----
+    The layout of Walter et al. (2025), Fig. 7, in the bands: the package holds band fluxes and no spectra.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_seds
+    >>> from clusterpost.validation import resimulate
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), n_samples=100)
+    >>> figure = plot_seds(resimulate(out, [0, 2], n_draws=50))
+    """
+    rows = list(dict.fromkeys(np.asarray(table["row"]).tolist()))
+    n_columns = min(2, len(rows))
+    n_lines = -(-len(rows) // n_columns)
+    with style():
+        figure = new_figure(figure, width=0.6 + 4.4 * n_columns, height=0.6 + 3.0 * n_lines)
+        axes = figure.subplots(n_lines, n_columns, squeeze=False)
+        for k, (ax, row) in enumerate(zip(axes.flat, rows, strict=False)):
+            _sed(ax, table[np.asarray(table["row"]) == row])
+            numeral = f"{NUMERALS[k]}: " if len(rows) <= len(NUMERALS) else ""
+            ax.set_title(f"{numeral}row {row}")
+        for ax in axes.flat[len(rows):]:
+            ax.set_axis_off()
+        for ax in axes[:, 0]:
+            ax.set_ylabel(r"$f_\nu$ [$\mu$Jy]")
+        for ax in axes[-1]:
+            ax.set_xlabel(r"pivot wavelength [$\mu$m]")
+        handles = {label: handle for ax in axes.flat for handle, label in
+                   zip(*ax.get_legend_handles_labels(), strict=True)}
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _sed(ax, part):
+    x = np.asarray(part["wavelength"]) / 1e4
+    limit = np.asarray(part["limit"])
+    flux, error, best, catalog, q16, q84 = (1e3 * np.asarray(part[name], float) for name in
+                                            ("flux", "error", "map", "catalog", "q16", "q84"))
+    free = max((~limit).sum() - 3, 1)
+    for k, (label, values, color) in enumerate((("MAP", best, COLORS["map"]),
+                                                ("catalog fit", catalog, COLORS["catalog"]))):
+        if not np.isfinite(values).all():
+            continue
+        chi2 = np.sum((((values - flux) / error)[~limit]) ** 2) / free
+        ax.plot(x, values, color=color, lw=0.8, ls=("-", "--")[k], alpha=0.7, zorder=2)
+        ax.plot(x, values, color=color, ls="none", marker="_", ms=17, mew=2, zorder=3, label=label)
+        ax.text(0.97, 0.12 - 0.08 * k, rf"{label}: $\chi^2_\nu = {chi2:.2f}$", transform=ax.transAxes,
+                ha="right", fontsize=8.5, color=color)
+    ax.bar(x, q84 - q16, bottom=q16, width=0.026, color=COLORS["posterior"], alpha=0.3, lw=0, zorder=1,
+           label="posterior, 16\N{EN DASH}84 %")
+    ax.errorbar(x[~limit], flux[~limit], yerr=3 * error[~limit], fmt="o", color="black", ms=4, lw=1.2, capsize=2,
+                zorder=4, label=r"observed, $\pm3\sigma$")
+    ax.plot(x[limit], flux[limit], ls="none", marker="v", color="black", ms=6, zorder=4)
+    shown = np.concatenate([flux[~limit] - 3 * error[~limit], flux + 3 * np.where(limit, 0, error), q16, q84, best])
+    low, high = max(shown[shown > 0].min(), flux[flux > 0].min() / 8), shown.max()
+    room = (high / low) ** 0.1
+    ax.set(yscale="log", xlim=(x.min() - 0.05, x.max() + 0.06), ylim=(low / room**2.2, high * room))
+    plain_log_ticks(ax)
+    for wavelength, band in zip(x, np.asarray(part["band"]), strict=True):
+        ax.text(wavelength, 0.985, BANDS[band].name[:5], transform=ax.get_xaxis_transform(), ha="center", va="top",
+                fontsize=6.5, color="0.35")
+
+
+def plain_log_ticks(ax):
+    """Numbers such as 2, 5 and 10 along a short logarithmic axis.
+
+    Parameters
+    ----------
+    ax : Axes
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,156 @@
+"""Where objects without an answer, or with a doubtful one, lie among the others."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+
+from .. import flags
+from ..errors import InputError
+from ..photometry import Photometry
+from .photometry import plain_log_ticks
+from .style import COLORS, new_figure, style
+
+__all__ = ["plot_support"]
+
+# A row belongs to the first whose bits it has; its colors.
+_GROUPS = (
+    ("not inferred", flags.NOT_INFERRED, "#CC79A7", "s"),
+    ("outside support, or a poor fit", flags.OUTSIDE_SUPPORT | flags.POOR_FIT, COLORS["posterior"], "o"),
+    ("error outside range", flags.ERROR_RANGE, COLORS["mode"], "D"),
+)
+_SLOTS = {"F275W": ("F275W",), "F336W": ("F336W",), "F438W": ("F438W", "F435W_ACS"), "F555W": ("F555W", "F555W_ACS"),
+          "F814W": ("F814W", "F814W_ACS")}
+_LABELS = {"F275W": "F275W", "F336W": "F336W", "F438W": "B", "F555W": "V", "F814W": "I"}
+
+
+def plot_support(out, *, where=None, mocks=None, prefix="", columns=None, figure=None):
+    """Magnitudes, errors and colors of a catalog, with the rows marked that a model could not, or hardly, explain.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    where : array of bool or int, optional
+        Rows to draw; all by default.
+    mocks : `~astropy.table.Table`, optional
+        Mocks to draw behind the catalog as what the model knows: their photometry, with errors.  By default 20 000
+        from the prior, from `~clusterpost.simulate`, at the catalog's distances.
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+    columns : dict, optional
+        As for `~clusterpost.infer_table`.
+    figure : Figure, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Top: relative error against magnitude in F275W, V and I.  Bottom: color against color, and color against
+        magnitude.  Gray: where 68, 95 and 99.7 % of the mocks are (colors with noise; the errors of mocks are no
+        catalog's, and not drawn).  A row is drawn where it is measured in the bands of a panel; either camera counts.
+
+    Raises
+    ------
+    InputError
+        If the table has no column of flags or no measurement.
+
+    Notes
+    -----
+    After Hahn & Melchior (2022), Figs. 1 and 5: galaxies outside the support of their training data are those with
+    unusual errors and those with colors of no model.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_support
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
+    >>> figure = plot_support(out)
+    """
+    if f"{prefix}flag" not in out.colnames:
+        raise InputError(f"the table has no column {prefix + 'flag'!r}; is it from infer_table, and prefix= right?")
+    out = out if where is None else out[where]
+    magnitude, error, distance = _by_slot(out, columns)
+    if not np.isfinite(magnitude).any():
+        raise InputError("no row has a measured flux")
+    if mocks is None:
+        mocks = _mocks(distance)
+    model = _by_slot(mocks, None)[0]
+    bits = np.asarray(out[f"{prefix}flag"])
+    group = np.full(len(out), len(_GROUPS))
+    for k, (_, mask, *_) in reversed(list(enumerate(_GROUPS))):
+        group[(bits & mask) != 0] = k
+    near_uv, uv, b, v, i = magnitude.T
+    m_near_uv, m_uv, m_b, m_v, m_i = model.T
+    with style():
+        figure = new_figure(figure, width=10.2, height=6.6)
+        axes = figure.subplots(2, 3)
+        for ax, slot in zip(axes[0], ("F275W", "F555W", "F814W"), strict=True):
+            k = list(_SLOTS).index(slot)
+            _scatter(ax, magnitude[:, k], error[:, k], group)
+            ax.set(xlabel=f"{_LABELS[slot]} [AB mag]", ylabel=f"relative error in {_LABELS[slot]}", yscale="log")
+            plain_log_ticks(ax)
+        panels = ((near_uv - b, v - i, m_near_uv - m_b, m_v - m_i, "F275W \N{MINUS SIGN} B", "V \N{MINUS SIGN} I"),
+                  (uv - b, b - v, m_uv - m_b, m_b - m_v, "F336W \N{MINUS SIGN} B", "B \N{MINUS SIGN} V"),
+                  (v - i, v, m_v - m_i, m_v, "V \N{MINUS SIGN} I", "V"))
+        for ax, (x, y, m_x, m_y, x_label, y_label) in zip(axes[1], panels, strict=True):
+            _model(ax, m_x, m_y, levels=y_label != "V")
+            _scatter(ax, x, y, group)
+            ax.set(xlabel=f"{x_label} [AB mag]", ylabel=f"{y_label} [AB mag]")
+            ax.invert_yaxis()
+        counts = [np.sum(group == k) for k in range(len(_GROUPS) + 1)]
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        labels = [f"{label}: {counts[int(label.split('|')[0])]:,}".split("|")[1] for label in labels]
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _by_slot(tbl, columns):
+    """AB magnitudes and relative errors (n, 5), NaN where not measured, and distances."""
+    known = Photometry.from_table(tbl, columns=columns, error_floor=None)
+    magnitude, error = (np.full((len(tbl), len(_SLOTS)), np.nan) for _ in range(2))
+    for k, bands in enumerate(_SLOTS.values()):
+        for band in bands:
+            part = known.select([band])
+            flux = part.flux[:, 0]
+            good = np.isnan(magnitude[:, k]) & ~part.limit[:, 0] & (flux > 0)
+            magnitude[good, k] = (flux[good] * u.mJy).to_value(u.ABmag)
+            error[good, k] = part.error[good, 0] / flux[good]
+    return magnitude, error, known.distance
+
+
+def _mocks(distance, n=20_000, seed=0):
+    from ..training.mocks import simulate
+
+    known = distance[np.isfinite(distance)]
+    chosen = np.random.default_rng(seed).choice(known, n) if len(known) else None
+    return simulate(n, distance=chosen, errors=0.1, seed=seed)
+
+
+def _scatter(ax, x, y, group):
+    size = float(np.clip(300 / np.sqrt(len(group)), 6, 20))
+    order = [len(_GROUPS), *reversed(range(len(_GROUPS)))]
+    for k in order:
+        rows = (group == k) & np.isfinite(x) & np.isfinite(y)
+        name, _, color, marker = (*_GROUPS, ("none of these", 0, "0.4", "o"))[k]
+        crowd = len(_GROUPS) == k
+        ax.scatter(x[rows], y[rows], s=size if crowd else 2 * size, color=color, marker=marker, lw=0,
+                   alpha=0.5 if crowd else 0.75, label=f"{k}|{name}", rasterized=True)
+
+
+def _model(ax, x, y, levels):
+    """Contours that hold 68, 95 and 99.7 % of the mocks; where only the outline makes sense, the last."""
+    from scipy.ndimage import gaussian_filter
+
+    good = np.isfinite(x) & np.isfinite(y)
+    count, *edges = np.histogram2d(x[good], y[good], bins=90)
+    count = gaussian_filter(np.pad(count, 3), 1.2)
+    middle = [np.pad((edge[:-1] + edge[1:]) / 2, 3, mode="linear_ramp",
+                     end_values=(edge[0] - 2.5 * (edge[1] - edge[0]), edge[-1] + 2.5 * (edge[1] - edge[0])))
+              for edge in edges]
+    ordered = np.sort(count.ravel())[::-1]
+    held = np.cumsum(ordered) / ordered.sum()
+    heights = [ordered[np.searchsorted(held, share)] for share in ((0.997, 0.95, 0.68) if levels else (0.997,))]
+    ax.contourf(*middle, count.T, levels=[*heights, 1.01 * count.max()], colors=("0.95", "0.9", "0.84")[:len(heights)],
+                zorder=0)
+    ax.contour(*middle, count.T, levels=heights, colors="0.6", linewidths=0.7, zorder=0.5)

@@ -1,0 +1,329 @@
+"""Posteriors that are wrong on purpose, and which diagnostic notices from how many mocks.
+
+A diagnostic that cannot fail is not one.  Each control spoils the draws of an `Ensemble` in one known way, and
+its density with them as far as that can be had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from astropy.table import Table
+from scipy.stats import norm
+
+from ..priors import cluster_prior
+from ..utils import progress_bar, require
+from .coverage import coverage_ranks, tarp_ranks
+from .ensemble import draw_ensemble
+from .regions import by_region, entropy_check
+from .sbc import MARGINALS, STATISTICS, SBCResult, rank_statistics
+from .twosample import classifier_accuracy
+
+__all__ = ["CONTROLS", "Moved", "control_table", "one_mode", "own_truths", "uncorrelated"]
+
+SHIFT = 0.5  # half-widths
+STRETCH = 1.3
+_WEAK_MODE = 0.1  # of the draws, at least
+# Ashman's D: two normals this many standard deviations apart.  A uniform density, cut in two, has 3.5.
+_APART = 5.0
+_AT_ONCE = 4096  # mocks
+_MOST_TRIALS = 10
+_REGIONS = ("age", "snr")
+_TINY = 1e-6  # dex or mag; a half-width may vanish at a bound
+
+#: Diagnostics of each kind; those of one kind look at the same numbers, and count once.
+KINDS = MappingProxyType({"SBC": (*STATISTICS, "p-p"), "HPD": ("HPD",), "TARP": ("TARP", "TARP near"),
+                          "regions": ("regions",), "entropy": ("entropy",), "classifier": ("classifier",)})
+DIAGNOSTICS = tuple(name for names in KINDS.values() for name in names)
+
+
+def _upwards(ensemble):
+    return SHIFT
+
+
+def _by_brightness(ensemble):
+    """Upwards in the half of lower S/N, downwards in the other: right on average."""
+    snr = np.asarray(ensemble.about["snr"])
+    return np.where(snr < np.median(snr), SHIFT, -SHIFT)[:, None]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Draws stretched about an object's medians, and moved, in every parameter.
+
+    Attributes
+    ----------
+    factor : float
+        By which the distance from the median grows.
+    shift : callable, optional
+        Function of an ensemble that gives by how many half-widths (q84 - q16) / 2 to move.
+    """
+
+    factor: float = 1.0
+    shift: object = None
+
+    def __call__(self, ensemble, rng, log_q=None):
+        """Spoil an ensemble.
+
+        Parameters
+        ----------
+        ensemble : Ensemble
+        rng : numpy.random.Generator
+            Not needed.
+        log_q : array (n,), optional
+            Log density at the `origin` of each truth, if it is at hand.
+
+        Returns
+        -------
+        Ensemble
+            With its density, if that of the other is known everywhere.
+        """
+        middle, offset = self._place(ensemble)
+        draws = (middle + offset)[:, None] + self.factor * (ensemble.draws - middle[:, None])
+        log_q = _densities(ensemble, [self])[self] if log_q is None else log_q
+        volume = draws.shape[-1] * np.log(self.factor)
+        return ensemble.with_draws(draws, ensemble.log_q - volume, log_q - volume)
+
+    def origin(self, ensemble):
+        """Where a draw would have to be that comes to lie at the truth, (n, 3)."""
+        middle, offset = self._place(ensemble)
+        return middle + (ensemble.truth - middle - offset) / self.factor
+
+    def _place(self, ensemble):
+        middle, half = _place(ensemble.draws)
+        return middle, half * (self.shift(ensemble) if self.shift else 0.0)
+
+
+def _densities(ensemble, controls):
+    """Log density at the origins of the truths of each `Moved`; NaN where it is known at the draws only."""
+    points = np.stack([control.origin(ensemble) for control in controls], axis=1)
+    try:
+        values = ensemble.log_prob(points, chunk=_AT_ONCE)
+    except ValueError:
+        values = np.full(points.shape[:2], np.nan)
+    return dict(zip(controls, values.T, strict=True))
+
+
+def uncorrelated(ensemble, rng):
+    """The parameters permuted among an object's draws, each by itself: marginals as they were."""
+    return ensemble.with_draws(rng.permuted(ensemble.draws, axis=1))
+
+
+def one_mode(ensemble, rng):
+    """The weaker mode dropped where draws fall into two groups in age; half as many draws as before.
+
+    Two groups are where the split that separates them best (Otsu 1979) leaves a tenth of the draws at least on
+    either side, and more than five standard deviations between (Ashman, Bird & Zepf 1994).
+    """
+    age = ensemble.draws[..., 0]
+    split, upper_share, bimodal = _split(age)
+
+    def weaker(values):
+        return bimodal[:, None] & ((values > split[:, None]) == (upper_share < 0.5)[:, None])
+
+    # At least half of the draws are of the stronger mode: none need be taken twice.
+    kept = np.argsort(weaker(age), axis=1, kind="stable")[:, : age.shape[1] // 2]
+    log_share = np.where(bimodal, np.log(np.maximum(upper_share, 1 - upper_share)), 0.0)
+    lost = weaker(ensemble.truth[:, :1])[:, 0]
+    return ensemble.with_draws(
+        np.take_along_axis(ensemble.draws, kept[..., None], 1),
+        np.take_along_axis(ensemble.log_q, kept, 1) - log_share[:, None],
+        np.where(lost, -np.inf, ensemble.log_q_truth - log_share))
+
+
+#: Controls by name: functions of an Ensemble and a `numpy.random.Generator` that give the spoiled Ensemble.
+CONTROLS = MappingProxyType({
+    "shifted by 0.5": Moved(shift=_upwards), "shifted by S/N": Moved(shift=_by_brightness),
+    "widened x 1.3": Moved(STRETCH), "narrowed / 1.3": Moved(1 / STRETCH),
+    "correlation destroyed": uncorrelated, "one mode dropped": one_mode})
+
+
+def _place(draws):
+    """Median and half-width (q84 - q16) / 2 of each object's parameters, (n, 3) each."""
+    ordered = np.sort(draws, axis=1)
+    last = draws.shape[1] - 1
+    low, middle, high = (ordered[:, round(level * last)] for level in (0.16, 0.5, 0.84))
+    return middle, (high - low) / 2
+
+
+def _split(values):
+    """Where the rows of an array (n, k) fall into two, the share above, and whether there are two groups indeed."""
+    parts = [_split_some(values[start : start + _AT_ONCE]) for start in range(0, len(values), _AT_ONCE)]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+
+def _split_some(values):
+    ordered = np.sort(values.astype(float), axis=1)
+    n_draws = ordered.shape[1]
+    x = ordered - ordered.mean(1, keepdims=True)
+    least = np.ceil(_WEAK_MODE * n_draws)
+    below = np.arange(1, n_draws)
+    sums, squares = np.cumsum(x, axis=1)[:, :-1], np.cumsum(x**2, axis=1)
+    between = sums**2 / (below * (n_draws - below))
+    allowed = (below >= least) & (below <= n_draws - least) & (ordered[:, 1:] > ordered[:, :-1])
+    at = np.argmax(np.where(allowed, between, -1.0), axis=1)
+    rows, n_below, n_above = np.arange(len(x)), below[at], n_draws - below[at]
+    mean_below, mean_above = sums[rows, at] / n_below, -sums[rows, at] / n_above
+    scatter = squares[rows, at] / n_below - mean_below**2
+    scatter += (squares[:, -1] - squares[rows, at]) / n_above - mean_above**2
+    bimodal = allowed.any(1) & (2 * (mean_above - mean_below) ** 2 > _APART**2 * scatter)
+    return (ordered[rows, at] + ordered[rows, at + 1]) / 2, n_above / n_draws, bimodal
+
+
+def own_truths(ensemble, seed=0):
+    """An ensemble that is calibrated by construction: one draw of each mock in place of its truth.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    seed : int
+        Which draw, and in which order the others are: nothing may depend on the order they were drawn in.
+
+    Returns
+    -------
+    Ensemble
+        With one draw less.
+    """
+    order = np.random.default_rng([int(seed), 4]).random(ensemble.log_q.shape, dtype=np.float32).argsort(1)
+    draws = np.take_along_axis(ensemble.draws, order[..., None], 1)
+    log_q = np.take_along_axis(ensemble.log_q, order, 1)
+    return replace(ensemble, truth=draws[:, 0], log_q_truth=log_q[:, 0], draws=draws[:, 1:], log_q=log_q[:, 1:])
+
+
+def control_table(sampler, simulator, sizes=(100, 1000, 10_000, 100_000), *, n_draws=100, level=0.99, seed=0,
+                  progress=None):
+    """From how many mocks each diagnostic catches each control.
+
+    Parameters
+    ----------
+    sampler : PosteriorSampler
+        The network alone is as good as any here, and quickest: see the notes.
+    simulator : Simulator
+    sizes : sequence of int
+        Numbers of mocks to try.
+    n_draws : int
+        Posterior draws of each mock that a diagnostic is given.
+    level : float
+        Every diagnostic is set such that it passes an exact posterior with this probability.
+    seed : int
+    progress : bool, optional
+
+    Returns
+    -------
+    Table
+        One row for each control, and ``none``.  For each diagnostic the smallest size at which it catches the
+        control in more than half of all trials, ``not caught``, or ``n/a`` where it needs a density that is not
+        known.  ``n_kinds``: how many kinds of diagnostic catch it (T1 to T6 and p-p are one).
+        ``meta["shares"]`` has the share of trials in which it was caught, by control and diagnostic, one number
+        for each size, ``meta["trials"]`` how many those were, and ``meta["bimodal"]`` the share of mocks from
+        which a mode was dropped.
+
+    Notes
+    -----
+    Not the model is tested here but the diagnostics.  So one draw from each posterior stands in place of the mock's
+    truth: whatever the network is worth, the posteriors are then exact before they are spoiled, and ``none``
+    may be caught at the rate of ``1 - level`` only.
+
+    Mocks of the largest size are drawn once; smaller sizes are disjoint parts of them, at most ten.
+    The classifier is given one draw of each posterior, spoiled for every second mock, as it lies in the
+    unspoiled posterior, with the place and width of that.
+
+    Examples
+    --------
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import PosteriorSampler, control_table
+    >>> sampler = PosteriorSampler("default", refine=False)
+    >>> simulator = Simulator.from_dict(sampler.model.card["simulator"])
+    >>> table = control_table(sampler, simulator, sizes=(100,), n_draws=20, progress=False)
+    >>> print(*table["control", "T1"][1])
+    shifted by 0.5 100
+    """
+    sizes = sorted({int(size) for size in sizes})
+    require("sklearn", "test")
+    prior = getattr(simulator, "prior", cluster_prior())
+    # One draw stands for the truth, one is for the classifier to compare with; one_mode takes half of the others.
+    pool = own_truths(draw_ensemble(sampler, simulator, sizes[-1], 2 * n_draws + 2, seed, progress=progress), seed)
+    reference, pool = pool.draws[:, 0], replace(pool, draws=pool.draws[:, 1:], log_q=pool.log_q[:, 1:])
+    place = _place(pool.draws)
+    known = _densities(pool, [control for control in CONTROLS.values() if isinstance(control, Moved)])
+    trials = [min(_MOST_TRIALS, sizes[-1] // size) for size in sizes]
+    shares = {}
+    with progress_bar((1 + len(CONTROLS)) * sum(trials), show=progress, desc="controls", unit="trial") as bar:
+        for i, (name, control) in enumerate([("none", lambda ensemble, rng: ensemble), *CONTROLS.items()]):
+            given = {"log_q": known[control]} if control in known else {}
+            spoiled = control(pool, np.random.default_rng([int(seed), 5, i]), **given)
+            spoiled = replace(spoiled, draws=spoiled.draws[:, :n_draws], log_q=spoiled.log_q[:, :n_draws])
+            trial = _Trial(spoiled, reference, place, prior, level, seed)
+            shares[name] = {key: [] for key in DIAGNOSTICS}
+            for size, n_trials in zip(sizes, trials, strict=True):
+                verdicts = []
+                for k in range(n_trials):
+                    verdicts.append(trial(slice(k * size, (k + 1) * size)))
+                    bar.update()
+                for key in DIAGNOSTICS:
+                    shares[name][key].append(float(np.mean([verdict[key] for verdict in verdicts])))
+    table = Table(rows=[_row(name, of, sizes) for name, of in shares.items()])
+    table.meta.update(sizes=sizes, trials=trials, n_draws=n_draws, level=level, seed=seed,
+                      bimodal=float(_split(pool.draws[..., 0])[2].mean()), shares=shares)
+    return table
+
+
+def _row(control, shares, sizes):
+    """Smallest sizes at which a control is caught, and by how many kinds of diagnostic."""
+    row = {"control": control}
+    for key, of in shares.items():
+        caught = [str(size) for size, share in zip(sizes, of, strict=True) if share > 0.5]
+        row[key] = "n/a" if np.isnan(of).all() else caught[0] if caught else "not caught"
+    row["n_kinds"] = sum(any(row[key].isdigit() for key in names) for names in KINDS.values())
+    return row
+
+
+class _Trial:
+    """Which diagnostics catch some rows of an ensemble; each rank is counted once for all of them."""
+
+    def __init__(self, ensemble, reference, place, prior, level, seed):
+        self.ensemble, self.level, self.seed = ensemble, level, seed
+        self.ranks = {"TARP": tarp_ranks(ensemble, seed, prior=prior),
+                      "TARP near": tarp_ranks(ensemble, seed, references="draws", prior=prior)}
+        if ensemble.has_density:
+            self.ranks["HPD"] = coverage_ranks(ensemble, seed)
+        self.statistics = rank_statistics(ensemble, seed=seed)
+        self.spoiled, self.unspoiled = _placed(ensemble.draws[:, 0], *place), _placed(reference, *place)
+
+    def __call__(self, rows):
+        """Of each of `DIAGNOSTICS`: caught, not, or NaN where it cannot be applied."""
+        part, level = self.ensemble[rows], self.level
+        each = 1 - (1 - level) / len(_REGIONS)
+        caught = {"HPD": np.nan, "entropy": np.nan, **_leaves(self.statistics, rows, level)}
+        # T1 to T3 are the parameters, here together.
+        marginals = _leaves(self.statistics, rows, 1 - (1 - level) / len(MARGINALS))
+        caught["p-p"] = any(list(marginals.values())[: len(MARGINALS)])
+        for name, result in self.ranks.items():
+            (caught[name],) = _leaves(result, rows, level).values()
+        caught["regions"] = not all(all(by_region(part, by, level=each, seed=self.seed)["inside_band"])
+                                    for by in _REGIONS)
+        if part.has_density:
+            caught["entropy"] = abs(entropy_check(part)["z"]) > norm.ppf((1 + level) / 2)
+        caught["classifier"] = _told_apart(self.spoiled[rows], self.unspoiled[rows], level, self.seed)
+        return caught
+
+
+def _leaves(result, rows, level):
+    part = SBCResult(result.ranks[rows], result.names, result.n_draws)
+    return {name: not inside for name, inside in part.passes(level).items()}
+
+
+def _told_apart(spoiled, unspoiled, level, seed):
+    """Whether a classifier tells draws of the same mocks apart, given every second one of each."""
+    # It would know a mock that it has seen, and that the other draw there is of the other kind.
+    accuracy = classifier_accuracy(spoiled[::2], unspoiled[1::2], seed=seed)
+    # The scatter of accuracies over three folds; that of independent predictions would be 0.7 of it.
+    return accuracy > 0.5 + norm.ppf(level) * 0.5 / np.sqrt(len(spoiled) // 2)
+
+
+def _placed(draws, middle, half):
+    """One draw of each posterior as it lies in another, with the place and width of that: what a classifier sees."""
+    half = np.maximum(half, _TINY)
+    return np.concatenate([(draws - middle) / half, middle, np.log(half)], axis=1)

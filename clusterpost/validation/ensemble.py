@@ -1,0 +1,231 @@
+"""Mocks with draws from their posteriors: what every synthetic check looks at."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from astropy.table import Table
+
+from ..training.simulation import seeded_generator
+from ..utils import progress_bar
+
+__all__ = ["Ensemble", "draw_ensemble", "mock_chunks"]
+
+# Mocks are drawn in blocks of this size whatever `chunk` is, so that memory settings never change a result.
+_BLOCK = 4096
+
+
+@dataclass
+class Ensemble:
+    """Mocks, and draws from their posteriors.
+
+    Attributes
+    ----------
+    truth : ndarray (n, 3)
+        log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag.
+    draws : ndarray (n, k, 3)
+        Independent draws of equal weight.
+    log_q : ndarray (n, k)
+        Normalised log density of the posterior under test at the draws; NaN where it is not known.
+    log_q_truth : ndarray (n,)
+        The same at the truth.
+    about : Table
+        For each mock ``n_bands`` and ``snr``, the median flux over error of the measured bands.
+    mocks : Mocks, optional
+        The observations.
+    sampler : object, optional
+        Whose ``log_prob(mocks, theta)`` is the log density up to a constant of each mock.  A distorted ensemble
+        should have none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy.table import Table
+    >>> from clusterpost.validation import Ensemble
+    >>> rng = np.random.default_rng(1)
+    >>> truth, draws = rng.normal(size=(20, 3)), rng.normal(size=(20, 50, 3))
+    >>> log_q, log_q_truth = -0.5 * (draws**2).sum(-1), -0.5 * (truth**2).sum(-1)
+    >>> about = Table({"n_bands": np.full(20, 5), "snr": np.full(20, 10.0)})
+    >>> ensemble = Ensemble(truth, draws, log_q, log_q_truth, about)
+    >>> len(ensemble[:5]), ensemble.has_density
+    (5, True)
+    """
+
+    truth: np.ndarray
+    draws: np.ndarray
+    log_q: np.ndarray
+    log_q_truth: np.ndarray
+    about: Table
+    mocks: object = None
+    sampler: object = None
+
+    def __post_init__(self):
+        n, k = len(self.truth), np.shape(self.draws)[1] if np.ndim(self.draws) == 3 else -1
+        wanted = {"truth": (n, 3), "draws": (n, k, 3), "log_q": (n, k), "log_q_truth": (n,)}
+        for name, shape in wanted.items():
+            values = np.asarray(getattr(self, name))
+            setattr(self, name, values)
+            if values.shape != shape:
+                raise ValueError(f"{name} has shape {values.shape} in place of {shape}")
+        if len(self.about) != n:
+            raise ValueError(f"about has {len(self.about)} rows in place of {n}")
+
+    def __len__(self):
+        return len(self.truth)
+
+    def __getitem__(self, rows):
+        mocks = None if self.mocks is None else _rows(self.mocks, rows)
+        return Ensemble(self.truth[rows], self.draws[rows], self.log_q[rows], self.log_q_truth[rows],
+                        self.about[rows], mocks, self.sampler)
+
+    @property
+    def n_draws(self):
+        """Draws of each mock."""
+        return self.draws.shape[1]
+
+    @property
+    def has_density(self):
+        """Whether the density under test is known at every truth and draw."""
+        return not (np.isnan(self.log_q_truth).any() or np.isnan(self.log_q).any())
+
+    def log_prob(self, theta, chunk=131_072):
+        """Normalised log density of the posteriors under test at other points.
+
+        Parameters
+        ----------
+        theta : array (n, m, 3)
+            -inf is given outside the prior.
+        chunk : int
+            Points to work on at a time.
+
+        Returns
+        -------
+        ndarray (n, m)
+
+        Raises
+        ------
+        ValueError
+            If the ensemble has no sampler with a density.
+        """
+        if self.mocks is None or not hasattr(self.sampler, "log_prob"):
+            raise ValueError("the density of these posteriors is known at their draws only")
+        # Only differences are taken from the sampler: the normalisation of a refined posterior is that of its draws.
+        points = np.concatenate([self.truth[:, None], theta], axis=1)
+        size, parts = max(1, chunk // points.shape[1]), []
+        with torch.inference_mode():
+            for start in range(0, len(self), size):
+                rows = slice(start, start + size)
+                at = torch.as_tensor(points[rows], dtype=torch.float32)
+                parts.append(self.sampler.log_prob(_rows(self.mocks, rows), at).cpu().numpy())
+        values = np.concatenate(parts) if parts else np.empty(points.shape[:2])
+        return values[:, 1:] - values[:, :1] + self.log_q_truth[:, None]
+
+    def with_draws(self, draws, log_q=None, log_q_truth=None):
+        """The same mocks with other posteriors.
+
+        Parameters
+        ----------
+        draws : array (n, k, 3)
+        log_q : array (n, k), optional
+        log_q_truth : array (n,), optional
+            Densities of the other posteriors; not known by default.
+
+        Returns
+        -------
+        Ensemble
+        """
+        log_q = np.full(np.shape(draws)[:2], np.nan) if log_q is None else log_q
+        log_q_truth = np.full(len(self), np.nan) if log_q_truth is None else log_q_truth
+        return replace(self, draws=draws, log_q=log_q, log_q_truth=log_q_truth, sampler=None)
+
+
+def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131_072, progress=None):
+    """Draw mocks from a simulator, and from the posterior of each.
+
+    Parameters
+    ----------
+    sampler : object
+        ``sampler.draw(mocks, n_draws, generator)`` gives independent draws (n, n_draws, 3) from the posteriors,
+        their log density (n, n_draws) and that of the truths (n,), as
+        `~clusterpost.validation.samplers.PosteriorSampler`.
+    simulator, n_mocks, n_draws, seed, chunk, progress
+        As for `~clusterpost.validation.sbc_ranks`, which with the same seed sees the same mocks and draws.
+
+    Returns
+    -------
+    Ensemble
+
+    Raises
+    ------
+    ValueError
+        If ``n_mocks`` or ``n_draws`` is below one.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import PosteriorSampler, draw_ensemble
+    >>> model = clusterpost.load_model("walter2025")
+    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
+    >>> ensemble.draws.shape, ensemble.about.colnames
+    ((20, 10, 3), ['n_bands', 'snr'])
+    """
+    parts = []
+    for mocks, generator in mock_chunks(simulator, n_mocks, n_draws, seed, chunk, progress):
+        parts.append([mocks, *(values.cpu() for values in sampler.draw(mocks, n_draws, generator))])
+    kept, draws, log_q, log_q_truth = zip(*parts, strict=True)
+    mocks = copy.copy(kept[0])
+    for name in vars(mocks):
+        setattr(mocks, name, torch.cat([getattr(part, name) for part in kept]))
+    return Ensemble(mocks.theta.numpy(), torch.cat(draws).numpy(), torch.cat(log_q).numpy(),
+                    torch.cat(log_q_truth).numpy(), _about(mocks), mocks, sampler)
+
+
+def mock_chunks(simulator, n_mocks, n_draws, seed=0, chunk=131_072, progress=None):
+    """Mocks of a seed, some at a time, with the generator for their posterior draws.
+
+    Parameters
+    ----------
+    simulator, n_mocks, n_draws, seed, chunk, progress
+        As for `~clusterpost.validation.sbc_ranks`.
+
+    Yields
+    ------
+    mocks : Mocks
+    generator : torch.Generator
+
+    Raises
+    ------
+    ValueError
+        If ``n_mocks`` or ``n_draws`` is below one.
+    """
+    if n_mocks < 1 or n_draws < 1:
+        raise ValueError(f"n_mocks and n_draws must be at least 1, not {n_mocks} and {n_draws}")
+    # Training numbers its streams 0, 1, 2, ...; mocks that a network was trained on must not come back here.
+    streams = np.random.SeedSequence([int(seed), 2018]).generate_state(2).tolist()
+    of_mocks, of_draws = (seeded_generator(seed, stream) for stream in streams)
+    size = max(1, int(chunk) // n_draws)
+    with torch.inference_mode(), progress_bar(n_mocks, show=progress, desc="mocks", unit="mock") as bar:
+        for start in range(0, n_mocks, _BLOCK):
+            mocks = simulator.draw(min(_BLOCK, n_mocks - start), of_mocks)
+            for first in range(0, len(mocks.theta), size):
+                part = _rows(mocks, slice(first, first + size))
+                yield part, of_draws
+                bar.update(len(part.theta))
+
+
+def _rows(mocks, rows):
+    part = copy.copy(mocks)
+    for name, values in vars(mocks).items():
+        setattr(part, name, values[rows])
+    return part
+
+
+def _about(mocks):
+    measured = mocks.measured if hasattr(mocks, "measured") else torch.ones_like(mocks.flux, dtype=torch.bool)
+    snr = torch.where(measured, mocks.flux / mocks.error, torch.nan).nanmedian(dim=1).values
+    return Table({"n_bands": measured.sum(1).numpy(), "snr": snr.double().numpy()})

@@ -1,0 +1,107 @@
+"""Ensembles that are drawn block by block and kept on disk until all of them are there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from ..utils import progress_bar, whole_file
+from .ensemble import Ensemble, draw_ensemble
+
+__all__ = ["draw_in_parts", "remove_parts"]
+
+_BLOCK = 1000  # mocks; about ten seconds of refined posteriors
+_NAME = "part-{}-{:05d}-{}.npz"
+_ARRAYS = ("truth", "draws", "log_q", "log_q_truth")
+
+
+def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=None, progress=None):
+    """Draw an ensemble that an interruption does not lose.
+
+    Parameters
+    ----------
+    sampler : PosteriorSampler
+    simulator, n_mocks, n_draws, seed
+        As for `~clusterpost.validation.draw_ensemble`; every thousand mocks have a seed of their own, which
+        follows from ``seed``, so that the draws are not those of that function.
+    folder : path, optional
+        Made if absent.  Blocks of the same model, posterior, seed and number of draws that are there are taken
+        from it, and those that are not are drawn and put there.
+    progress : bool, optional
+
+    Returns
+    -------
+    Ensemble
+        Without the mocks themselves.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import PosteriorSampler
+    >>> from clusterpost.validation.parts import draw_in_parts
+    >>> model = clusterpost.load_model("walter2025")
+    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> len(draw_in_parts(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10))
+    20
+    """
+    if n_mocks < 1 or n_draws < 1:
+        raise ValueError(f"n_mocks and n_draws must be at least 1, not {n_mocks} and {n_draws}")
+    if folder is not None:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    key, parts = _key(sampler, n_draws, seed), []
+    what = "refined" if sampler.refine else "network"
+    with progress_bar(n_mocks, show=progress, desc=what, unit="mock") as bar:
+        for block, start in enumerate(range(0, n_mocks, _BLOCK)):
+            size = min(_BLOCK, n_mocks - start)
+            path = folder and folder / _NAME.format(key, block, size)
+            if path and path.is_file():
+                parts.append(_read(path))
+                if not bar.disable:
+                    bar.initial += size  # the rate is that of what is drawn now
+            else:
+                own = int(np.random.SeedSequence([int(seed), block]).generate_state(1)[0])
+                parts.append(draw_ensemble(sampler, simulator, size, n_draws, own, progress=False))
+                if path:
+                    _write(parts[-1], path)
+            bar.update(size)
+    return Ensemble(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
+                    vstack([part.about for part in parts]))
+
+
+def remove_parts(folder):
+    """Remove the blocks that `draw_in_parts` left in a folder, and the folder if it holds nothing else.
+
+    Parameters
+    ----------
+    folder : path
+    """
+    folder = Path(folder)
+    for path in folder.glob(_NAME.replace("{:05d}", "{}").format("*", "*", "*")):
+        path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _key(sampler, n_draws, seed):
+    """What the blocks of one ensemble have in common, short."""
+    card = sampler.model.card
+    what = [card["sha256"], card["simulator"], card["conditions"], bool(sampler.refine), n_draws, int(seed), _BLOCK]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
+
+
+def _write(ensemble, path):
+    with whole_file(path) as temporary:
+        np.savez(temporary, **{name: getattr(ensemble, name) for name in _ARRAYS},
+                 **{f"about.{name}": ensemble.about[name] for name in ensemble.about.colnames})
+
+
+def _read(path):
+    with np.load(path, allow_pickle=False) as file:
+        about = Table({name.removeprefix("about."): file[name] for name in file.files if name.startswith("about.")})
+        return Ensemble(*(file[name] for name in _ARRAYS), about)

@@ -1,0 +1,307 @@
+"""Checks on real photometry, where no truth is known: whether the inferred clusters would look like it.
+
+The posterior predictive check of Walter et al. (2025), Sect. 3.2.1, the chi-square of their Eq. 11, and what the
+best parameters of chosen clusters look like in every band.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from astropy import units as u
+from astropy.table import Table
+
+from ..bands import BANDS
+from ..errors import InputError
+from ..infer import sample_posterior
+from ..training.simulation import seeded_generator
+from .fits import PARAMETERS, catalog_parameters, drawn_parameters, inferred_parameters, log10
+from .maps import FineGrid
+from .targets import read_target
+
+__all__ = ["map_chi2", "predictive_check", "predictive_summary", "resimulate"]
+
+_AT_ONCE = 512  # objects whose draws are observed again at a time
+_GRID_AT_ONCE = 8
+_STREAM = 2610  # of random numbers, apart from those of mocks
+
+
+def predictive_check(tbl, *, n_draws=500, model="default", noise=None, prior=None, refine=True, error_floor=0.05,
+                     distance=None, columns=None, seed=0, device=None, progress=None):
+    """Observe every object's posterior draws again, and rank the real measurement among them.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Photometry, with or without results.
+    n_draws : int
+        Posterior draws of each object, each observed once with the errors of that object.
+    model, noise, prior, refine, error_floor, distance, columns, seed, device, progress
+        As for `~clusterpost.sample_posterior`.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        A row for each object that is inferred and each band that it is measured in: ``row`` of ``tbl``, ``band``,
+        ``flux`` and ``error`` (mJy, with the floor), of the repeated measurements ``mean``, ``q16`` and ``q84``
+        (mJy), and ``rank``, the number of them below the real one.  ``meta["n_draws"]`` holds their number.
+
+    Notes
+    -----
+    Walter et al. (2025), Sect. 3.2.1: 500 draws, Fig. 4 (`~clusterpost.plotting.plot_predictive`).  The posterior has
+    seen the data, so that the ranks crowd in the middle where the model is right (Gelman et al. 2013, Sect. 6.3).
+    A repeated measurement keeps the reported error: the relative one under log-normal noise, the absolute one
+    otherwise.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation import predictive_check
+    >>> check = predictive_check(clusterpost.simulate(3, seed=1), n_draws=50)
+    >>> len(check), check["mean"].unit
+    (15, Unit("mJy"))
+    """
+    reading = {"error_floor": error_floor, "distance": distance, "columns": columns}
+    draws = sample_posterior(tbl, n_samples=n_draws, model=model, noise=noise, prior=prior, refine=refine, seed=seed,
+                             device=device, progress=progress, **reading)
+    theta = drawn_parameters(draws)
+    rows, target = read_target(tbl, model=model, noise=noise, prior=prior, **reading)
+    inferred = np.isfinite(theta[rows]).all((1, 2))
+    rows, target = rows[inferred], target[torch.as_tensor(inferred)]
+    generator = seeded_generator(seed, _STREAM)
+    parts = {name: [] for name in ("row", "band", "flux", "error", "mean", "q16", "q84", "rank")}
+    for at in torch.arange(len(rows)).split(_AT_ONCE):
+        part = target[at]
+        predicted = _observed_again(part, torch.as_tensor(theta[rows[at]]), generator)
+        i, band = (index.numpy() for index in part.observed.measured.nonzero(as_tuple=True))
+        flux, predicted = part.observed.flux.numpy()[i, band], predicted.numpy()[i, :, band]
+        q16, q84 = np.quantile(predicted, [0.16, 0.84], axis=1)
+        values = (rows[at.numpy()[i]], np.array(target.table.bands)[band], flux, part.observed.error.numpy()[i, band],
+                  predicted.mean(1), q16, q84, (predicted < flux[:, None]).sum(1))
+        for name, column in zip(parts, values, strict=True):
+            parts[name].append(column)
+    table = Table({name: np.concatenate(columns) if columns else [] for name, columns in parts.items()})
+    for name in ("flux", "error", "mean", "q16", "q84"):
+        table[name].unit, table[name].info.format = u.mJy, ".4g"
+    table.meta.update({"n_draws": int(n_draws), **draws.meta})
+    return table
+
+
+def _observed_again(target, theta, generator):
+    """One repeated measurement (n, k, n_band) of each draw."""
+    observed, ln_flux = target.observed, target.ln_flux(theta)
+    scale = observed.flux[:, None] if target.noise.name == "lognormal" else torch.exp(ln_flux)
+    relative = (observed.error[:, None] / scale).expand_as(ln_flux)
+    return target.noise.sample(ln_flux, relative, generator)[0]
+
+
+def predictive_summary(check):
+    """A posterior predictive check in numbers.
+
+    Parameters
+    ----------
+    check : Table
+        From `predictive_check`.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        For each band and for all (``all``): ``n``; ``offset`` and ``scatter``, median and half the 16-84 % range of
+        log10 mean predicted over observed flux (dex; positive fluxes only); ``inside``, the share of measurements
+        between the 16 and 84 % quantiles of the repeated ones, and ``tails``, the share of ranks in the outermost
+        5 % at either end (%; 68 and 10 for a model that had not seen the data).
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation import predictive_check, predictive_summary
+    >>> summary = predictive_summary(predictive_check(clusterpost.simulate(3, seed=1), n_draws=50))
+    >>> str(summary["band"][-1]), int(summary["n"][-1])
+    ('all', 15)
+    """
+    if not len(check):
+        raise InputError("the check has no row; was any object inferred? The flag column of infer_table says why not")
+    values = {name: np.asarray(check[name]) for name in ("flux", "mean", "q16", "q84", "rank")}
+    n_draws, bands = check.meta["n_draws"], np.asarray(check["band"])
+    rows = []
+    for band in (*bands_of(check), "all"):
+        chosen = (bands == band) | (band == "all")
+        flux, mean, q16, q84, rank = (column[chosen] for column in values.values())
+        positive = (flux > 0) & (mean > 0)
+        ratio = np.log10(mean[positive] / flux[positive])
+        low, offset, high = np.percentile(ratio, [16, 50, 84]) if len(ratio) else [np.nan] * 3
+        place = rank / n_draws
+        rows.append({"band": band, "n": int(chosen.sum()), "offset": offset, "scatter": (high - low) / 2,
+                     "inside": 100 * np.mean((q16 <= flux) & (flux <= q84)),
+                     "tails": 100 * np.mean((place < 0.05) | (place > 0.95))})
+    table = Table(rows)
+    for name, form, unit in (("offset", ".3f", u.dex), ("scatter", ".3f", u.dex), ("inside", ".1f", u.percent),
+                             ("tails", ".1f", u.percent)):
+        table[name].unit, table[name].info.format = unit, form
+    table.meta.update(check.meta)
+    return table
+
+
+def bands_of(table):
+    """The bands of a table with a column ``band``, from the blue to the red.
+
+    Parameters
+    ----------
+    table : Table
+
+    Returns
+    -------
+    list of str
+    """
+    return sorted(set(np.asarray(table["band"]).tolist()), key=lambda band: BANDS[band].pivot)
+
+
+def map_chi2(out, published=None, *, grid=False, prefix="", model="default", noise=None, error_floor=0.05,
+             distance=None, columns=None):
+    """Reduced chi-square of the MAPs, of the catalog's own fits and of a grid's best point.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    published : str, dict or False, optional
+        As for `~clusterpost.compare_with_catalog`; False, or a table without fits, leaves those columns NaN.
+    grid : bool
+        Also find the least chi-square on a fine grid (690 ages, 301 reddenings, the best mass at each; about a tenth
+        of a second for each object).
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+    model, noise, error_floor, distance, columns
+        What it was given.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        One row for each of ``out``: ``n_bands``, ``chi2_map``, ``chi2_catalog`` (at the catalog's parameters, the mass
+        as it is published), ``chi2_catalog_free_mass`` (at its age and reddening, with the best mass) and
+        ``chi2_grid``; NaN where there is none.
+
+    Notes
+    -----
+    Walter et al. (2025), Eq. 11 and Fig. 8 (`~clusterpost.plotting.plot_chi2`): in linear fluxes, over the bands less
+    three.  All are of *this* package's forward model.  A catalog that was fitted with another one, or that gives the
+    present-day mass, has a larger chi-square here than in its own model; the free mass helps with the latter.  Only
+    under ``noise="normal"`` is the MAP the point of least chi-square.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation import map_chi2
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, noise="normal", seed=2), noise="normal")
+    >>> table = map_chi2(out, grid=True, noise="normal")
+    >>> bool((table["chi2_map"] <= table["chi2_grid"] + 0.01).all())
+    True
+    """
+    rows, target = read_target(out, model=model, noise=noise, error_floor=error_floor, distance=distance,
+                               columns=columns)
+    theta = {"map": inferred_parameters(out, "map", prefix=prefix), "catalog": catalog_parameters(out, published)}
+    free = np.maximum(target.observed.n_measured.numpy() - len(PARAMETERS), 1)
+    table = Table({"n_bands": np.zeros(len(out), int)})
+    table["n_bands"][rows] = target.observed.n_measured.numpy()
+    best_mass = _with_best_mass(target, theta["catalog"][rows])
+    points = {"chi2_map": theta["map"][rows], "chi2_catalog": theta["catalog"][rows],
+              "chi2_catalog_free_mass": best_mass}
+    for name, point in points.items():
+        table[name] = np.full(len(out), np.nan)
+        # A parameter at a bound may be beyond it by rounding; a catalog's may be beyond it by any amount.
+        table[name][rows] = target.chi2(torch.as_tensor(point)[:, None])[:, 0].numpy() / free
+    table["chi2_grid"] = np.full(len(out), np.nan)
+    if grid:
+        fine = FineGrid(target.table, target.prior)
+        for at in torch.arange(len(rows)).split(_GRID_AT_ONCE):
+            table["chi2_grid"][rows[at]] = fine.best(target[at])[1].numpy() / free[at]
+    for name in table.colnames[1:]:
+        table[name].info.format = ".3g"
+    return table
+
+
+def _with_best_mass(target, theta):
+    """The same age and reddening, and the mass of least chi-square."""
+    theta = theta.copy()
+    theta[:, 1] = 0.0
+    observed = target.observed
+    unit = torch.exp(target.ln_flux(torch.as_tensor(theta)[:, None]))[:, 0]
+    weight = torch.where(observed.measured, observed.error**-2, 0.0)
+    mass = (weight * unit * observed.flux).sum(-1) / (weight * unit**2).sum(-1)
+    theta[:, 1] = log10(np.maximum(mass.numpy(), 1e-30))
+    return theta
+
+
+def resimulate(out, rows, published=None, *, n_draws=500, prefix="", model="default", noise=None, prior=None,
+               refine=True, error_floor=0.05, distance=None, columns=None, seed=0):
+    """What chosen clusters look like in each band at their MAP, at the catalog's fit and over their posteriors.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    rows : sequence of int
+    published : str, dict or False, optional
+        As for `map_chi2`.
+    n_draws : int
+        Of each posterior.
+    prefix : str
+        The ``prefix`` that `~clusterpost.infer_table` was given.
+    model, noise, prior, refine, error_floor, distance, columns, seed
+        What it was given.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        A row for each cluster and each band of it: ``row``, ``band``, ``wavelength`` (the pivot, Angstrom), ``flux``,
+        ``error`` and ``limit`` as observed, and the true fluxes ``map``, ``catalog``, ``q16``, ``q50`` and ``q84``
+        (mJy).  The columns ``log_age``, ``log_mass`` and ``ebv`` repeat the MAP.
+
+    Raises
+    ------
+    InputError
+        If one of the rows has no usable band or was not inferred.
+
+    Notes
+    -----
+    Walter et al. (2025), Fig. 7 (`~clusterpost.plotting.plot_seds`).
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation import resimulate
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), n_samples=100)
+    >>> len(resimulate(out, [0, 2], n_draws=50))
+    10
+    """
+    some = out[[int(row) for row in rows]]
+    reading = {"error_floor": error_floor, "distance": distance, "columns": columns}
+    usable, target = read_target(some, model=model, noise=noise, prior=prior, **reading)
+    best = inferred_parameters(some, "map", prefix=prefix)
+    bad = np.setdiff1d(np.arange(len(some)), usable[np.isfinite(best[usable]).all(1)])
+    if len(bad):
+        raise InputError(f"row {list(rows)[bad[0]]} has no result, and so no fluxes of one; its flag column says why")
+    draws = sample_posterior(some, n_samples=n_draws, model=model, noise=noise, prior=prior, refine=refine, seed=seed,
+                             progress=False, **reading)
+    theta = drawn_parameters(draws)
+    catalog = catalog_parameters(some, published)
+    fluxes = [torch.exp(target.ln_flux(torch.as_tensor(x))).numpy() for x in (best[:, None], catalog[:, None], theta)]
+    quantiles = np.quantile(fluxes[2], [0.16, 0.5, 0.84], axis=1)
+    there = (target.observed.measured | target.observed.limit).numpy()
+    columns = []
+    for i, band in sorted(zip(*there.nonzero(), strict=True), key=lambda at: (at[0], _pivot(target, at[1]))):
+        q16, q50, q84 = quantiles[:, i, band]
+        columns.append({"row": int(rows[i]), "band": target.table.bands[band], "wavelength": _pivot(target, band),
+                        "flux": target.observed.flux[i, band].item(), "error": target.observed.error[i, band].item(),
+                        "limit": bool(target.observed.limit[i, band]), "map": fluxes[0][i, 0, band],
+                        "catalog": fluxes[1][i, 0, band], "q16": q16, "q50": q50, "q84": q84,
+                        "log_age": best[i, 0], "log_mass": best[i, 1], "ebv": best[i, 2]})
+    table = Table(columns)
+    table["wavelength"].unit = u.AA
+    for name in ("flux", "error", "map", "catalog", "q16", "q50", "q84"):
+        table[name].unit, table[name].info.format = u.mJy, ".4g"
+    return table
+
+
+def _pivot(target, band):
+    return BANDS[target.table.bands[band]].pivot

@@ -1,0 +1,200 @@
+"""A correction of marginal quantiles, learned on mocks, for a model that misses its bands.
+
+Where a posterior is too narrow, too wide or shifted in the same way everywhere, its levels do not mean what they
+say, and that can be put right without a new network: the level at which a share q of true values lies below the
+quantile is looked up, and the quantile is taken there (Kuleshov, Fenner & Ermon 2018, arXiv:1807.00263; quantile
+mapping of the probability integral transform, as Bordoloi et al. 2010 did for photometric redshifts).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from astropy.table import Table
+
+from .. import __version__
+from ..errors import InputError
+from ..flow.levels import check_weights, corrected_levels
+from ..flow.modelfile import load_model, model_stem
+from ..training.simulation import Simulator
+from ..utils import write_whole
+from .samplers import PosteriorSampler
+from .sbc import MARGINALS, SBCResult, sbc_ranks
+
+__all__ = ["Recalibration", "corrected_levels", "recalibrate"]
+
+_LEVELS = (0.005, 0.01, *np.arange(0.025, 0.98, 0.025), 0.99, 0.995)  # where the map is learned
+_INTERVAL = (0.16, 0.84)
+
+
+@dataclass
+class Recalibration:
+    """A correction, and the ranks of other mocks before and after it.
+
+    Attributes
+    ----------
+    record : dict
+        Plain numbers and strings: what `save` writes and `corrected_levels` reads.
+    before, after : SBCResult
+        Of mocks that it was not learned from.
+
+    Examples
+    --------
+    >>> from clusterpost.validation import recalibrate
+    >>> correction = recalibrate("default", n_mocks=200, n_check=100, n_draws=19, refine=False)
+    >>> correction.before.names
+    ('log_age', 'log_mass', 'ebv')
+    """
+
+    record: dict
+    before: SBCResult
+    after: SBCResult
+
+    def summary(self, level=0.99):
+        """What it does to the p-p curves.
+
+        Parameters
+        ----------
+        level : float
+            Of the simultaneous bands.
+
+        Returns
+        -------
+        Table
+            One row per parameter.  Before and after: the largest difference of the p-p curve from the diagonal,
+            whether all of it lies inside the band, and the share of true values between the 16 and 84 % quantiles.
+            ``beyond_draws``: the share of true values that lie below or above all draws, where calibrated posteriors
+            have ``meta["beyond_expected"]``; no choice of quantiles reaches these.
+        """
+        table = Table({"parameter": list(self.before.names)})
+        for when, result in (("before", self.before), ("after", self.after)):
+            table[f"max_difference_{when}"] = np.abs(result.ecdf_difference()[1]).max(1)
+            table[f"inside_band_{when}"] = list(result.passes(level).values())
+            table[f"inside_16_84_{when}"] = _share_between(result)
+        n_draws = self.before.n_draws
+        table["beyond_draws"] = np.isin(self.before.ranks, (0, n_draws)).mean(0)
+        for name in table.colnames:
+            if table[name].dtype.kind == "f":
+                table[name].info.format = ".4f"
+        table.meta.update(n_mocks=self.record["n_mocks"], n_check=self.before.n_mocks, level=level,
+                          beyond_expected=2 / (n_draws + 1))
+        return table
+
+    def save(self, model):
+        """Write it into a model's card, in place of an older one; nothing uses it there unless asked to.
+
+        Parameters
+        ----------
+        model : str or path
+            As for `~clusterpost.load_model`; the one that it was learned for.
+
+        Raises
+        ------
+        ModelError
+            If the file's weights are not those it was learned for.
+        """
+        stem = model_stem(model)
+        path = stem.parent / f"{stem.name}.json"
+        card = json.loads(path.read_text())
+        check_weights(self.record, card)
+        write_whole(path, json.dumps({**card, "recalibration": self.record}, indent=1).encode())
+
+
+def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True, seed=1, progress=None):
+    """Learn a monotone correction of the marginal quantiles of a model's posteriors.
+
+    Parameters
+    ----------
+    model : str, path or Model
+    n_mocks : int
+        Mocks to learn from.  The correction carries their noise: half of 1 / sqrt(n_mocks) in mid-distribution.
+    n_check : int, optional
+        Other mocks, on which its effect is shown; by default a fifth of ``n_mocks``.
+    n_draws : int
+        Posterior draws of each.
+    refine : bool
+        Of the refined posteriors, or of the network alone; the one is no correction for the other.
+    seed : int
+    progress : bool, optional
+
+    Returns
+    -------
+    Recalibration
+
+    Raises
+    ------
+    InputError
+        If there are too few draws or mocks for it.
+
+    Notes
+    -----
+    Of N mocks, N g(u) have a true value below their own posterior's quantile of level u.  g is counted at some
+    forty levels and linear between them; one more mock that stands for perfect calibration keeps it strictly
+    increasing.  The corrected quantile of level g(u) is the posterior's quantile of level u.
+
+    It is right on average over the mocks of the model's own simulator, marginally for each parameter: it cannot
+    mend a fault that differs from cluster to cluster, nor joint draws, modes or the MAP.  A model that is well
+    inside its bands gains nothing but noise by it.
+
+    Examples
+    --------
+    >>> from clusterpost.validation import recalibrate
+    >>> correction = recalibrate("default", n_mocks=200, n_check=100, n_draws=19, refine=False)
+    >>> table = correction.summary()
+    >>> len(table), table.colnames[1]
+    (3, 'max_difference_before')
+    """
+    n_check = max(1, n_mocks // 5) if n_check is None else n_check
+    if n_draws < 1 / _INTERVAL[0] or min(n_mocks, n_check) < 1:
+        raise InputError(f"recalibration takes at least 7 draws of at least one mock, not {n_draws} of {n_mocks} "
+                         f"and {n_check}; hundreds of thousands are usual")
+    model = load_model(model)
+    simulator = Simulator.from_dict(model.card["simulator"])
+    sampler = PosteriorSampler(model, refine=refine)
+    seeds = np.random.SeedSequence([int(seed), 1807]).generate_state(2).tolist()
+    learned, before = (_marginal_ranks(sbc_ranks(sampler, simulator, n, n_draws, stream, progress=progress))
+                       for n, stream in zip((n_mocks, n_check), seeds, strict=True))
+    levels, shares = _shares_below(learned)
+    after = _corrected_ranks(before, levels, shares, seed)
+    record = {
+        "parameters": list(learned.names), "levels": levels.tolist(), "shares": shares.tolist(),
+        "refine": bool(refine), "n_mocks": int(n_mocks), "n_check": int(n_check), "n_draws": int(n_draws),
+        "seed": int(seed), "max_difference_before": np.abs(before.ecdf_difference()[1]).max(1).tolist(),
+        "max_difference_after": np.abs(after.ecdf_difference()[1]).max(1).tolist(),
+        "sha256": model.card["sha256"], "clusterpost": __version__, "date": datetime.now(UTC).date().isoformat(),
+    }
+    return Recalibration(record, before, after)
+
+
+def _marginal_ranks(result):
+    """Those of the parameters, which the first three statistics are monotone in."""
+    return SBCResult(result.ranks[:, : len(MARGINALS)], tuple(MARGINALS), result.n_draws)
+
+
+def _shares_below(result):
+    """Levels (n_knot,), and the share of true values below each parameter's quantile there (n_stat, n_knot)."""
+    steps = result.n_draws + 1
+    at = np.unique([0, *np.rint(np.multiply(_LEVELS, steps)).astype(int), steps])
+    levels = at / steps
+    below = np.pad(np.cumsum(result.counts, axis=1), ((0, 0), (1, 0)))[:, at]
+    return levels, (below + levels) / (result.n_mocks + 1)
+
+
+def _corrected_ranks(result, levels, shares, seed):
+    """Ranks among corrected draws: how many corrected quantiles lie below the true value."""
+    rng = np.random.default_rng([int(seed), 1807])
+    steps = result.n_draws + 1
+    wanted = np.arange(1, steps) / steps
+    # Between two draws the truth may lie anywhere, and beyond them all as if there were more.
+    truth = (result.ranks + rng.uniform(size=result.ranks.shape)) / steps
+    ranks = [np.searchsorted(np.interp(wanted, of, levels), column) for of, column in zip(shares, truth.T, strict=True)]
+    return SBCResult(np.stack(ranks, axis=1), result.names, result.n_draws)
+
+
+def _share_between(result):
+    """Share of true values between the quantiles of `_INTERVAL`, from the nearest ranks."""
+    low, high = np.rint(np.multiply(_INTERVAL, result.n_draws + 1)).astype(int)
+    return ((result.ranks >= low) & (result.ranks < high)).mean(0)

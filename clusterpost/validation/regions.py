@@ -1,0 +1,161 @@
+"""Calibration where it may differ: by region, and in the sharpness that posteriors claim."""
+
+from __future__ import annotations
+
+import numpy as np
+from astropy.table import Table
+
+from .sbc import MARGINALS, rank_statistics
+
+__all__ = ["by_region", "entropy_check"]
+
+_COLUMNS = {"age": 0, "mass": 1, "ebv": 2}
+_AT_ONCE = 4096  # mocks
+
+
+def by_region(ensemble, by="age", n_regions=4, *, statistics=MARGINALS, level=0.99, seed=0):
+    """Simulation-based calibration of parts of an ensemble, each by itself.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    by : str
+        What divides the mocks: ``age``, ``mass`` or ``ebv`` (the posterior's median, as log10 of Myr or solar
+        masses), ``snr`` or ``n_bands``.
+    n_regions : int
+        Parts with equally many mocks; each number of bands is a part of its own, where there are not more of them.
+    statistics : dict of callable
+        As for `~clusterpost.validation.rank_statistics`.
+    level : float
+        The probability with which exact posteriors lie inside the bands of **all** statistics and regions: each
+        band is widened accordingly (Bonferroni).
+    seed : int
+        Of how ties fall.
+
+    Returns
+    -------
+    Table
+        One row per region and statistic: ``region`` (from 1), its ``low`` and ``high`` end in ``by``, ``statistic``,
+        ``n`` mocks, ``max_difference`` (largest absolute ECDF difference), ``of_band`` (the curve's largest excursion
+        as a share of the simultaneous band; above 1 it leaves) and ``inside_band``.
+
+    Raises
+    ------
+    ValueError
+        If ``by`` is none of these.
+
+    Notes
+    -----
+    Regions must not be chosen by the truth: among mocks that are old in truth the truth lies high in its posterior,
+    however exact that is.  The median is that of the draws and the truth together, which for exact posteriors are
+    all alike, so that ranks are uniform in every region, exactly.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import PosteriorSampler, by_region, draw_ensemble
+    >>> model = clusterpost.load_model("walter2025")
+    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=40, n_draws=10)
+    >>> table = by_region(ensemble, "snr", 2)
+    >>> table.colnames
+    ['region', 'low', 'high', 'statistic', 'n', 'max_difference', 'of_band', 'inside_band']
+    >>> len(table)
+    6
+    """
+    values = _values(ensemble, by)
+    parts = _parts(values, n_regions)
+    each = 1 - (1 - level) / (len(parts) * len(statistics))
+    rows = []
+    for region, members in enumerate(parts, 1):
+        result = rank_statistics(ensemble[members], statistics, seed)
+        inside, curves = result.passes(each), result.ecdf_difference()[1]
+        lower, upper = (end[1:-1] for end in result.simultaneous_band(each))
+        for name, curve in zip(result.names, curves, strict=True):
+            inner = curve[1:-1]
+            edge = np.where(inner > 0, upper, lower)
+            share = np.divide(inner, edge, out=np.zeros_like(inner), where=edge != 0)
+            rows.append({"region": region, "low": values[members].min(), "high": values[members].max(),
+                         "statistic": name, "n": len(members), "max_difference": np.abs(curve).max(),
+                         "of_band": share.max(), "inside_band": inside[name]})
+    table = Table(rows=rows)
+    for name in ("low", "high", "max_difference", "of_band"):
+        table[name].info.format = ".3f"
+    table.meta.update(by=by, level=level, n_mocks=len(ensemble), n_draws=ensemble.n_draws)
+    return table
+
+
+def _values(ensemble, by):
+    """What divides the mocks, (n,)."""
+    if by in ("snr", "n_bands"):
+        return np.asarray(ensemble.about[by], float)
+    if by not in _COLUMNS:
+        raise ValueError(f"by={by!r} must be one of {', '.join(_COLUMNS)}, snr, n_bands")
+    column, medians = _COLUMNS[by], []
+    for start in range(0, len(ensemble), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        together = np.concatenate([ensemble.truth[rows, None, column], ensemble.draws[rows, :, column]], axis=1)
+        medians.append(np.median(together, axis=1))
+    return np.concatenate(medians).astype(float)
+
+
+def _parts(values, n_regions):
+    """Rows of each region, in order of the values."""
+    different = np.unique(values)
+    if len(different) <= n_regions:
+        return [np.flatnonzero(values == value) for value in different]
+    order = np.argsort(values, kind="stable")
+    # Equal values stay together.
+    edges = np.unique(values[order[np.linspace(0, len(values), n_regions + 1)[1:-1].astype(int)]])
+    region = np.searchsorted(edges, values, side="right")
+    return [rows for i in range(len(edges) + 1) if len(rows := np.flatnonzero(region == i))]
+
+
+def entropy_check(ensemble):
+    """Whether posteriors are as sharp as they claim: their entropy against the surprise of the truth.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+        With densities, up to a constant of each mock.
+
+    Returns
+    -------
+    dict of float
+        ``mean_entropy`` (mean of -ln q at the draws), ``mean_nll`` (of -ln q at the truths), in nat;
+        ``difference`` (second less first), its ``standard_error`` and their ratio ``z``.  Positive: posteriors are
+        narrower than the truth allows, or elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If the density is not known.
+
+    Notes
+    -----
+    Averaged over mocks, the two are equal for exact posteriors, the truth being one more draw.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.training.simulation import Simulator
+    >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, entropy_check
+    >>> model = clusterpost.load_model("walter2025")
+    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=40, n_draws=10)
+    >>> list(entropy_check(ensemble))
+    ['mean_entropy', 'mean_nll', 'difference', 'standard_error', 'z']
+    """
+    if not ensemble.has_density:
+        raise ValueError("not applicable: the entropy needs the density of the posteriors, which this ensemble does "
+                         "not have")
+    entropy = -ensemble.log_q.astype(float).mean(1)
+    nll = -ensemble.log_q_truth.astype(float)
+    if not np.isfinite(nll).all():  # a truth where the posterior has nothing
+        return {"mean_entropy": float(entropy.mean()), "mean_nll": np.inf, "difference": np.inf,
+                "standard_error": np.nan, "z": np.inf}
+    excess = nll - entropy
+    error = excess.std(ddof=1) / np.sqrt(len(excess)) if len(excess) > 1 else np.nan
+    return {"mean_entropy": float(entropy.mean()), "mean_nll": float(nll.mean()), "difference": float(excess.mean()),
+            "standard_error": float(error), "z": float(excess.mean() / error)}

@@ -1,0 +1,52 @@
+"""From a table to the likelihood that its rows are inferred with: what checks of single objects ask."""
+
+from __future__ import annotations
+
+import torch
+
+from ..flow.modelfile import load_model
+from ..noise import get_noise
+from ..posterior.target import Target
+from ..prepare import prepare
+from ..training.simulation import Simulator
+
+__all__ = ["read_target"]
+
+
+def read_target(tbl, *, model="default", noise=None, prior=None, error_floor=0.05, distance=None, columns=None):
+    """The exact posterior densities of a table's rows, as inference with a model sees them.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Photometry, with or without results.
+    model, noise, prior, error_floor, distance, columns
+        As for `~clusterpost.infer_table`.
+
+    Returns
+    -------
+    rows : ndarray of int (n,)
+        The rows that have a distance and at least one usable band.
+    target : Target
+        Of those rows, in double precision, in the bands of the model.
+
+    Raises
+    ------
+    InputError
+        As `~clusterpost.infer_table`.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation.targets import read_target
+    >>> rows, target = read_target(clusterpost.simulate(2, seed=1))
+    >>> rows.tolist(), len(target.table.bands)
+    ([0, 1], 8)
+    """
+    model = load_model(model)
+    simulator = Simulator.from_dict(model.card["simulator"])
+    noise = get_noise(simulator.noise if noise is None else noise)
+    ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
+                    columns=columns, distance=distance, error_floor=error_floor)
+    prior = simulator.prior if prior is None else prior
+    return ready.rows, Target(ready.observed, simulator.table.to(dtype=torch.float64), noise, prior)
