@@ -63,6 +63,7 @@ def _methods(rows, size):
         methods.paper(rows, size["paper"], size["paper_draws"]),
         methods.mcmc(rows, size["mcmc"], size["steps"]),
         methods.grid(rows, size["exact"]),
+        methods.infer(rows, size["infer"], "infer_table, 250 draws", n_samples=250, note="an eighth of the draws"),
         methods.infer(rows, size["infer"], "infer_table, network alone", refine=False),
         methods.infer(rows, size["replica"], "infer_table, walter2025", "walter2025", model="walter2025",
                       n_samples=size["replica_draws"], note="the paper's network, refined"),

@@ -14,6 +14,7 @@ __all__ = ["CutNormal", "cut_entropy", "cut_mean", "cut_sample", "interval", "lo
 
 _ROOT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+_UNSEEN = 8.5
 _FAR = 30.0  # standard deviations beyond which the tail is a Rayleigh distribution's; Phi underflows soon after
 
 
@@ -29,11 +30,13 @@ class CutNormal:
     def __init__(self, mean, sigma, low, high):
         self.mean, self.sigma = mean.double(), sigma.double()
         self.alpha, self.beta = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
+        # Bounds so far away that double precision does not see them: nothing is cut, which is quicker.
+        self._is_cut = not ((self.alpha < -_UNSEEN) & (self.beta > _UNSEEN)).all()
 
     @cached_property
     def log_inside(self):
         """ln of the share of the whole normal that lies within the bounds, float64."""
-        return log_interval(self.alpha, self.beta)
+        return log_interval(self.alpha, self.beta) if self._is_cut else torch.zeros_like(self.alpha)
 
     def quantile(self, unit):
         """Inverse of the distribution function; float64.
@@ -47,7 +50,9 @@ class CutNormal:
         -------
         Tensor
         """
-        return self.mean + self.sigma * cut_sample(unit.double(), self.alpha, self.beta)
+        unit = unit.double()
+        z = cut_sample(unit, self.alpha, self.beta) if self._is_cut else torch.special.ndtri(unit)
+        return self.mean + self.sigma * z
 
     def log_prob(self, x):
         """Log density within the bounds; float64.
