@@ -61,7 +61,7 @@ def test_flux_errors_of_detections_alone(photometry):
     assert "n = 48" in figure.axes[0].get_title()
     assert "n = 50" in figure.axes[1].get_title()
     relative = (photometry["F336W_err"] / photometry["F336W"]).value
-    assert f"{relative.max():.3f}" in texts(figure.axes[11])
+    assert f"{np.quantile(relative, 0.99):.3f}" in texts(figure.axes[11])
     assert f"{np.median(relative):.3f}" in texts(figure.axes[6])
     figure.draw_without_rendering()
 
