@@ -158,6 +158,8 @@ def _parser():
     sub.add_argument("--catalog", metavar="FILE", help="also check on a catalog of real photometry with published fits")
     sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
                      help="whose distance of the catalog's galaxy: that of the published fits")
+    sub.add_argument("--clusters", type=int, metavar="N",
+                     help="at most N clusters of the catalog, for a model that is slow to refine")
     sub.add_argument("--certify", action="store_true", help="put the certificate into the model's card")
     sub.add_argument("--seed", type=int, default=1)
     sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
@@ -431,7 +433,7 @@ def _validate(args):
     tables = validate_model(args.model, args.output, n_mocks=args.n, n_draws=args.draws, seed=args.seed,
                             n_refined=0 if args.network_only else args.refined, exact=args.exact,
                             controls=args.controls, catalog=args.catalog, distance_source=args.distance_source,
-                            certify=args.certify, progress=not args.quiet)
+                            n_clusters=args.clusters, certify=args.certify, progress=not args.quiet)
     for title, table in tables.items():
         if title.endswith("_claims"):  # sentences, for the report
             continue

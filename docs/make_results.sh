@@ -30,7 +30,8 @@ on_real_photometry() {
 }
 
 {
-    validate walter2025 --refined 10000 --catalog "$legus" --distance-source legus
+    # Refined, it takes a second for each object.
+    validate walter2025 --refined 2000 --catalog "$legus" --distance-source legus --clusters 100
     on_real_photometry
 } &
 validate any_bands --exact 500 --controls --catalog "$legus" --distance-source legus

@@ -60,7 +60,8 @@ class CatalogChecks:
     noise: Table = None
 
 
-def check_catalog(catalog, *, model="default", distance_source=None, n_draws=500, grid=True, seed=0, progress=None):
+def check_catalog(catalog, *, model="default", distance_source=None, n_clusters=None, n_draws=500, grid=True, seed=0,
+                  progress=None):
     """Infer a catalog and put it to every check that needs no truth.
 
     Parameters
@@ -70,6 +71,9 @@ def check_catalog(catalog, *, model="default", distance_source=None, n_draws=500
     model : str, path or Model
     distance_source : str, optional
         As for `~clusterpost.read_catalog`; fits compare at the catalog's own distance only.
+    n_clusters : int, optional
+        At most so many clusters (of class 1 and 2, where there are classes), evenly chosen, and nothing else of the
+        catalog; all of it by default.
     n_draws : int
         Of the posterior predictive check.
     grid : bool
@@ -84,11 +88,14 @@ def check_catalog(catalog, *, model="default", distance_source=None, n_draws=500
         those of the catalog.
     """
     tbl = read_catalog(catalog, distance_source=distance_source)
+    if n_clusters is not None:
+        rows = np.flatnonzero(_clusters(tbl))
+        tbl = tbl[rows[np.unique(np.linspace(0, len(rows) - 1, min(n_clusters, len(rows))).astype(int))]]
     started = time.perf_counter()
     out = infer_table(tbl, model=model, seed=seed, progress=progress)
     inferred = (np.asarray(out["flag"]) & NOT_INFERRED) == 0
     seconds = (time.perf_counter() - started) / max(inferred.sum(), 1)
-    clusters = np.isin(out["class_mode"], [1, 2]) if "class_mode" in out.colnames else np.ones(len(out), bool)
+    clusters = _clusters(out)
     family = published_columns(out)[0]
     fitted = np.isfinite(published_fits(out)["age"].value) if family else np.zeros(len(out), bool)
     five = clusters & (np.asarray(out["n_bands"]) >= _FIVE)
@@ -106,6 +113,10 @@ def check_catalog(catalog, *, model="default", distance_source=None, n_draws=500
     if checks.compared.any():
         _compare(checks, model, grid)
     return checks
+
+
+def _clusters(tbl):
+    return np.isin(tbl["class_mode"], [1, 2]) if "class_mode" in tbl.colnames else np.ones(len(tbl), bool)
 
 
 def _compare(checks, model, grid):

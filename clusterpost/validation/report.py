@@ -37,7 +37,7 @@ _WHAT = {"network": "the network alone", "refined": "refined posteriors"}
 
 
 def validate_model(model, folder, *, n_mocks=100_000, n_draws=100, seed=1, n_refined=None, exact=0, controls=False,
-                   catalog=None, distance_source=None, certify=False, progress=None):
+                   catalog=None, distance_source=None, n_clusters=None, certify=False, progress=None):
     """Check a model in every way, and write tables, figures and a report.
 
     Parameters
@@ -61,6 +61,8 @@ def validate_model(model, folder, *, n_mocks=100_000, n_draws=100, seed=1, n_ref
         Also check on a catalog of real photometry with published fits, as `~clusterpost.read_catalog` takes it.
     distance_source : str, optional
         Whose distance of the catalog's galaxy.
+    n_clusters : int, optional
+        At most so many clusters of the catalog, for a model that is slow to refine.
     certify : bool
         Put the certificate into the model's card.
     progress : bool, optional
@@ -103,7 +105,8 @@ def validate_model(model, folder, *, n_mocks=100_000, n_draws=100, seed=1, n_ref
         _controlled(report, model, n_mocks, seed, progress)
     checks = None
     if catalog is not None:
-        checks = check_catalog(catalog, model=model, distance_source=distance_source, seed=seed, progress=progress)
+        checks = check_catalog(catalog, model=model, distance_source=distance_source, n_clusters=n_clusters, seed=seed,
+                               progress=progress)
         report_catalog(report, checks, model, seed)
     _claimed(report, model, tested, checks, compared.get("exactness"), seed)
     write_whole(report.folder / "certificate.json", json.dumps(certificate, indent=1).encode())
