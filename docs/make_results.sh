@@ -31,7 +31,7 @@ on_real_photometry() {
 
 {
     # Refined, it takes a second for each object.
-    validate walter2025 --refined 2000 --catalog "$legus" --distance-source legus --clusters 100
+    validate walter2025 --refined 5000 --catalog "$legus" --distance-source legus --clusters 100
     on_real_photometry
 } &
 validate any_bands --exact 500 --controls --catalog "$legus" --distance-source legus
