@@ -1,6 +1,7 @@
 """The ways to a posterior that are compared; each takes rows and gives their quantiles."""
 
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -142,6 +143,7 @@ def npe(rows, n, n_mocks, n_epochs, n_draws=2000):
     try:
         from sbi.inference import NPE
         from sbi.utils import BoxUniform
+        from sbi.utils.tracking import TensorBoardTracker
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
@@ -153,16 +155,18 @@ def npe(rows, n, n_mocks, n_epochs, n_draws=2000):
                           torch.log10(mocks.distance)[:, None]], 1).float()
 
     drawn = simulator.draw(n_mocks, seeded_generator(1))
-    with tempfile.TemporaryDirectory() as logs:
-        inference = NPE(BoxUniform(prior.low, prior.high), density_estimator="nsf", summary_writer=SummaryWriter(logs),
-                        show_progress_bars=False)
+    with (tempfile.TemporaryDirectory() as logs, SummaryWriter(logs) as writer,
+          warnings.catch_warnings(action="ignore", category=UserWarning)):  # it ends before it converged, as it should
+        inference = NPE(BoxUniform(prior.low, prior.high), density_estimator="nsf",
+                        tracker=TensorBoardTracker(writer), show_progress_bars=False)
         inference.append_simulations(drawn.theta, features(drawn)).train(training_batch_size=_SBI_BATCH,
                                                                          max_num_epochs=n_epochs)
         posterior = inference.build_posterior()
 
     def run(at):
         seen = features(rows.observed("lognormal", at))
-        draws = [posterior.sample((n_draws,), x=x, show_progress_bars=False).numpy() for x in seen]
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # nflows calls what torch is to drop
+            draws = [posterior.sample((n_draws,), x=x, show_progress_bars=False).numpy() for x in seen]
         return np.stack([np.quantile(theta, LEVELS, axis=0).T for theta in draws])
 
     return Method("sbi NPE", n, "lognormal", run,

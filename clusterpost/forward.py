@@ -26,6 +26,7 @@ TABLE_PATH = TABLES["z0.02"]
 #: Extinction of the packaged tables.
 EXTINCTION = "dust_extinction.parameter_averages.O94, Rv=3.1, foreground screen"
 LN10 = math.log(10.0)
+_CELLS = 2**14
 
 
 class BandFluxTable:
@@ -55,6 +56,12 @@ class BandFluxTable:
         self.surviving_nodes = surviving_mass
         self.header = header
         self.bands = tuple(header["bands"])
+        # Equal cells of log age, so narrow that few nodes lie in one, tell where to look for the node below an age.
+        self._cells_per_dex = _CELLS / (log_age[-1] - log_age[0])
+        cell = self._cell(log_age)
+        self._first = (torch.searchsorted(cell, torch.arange(_CELLS, device=cell.device)) - 1).clamp(min=0)
+        self._most_in_a_cell = int(cell.bincount().max())
+        self._inverse_width = 1 / log_age.diff()
 
     @classmethod
     def read(cls, path=TABLE_PATH) -> BandFluxTable:
@@ -80,11 +87,16 @@ class BandFluxTable:
         return BandFluxTable(self.log_age, self.ebv, self.ln_flux_nodes[..., index].contiguous(),
                              self.surviving_nodes, {**self.header, "bands": list(bands)})
 
-    def _age_cell(self, log_age):
-        left = torch.searchsorted(self.log_age, log_age.contiguous(), right=True) - 1
-        left = left.clamp(0, len(self.log_age) - 2)
-        start = self.log_age[left]
-        return left, (log_age - start) / (self.log_age[left + 1] - start)
+    def _cell(self, log_age):
+        return ((log_age.detach() - self.log_age[0]) * self._cells_per_dex).long().clamp(0, _CELLS - 1)
+
+    def _age_interval(self, log_age):
+        """The node below each age, and how far it is from there to the next."""
+        left = torch.take(self._first, self._cell(log_age))
+        for _ in range(self._most_in_a_cell):
+            left = left + (log_age >= torch.take(self.log_age, (left + 1)))
+            left = left.clamp(max=len(self.log_age) - 2)
+        return left, (log_age - torch.take(self.log_age, left)) * torch.take(self._inverse_width, left)
 
     def ln_flux(self, log_age, ebv):
         """Natural log of the flux in mJy at 10 pc per solar mass formed.
@@ -100,16 +112,16 @@ class BandFluxTable:
         -------
         Tensor (..., n_band)
         """
-        i, a = self._age_cell(log_age)
-        step = self.ebv[1] - self.ebv[0]
-        position = (ebv - self.ebv[0]) / step
-        j = position.detach().floor().long().clamp(0, len(self.ebv) - 2)
-        e = (position - j).unsqueeze(-1)
-        a = a.unsqueeze(-1)
-        nodes, n = self.ln_flux_nodes.flatten(0, 1), len(self.ebv)
-        (young, redder), (old, old_redder) = ((functional.embedding(k, nodes), functional.embedding(k + 1, nodes))
-                                              for k in (i * n + j, (i + 1) * n + j))
-        return torch.lerp(torch.lerp(young, redder, e), torch.lerp(old, old_redder, e), a)
+        i, a = self._age_interval(log_age)
+        n = len(self.ebv)
+        position = (ebv - self.ebv[0]) / (self.ebv[1] - self.ebv[0])
+        j = position.detach().long().clamp(0, n - 2)
+        a, e = torch.broadcast_tensors(a, position - j)
+        corners = (i * n + j)[..., None] + torch.tensor([0, 1, n, n + 1], device=i.device)
+        weights = torch.stack([(1 - a) * (1 - e), (1 - a) * e, a * (1 - e), a * e], -1)
+        flux = functional.embedding_bag(corners.reshape(-1, 4), self.ln_flux_nodes.flatten(0, 1), mode="sum",
+                                        per_sample_weights=weights.reshape(-1, 4))
+        return flux.reshape(*a.shape, -1)
 
     def surviving_mass(self, log_age):
         """Stellar mass left per solar mass formed, remnants included.
@@ -122,8 +134,8 @@ class BandFluxTable:
         -------
         Tensor (...)
         """
-        i, a = self._age_cell(log_age)
-        return torch.lerp(self.surviving_nodes[i], self.surviving_nodes[i + 1], a)
+        i, a = self._age_interval(log_age)
+        return torch.lerp(torch.take(self.surviving_nodes, i), torch.take(self.surviving_nodes, i + 1), a)
 
     def predict(self, theta, distance):
         """ln of the observed flux in mJy of clusters with parameters ``theta``.

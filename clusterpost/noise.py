@@ -1,8 +1,8 @@
 """The noise models: how a flux is observed, and how likely an observation is.
 
 Each model draws (`sample`) an observed flux and error from a true flux and a
-relative error, and gives the log likelihood of detections (`log_prob`) and of
-upper limits (`log_limit`), their standardised residuals (`pull`), and a
+relative error, and gives the log likelihood of detections (`log_prob` per band,
+`log_likelihood` of all together) and of upper limits (`log_limit`), their standardised residuals (`pull`), and a
 log-normal stand-in for a detection (`as_lognormal`), by which a network that
 knows log-normal noise alone can propose where to look.
 Fluxes are linear, in mJy; f is a true flux, f* an observed one, s* its error.
@@ -26,6 +26,13 @@ _WIDENED, _WIDEST = 3.0, 1.05
 
 def _normal_log_prob(x, mean, sigma):
     return -0.5 * ((x - mean) / sigma) ** 2 - torch.log(sigma) - _HALF_LOG_2PI
+
+
+def _normal_log_likelihood(x, mean, sigma, counts):
+    """Sum over those bands (n, n_band) that count, for means (n, k, n_band): a matrix product over the bands."""
+    weight = torch.where(counts, sigma**-2, 0.0)
+    constant = torch.where(counts, torch.log(sigma) + _HALF_LOG_2PI, 0.0).sum(-1, keepdim=True)
+    return -0.5 * ((x[:, None] - mean).square() @ weight[..., None])[..., 0] - constant
 
 
 def _normal_like(x, generator):
@@ -64,6 +71,22 @@ class _Noise:
             ln Phi((limit - f) / sigma), for every noise model.
         """
         return torch.special.log_ndtr((limit - torch.exp(ln_flux)) / sigma)
+
+    def log_likelihood(self, flux, error, measured, ln_flux):
+        """Log likelihood of all detections of an object.
+
+        Parameters
+        ----------
+        flux, error, measured : Tensor (n, n_band)
+        ln_flux : Tensor (n, k, n_band)
+            ln of the true flux.
+
+        Returns
+        -------
+        Tensor (n, k)
+        """
+        density = self.log_prob(flux[:, None], error[:, None], ln_flux)
+        return torch.where(measured[:, None], density, 0.0).sum(-1)
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
         """Log likelihood of the detections as a function of mass, but for a constant.
@@ -131,6 +154,11 @@ class LogNormalNoise(_Noise):
         ln_value, width, _ = self.as_lognormal(flux, error)
         return _normal_log_prob(ln_value, ln_flux, width)
 
+    def log_likelihood(self, flux, error, measured, ln_flux):
+        """Log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
+        ln_value, width, _ = self.as_lognormal(flux, error)
+        return _normal_log_likelihood(ln_value, ln_flux, width, measured)
+
     def pull(self, flux, error, ln_flux):
         """Residual that is standard normal for data made by this model.
 
@@ -196,6 +224,10 @@ class NormalNoise(_Noise):
     def log_prob(self, flux, error, ln_flux):
         """Log density of f* in 1/mJy given the true flux, per band."""
         return _normal_log_prob(flux, torch.exp(ln_flux), error)
+
+    def log_likelihood(self, flux, error, measured, ln_flux):
+        """Log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
+        return _normal_log_likelihood(flux, torch.exp(ln_flux), error, measured)
 
     def usable(self, flux, error):
         """Whether the likelihood exists: also for fluxes of zero and below."""

@@ -183,8 +183,8 @@ class MassConditional:
         value, width, usable = self.noise.as_lognormal(observed.flux, observed.error)
         weight = torch.where(usable & observed.measured, 1 / width**2, 0.0)
         total = weight.sum(-1, keepdim=True).clamp(min=1e-4)
-        share = (weight / total)[:, None]
-        mean = (share * (value[:, None] - ln_flux)).sum(-1)
+        share = weight / total
+        mean = (share * value).sum(-1, keepdim=True) - (ln_flux @ share[..., None])[..., 0]
         return mean, total.rsqrt().expand_as(mean)
 
     def _closed(self, observed, log_age, ebv, ln_flux):

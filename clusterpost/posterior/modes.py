@@ -15,7 +15,7 @@ import torch
 
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
 
-_N_SEEDS = 384  # draws that are linked
+_N_SEEDS = 192  # draws that are linked
 _LINK = 1.0  # bandwidths; a draw with no denser one so near is the head of a bump
 _LEAST_SEEDS = 0.005  # of the seeds: a smaller bump is not looked at
 _STEPS = (10, 4, 10)  # of mean shift: heads among the seeds, among all draws, and the modes that are given
@@ -23,10 +23,11 @@ _RELAXATION, _MOMENTUM = 1.5, 0.5  # of mean shift
 #: Bumps that are looked at, and the most modes that can be asked for.
 MOST_MODES = 8
 _LEAST_SHARE, _LEAST_DRAWS = 0.01, 5  # of the draws, and of them at least so many: less is a bump and no mode
-_PATH, _NEIGHBORS = 5, 2  # points on the way to so many denser heads where the density is looked at
+_SAME = 0.3  # bandwidths; heads so near to each other are one
+_PATH = 4  # points on the way to the nearest denser head where the density is looked at
 _SIGNIFICANT = 3.0  # standard errors
 _FAR = -60.0  # least log kernel; smaller numbers would be subnormal, and slow
-_PASS = 2**20  # distances held at once
+_SEEDS_AT_ONCE, _DRAWS_AT_ONCE = 2**11, 2**16  # so that what is between stays in the processor's cache
 
 
 @dataclass
@@ -80,8 +81,9 @@ def find_modes(theta, n_modes=3, dip=0.1, weight=None):
     than one draw in a hundred, or fewer than five draws, belong to is not given;
     its share goes to the nearest mode.
     """
+    size = max(1, _DRAWS_AT_ONCE // theta.shape[1])
     parts = [_find(theta[at], n_modes, dip, None if weight is None else weight[at])
-             for at in torch.arange(len(theta), device=theta.device).split(max(1, _PASS // _N_SEEDS**2))]
+             for at in torch.arange(len(theta), device=theta.device).split(size)]
     return Modes(*(torch.cat([getattr(part, name) for part in parts]) for name in ("theta", "weight", "count")))
 
 
@@ -95,13 +97,17 @@ def _find(draws, n_modes, dip, weight):
     white, center, root = _whiten(draws, weight)
     x = white / width[:, None, None]
 
-    heads, there, owner = _link(_resample(x, weight, min(_N_SEEDS, n_samples)))
-    heads = _climb(x, weight, heads, _STEPS[1])
-    density = torch.where(there, _density(x, weight, heads), -torch.inf)
+    seeds = _resample(x, weight, min(_N_SEEDS, n_samples))
+    linked = [_link(some) for some in seeds.split(max(1, _SEEDS_AT_ONCE // seeds.shape[1]))]
+    heads, there, owner = (torch.cat(part) for part in zip(*linked, strict=True))
+    heads = _Kernels(seeds, torch.ones_like(seeds[..., 0])).climb(heads, _STEPS[0])
+    kernels = _Kernels(x, weight)
+    heads = kernels.climb(heads, _STEPS[1])
+    density = torch.where(there, kernels.density(heads), -torch.inf)
     density, order = density.sort(dim=1, descending=True, stable=True)
     heads = torch.gather(heads, 1, order[..., None].expand(-1, -1, p))
     owner = torch.gather(order.argsort(dim=1), 1, owner)
-    group = _merge(x, weight, heads, density, dip, effective)
+    group = _merge(kernels, heads, density, dip, effective)
     least = (_LEAST_DRAWS / effective).clamp(min=_LEAST_SHARE, max=1.0)
     group = _fold(heads, group, _share(torch.gather(group, 1, owner)), least)
     share = _share(torch.gather(group, 1, owner))
@@ -109,7 +115,7 @@ def _find(draws, n_modes, dip, weight):
     leader = (group == torch.arange(group.shape[1], device=x.device)) & torch.isfinite(density)
     order = torch.where(leader, density, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :n_modes]
     given = torch.gather(leader, 1, order)
-    found = _climb(x, weight, torch.gather(heads, 1, order[..., None].expand(-1, -1, p)), _STEPS[2])
+    found = kernels.climb(torch.gather(heads, 1, order[..., None].expand(-1, -1, p)), _STEPS[2])
     found = found * width[:, None, None]
     found = (found.double() @ root.mT + center).to(draws.dtype)
     nan = torch.full((), torch.nan, dtype=draws.dtype, device=draws.device)
@@ -152,11 +158,11 @@ def _link(seeds):
     there were that many; and the number of the head that each seed belongs to.
     """
     n, size, p = seeds.shape
-    density = _log_kernel(seeds, seeds).exp_().sum(dim=2)
+    density = _Kernels(seeds).log(seeds).exp_().sum(dim=2)
     order = density.argsort(dim=1, descending=True, stable=True)
     seeds = torch.gather(seeds, 1, order[..., None].expand(-1, -1, p))
     not_denser = torch.full((size, size), -torch.inf, dtype=seeds.dtype, device=seeds.device).triu()
-    nearest, parent = _log_kernel(seeds, seeds).add_(not_denser).max(dim=2)
+    nearest, parent = _Kernels(seeds).log(seeds).add_(not_denser).max(dim=2)
     itself = torch.arange(size, device=seeds.device).expand(n, -1)
     head = _follow(torch.where(nearest < -0.5 * _LINK**2, itself, parent))
 
@@ -171,7 +177,7 @@ def _link(seeds):
     slots = torch.arange(picked.shape[1], device=seeds.device).expand(n, -1)
     slot = torch.zeros_like(head).scatter_(1, picked, slots)
     heads = torch.gather(seeds, 1, picked[..., None].expand(-1, -1, p))
-    return _climb(seeds, torch.ones_like(density), heads, _STEPS[0]), there, torch.gather(slot, 1, head)
+    return heads, there, torch.gather(slot, 1, head)
 
 
 def _follow(parent):
@@ -181,48 +187,52 @@ def _follow(parent):
     return parent
 
 
-def _log_kernel(x, points):
-    """-d^2/2 of every point to every draw, (n, n_points, n_samples), by one matrix product."""
-    cross = torch.baddbmm((-0.5 * (x**2).sum(-1))[:, None, :], points, x.mT)
-    return cross.sub_((0.5 * (points**2).sum(-1))[:, :, None]).clamp_(min=_FAR, max=0)
+class _Kernels:
+    """Gaussian kernels of unit width about weighted points, (n, k, p) and (n, k)."""
+
+    def __init__(self, x, weight=None):
+        one = torch.ones_like(x[..., :1])
+        self._right = torch.cat([x, -0.5 * (x**2).sum(-1, keepdim=True), one], -1).mT.contiguous()
+        if weight is not None:
+            self._values = torch.cat([x, one], -1) * weight[..., None]
+            self._weight = weight[..., None].contiguous()
+
+    def log(self, points, rows=slice(None)):
+        """ln of every kernel at some points (n, m, p), -d^2/2 from one matrix product, (n, m, k)."""
+        left = torch.cat([points, torch.ones_like(points[..., :1]), -0.5 * (points**2).sum(-1, keepdim=True)], -1)
+        return (left @ self._right[rows]).clamp_(min=_FAR, max=0)
+
+    def density(self, points, rows=slice(None)):
+        """Their weighted sum, (n, m)."""
+        return (self.log(points, rows).exp_() @ self._weight[rows])[..., 0]
+
+    def climb(self, points, n_steps):
+        """Mean shift with momentum, which alone would take many steps on a flat top."""
+        pace = torch.zeros_like(points)
+        for _ in range(n_steps):
+            moved = self.log(points).exp_() @ self._values
+            shift = moved[..., :-1] / moved[..., -1:].clamp(min=1e-30) - points
+            pace = _RELAXATION * shift + _MOMENTUM * pace
+            points = points + pace
+        return points
 
 
-def _density(x, weight, points):
-    return (_log_kernel(x, points).exp_() @ weight[..., None])[..., 0]
-
-
-def _climb(x, weight, points, n_steps):
-    """Mean shift with momentum, which alone would take many steps on a flat top."""
-    values = torch.cat([x, torch.ones_like(x[..., :1])], dim=2) * weight[..., None]
-    pace = torch.zeros_like(points)
-    for _ in range(n_steps):
-        moved = _log_kernel(x, points).exp_() @ values
-        shift = moved[..., :-1] / moved[..., -1:].clamp(min=1e-30) - points
-        pace = _RELAXATION * shift + _MOMENTUM * pace
-        points = points + pace
-    return points
-
-
-def _merge(x, weight, heads, density, dip, effective):
+def _merge(kernels, heads, density, dip, effective):
     """For each head the first (densest) one that it is one mode with."""
     n, k, p = heads.shape
-    group = torch.arange(k, device=x.device).repeat(n, 1)
-    if k == 1:
-        return group
-    pairs = torch.isfinite(density)[:, :, None] & torch.ones(k, k, dtype=torch.bool, device=x.device).tril(-1)
-    distance = torch.cdist(heads, heads).masked_fill_(~pairs, torch.inf)
-    nearest = distance.topk(min(_NEIGHBORS, k), dim=2, largest=False).indices
-    pairs &= torch.zeros_like(pairs).scatter_(2, nearest, True)
-    row, j, i = pairs.nonzero(as_tuple=True)
-    along = torch.linspace(0, 1, _PATH + 2, device=x.device, dtype=x.dtype)[1:-1, None]
-    path = heads[row, i][:, None] + (heads[row, j] - heads[row, i])[:, None] * along
-    lowest, height = _density(x[row], weight[row], path).amin(dim=1), density[row, j]
+    group = torch.arange(k, device=heads.device).repeat(n, 1)
+    denser = torch.isfinite(density)[:, :, None] & torch.ones(k, k, dtype=torch.bool, device=heads.device).tril(-1)
+    distance, nearest = torch.cdist(heads, heads).masked_fill_(~denser, torch.inf).min(dim=2)
+    joined = distance < _SAME
+    row, j = (torch.isfinite(distance) & ~joined).nonzero(as_tuple=True)
+    start, end = heads[row, nearest[row, j]][:, None], heads[row, j][:, None]
+    along = torch.linspace(0, 1, _PATH + 2, device=heads.device, dtype=heads.dtype)[1:-1, None]
+    lowest, height = kernels.density(start + (end - start) * along, row).amin(dim=1), density[row, j]
     # A kernel density f has the variance f 2^(-p/2) / n where the kernel is one at its center.
     noise = ((lowest + height) * 2 ** (-p / 2) / effective[row]).sqrt()
-    joined = torch.zeros_like(pairs)
-    joined[row, j, i] = (lowest >= (1 - dip) * height) | (height - lowest < _SIGNIFICANT * noise)
+    joined[row, j] = (lowest >= (1 - dip) * height) | (height - lowest < _SIGNIFICANT * noise)
     for j in range(1, k):
-        group[:, j] = torch.where(joined[:, j, :j], group[:, :j], j).amin(dim=1)
+        group[:, j] = torch.where(joined[:, j], torch.gather(group, 1, nearest[:, j, None])[:, 0], j)
     return group
 
 
@@ -241,3 +251,4 @@ def _fold(heads, group, share, least):
     nearest = distance.argmin(dim=2)
     into = torch.where(kept, torch.arange(k, device=group.device), nearest)
     return torch.gather(into, 1, group)
+

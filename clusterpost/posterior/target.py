@@ -155,9 +155,10 @@ class Target:
         if ln_distance_shift is None and self.prior.distance_error:
             return self._marginal_likelihood(theta)
         ln_flux = self.ln_flux(theta, ln_distance_shift)
-        flux, error, measured, limit = self._bands()
-        total = torch.where(measured, self.noise.log_prob(flux, error, ln_flux), 0.0).sum(-1)
+        o = self.observed
+        total = self.noise.log_likelihood(o.flux, o.error, o.measured, ln_flux)
         if self._any_limit:
+            flux, error, _, limit = self._bands()
             total = total + torch.where(limit, self.noise.log_limit(flux, error, ln_flux), 0.0).sum(-1)
         return total
 

@@ -81,8 +81,13 @@ class Tilt:
         -------
         Tensor (n, k)
         """
-        kept = torch.logaddexp(log_factor.double(), self.log_floor[:, None]) + self.log_scale[:, None]
-        return kept.clamp(max=0.0) + self.times.log()[:, None]
+        result = torch.zeros_like(log_factor)
+        thinned = torch.isfinite(self.log_scale).nonzero()[:, 0]
+        if len(thinned):
+            tilt = self[thinned]
+            kept = torch.logaddexp(log_factor[thinned].double(), tilt.log_floor[:, None]) + tilt.log_scale[:, None]
+            result[thinned] = (kept.clamp(max=0.0) + tilt.times.log()[:, None]).to(result)
+        return result
 
 
 def times_as_many(log_factor):

@@ -14,7 +14,7 @@ __all__ = ["CutNormal", "cut_entropy", "cut_mean", "cut_sample", "interval", "lo
 
 _ROOT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-_UNSEEN = 8.5
+_UNSEEN = 8.5  # standard deviations beyond which a bound leaves nothing out in double precision
 _FAR = 30.0  # standard deviations beyond which the tail is a Rayleigh distribution's; Phi underflows soon after
 
 
@@ -30,13 +30,15 @@ class CutNormal:
     def __init__(self, mean, sigma, low, high):
         self.mean, self.sigma = mean.double(), sigma.double()
         self.alpha, self.beta = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
-        # Bounds so far away that double precision does not see them: nothing is cut, which is quicker.
-        self._is_cut = not ((self.alpha < -_UNSEEN) & (self.beta > _UNSEEN)).all()
+        # Bounds further away do not change a digit; what follows costs time.
+        self._cut = (self.alpha > -_UNSEEN) | (self.beta < _UNSEEN)
 
     @cached_property
     def log_inside(self):
         """ln of the share of the whole normal that lies within the bounds, float64."""
-        return log_interval(self.alpha, self.beta) if self._is_cut else torch.zeros_like(self.alpha)
+        result = torch.zeros_like(self.alpha)
+        result[self._cut] = log_interval(self.alpha[self._cut], self.beta[self._cut])
+        return result
 
     def quantile(self, unit):
         """Inverse of the distribution function; float64.
@@ -50,8 +52,9 @@ class CutNormal:
         -------
         Tensor
         """
-        unit = unit.double()
-        z = cut_sample(unit, self.alpha, self.beta) if self._is_cut else torch.special.ndtri(unit)
+        unit, cut, alpha, beta = torch.broadcast_tensors(unit, self._cut, self.alpha, self.beta)
+        z = torch.special.ndtri(unit).double()
+        z[cut] = cut_sample(unit[cut].double(), alpha[cut], beta[cut])
         return self.mean + self.sigma * z
 
     def log_prob(self, x):
