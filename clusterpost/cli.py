@@ -71,7 +71,7 @@ def _parser():
     sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet, which is written in parts and goes on after a "
                      "kill; for a folder another folder")
     sub.add_argument("-n", "--n-samples", type=int,
-                     help="draws from each posterior before refinement (default: the model's, 2000 for the default "
+                     help="draws from each posterior before refinement (default: the model's, 1000 for the default "
                           "model); a quarter as many make quantiles about twice as uncertain")
     sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
     sub.add_argument("--prefix", default="", help="put before the name of every added column")

@@ -26,7 +26,7 @@ TABLE_PATH = TABLES["z0.02"]
 #: Extinction of the packaged tables.
 EXTINCTION = "dust_extinction.parameter_averages.O94, Rv=3.1, foreground screen"
 LN10 = math.log(10.0)
-_CELLS = 2**14
+_CELLS = 2**14  # of log age, by which a node is looked up
 
 
 class BandFluxTable:
@@ -56,10 +56,11 @@ class BandFluxTable:
         self.surviving_nodes = surviving_mass
         self.header = header
         self.bands = tuple(header["bands"])
-        # Equal cells of log age, so narrow that few nodes lie in one, tell where to look for the node below an age.
+        # Equal cells of log age, narrow enough to hold few nodes: from the last node before its cell, few steps lead
+        # to the node below an age.
         self._cells_per_dex = _CELLS / (log_age[-1] - log_age[0])
         cell = self._cell(log_age)
-        self._first = (torch.searchsorted(cell, torch.arange(_CELLS, device=cell.device)) - 1).clamp(min=0)
+        self._node_before = (torch.searchsorted(cell, torch.arange(_CELLS, device=cell.device)) - 1).clamp(min=0)
         self._most_in_a_cell = int(cell.bincount().max())
         self._inverse_width = 1 / log_age.diff()
 
@@ -92,10 +93,9 @@ class BandFluxTable:
 
     def _age_interval(self, log_age):
         """The node below each age, and how far it is from there to the next."""
-        left = torch.take(self._first, self._cell(log_age))
+        left = torch.take(self._node_before, self._cell(log_age))
         for _ in range(self._most_in_a_cell):
-            left = left + (log_age >= torch.take(self.log_age, (left + 1)))
-            left = left.clamp(max=len(self.log_age) - 2)
+            left = (left + (log_age >= torch.take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
         return left, (log_age - torch.take(self.log_age, left)) * torch.take(self._inverse_width, left)
 
     def ln_flux(self, log_age, ebv):

@@ -16,8 +16,8 @@ __all__ = ["ascend", "choose_starts", "find_map"]
 
 _N_STARTS = 32
 #: Climbers in each round, the highest of those before: from the starts, and then from both sides of the best end.
-_FIRST, _SECOND = (32, 24, 16, 8, 4, 2), (24, 24, 24, 16, 12, 8, 6, 4, 2)
-_REACH = 6.0  # widths to either side, for the second part
+_FIRST, _SECOND = (32, 24, 16, 8, 4, 2), (16, 16, 12, 8, 6, 4, 2)
+_N_RIDGE, _REACH = 96, 6.0  # points that are looked at before the second part, and widths to either side
 _STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor where nothing lies higher
 _LEAST_GAIN = 2e-3  # a gain in log density below this counts as none
 _FACTORS = (1.0, 0.5, 1.7)  # of Newton's step that are tried
@@ -139,7 +139,7 @@ def ascend(log_density, start, low, high, covariance, value=None, schedule=(_FIR
         climb.step()
     climb.keep(1)
     if second:
-        climb.spread_out(second[0])
+        climb.spread_out(_N_RIDGE)
     for n_left in second:
         climb.keep(n_left)
         climb.step()
@@ -167,7 +167,7 @@ class _Climb:
         self.value, self.arm = torch.gather(self.value, 1, best), torch.gather(self.arm, 1, best)
 
     def spread_out(self, n_climbers):
-        """New climbers on both sides of the one there is, along its Gaussian's ridge in the first parameter."""
+        """Climbers on both sides of the one there is, along its Gaussian's ridge in the first parameter."""
         ridge = self.covariance[..., 0] / self.covariance[..., 0, 0, None].sqrt()
         reach = torch.linspace(0, 1, n_climbers // 2 + 1, dtype=ridge.dtype, device=ridge.device)[1:] ** 1.5 * _REACH
         reach = torch.cat([reach, -reach])[: n_climbers - 1]

@@ -23,7 +23,7 @@ __all__ = ["Refined", "UnitPoints", "n_base_points", "refine", "support"]
 
 _MORE = 4  # times as many draws, where those would do
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
-_AIM, _MOST = 0.4, 2500  # share of the draws that should be effective, and draws beyond which no more are asked
+_AIM, _MOST = 0.6, 1500  # share of the draws that should be effective, and draws beyond which no more are asked
 _LEAST_SUPPORT = 1e-3
 _POINTS_AT_ONCE = 200_000
 
@@ -118,7 +118,7 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
         with new weights.
     aim : float, optional
         Effective draws that a cluster should have, or it is given more draws;
-        by default 0.4 ``n_samples`` and at most 1000.
+        by default 0.6 ``n_samples`` and at most 900.
     least : float, optional
         Effective draws that it must have, or it is given Markov chains and at
         last a flag; by default half of ``aim``.

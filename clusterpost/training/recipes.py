@@ -59,7 +59,7 @@ class Recipe:
     objective: object
     config: FitConfig
     learned: tuple = PARAMETERS
-    n_samples: int = 2000
+    n_samples: int = 1000
 
     def learned_part(self, mocks):
         """The same mocks with the learned parameters only."""
