@@ -21,7 +21,7 @@ from .weights import effective, log_mean, log_weights, normalized, thinned
 
 __all__ = ["Refined", "UnitPoints", "n_base_points", "refine", "support"]
 
-_MORE = 4  # times as many draws, where those would do
+_MORE = (4, 8)  # times as many draws, where those would do
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
 _AIM, _MOST = 0.6, 1500  # share of the draws that should be effective, and draws beyond which no more are asked
 _LEAST_SUPPORT = 1e-3
@@ -60,7 +60,7 @@ def n_base_points(n_samples):
     -------
     int
     """
-    return (_MORE + len(_UNIFORM)) * n_samples
+    return (_MORE[-1] + len(_UNIFORM)) * n_samples
 
 
 @dataclass
@@ -123,7 +123,7 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
         Effective draws that it must have, or it is given Markov chains and at
         last a flag; by default half of ``aim``.
     adapt : bool
-        Fit kernels where four times as many draws would not do.
+        Fit kernels where eight times as many draws would not do.
     mcmc : bool
         Run Markov chains where all that leaves fewer than ``least``.
     seed : int
@@ -264,13 +264,14 @@ class _Sampler:
 
 def _rescue(sampler, out, aim, adapt):
     """More draws, then kernels, for clusters of which the first draws left too little."""
-    hopeful = _MORE * out.n_effective[sampler.rows] >= aim
-    for at, more in (hopeful.nonzero()[:, 0], True), ((~hopeful).nonzero()[:, 0], not adapt):
-        if not len(at):
+    wanted = aim / out.n_effective[sampler.rows]
+    times = torch.bucketize(wanted, wanted.new_tensor(_MORE))  # which of them would do, if any
+    for i, many in enumerate((*_MORE, 1 if adapt else _MORE[-1])):
+        group = sampler[(times == i).nonzero()[:, 0]]
+        if not len(group):
             continue
-        group = sampler[at]
-        if more:
-            group.more(_MORE - 1)
+        if many > 1:
+            group.more(many - 1)
             _put(out, group.rows, group.result(), efficiency=True)
         for uniform in _UNIFORM if adapt else ():
             group = group[(out.n_effective[group.rows] < aim).nonzero()[:, 0]]
