@@ -167,6 +167,24 @@ def test_between_nodes_it_lies_between_their_values(log_age, ebv):
     assert (got <= cell.amax(0) + 1e-6).all()
 
 
+@pytest.mark.parametrize("crowded", [False, True])
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_it_is_linear_in_the_interval_whatever_the_ages_of_the_nodes(crowded, seed):
+    """Also where some nodes are nearer to each other than the cells by which they are looked up."""
+    rng = np.random.default_rng(seed)
+    nodes = np.sort(np.concatenate([rng.uniform(0, 3, 30), 1 + rng.uniform(0, 1e-4, 20 * crowded), [0.0, 3.0]]))
+    flux, surviving = rng.normal(size=(len(nodes), 2, 1)), rng.uniform(0.5, 1, len(nodes))
+    table = BandFluxTable(*map(torch.as_tensor, (nodes, [0.0, 1.0], flux, surviving)), {"bands": ["F555W"]})
+    ages = np.concatenate([rng.uniform(0, 3, 200), nodes, np.nextafter(nodes[1:], 0), 1 + rng.uniform(0, 1e-4, 50)])
+    ebv = rng.uniform(0, 1, len(ages))
+    expected = (1 - ebv) * np.interp(ages, nodes, flux[:, 0, 0]) + ebv * np.interp(ages, nodes, flux[:, 1, 0])
+    got = table.ln_flux(torch.as_tensor(ages), torch.as_tensor(ebv))
+    np.testing.assert_allclose(got[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(table.surviving_mass(torch.as_tensor(ages)), np.interp(ages, nodes, surviving),
+                               atol=1e-6)
+
+
 def away_from_nodes(table, n=40):
     generator = torch.Generator().manual_seed(2)
     i = torch.randint(len(table.log_age) - 1, (n,), generator=generator)

@@ -262,6 +262,21 @@ def test_along_mass_is_the_likelihood_but_for_a_constant(name):
     assert (finite.sum(-1) > 2).any()
 
 
+@pytest.mark.parametrize("name", list(NOISE_MODELS))
+def test_likelihood_is_the_sum_over_the_detections(name):
+    noise, generator = get_noise(name), torch.Generator().manual_seed(3)
+    ln_flux = 0.3 * torch.randn(50, 7, 5, generator=generator) - torch.arange(5)
+    flux, error = noise.sample(ln_flux[:, 0], torch.full((50, 5), 0.1), generator)
+    measured = torch.rand(50, 5, generator=generator) < 0.7
+    measured[0] = False
+    each = noise.log_prob(flux[:, None], error[:, None], ln_flux)
+    got = noise.log_likelihood(flux, error, measured, ln_flux)
+    assert got.shape == (50, 7)
+    torch.testing.assert_close(got, torch.where(measured[:, None], each, 0.0).sum(-1), rtol=1e-5, atol=1e-4)
+    assert (got[0] == 0).all()
+    assert not torch.allclose(got, each.sum(-1), rtol=1e-3)
+
+
 def test_along_mass_of_bright_and_faint_things_stays_finite():
     ln_flux = torch.tensor([[[60.0, 61.0]], [[-60.0, -61.0]]])
     flux = torch.exp(ln_flux[:, 0])

@@ -51,6 +51,19 @@ class TestCutNormal:
         x = got.quantile(unit)
         np.testing.assert_allclose(got.log_prob(x), expected.logpdf(x.numpy()), rtol=1e-4, atol=1e-4)
 
+    def test_each_is_what_it_is_alone(self):
+        """Whether its neighbors are cut or not."""
+        mean = torch.tensor([4.0, 5.0, 12.0, 18.3, 30.0], dtype=torch.float64)[:, None]
+        unit = torch.linspace(0.01, 0.99, 9, dtype=torch.float64).expand(5, 9)
+        whole = CutNormal(mean.expand(5, 9), torch.full((5, 9), 0.3), 4.6, 18.4)
+        x = whole.quantile(unit)
+        for i in range(5):
+            alone = CutNormal(mean[i].expand(9), torch.full((9,), 0.3), 4.6, 18.4)
+            torch.testing.assert_close(x[i], alone.quantile(unit[i]), rtol=1e-12, atol=0)
+            torch.testing.assert_close(whole.log_prob(x)[i], alone.log_prob(x[i]), rtol=1e-12, atol=1e-12)
+        assert (whole.log_inside[2] == 0).all()
+        assert (whole.log_inside[[0, 1, 3, 4]] < 0).all()
+
     def test_far_tail_is_almost_that_of_the_normal(self):
         got = CutNormal(torch.tensor(0.0), torch.tensor(1.0), 7.0, 30.0)
         x = got.quantile(torch.linspace(0.001, 0.999, 999, dtype=torch.float64))

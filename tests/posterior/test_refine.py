@@ -103,6 +103,28 @@ def test_kernels_find_what_the_proposal_hardly_meets():
     assert (((mean - theta) / spread).abs() < 4.5).all()
 
 
+@pytest.mark.parametrize(("width", "aim", "drawings"),
+                         [([0.4, 0.2], 100, ["NormalFlow"]), ([0.4, 0.2], None, ["NormalFlow"] * 4),
+                          ([1.0, 0.5], None, ["NormalFlow"] * 8), ([8.0, 4.0], None, ["NormalFlow", "KernelDensity"])],
+                         ids=["enough", "four times", "eight times", "kernels"])
+def test_no_more_draws_than_it_takes(width, aim, drawings):
+    theta, observed, table = mocks(1, seed=5, error=(0.3, 0.4), mass=(4.0, 5.0))
+    drawn = []
+
+    class Counting(AmplitudeProposal):
+        def draw(self, observed, conditions, unit):
+            drawn.append(type(self.flow).__name__)
+            assert unit.shape[1] == 500
+            return super().draw(observed, conditions, unit)
+
+    out, _ = refined(observed, table, "lognormal", cluster_prior(), n_samples=500, aim=aim, kind=Counting, mcmc=False,
+                     flow=NormalFlow(width), conditions=theta[:, [0, 2]])
+    assert drawn[:len(drawings)] == drawings
+    assert len(drawn) == len(drawings) or drawings[-1] == "KernelDensity"
+    assert out.theta.shape[1] == 500
+    assert out.n_effective >= (0.6 * 500 if aim is None else aim)
+
+
 def test_what_is_done_with_a_cluster_depends_on_it_alone():
     _, observed, table = mocks(8, seed=3, error=(0.05, 0.3))
     observed.measured[2, 0], observed.limit[2, 0] = False, True
