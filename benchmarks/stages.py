@@ -31,7 +31,7 @@ STAGES = {
                             (sampler.UnitPoints, "__call__")],
     "refinement": [(refine, "_rescue"), (refine, "_by_chain")],
     "modes": [(summarise, "find_modes")],
-    "MAP": [(summarise, "find_map")],
+    "MAP": [(summarise, "maximum")],
     "quantiles": [(summarise, "quantiles"), (summarise, "entropy")],
     "support": [(summarise, "support")],
     "table": [(infer, "prepare"), (infer, "encode"), (infer, "load_model"), (infer, "_put"), (infer, "_completed")],

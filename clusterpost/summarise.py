@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import flags
-from .posterior.ascent import find_map
+from .posterior.maximum import maximum
 from .posterior.modes import find_modes
 from .posterior.refine import support
 from .posterior.summary import entropy, quantiles
@@ -47,7 +47,7 @@ def summarise(draws, target, levels, n_modes, *, ascend, taken=None, marginals=N
     modes = find_modes(theta, n_modes, weight=weight)
     best = modes.theta[:, 0]
     if ascend:
-        best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high)
+        best = maximum(target, theta, draws.log_density)
     if marginals is None:
         log_stellar_mass = theta[..., 1] + torch.log10(target.table.surviving_mass(theta[..., 0]))
         every = [*theta.unbind(-1), log_stellar_mass]

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import torch
 
+from .ordering import ascending
+
 __all__ = ["ascend", "choose_starts", "find_map"]
 
 _N_STARTS = 32
@@ -27,7 +29,7 @@ _FLOOR = 1e-4  # least width, as a share of the box; the most is one
 _STEEPEST = 1e4  # change of the log density over a stencil
 
 
-def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
+def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS, schedule=(_FIRST, _SECOND)):
     """The maximum of each object's density, from draws.
 
     Parameters
@@ -38,20 +40,22 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
     theta : Tensor (n, n_samples, n_parameter)
         Draws, from wherever the density may have its maximum.
     value : Tensor (n, n_samples)
-        Their log density.
+        Their log density, or another measure of where the best of them are.
     low, high : Tensor (n_parameter,)
         The box that holds the support.
     n_starts : int
         At most this many starts, spread over the first parameter.
+    schedule : two sequences of int
+        See `ascend`.
 
     Returns
     -------
     theta : Tensor (n, n_parameter)
     value : Tensor (n,)
-        Never lower than that of the best draw.
+        Never lower than that of the draw with the highest ``value``.
     """
-    start, start_value, covariance = choose_starts(theta, value, n_starts)
-    return ascend(log_density, start, low, high, covariance, start_value)
+    start, _, covariance = choose_starts(theta, value, n_starts)
+    return ascend(log_density, start, low, high, covariance, schedule=schedule)
 
 
 def choose_starts(theta, value, n_starts=_N_STARTS):
@@ -76,7 +80,7 @@ def choose_starts(theta, value, n_starts=_N_STARTS):
     n, n_samples, n_parameters = theta.shape
     n_starts = max(1, min(n_starts, n_samples // 8))
     size = -(-n_samples // n_starts)
-    order = theta[..., 0].argsort(dim=1)
+    order = ascending(theta[..., 0])
     # The last part is filled up with the draws before it.
     at = (torch.arange(n_starts, device=theta.device)[:, None] * size).clamp(max=n_samples - size)
     order = order[:, (at + torch.arange(size, device=theta.device)).reshape(-1)]
@@ -268,12 +272,24 @@ def _quadratic(rise, inward):
 
 def _newton(gradient, curvature, arm):
     """Newton's step and the Gaussian's covariance, in units of the stencil's arm."""
-    bend, axes = torch.linalg.eigh(curvature)
+    bend, axes = _eigen(curvature)
     arm = arm[..., None]
     bend = bend.abs().clamp((arm / _CHANGE) ** 2, (arm * _CHANGE) ** 2)
     along = (axes.mT @ gradient[..., None])[..., 0] / bend
     along = along * (_LONGEST / arm / along.norm(dim=-1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
     return (axes @ along[..., None])[..., 0], (axes / bend[..., None, :]) @ axes.mT
+
+
+def _eigen(matrix):
+    """Eigenvalues and eigenvectors; of two dimensions in closed form, many times quicker than by a routine for each."""
+    if matrix.shape[-1] != 2:
+        return torch.linalg.eigh(matrix)
+    (a, b), (_, c) = (row.unbind(-1) for row in matrix.unbind(-2))
+    angle = 0.5 * torch.atan2(2 * b, a - c)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    middle, apart = 0.5 * (a + c), torch.hypot(0.5 * (a - c), b)
+    axes = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
+    return torch.stack([middle + apart, middle - apart], -1), axes
 
 
 def _regular(covariance, span):

@@ -161,7 +161,7 @@ class MassConditional:
         -------
         MassDensity
         """
-        ln_flux = self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
+        ln_flux = self._ln_flux(observed, log_age, ebv)
         if shift is not None:
             ln_flux = ln_flux - 2 * shift[..., None]
         closed = self.is_closed(observed)
@@ -172,11 +172,37 @@ class MassConditional:
                 parts.append((rows, *kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
         return MassDensity(parts, self.low, self.high)
 
+    def highest(self, observed, log_age, ebv):
+        """The posterior density at the mass where it is highest, for clusters of which the closed form is exact.
+
+        Parameters
+        ----------
+        observed : Observed
+        log_age, ebv : Tensor (n, k)
+
+        Returns
+        -------
+        log_mass : Tensor (n, k)
+        log_density : Tensor (n, k)
+            Log likelihood plus log prior there.
+        """
+        ln_flux = self._ln_flux(observed, log_age, ebv)
+        mean, sigma = self._peak(observed, ln_flux)
+        ln_mass = (mean + self.prior.mass_slope * sigma**2).clamp(self.low, self.high)
+        likelihood = self.noise.log_likelihood(observed.flux, observed.error, observed.measured,
+                                               ln_flux + ln_mass[..., None])
+        log_mass = ln_mass / LN10
+        return log_mass, likelihood + self.prior.log_prob(torch.stack([log_age, log_mass, ebv], -1))
+
     def is_closed(self, observed):
         """Of which clusters the closed form is exact, (n,)."""
         if self.noise.name != "lognormal" or self.prior.mass_slope is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
         return ~observed.limit.any(-1)
+
+    def _ln_flux(self, observed, log_age, ebv):
+        """Of one solar mass, (n, k, n_band)."""
+        return self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
 
     def _peak(self, observed, ln_flux):
         """Mean and standard deviation of ln mass by the log-normal stand-ins."""

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
+from .ordering import ascending
+
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
 
-_N_SEEDS = 192  # draws that are linked
+_N_SEEDS = 128  # draws that are linked
 _LINK = 1.0  # bandwidths; a draw with no denser one so near is the head of a bump
 _LEAST_SEEDS = 0.005  # of the seeds: a smaller bump is not looked at
 _STEPS = (10, 4, 10)  # of mean shift: heads among the seeds, among all draws, and the modes that are given
@@ -100,7 +102,7 @@ def _find(draws, n_modes, dip, weight):
     seeds = _resample(x, weight, min(_N_SEEDS, n_samples))
     linked = [_link(some) for some in seeds.split(max(1, _SEEDS_AT_ONCE // seeds.shape[1]))]
     heads, there, owner = (torch.cat(part) for part in zip(*linked, strict=True))
-    heads = _Kernels(seeds, torch.ones_like(seeds[..., 0])).climb(heads, _STEPS[0])
+    heads = _Kernels(seeds).climb(heads, _STEPS[0])
     kernels = _Kernels(x, weight)
     heads = kernels.climb(heads, _STEPS[1])
     density = torch.where(there, kernels.density(heads), -torch.inf)
@@ -141,7 +143,7 @@ def _resample(x, weight, size):
 
     The order makes the set even, and free of the pattern of a Sobol sequence.
     """
-    order = x[..., 0].argsort(dim=1)
+    order = ascending(x[..., 0])
     level = torch.gather(weight, 1, order).double().cumsum(dim=1)
     step = (torch.arange(size, dtype=level.dtype, device=x.device) + 0.5) / size
     at = torch.searchsorted(level, (step * level[:, -1:]).contiguous()).clamp(max=x.shape[1] - 1)
@@ -158,7 +160,7 @@ def _link(seeds):
     there were that many; and the number of the head that each seed belongs to.
     """
     n, size, p = seeds.shape
-    density = _Kernels(seeds).log(seeds).exp_().sum(dim=2)
+    density = _Kernels(seeds).density(seeds)
     order = density.argsort(dim=1, descending=True, stable=True)
     seeds = torch.gather(seeds, 1, order[..., None].expand(-1, -1, p))
     not_denser = torch.full((size, size), -torch.inf, dtype=seeds.dtype, device=seeds.device).triu()
@@ -191,27 +193,26 @@ class _Kernels:
     """Gaussian kernels of unit width about weighted points, (n, k, p) and (n, k)."""
 
     def __init__(self, x, weight=None):
-        one = torch.ones_like(x[..., :1])
-        self._right = torch.cat([x, -0.5 * (x**2).sum(-1, keepdim=True), one], -1).mT.contiguous()
+        height = -0.5 * (x**2).sum(-1, keepdim=True)
         if weight is not None:
-            self._values = torch.cat([x, one], -1) * weight[..., None]
-            self._weight = weight[..., None].contiguous()
+            height = height + torch.log(weight)[..., None]
+        self._terms = torch.cat([x, height, torch.ones_like(height)], -1).mT.contiguous()
 
     def log(self, points, rows=slice(None)):
-        """ln of every kernel at some points (n, m, p), -d^2/2 from one matrix product, (n, m, k)."""
+        """ln of every kernel at some points (n, m, p) by one matrix product, (n, m, k)."""
         left = torch.cat([points, torch.ones_like(points[..., :1]), -0.5 * (points**2).sum(-1, keepdim=True)], -1)
-        return (left @ self._right[rows]).clamp_(min=_FAR, max=0)
+        return (left @ self._terms[rows]).clamp_(min=_FAR)
 
     def density(self, points, rows=slice(None)):
-        """Their weighted sum, (n, m)."""
-        return (self.log(points, rows).exp_() @ self._weight[rows])[..., 0]
+        """Their sum, (n, m)."""
+        return self.log(points, rows).exp_().sum(-1)
 
     def climb(self, points, n_steps):
         """Mean shift with momentum, which alone would take many steps on a flat top."""
         pace = torch.zeros_like(points)
         for _ in range(n_steps):
-            moved = self.log(points).exp_() @ self._values
-            shift = moved[..., :-1] / moved[..., -1:].clamp(min=1e-30) - points
+            moved = self.log(points).exp_() @ self._terms.mT
+            shift = moved[..., :-2] / moved[..., -1:].clamp(min=1e-30) - points
             pace = _RELAXATION * shift + _MOMENTUM * pace
             points = points + pace
         return points

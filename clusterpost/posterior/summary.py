@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .ordering import ascending
+
 __all__ = ["entropy", "mean", "quantiles"]
 
 
@@ -40,7 +42,7 @@ def quantiles(draws, levels, weight=None):
     levels = torch.as_tensor(levels, dtype=torch.float64, device=draws.device)
     if weight is not None:
         return _weighted_quantiles(draws, levels, weight)
-    ordered = draws.sort(dim=1).values
+    ordered = torch.gather(draws, 1, ascending(draws))
     position = levels * (draws.shape[1] - 1)
     below = position.floor().long().clamp(max=draws.shape[1] - 1)
     above = (below + 1).clamp(max=draws.shape[1] - 1)
@@ -50,7 +52,9 @@ def quantiles(draws, levels, weight=None):
 
 def _weighted_quantiles(draws, levels, weight):
     counts = weight > 0
-    ordered, order = torch.where(counts, draws, torch.inf).sort(dim=1)  # those of no weight last
+    draws = torch.where(counts, draws, torch.inf)  # those of no weight last
+    order = ascending(draws)
+    ordered = torch.gather(draws, 1, order)
     step = torch.gather(weight, 1, order).double()
     middle = step.cumsum(dim=1) - step / 2
     last = (counts.sum(dim=1, keepdim=True) - 1).clamp(min=0)

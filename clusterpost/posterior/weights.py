@@ -6,6 +6,8 @@ import math
 
 import torch
 
+from .ordering import ascending
+
 __all__ = ["effective", "log_mean", "log_weights", "normalized", "resampled_index", "thinned", "threshold"]
 
 
@@ -78,7 +80,7 @@ def resampled_index(weight, n_samples, order):
     -------
     Tensor (n, n_samples) of int
     """
-    sequence = order.argsort(dim=-1, stable=True)
+    sequence = ascending(order)
     cumulative = torch.gather(weight, 1, sequence).cumsum(-1)
     places = (torch.arange(n_samples, dtype=weight.dtype, device=weight.device) + 0.5) / n_samples
     places = (places * cumulative[:, -1:]).contiguous()
@@ -114,7 +116,7 @@ def thinned(weight, n_samples, order=None):
         return torch.arange(k, device=weight.device).expand(n, k), weight
     least = threshold(weight, n_samples)
     sequence = (torch.arange(k, device=weight.device).expand(n, k) if order is None
-                else order.argsort(dim=-1, stable=True))
+                else ascending(order))
     share = (torch.gather(weight, 1, sequence) / least).clamp(max=1.0)
     cumulative = share.cumsum(-1)
     cumulative = cumulative * (n_samples / cumulative[:, -1:])
@@ -140,7 +142,7 @@ def threshold(weight, n_samples):
     Tensor (n, 1)
     """
     # With the j heaviest kept as they are, c is the others' sum / (n_samples - j).
-    ordered = weight.sort(dim=-1, descending=True).values
+    ordered = torch.gather(weight, -1, ascending(-weight))
     rest = ordered.flip(-1).cumsum(-1).flip(-1)[:, :n_samples]
     candidates = rest / (n_samples - torch.arange(n_samples, device=weight.device))
     kept = (ordered[:, :n_samples] > candidates).long().cumprod(-1).sum(-1, keepdim=True).clamp(max=n_samples - 1)
