@@ -35,17 +35,15 @@ def main(arguments=None):
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME",
                         help=", ".join(BENCHMARKS))
     parser.add_argument("--scale", choices=("small", "full"), default="full")
-    parser.add_argument("--largest", type=int, metavar="ROWS", help="go on to tables of so many rows (1000000)")
     options = parser.parse_args(arguments)
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     command = "python benchmarks/run.py" + (" --scale small" if options.scale == "small" else "")
     about = {**machine(), "command": command}
     for name in options.only:
-        more = {"largest": options.largest} if name == "rows" else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyUserWarning)  # certificates are not what this is about
-            tables, seconds, _ = timed(lambda name=name, more=more: BENCHMARKS[name](options.scale, **more))
+            tables, seconds, _ = timed(lambda name=name: BENCHMARKS[name](options.scale))
         write(tables, folder, about)
         print(f"{name}: {', '.join(f'{table}.ecsv' for table in tables)} in {seconds:.0f} s", flush=True)
     write_whole(folder / "machine.txt", describe(about).encode())

@@ -13,8 +13,8 @@ SCALES = {
               "replica_draws": 100, "paper_draws": 500, "steps": 500, "sbi_mocks": 500, "sbi_epochs": 1,
               "reference": (690, 150)},
     "full": {"n": 200, "repeats": 5, "infer": 200, "exact": 100, "replica": 8, "gpu": 20_000, "paper": 4, "mcmc": 1,
-             "sbi": 5, "replica_draws": None, "paper_draws": 10_000, "steps": 20_000, "sbi_mocks": 10_000,
-             "sbi_epochs": 10, "reference": (2760, 600)},
+             "sbi": 5, "replica_draws": None, "paper_draws": 10_000, "steps": 20_000, "sbi_mocks": 50_000,
+             "sbi_epochs": 15, "reference": (2760, 600)},
 }
 
 
@@ -61,7 +61,7 @@ def _methods(rows, size):
         methods.paper(rows, size["paper"], size["paper_draws"]),
         methods.mcmc(rows, size["mcmc"], size["steps"]),
         methods.grid(rows, size["exact"]),
-        methods.infer(rows, size["infer"], "infer_table, 250 draws", n_samples=250, note="an eighth of the draws"),
+        methods.infer(rows, size["infer"], "infer_table, 250 draws", n_samples=250, note="a quarter of the draws"),
         methods.infer(rows, size["infer"], "infer_table, network alone", refine=False),
         methods.infer(rows, size["replica"], "infer_table, walter2025", "walter2025", model="walter2025",
                       n_samples=size["replica_draws"], note="the paper's network, refined"),

@@ -37,6 +37,8 @@ STAGES = {
     "table": [(infer, "prepare"), (infer, "encode"), (infer, "load_model"), (infer, "_put"), (infer, "_completed")],
 }
 OTHER, _OUTER = "everything else", "draws of the mass"
+_DRAWING = ("draws of the mass", "draws from the network", "density and weights", "refinement")
+_SUMMARIES = ("modes", "MAP", "quantiles")
 
 SCALES = {"small": {"n": 6, "replica": 2, "n_samples": 100, "repeats": 1},
           "full": {"n": 400, "replica": 16, "n_samples": None, "repeats": 3}}
@@ -44,15 +46,16 @@ _ENOUGH = 0.2  # seconds that a product is repeated for
 
 
 def stages(scale):
-    """Tables ``stages`` and ``products``.
+    """Tables ``stages``, ``balance`` and ``products``.
 
-    ``stages`` has the share of the wall time of each stage, the median over repetitions.  In ``products``,
+    ``stages`` has the share of the wall time of each stage, the median over repetitions, and ``balance`` what modes,
+    MAP and quantiles take beside the weighted draws that they are of.  In ``products``,
     ``flop`` are those of all matrix products of the drawing call, ``flop_draw_by_draw`` what the network's layers would
     take if they were run for every draw, ``machine_rate`` that of the same products with nothing between them, and
     ``share_of_products`` the part of the drawing time that they would fill.
     """
     size = SCALES[scale]
-    shares, products = [], []
+    shares, balance, products = [], [], []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
         for model, n, noise in (("default", size["n"], "lognormal"), ("walter2025", size["replica"], "walter2025")):
             tbl = clusterpost.simulate(n, noise=noise, seed=3)
@@ -66,18 +69,20 @@ def stages(scale):
                 runs.append({**{stage: seconds[stage] for stage in STAGES}, OTHER: wall - sum(seconds.values())})
                 call = largest.get("call", call)
             name = load_model(model).name
-            whole = sum(np.median([run[stage] for run in runs]) for stage in runs[0])
-            for stage in runs[0]:
-                median = np.median([run[stage] for run in runs])
-                shares.append({"model": name, "device": device, "stage": stage, "seconds_per_object": median / n,
-                               "share": median / whole})
+            median = {stage: np.median([run[stage] for run in runs]) / n for stage in runs[0]}
+            shares += [{"model": name, "device": device, "stage": stage, "seconds_per_object": one,
+                        "share": one / sum(median.values())} for stage, one in median.items()]
+            drawing, summaries = (sum(median[stage] for stage in of) for of in (_DRAWING, _SUMMARIES))
+            balance.append({"model": name, "device": device, "drawing": drawing, "summaries": summaries,
+                            "summaries_over_drawing": summaries / drawing})
             products.append({"model": name, "device": device, **_rate(call, device)})
-    first, second = Table(rows=shares), Table(rows=products)
-    for table in (first, second):
+    tables = {"stages": Table(rows=shares), "balance": Table(rows=balance), "products": Table(rows=products)}
+    units = {"seconds_per_object": "s", "drawing": "s", "summaries": "s", "rate": "Gflop/s", "machine_rate": "Gflop/s"}
+    for table in tables.values():
         table.meta.update({"scale": scale, "objects": size["n"]})
-    first["seconds_per_object"].unit = second["seconds_per_object"].unit = "s"
-    second["rate"].unit = second["machine_rate"].unit = "Gflop/s"
-    return {"stages": first, "products": second}
+        for name in set(units).intersection(table.colnames):
+            table[name].unit = units[name]
+    return tables
 
 
 @contextmanager

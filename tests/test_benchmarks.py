@@ -138,6 +138,12 @@ def test_stages_add_up_and_leave_the_package_as_it_was(benchmarks):
         assert part["share"].sum() == pytest.approx(1)
         spent = part[(part["stage"] != "refinement") & (part["stage"] != benchmarks.stages.OTHER)]
         assert (spent["seconds_per_object"] > 0).all(), "a stage names no function that is called"
+        drawn = np.isin(part["stage"], ["draws of the mass", "draws from the network", "density and weights",
+                                        "refinement"])
+        summed = np.isin(part["stage"], ["modes", "MAP", "quantiles"])
+        balance = tables["balance"][tables["balance"]["model"] == model]
+        assert balance["summaries_over_drawing"][0] == pytest.approx(part["share"][summed].sum()
+                                                                     / part["share"][drawn].sum())
     products = tables["products"]
     assert (products["share_of_products"] > 0).all()
     replica = products[products["model"] == "walter2025"][0]
@@ -156,7 +162,7 @@ def test_dimensions_multiply_the_grid(benchmarks):
 
 @pytest.mark.slow
 def test_rows_are_measured_in_processes_of_their_own(benchmarks, monkeypatch):
-    monkeypatch.setitem(benchmarks.growth.SCALES, "small", {"rows": (10, 10_000_000), "seconds": 1})
+    monkeypatch.setitem(benchmarks.growth.SCALES, "small", (10, 10_000_000))
     table = benchmarks.growth.growth("small", settings=benchmarks.growth.SETTINGS[2:])["rows"]
     assert list(table["rows"]) == [10]  # the other would take too long
     assert len(table.meta["skipped"]) == 1
