@@ -71,8 +71,8 @@ def _parser():
     sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet, which is written in parts and goes on after a "
                      "kill; for a folder another folder")
     sub.add_argument("-n", "--n-samples", type=int,
-                     help="draws from each posterior before refinement (default: the model's, 1000 for the default "
-                          "model); a quarter as many make quantiles about twice as uncertain")
+                     help="draws from each posterior, to begin with (default: the model's, 1000 for the default "
+                          "model); a quarter as many make quantiles two or three times as uncertain")
     sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
     sub.add_argument("--prefix", default="", help="put before the name of every added column")
     sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network")
@@ -147,7 +147,7 @@ def _parser():
     sub.add_argument("model", help="bundled model or model file")
     sub.add_argument("-o", "--output", required=True, help="folder for report.html, tables and figures; a run that was "
                      "interrupted goes on where it was")
-    sub.add_argument("-n", type=int, default=100_000, help="mocks (default: %(default)s, about 20 minutes)")
+    sub.add_argument("-n", type=int, default=100_000, help="mocks (default: %(default)s, minutes for the default model)")
     sub.add_argument("--draws", type=int, default=100, help="draws for each (default: %(default)s)")
     sub.add_argument("--refined", type=int, metavar="N", help="mocks for the refined posteriors (default: as many)")
     sub.add_argument("--network-only", action="store_true", help="no refined posteriors: --refined 0")

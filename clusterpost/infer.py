@@ -58,7 +58,7 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
         Draws from each posterior, to begin with: rows of which fewer than three
         fifths count as effective ones are given more.  By default what the
         model's card says, 1000 for the default model, which leaves 95 % of the
-        quantiles within 0.03 half-widths of the exact ones.
+        quantiles within 0.05 half-widths of the exact ones.
     quantiles : sequence of float
         Of the marginal posteriors, each between 0 and 1.
     n_modes : int

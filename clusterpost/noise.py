@@ -1,10 +1,10 @@
 """The noise models: how a flux is observed, and how likely an observation is.
 
 Each model draws (`sample`) an observed flux and error from a true flux and a
-relative error, and gives the log likelihood of detections (`log_prob` per band,
-`log_likelihood` of all together) and of upper limits (`log_limit`), their standardised residuals (`pull`), and a
-log-normal stand-in for a detection (`as_lognormal`), by which a network that
-knows log-normal noise alone can propose where to look.
+relative error, and gives the log likelihood of detections (`log_prob` of each,
+`log_likelihood` of all) and of upper limits (`log_limit`), their standardised
+residuals (`pull`), and a log-normal stand-in for a detection (`as_lognormal`), by
+which a network that knows log-normal noise alone can propose where to look.
 Fluxes are linear, in mJy; f is a true flux, f* an observed one, s* its error.
 """
 

@@ -34,20 +34,25 @@ def maximum(target, theta, log_density):
     Where the best mass for each age and reddening is known in closed form, the
     ascent is over these two alone.
     """
-    mass = MassConditional(target.table, target.noise, target.prior)
-    closed = mass.is_closed(target.observed) & (target.prior.distance_error == 0)
+    closed = _mass(target).is_closed(target.observed) & (target.prior.distance_error == 0)
     best = torch.empty_like(theta[:, 0])
     for climb, rows in ((_with_best_mass, closed.nonzero()[:, 0]), (_in_all, (~closed).nonzero()[:, 0])):
         if len(rows):
-            best[rows] = climb(target[rows], mass, theta[rows], log_density[rows])
+            best[rows] = climb(target[rows], theta[rows], log_density[rows])
     return best
 
 
-def _in_all(target, mass, theta, log_density):
+def _mass(target):
+    return MassConditional(target.table, target.noise, target.prior)
+
+
+def _in_all(target, theta, log_density):
     return find_map(target.log_density, theta, log_density, target.prior.low, target.prior.high)[0]
 
 
-def _with_best_mass(target, mass, theta, log_density):
+def _with_best_mass(target, theta, log_density):
+    mass = _mass(target)
+
     def at_best_mass(two):
         return mass.highest(target.observed, *two.unbind(-1))[1]
 

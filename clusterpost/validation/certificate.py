@@ -182,7 +182,8 @@ def certify(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, part
         Mocks of the model's own simulator, and draws from the posterior of each.
     n_refined : int, optional
         Mocks for the refined posteriors, which `~clusterpost.infer_table` gives, besides those of the network alone;
-        0 for none, by default as many.  They take about 10 ms each, or more where the network is far off.
+        0 for none, by default as many.  They take a millisecond or two each, or many times more where the
+        network is far off.
     parts : path, optional
         Folder for what is drawn, so that a second call goes on where one was interrupted.
     level : float
