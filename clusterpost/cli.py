@@ -147,7 +147,8 @@ def _parser():
     sub.add_argument("model", help="bundled model or model file")
     sub.add_argument("-o", "--output", required=True, help="folder for report.html, tables and figures; a run that was "
                      "interrupted goes on where it was")
-    sub.add_argument("-n", type=int, default=100_000, help="mocks (default: %(default)s, minutes for the default model)")
+    sub.add_argument("-n", type=int, default=100_000,
+                     help="mocks (default: %(default)s, a few minutes for the default model)")
     sub.add_argument("--draws", type=int, default=100, help="draws for each (default: %(default)s)")
     sub.add_argument("--refined", type=int, metavar="N", help="mocks for the refined posteriors (default: as many)")
     sub.add_argument("--network-only", action="store_true", help="no refined posteriors: --refined 0")

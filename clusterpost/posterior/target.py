@@ -50,6 +50,11 @@ class Observed:
     limit: torch.Tensor
     distance: torch.Tensor
 
+    @classmethod
+    def of_mocks(cls, mocks) -> Observed:
+        """What was measured of mocks (anything with these attributes but ``limit``), which have no limits."""
+        return cls(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
+
     def __len__(self):
         return len(self.flux)
 

@@ -222,7 +222,7 @@ class _Problem:
         simulator = self.simulator.to(self.device)
         mass = MassConditional(simulator.table, get_noise(simulator.noise), simulator.prior)
         log_age, log_mass, ebv = mocks.theta[:, None].unbind(-1)
-        return -mass.at(_observed(mocks), log_age, ebv).log_prob(log_mass).double().mean().item()
+        return -mass.at(Observed.of_mocks(mocks), log_age, ebv).log_prob(log_mass).double().mean().item()
 
     def sampling(self, flow, recipe):
         """Importance efficiencies, and the speed of the draws."""
@@ -231,7 +231,7 @@ class _Problem:
         proposal = kind(flow, simulator.table, noise, simulator.prior, trained_noise=noise.name)
         mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
         conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
-        observed = _observed(mocks)
+        observed = Observed.of_mocks(mocks)
         points = base_points(_N_DRAWS, len(PARAMETERS), self.seed).to(self.device)
         efficiency, seconds = [], 0.0
         with torch.inference_mode():
@@ -255,10 +255,6 @@ class _Problem:
 def _prune_unless(good):
     if not good:
         raise require("optuna", "train").TrialPruned
-
-
-def _observed(mocks):
-    return Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
 
 
 def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seconds=600.0, budget=None, first=None,

@@ -103,8 +103,7 @@ class PosteriorSampler:
         return torch.where(inner.prior.inside(theta), density, -torch.inf)
 
     def _observed(self, mocks):
-        return Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured),
-                        mocks.distance).to(self.model.device)
+        return Observed.of_mocks(mocks).to(self.model.device)
 
     def _encode(self, observed):
         return self.model.encode(observed.flux, observed.error, observed.measured, observed.distance)

@@ -159,7 +159,7 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     """ln p(x, m | t, E) - ln p(m | t, E, x) under a mass density that is flat over all masses."""
     recipe, mocks = photometry
     simulator = recipe.simulator
-    observed = Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
+    observed = Observed.of_mocks(mocks)
     observed = observed.to(dtype=torch.float64)
     table = simulator.table.to(dtype=torch.float64)
     prior = ProductPrior(log_mass=PowerLaw(-1, -20, 30))

@@ -149,7 +149,7 @@ class TestOtherFlows:
         """Importance weights of draws of (age, mass, reddening) give the evidence that those of two and the mass do."""
         simulator = Simulator(noise="lognormal", errors=FlatErrors(0.8, 1.0))
         mocks = simulator.draw(10, seeded_generator(2))
-        observed = Observed(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
+        observed = Observed.of_mocks(mocks)
         target = Target(observed, simulator.table, get_noise(noise), simulator.prior)
         points = base_points(1 << 15, 3, 0).expand(10, -1, -1)
         evidences = []
