@@ -26,7 +26,7 @@ from .posterior.refine import Refined
 from .posterior.sampler import Sampler
 from .posterior.target import Target
 from .posterior.weights import resampled_index
-from .prepare import encode, prepare
+from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
 from .schema import output_columns
 from .summarise import summarise
@@ -318,7 +318,7 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=True
         if refine:
             density = target.log_density(points) - draws.log_evidence[:, None]
         else:
-            density = job.sampler.proposal.log_prob(target.observed, job.conditions[at], points)
+            density = job.sampler.proposal.log_prob(target.observed, job.conditions(at), points)
         result[rows] = torch.where(inside, density, -torch.inf).cpu().numpy()
     return result.reshape(theta.shape[:-1])
 
@@ -341,7 +341,7 @@ class _Job:
         slots = simulator["coverage"].get("slots", [[i] for i in range(len(bands))])
         at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
         self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
-        self.conditions = encode(self.ready, self.model, noise)
+        check_reach(self.ready, self.model, noise)
         self.sampler = Sampler.trained_as(self.model, trained, noise=noise, prior=prior, refined=refine,
                                           n_samples=n_samples, seed=seed)
 
@@ -355,8 +355,12 @@ class _Job:
             for start in range(0, n, size):
                 at = slice(start, start + size)
                 target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32))
-                yield at, target, self.sampler(target, self.conditions[at]) if draw else None
+                yield at, target, self.sampler(target, self.conditions(at)) if draw else None
                 bar.update(len(target))
+
+    def conditions(self, at):
+        """The network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
+        return conditions_of(self.ready.observed[at], self.model, self.sampler.noise)
 
     def orders(self, at, n):
         """An order of ``n`` draws for each row: random, and unlike those of other rows.
@@ -364,7 +368,7 @@ class _Job:
         Without it the k-th draws of two clusters would go together, which shows in every sum over clusters.
         """
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.sampler.seed)).to(self.model.device)
-        turn = rotation(self.model.flow.standardize(self.conditions[at]), 1) * n
+        turn = rotation(self.model.flow.standardize(self.conditions(at)), 1) * n
         return order[(torch.arange(n, device=order.device) + turn.long()) % n]
 
     def provenance(self):

@@ -13,7 +13,7 @@ from .photometry import Photometry
 from .posterior.target import Observed
 from .whole import Findings, findings_of_part
 
-__all__ = ["Prepared", "encode", "prepare"]
+__all__ = ["Prepared", "check_reach", "conditions_of", "prepare"]
 
 _ROWS_AT_ONCE = 65_536  # for what is worked out on the way
 # An upper limit whose scale is not given is as sharp as this share of it.
@@ -122,13 +122,13 @@ def _to_bands(photometry, bands):
     return chosen, flag
 
 
-def encode(ready, model, noise):
-    """The network's conditions of each row; rows outside what it can take are flagged.
+def conditions_of(observed, model, noise):
+    """What a network is told of clusters.
 
     Parameters
     ----------
-    ready : Prepared
-        Changed: rows beyond the network's reach are left out of it.
+    observed : Observed
+        In double precision.
     model : Model
     noise : object of :mod:`clusterpost.noise`
         Where it is not the model's own, the network is shown log-normal
@@ -139,30 +139,42 @@ def encode(ready, model, noise):
     Tensor (n, n_condition)
         On the model's device.
     """
-    simulator, parts = model.card["simulator"], []
-    low, high = simulator["errors"]["low"], simulator["errors"]["high"]
+    flux, error, measured = observed.flux, observed.error, observed.measured
+    if noise.name != model.card["simulator"]["noise"]:
+        value, width, usable = noise.as_lognormal(flux, error)
+        measured = measured & usable
+        flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
+        error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
+    # Rounded last, so that another unit, brightness or distance moves them by no more than that.
+    return model.encode(flux, error, measured, observed.distance).float().to(model.device)
+
+
+def check_reach(ready, model, noise):
+    """Flag rows outside what the network has seen, and leave out those that it cannot take.
+
+    Parameters
+    ----------
+    ready : Prepared
+        Changed.
+    model, noise
+        As for `conditions_of`.
+    """
+    low, high = (model.card["simulator"]["errors"][end] for end in ("low", "high"))
+    covered = np.ones(len(ready.rows), bool)
     for at in torch.arange(len(ready.rows)).split(_ROWS_AT_ONCE):
         observed = ready.observed[at]
-        flux, error, measured = observed.flux, observed.error, observed.measured
-        relative = error / flux
-        outside = (measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
+        relative = observed.error / observed.flux
+        outside = (observed.measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
         ready.flag[ready.rows[at.numpy()[outside]]] |= flags.ERROR_RANGE
-        if noise.name != simulator["noise"]:
-            value, width, usable = noise.as_lognormal(flux, error)
-            measured = measured & usable
-            flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
-            error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
-        # Rounded last, so that another unit, brightness or distance moves them by no more than that.
-        parts.append(model.encode(flux, error, measured, observed.distance).float())
-    conditions = torch.cat(parts) if parts else torch.empty(0, model.flow.spec.n_conditions)
+        if "condition_range" in model.card:
+            conditions = conditions_of(observed, model, noise).cpu()
+            least, most = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
+            covered[at] = ((conditions >= least) & (conditions <= most)).all(dim=1).numpy()
     if "condition_range" in model.card:
-        known = _within_training(ready, conditions, model)
-        conditions = conditions[torch.as_tensor(known)]
-        ready.keep(known)
-    return conditions.to(model.device)
+        ready.keep(_within_training(ready, covered, model))
 
 
-def _within_training(ready, conditions, model):
+def _within_training(ready, covered, model):
     """Whether training has covered each row's conditions and distance."""
     low, high = model.card["simulator"]["distance"]
     mpc = ready.observed.distance.numpy()
@@ -178,7 +190,5 @@ def _within_training(ready, conditions, model):
     else:
         part.add(found)
     ready.flag[ready.rows[far]] |= flags.DISTANCE_RANGE
-    low, high = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
-    covered = ((conditions >= low) & (conditions <= high)).all(dim=1).numpy()
     ready.flag[ready.rows[~covered & ~far]] |= flags.TRAINING_RANGE
     return covered & ~far

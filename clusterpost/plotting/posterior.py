@@ -17,6 +17,7 @@ __all__ = ["plot_posterior"]
 _STEMS = ("age", "mass", "ebv")
 # Shares of the probability inside the contours: those of 1, 1.5 and 2 sigma of a normal density in two dimensions.
 _LEVELS = (0.393, 0.675, 0.865)
+_NEAR = 0.5  # standard deviations of the draws; the MAP stands for a mode that is so near to it
 _ONLY_OF_INFER_TABLE = {"quantiles", "n_modes", "prefix"}
 
 
@@ -25,21 +26,26 @@ class _Marks:
     """What is marked beside the density, (3,) or (n_mode, 3) each; None for what there is not."""
 
     best: np.ndarray | None = None
+    own: int | None = None  # the mode that the MAP stands for
     modes: np.ndarray | None = None
     weights: np.ndarray | None = None
     truth: np.ndarray | None = None
     catalog: np.ndarray | None = None
 
     def drawn(self):
-        """(name, values, options) of each."""
-        if self.modes is not None:
-            yield "other modes", self.modes[1:], {"marker": "^", "ms": 8, "color": COLORS["mode"]}
+        """(name, values, weight or None, options) of each."""
+        modes = [] if self.modes is None else self.modes
+        weights = [None] * len(modes) if self.weights is None else self.weights
+        for k, mode in enumerate(modes):
+            if k != self.own:
+                yield f"mode {k + 1}", mode, weights[k], {"marker": "^", "ms": 8, "color": COLORS["mode"]}
         if self.best is not None:
-            yield "MAP", self.best[None], {"marker": "^", "ms": 9, "color": COLORS["map"]}
+            weight = None if self.own is None else weights[self.own]
+            yield "MAP", self.best, weight, {"marker": "^", "ms": 9, "color": COLORS["map"]}
         if self.catalog is not None:
-            yield "catalog", self.catalog[None], {"marker": "X", "ms": 9, "color": COLORS["catalog"]}
+            yield "catalog", self.catalog, None, {"marker": "X", "ms": 9, "color": COLORS["catalog"]}
         if self.truth is not None:
-            yield "truth", self.truth[None], {"marker": "*", "ms": 12, "color": COLORS["truth"]}
+            yield "truth", self.truth, None, {"marker": "*", "ms": 12, "color": COLORS["truth"]}
 
 
 def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_000, truth=None, catalog=None,
@@ -107,7 +113,7 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
         raise InputError(f"samples must have shape (n, 3): log10 age, log10 mass, E(B-V); not {samples.shape}")
     if not len(samples) or not np.isfinite(samples).all():
         raise InputError("the posterior of this row has no finite draws; its flag column says why")
-    marks = _marks(row, prefix, truth, catalog)
+    marks = _marks(row, prefix, truth, catalog, samples.std(0))
     ranges = _ranges(samples, marks, _prior_bounds() if bounds is None else np.asarray(bounds, dtype=float))
     with style():
         figure = new_figure(figure, width=7.6, height=7.6, layout=None)
@@ -161,7 +167,7 @@ def inferred_samples(drawn):
     return inferred_parameters(renamed, "draws")[0]
 
 
-def _marks(row, prefix, truth, catalog):
+def _marks(row, prefix, truth, catalog, width):
     marks = _Marks()
     has = set(row.colnames)
     if f"{prefix}age_map" in has:
@@ -172,6 +178,10 @@ def _marks(row, prefix, truth, catalog):
         marks.modes = modes[found] if found.any() else None
         if f"{prefix}mode_weight" in has:
             marks.weights = np.asarray(row[f"{prefix}mode_weight"][0], dtype=float)[found]
+    if marks.best is not None and marks.modes is not None:
+        # The highest density is not always that of the kernels' strongest mode, nor has it always one so near.
+        distance = np.abs((marks.modes - marks.best) / np.maximum(width, 1e-9)).max(1)
+        marks.own = int(distance.argmin()) if distance.min() < _NEAR else None
     if truth is not None:
         marks.truth = np.asarray(truth, dtype=float)
     elif {"log_age_true", "log_mass_true", "ebv_true"} <= has:
@@ -209,9 +219,8 @@ def _prior_bounds():
 def _ranges(samples, marks, bounds):
     """Axis limits: all but the last draws and every mark; no further than the prior."""
     low, high = np.percentile(samples, [0.1, 99.9], axis=0)
-    for _, values, _ in marks.drawn():
-        if len(values):
-            low, high = np.fmin(low, np.fmin.reduce(values)), np.fmax(high, np.fmax.reduce(values))
+    for _, values, *_ in marks.drawn():
+        low, high = np.fmin(low, values), np.fmax(high, values)
     margin = np.maximum(0.06 * (high - low), 1e-3)
     # The draws end at the prior; a mark may lie beyond, and is shown all the same.
     low = np.where(low >= bounds[0], np.maximum(low - margin, bounds[0]), low - margin)
@@ -234,27 +243,18 @@ def _dress(axes, samples):
 
 
 def _draw_marks(axes, marks):
-    for order, (_, points, options) in enumerate(marks.drawn(), start=5):
-        for values in points:
-            for i in range(3):
-                axes[i, i].axvline(values[i], color=options["color"], lw=1.4, zorder=order)
-                for j in range(i):
-                    axes[i, j].plot(values[j], values[i], ls="none", mec="white", mew=0.9, zorder=order, clip_on=False,
-                                    **options)
+    for order, (_, values, _, options) in enumerate(marks.drawn(), start=5):
+        for i in range(3):
+            axes[i, i].axvline(values[i], color=options["color"], lw=1.4, zorder=order)
+            for j in range(i):
+                axes[i, j].plot(values[j], values[i], ls="none", mec="white", mew=0.9, zorder=order, clip_on=False,
+                                **options)
 
 
 def _write_numbers(figure, marks):
     """The estimates as a small table in the free corner."""
-    lines = []
-    for name, points, options in marks.drawn():
-        for k, values in enumerate(points):
-            weight = ""
-            if marks.weights is not None and name == "other modes":
-                weight = f"{100 * marks.weights[k + 1]:.0f} %"
-            label = f"mode {k + 2}" if name == "other modes" else name
-            if name == "MAP" and marks.weights is not None and len(marks.weights):
-                weight = f"{100 * marks.weights[0]:.0f} %"
-            lines.append((label, values, weight, options))
+    lines = [(name, values, "" if weight is None else f"{100 * weight:.0f} %", options)
+             for name, values, weight, options in marks.drawn()]
     if not lines:
         return
     lines.sort(key=lambda line: line[0] != "MAP")

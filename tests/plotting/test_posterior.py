@@ -35,6 +35,25 @@ def test_marks_lie_where_they_should(catalog, samples):
     assert any(np.allclose(point, best) for point in marked)
 
 
+def test_the_map_stands_for_the_mode_it_is_in_if_any(catalog, samples):
+    def labels(best):
+        tbl = catalog[4:5].copy()
+        for name, value in zip(("age", "mass", "ebv"), best, strict=True):
+            tbl[f"{name}_map"] = value
+        return texts(plot_posterior(tbl, samples=samples))
+
+    first, second = ([catalog[f"{name}_modes"][4][k] for name in ("age", "mass", "ebv")] for k in (0, 1))
+    weights = [f"{100 * weight:.0f} %" for weight in catalog["mode_weight"][4][:2]]
+    assert weights[0] != weights[1]
+    for own, other, best in ((0, 1, first), (1, 0, second)):
+        shown = labels(best)
+        assert f"mode {other + 1}" in shown
+        assert f"mode {own + 1}" not in shown
+        row = shown[shown.index("MAP"):]
+        assert weights[own] in row[:5]
+    assert {"mode 1", "mode 2"} <= set(labels([1e4, 1e7, 1.4]))
+
+
 def test_axes_end_at_the_prior_where_the_posterior_touches_it(samples):
     figure = plot_posterior(Table({"id": [1]}), samples=samples)
     assert figure.axes[8].get_xlim()[0] == 0
