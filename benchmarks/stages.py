@@ -34,8 +34,8 @@ STAGES = {
     "MAP": [(summarise, "maximum")],
     "quantiles": [(summarise, "quantiles"), (summarise, "entropy")],
     "support": [(summarise, "support")],
-    "table": [(infer, "prepare"), (infer, "check_reach"), (infer, "conditions_of"), (infer, "load_model"), (infer, "_put"),
-              (infer, "_completed")],
+    "table": [(infer, "prepare"), (infer, "check_reach"), (infer, "conditions_of"), (infer, "load_model"),
+              (infer, "_put"), (infer, "_completed")],
 }
 OTHER, _OUTER = "everything else", "draws of the mass"
 _DRAWING = ("draws of the mass", "draws from the network", "density and weights", "refinement")

@@ -404,6 +404,7 @@ def _completed(tbl, registry, results, prefix, ready, record):
     """A copy of the table with the results and what they rest on."""
     results["flag"] |= ready.flag
     results["n_bands"][:] = ready.n_bands
+    ready.observed = None  # not needed any more, and half as large as the results
     out = tbl.copy()
     for column in registry:
         out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)

@@ -84,8 +84,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
         part.add(Findings(rows=len(photometry), empty=int(photometry.missing.all(axis=1).sum())))
     photometry, flag = _to_bands(photometry, bands)
     there = ~photometry.missing
-    finite = [torch.as_tensor(np.where(there, values, 1.0)) for values in (photometry.flux, photometry.error)]
-    possible = noise.usable(*finite).numpy()
+    possible = noise.usable(*(torch.as_tensor(np.where(there, values, 1.0))
+                              for values in (photometry.flux, photometry.error))).numpy()
     measured, limit = there & ~photometry.limit & possible, there & photometry.limit & (photometry.flux > 0)
     filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     usable = np.stack([measured[:, list(slot)].any(axis=1) for slot in slots], axis=1)
@@ -97,12 +97,15 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     bad = (flag & (flags.TOO_FEW_BANDS | flags.NO_DISTANCE)) != 0
     flag[bad] |= flags.NOT_INFERRED
     rows = np.flatnonzero(~bad)
-    scale = np.where(limit, np.maximum(photometry.error, _SHARPEST_LIMIT * photometry.flux), photometry.error)
-    used = measured | limit
-    tensors = [torch.as_tensor(np.where(used, values, 1.0)[rows]) for values in (photometry.flux, scale)]
-    tensors += [torch.as_tensor(values[rows]) for values in (measured, limit, photometry.distance)]
-    return Prepared(photometry.error_floor, photometry.distance_source, photometry.layout, flag,
-                    measured.sum(axis=1), rows, Observed(*tensors))
+    n_bands = measured.sum(axis=1)
+    flux, error, measured, limit, distance = (
+        values[rows] for values in (photometry.flux, photometry.error, measured, limit, photometry.distance))
+    error[limit] = np.maximum(error[limit], _SHARPEST_LIMIT * flux[limit])
+    unused = ~(measured | limit)
+    flux[unused] = error[unused] = 1.0
+    observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit, distance)))
+    return Prepared(photometry.error_floor, photometry.distance_source, photometry.layout, flag, n_bands, rows,
+                    observed)
 
 
 def _to_bands(photometry, bands):
