@@ -92,7 +92,7 @@ def _accuracy(figure, accuracy, speed):
         point = row["seconds_per_object"], row["error_p95"]
         axes.plot(*point, "D", color=COLORS["line"])
         axes.annotate(row["method"], point, (5, 5), textcoords="offset points", fontsize=8)
-    axes.margins(x=0.15)
+    axes.margins(x=0.15, y=0.1)
     axes.legend()
 
 
