@@ -55,7 +55,7 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS, schedule=
         Never lower than that of the draw with the highest ``value``.
     """
     start, _, covariance = choose_starts(theta, value, n_starts)
-    return ascend(log_density, start, low, high, covariance, schedule=schedule)
+    return ascend(log_density, start, low, high, covariance, schedule)
 
 
 def choose_starts(theta, value, n_starts=_N_STARTS):
@@ -94,7 +94,7 @@ def choose_starts(theta, value, n_starts=_N_STARTS):
     return start.reshape(shape), best.reshape(shape[:2]), covariance.reshape(*shape, n_parameters)
 
 
-def ascend(log_density, start, low, high, covariance, value=None, schedule=(_FIRST, _SECOND)):
+def ascend(log_density, start, low, high, covariance, schedule=(_FIRST, _SECOND)):
     """Climb from each object's starts and keep the highest point reached.
 
     Once the best start has arrived, new climbers set out on both sides of it
@@ -110,8 +110,6 @@ def ascend(log_density, start, low, high, covariance, value=None, schedule=(_FIR
         The box; its edges belong to it.
     covariance : Tensor (n, n_starts, n_parameter, n_parameter) or (n, 1, ...)
         A rough width and correlation of the density about each start.
-    value : Tensor (n, n_starts), optional
-        Log density at the starts.
     schedule : two sequences of int
         How many climb in each round, the highest of those before; from the
         starts, and then along the ridge.
@@ -134,9 +132,7 @@ def ascend(log_density, start, low, high, covariance, value=None, schedule=(_FIR
     tensor([[0.3000, 1.0000]])
     """
     low, high = low.to(start), high.to(start)
-    if value is None:
-        value = log_density(start)
-    climb = _Climb(log_density, start, value, covariance, low, high)
+    climb = _Climb(log_density, start, log_density(start), covariance, low, high)
     first, second = schedule
     for n_left in first:
         climb.keep(n_left)

@@ -109,7 +109,7 @@ def test_an_ascent_that_stops_at_its_start_fails(judged):
     mocks, grid, draws = judged
     at_grid = mocks.log_density(grid[:, None])[:, 0]
     start, value, covariance = choose_starts(draws, mocks.log_density(draws))
-    _, found = ascend(mocks.log_density, start, PRIOR.low, PRIOR.high, covariance, value, schedule=((), ()))
+    _, found = ascend(mocks.log_density, start, PRIOR.low, PRIOR.high, covariance, schedule=((), ()))
     assert torch.equal(found, value.amax(1))
     assert (found < at_grid - 0.005).any()
 
