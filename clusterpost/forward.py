@@ -60,7 +60,8 @@ class BandFluxTable:
         # to the node below an age.
         self._cells_per_dex = _CELLS / (log_age[-1] - log_age[0])
         cell = self._cell(log_age)
-        self._node_before = (torch.searchsorted(cell, torch.arange(_CELLS, device=cell.device)) - 1).clamp(min=0)
+        every = torch.arange(_CELLS, dtype=cell.dtype, device=cell.device)
+        self._node_before = (torch.searchsorted(cell, every, out_int32=True) - 1).clamp(min=0)
         self._most_in_a_cell = int(cell.bincount().max())
         self._inverse_width = 1 / log_age.diff()
 
@@ -89,14 +90,14 @@ class BandFluxTable:
                              self.surviving_nodes, {**self.header, "bands": list(bands)})
 
     def _cell(self, log_age):
-        return ((log_age.detach() - self.log_age[0]) * self._cells_per_dex).long().clamp(0, _CELLS - 1)
+        return ((log_age.detach() - self.log_age[0]) * self._cells_per_dex).int().clamp(0, _CELLS - 1)
 
     def _age_interval(self, log_age):
         """The node below each age, and how far it is from there to the next."""
-        left = torch.take(self._node_before, self._cell(log_age))
+        left = _take(self._node_before, self._cell(log_age))
         for _ in range(self._most_in_a_cell):
-            left = (left + (log_age >= torch.take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
-        return left, (log_age - torch.take(self.log_age, left)) * torch.take(self._inverse_width, left)
+            left = (left + (log_age >= _take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
+        return left, (log_age - _take(self.log_age, left)) * _take(self._inverse_width, left)
 
     def ln_flux(self, log_age, ebv):
         """Natural log of the flux in mJy at 10 pc per solar mass formed.
@@ -115,9 +116,9 @@ class BandFluxTable:
         i, a = self._age_interval(log_age)
         n = len(self.ebv)
         position = (ebv - self.ebv[0]) / (self.ebv[1] - self.ebv[0])
-        j = position.detach().long().clamp(0, n - 2)
+        j = position.detach().int().clamp(0, n - 2)
         a, e = torch.broadcast_tensors(a, position - j)
-        corners = (i * n + j)[..., None] + torch.tensor([0, 1, n, n + 1], device=i.device)
+        corners = (i * n + j)[..., None] + torch.tensor([0, 1, n, n + 1], device=i.device, dtype=i.dtype)
         weights = torch.stack([(1 - a) * (1 - e), (1 - a) * e, a * (1 - e), a * e], -1)
         flux = functional.embedding_bag(corners.reshape(-1, 4), self.ln_flux_nodes.flatten(0, 1), mode="sum",
                                         per_sample_weights=weights.reshape(-1, 4))
@@ -135,7 +136,7 @@ class BandFluxTable:
         Tensor (...)
         """
         i, a = self._age_interval(log_age)
-        return torch.lerp(torch.take(self.surviving_nodes, i), torch.take(self.surviving_nodes, i + 1), a)
+        return torch.lerp(_take(self.surviving_nodes, i), _take(self.surviving_nodes, i + 1), a)
 
     def predict(self, theta, distance):
         """ln of the observed flux in mJy of clusters with parameters ``theta``.
@@ -154,6 +155,11 @@ class BandFluxTable:
         log_age, log_mass, ebv = theta.unbind(-1)
         scale = LN10 * log_mass + distance_term(distance)
         return self.ln_flux(log_age, ebv) + scale.unsqueeze(-1)
+
+
+def _take(values, i):
+    """Elements of a one-dimensional tensor; by `torch.index_select`, as `torch.take` wants twice as wide an index."""
+    return values.index_select(0, i.reshape(-1)).reshape(i.shape)
 
 
 def distance_term(distance):

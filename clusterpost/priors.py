@@ -7,6 +7,7 @@ uncertainty, which refinement marginalises.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -60,7 +61,36 @@ class _Bounded:
         -------
         Tensor (...) of bool
         """
-        return ((theta >= self.low.to(theta.device)) & (theta <= self.high.to(theta.device))).all(-1)
+        within = [(x >= low) & (x <= high)
+                  for x, low, high in zip(theta.unbind(-1), self.low.tolist(), self.high.tolist(), strict=True)]
+        return functools.reduce(torch.logical_and, within)
+
+    def log_prob(self, theta):
+        """Log density; -inf outside.
+
+        Parameters
+        ----------
+        theta : Tensor (..., n_parameter)
+
+        Returns
+        -------
+        Tensor (...)
+        """
+        return torch.where(self.inside(theta), self.log_within(theta), -torch.inf)
+
+    def log_within(self, theta):
+        """Log density of parameters that are known to be within the bounds.
+
+        Parameters
+        ----------
+        theta : Tensor (..., n_parameter)
+
+        Returns
+        -------
+        Tensor (...)
+            Without meaning where they are not.
+        """
+        raise NotImplementedError
 
     def _with_distance(self, text):
         return f"{text}, distance error {self.distance_error:g}" if self.distance_error else text
@@ -110,19 +140,9 @@ class BoxPrior(_Bounded):
         low = self.low.to(generator.device)
         return torch.lerp(low, self.high.to(generator.device), unit)
 
-    def log_prob(self, theta):
-        """Log density; -inf outside.
-
-        Parameters
-        ----------
-        theta : Tensor (..., n_parameter)
-
-        Returns
-        -------
-        Tensor (...)
-        """
-        log_volume = torch.log(self.high - self.low).sum().item()
-        return torch.where(self.inside(theta), -log_volume, -torch.inf).to(theta.dtype)
+    def log_within(self, theta):
+        """Log density within the bounds: the same everywhere."""
+        return torch.full_like(theta[..., 0], -torch.log(self.high - self.low).sum().item())
 
     def describe(self):
         """One line for a table's meta.
@@ -341,10 +361,9 @@ class ProductPrior(_Bounded):
         low, high = self.low.to(draws.device), self.high.to(draws.device)
         return torch.minimum(torch.maximum(draws, low), high)
 
-    def log_prob(self, theta):
-        """Log density; -inf outside; see `BoxPrior.log_prob`."""
-        total = sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
-        return torch.where(self.inside(theta), total, -torch.inf)
+    def log_within(self, theta):
+        """Log density within the bounds: the sum of those of the parameters."""
+        return sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
 
     def describe(self):
         """One line for a table's meta."""
@@ -387,8 +406,8 @@ class FunctionPrior(_Bounded):
         """
         raise InputError("a prior given as a function cannot be drawn from; use a ProductPrior to simulate")
 
-    def log_prob(self, theta):
-        """Log density; -inf outside; see `BoxPrior.log_prob`.
+    def log_within(self, theta):
+        """Log density within the bounds: the function's, elsewhere that at the nearest point within them.
 
         Raises
         ------
@@ -407,7 +426,7 @@ class FunctionPrior(_Bounded):
             point = [round(x, 4) for x in at[bad][0].tolist()]
             raise InputError(f"the prior {self._name} gave {values[bad][0].item()} at (log_age, log_mass, ebv) = "
                              f"{point}; it must give a log density, -inf where there is none")
-        return torch.where(self.inside(theta), values, -torch.inf)
+        return values
 
     def describe(self):
         """One line for a table's meta."""

@@ -29,7 +29,7 @@ _FLOOR = 1e-4  # least width, as a share of the box; the most is one
 _STEEPEST = 1e4  # change of the log density over a stencil
 
 
-def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS, schedule=(_FIRST, _SECOND)):
+def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
     """The maximum of each object's density, from draws.
 
     Parameters
@@ -45,8 +45,6 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS, schedule=
         The box that holds the support.
     n_starts : int
         At most this many starts, spread over the first parameter.
-    schedule : two sequences of int
-        See `ascend`.
 
     Returns
     -------
@@ -55,7 +53,7 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS, schedule=
         Never lower than that of the draw with the highest ``value``.
     """
     start, _, covariance = choose_starts(theta, value, n_starts)
-    return ascend(log_density, start, low, high, covariance, schedule)
+    return ascend(log_density, start, low, high, covariance)
 
 
 def choose_starts(theta, value, n_starts=_N_STARTS):
@@ -84,14 +82,12 @@ def choose_starts(theta, value, n_starts=_N_STARTS):
     # The last part is filled up with the draws before it.
     at = (torch.arange(n_starts, device=theta.device)[:, None] * size).clamp(max=n_samples - size)
     order = order[:, (at + torch.arange(size, device=theta.device)).reshape(-1)]
-    part = torch.gather(theta, 1, order[..., None].expand(-1, -1, n_parameters))
-    part = part.reshape(n * n_starts, size, n_parameters)
-    best, index = torch.gather(value, 1, order).reshape(n * n_starts, size).max(dim=1)
-    start = part[torch.arange(len(part), device=theta.device), index]
-    centered = part - part.mean(dim=1, keepdim=True)
-    covariance = centered.mT @ centered / size
-    shape = (n, n_starts, n_parameters)
-    return start.reshape(shape), best.reshape(shape[:2]), covariance.reshape(*shape, n_parameters)
+    parts = [torch.gather(x, 1, order).reshape(n, n_starts, size) for x in theta.unbind(-1)]
+    best, index = torch.gather(value, 1, order).reshape(n, n_starts, size).max(dim=2)
+    start = [torch.gather(part, 2, index[..., None])[..., 0] for part in parts]
+    parts = [part - part.mean(dim=2, keepdim=True) for part in parts]
+    covariance = torch.stack([(a * b).mean(dim=2) for a in parts for b in parts], -1)
+    return torch.stack(start, -1), best, covariance.reshape(n, n_starts, n_parameters, n_parameters)
 
 
 def ascend(log_density, start, low, high, covariance, schedule=(_FIRST, _SECOND)):
@@ -131,8 +127,7 @@ def ascend(log_density, start, low, high, covariance, schedule=(_FIRST, _SECOND)
     >>> print(theta)
     tensor([[0.3000, 1.0000]])
     """
-    low, high = low.to(start), high.to(start)
-    climb = _Climb(log_density, start, log_density(start), covariance, low, high)
+    climb = _Climb(log_density, start, covariance, low, high)
     first, second = schedule
     for n_left in first:
         climb.keep(n_left)
@@ -144,153 +139,176 @@ def ascend(log_density, start, low, high, covariance, schedule=(_FIRST, _SECOND)
         climb.keep(n_left)
         climb.step()
     climb.keep(1)
-    return climb.theta[:, 0], climb.value[:, 0]
+    return climb.theta[..., 0].mT, climb.value[:, 0]
 
 
 class _Climb:
-    """State of all climbers: (n, s) of them, in ``p`` parameters."""
+    """State of all climbers: (n, s) of them, in ``p`` parameters.
 
-    def __init__(self, log_density, theta, value, covariance, low, high):
-        self.log_density, self.theta, self.low, self.high = log_density, theta, low, high
-        self.value = torch.where(torch.isnan(value), -torch.inf, value)
-        self.covariance = _regular(covariance, high - low).expand(*theta.shape, theta.shape[-1])
-        self.arm = torch.full_like(value, _STENCIL)
+    What belongs to a parameter, or to a point of a stencil, comes before the
+    climbers, (p, n, s): arithmetic along the longest dimensions is quickest.
+    """
+
+    def __init__(self, log_density, theta, covariance, low, high):
+        self.log_density, self.theta = log_density, theta.movedim(-1, 0).contiguous()
+        self.low, self.high = (end.to(theta)[:, None, None, None] for end in (low, high))
+        self.span = (self.high - self.low)[:, 0]
+        self.value = self.evaluate(self.theta[:, None])[0]
+        covariance = _regular(covariance.permute(2, 3, 0, 1), self.span)
+        self.covariance = covariance.expand(-1, -1, *self.value.shape)
+        self.arm = torch.full_like(self.value, _STENCIL)
 
     def keep(self, n_left):
         """Give up all but the highest climbers."""
-        if n_left >= self.theta.shape[1]:
+        if n_left >= self.value.shape[1]:
             return
         best = self.value.topk(n_left, dim=1).indices
-        p = self.theta.shape[2]
-        self.theta = torch.gather(self.theta, 1, best[..., None].expand(-1, -1, p))
-        self.covariance = torch.gather(self.covariance, 1, best[..., None, None].expand(-1, -1, p, p))
-        self.value, self.arm = torch.gather(self.value, 1, best), torch.gather(self.arm, 1, best)
+        self.theta, self.covariance, self.value, self.arm = (
+            torch.gather(x, -1, best.expand(*x.shape[:-1], -1))
+            for x in (self.theta, self.covariance, self.value, self.arm))
 
     def spread_out(self, n_climbers):
         """Climbers on both sides of the one there is, along its Gaussian's ridge in the first parameter."""
-        ridge = self.covariance[..., 0] / self.covariance[..., 0, 0, None].sqrt()
+        ridge = self.covariance[:, 0] / self.covariance[0, 0].sqrt()
         reach = torch.linspace(0, 1, n_climbers // 2 + 1, dtype=ridge.dtype, device=ridge.device)[1:] ** 1.5 * _REACH
         reach = torch.cat([reach, -reach])[: n_climbers - 1]
-        points = self._inside(self._slide((self.theta + reach[:, None] * ridge)[:, None], self.covariance))[:, 0]
-        self.theta = torch.cat([self.theta, points], dim=1)
-        self.value = torch.cat([self.value, self.evaluate(points[:, None])[:, 0]], dim=1)
-        self.covariance = self.covariance.expand(-1, n_climbers, -1, -1)
+        points = self._inside(self._slide((self.theta + reach * ridge)[:, None], self.covariance))
+        self.theta = torch.cat([self.theta, points[:, 0]], dim=-1)
+        self.value = torch.cat([self.value, self.evaluate(points)[0]], dim=-1)
+        self.covariance = self.covariance.expand(-1, -1, -1, n_climbers)
         self.arm = torch.full_like(self.value, _STENCIL)
 
     def evaluate(self, points):
-        """Log density of points (n, s, m, p)."""
-        n, s, m, p = points.shape
-        value = self.log_density(points.reshape(n, s * m, p)).reshape(n, s, m)
+        """Log density (m, n, s) of points (p, m, n, s)."""
+        p, m, n, s = points.shape
+        value = self.log_density(points.transpose(1, 2).reshape(p, n, m * s).movedim(0, -1))
+        value = value.reshape(n, m, s).transpose(0, 1)
         return torch.where(torch.isnan(value), -torch.inf, value)
 
     def step(self):
         """One round: stencil, quadratic, Newton; the highest point is the next center."""
-        p = self.theta.shape[2]
-        root = self._root() * self.arm[..., None, None]
-        offsets, inward = self._stencil(root)
-        points = self._inside(self.theta[..., None, :] + offsets @ root.mT)
+        root = self._root() * self.arm
+        offsets, sides = self._stencil(root)
+        points = self._inside(self.theta[:, None] + offsets)
         values = self.evaluate(points)
         # Bounded where the density vanishes, at a point of the stencil or at its center.
-        rise = (values - self.value[..., None]).nan_to_num(0.0).clamp(-_STEEPEST, _STEEPEST)
-        gradient, curvature = _quadratic(rise, inward)
-        newton, spread = _newton(gradient, curvature, self.arm)
-        spread = root @ spread @ root.mT
-        move = (root @ newton[..., None]).mT * self.theta.new_tensor(_FACTORS)[:, None]
-        tried = self._inside(self._slide(self.theta[..., None, :] + move, spread))
-        points, values = torch.cat([points, tried], 2), torch.cat([values, self.evaluate(tried)], 2)
+        rise = (values - self.value).nan_to_num(0.0).clamp(-_STEEPEST, _STEEPEST)
+        newton, spread = _newton(*_quadratic(rise, *sides), self.arm)
+        spread = _product(root, _product(spread, root.transpose(0, 1)))
+        move = _product(root, newton[:, None])
+        tried = self.theta[:, None] + move * move.new_tensor(_FACTORS)[:, None, None]
+        tried = self._inside(self._slide(tried, spread))
+        points, values = torch.cat([points, tried], 1), torch.cat([values, self.evaluate(tried)])
 
-        best, index = values.max(dim=2)
+        best, index = values.max(dim=0)
         gain = best - self.value
-        point = torch.gather(points, 2, index[..., None, None].expand(-1, -1, 1, p))[:, :, 0]
-        self.theta = torch.where((gain > 0)[..., None], point, self.theta)
+        point = torch.gather(points, 1, index.expand(len(points), 1, -1, -1))[:, 0]
+        self.theta = torch.where(gain > 0, point, self.theta)
         self.value = torch.where(gain > 0, best, self.value)
         self.arm = torch.where(gain > _LEAST_GAIN, self.arm, self.arm * _SHRINK)
-        self.covariance = _regular(spread, self.high - self.low)
+        self.covariance = _regular(spread, self.span)
 
     def _root(self):
         """Root of the covariance in which the parameters nearest to a face of the box come first.
 
         Then the later axes do not leave that face.
         """
-        width = self.covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-        room = torch.minimum(self.theta - self.low, self.high - self.theta) / width
-        order = room.clamp(max=1.0).argsort(dim=-1, stable=True)[..., None]
-        rows = order.expand_as(self.covariance)
-        ordered = torch.gather(torch.gather(self.covariance, -2, rows), -1, rows.mT)
-        root = torch.linalg.cholesky(ordered)
-        return torch.zeros_like(root).scatter_(-2, rows, root)
+        room = torch.minimum(self.theta - self.low[:, 0], self.high[:, 0] - self.theta)
+        room = (room / _diagonal(self.covariance).sqrt()).clamp(max=1.0)
+        order = room.argsort(dim=0, stable=True)[:, None].expand_as(self.covariance)
+        ordered = torch.gather(torch.gather(self.covariance, 0, order), 1, order.transpose(0, 1))
+        root = _cholesky(ordered)
+        return torch.zeros_like(root).scatter_(0, order, root)
 
     def _stencil(self, root):
-        """Offsets (n, s, m, p) in decorrelated coordinates: both ways along each axis, then each pair of axes.
+        """Offsets (p, m, n, s) in decorrelated coordinates: both ways along each axis, then each pair of axes.
 
         Where the box leaves room on one side of an axis only, both points lie there.
         """
-        p = root.shape[-1]
         ahead, behind = (self._room(sign * root) for sign in (1, -1))
         inward = torch.where(behind & ~ahead, -1.0, 1.0).to(root)
         back = torch.where(ahead & behind, -inward, 2 * inward)
-        unit = torch.eye(p, dtype=root.dtype, device=root.device)
-        first, second = inward[..., None] * unit, back[..., None] * unit
-        i, j = torch.triu_indices(p, p, 1, device=root.device)
-        return torch.cat([first, second, first[..., i, :] + first[..., j, :]], dim=2), (inward, back)
+        i, j = torch.triu_indices(len(root), len(root), 1, device=root.device)
+        first = inward * root
+        return torch.cat([first, back * root, first[:, i] + first[:, j]], dim=1), (inward, back)
 
     def _room(self, moves):
-        """Whether each column of ``moves`` (n, s, p, p) stays in the box, (n, s, p)."""
-        end = self.theta[..., None] + moves
-        return ((end >= self.low[:, None]) & (end <= self.high[:, None])).all(dim=2)
+        """Whether each column of ``moves`` (p, p, n, s) stays in the box, (p, n, s)."""
+        end = self.theta[:, None] + moves
+        return ((end >= self.low) & (end <= self.high)).all(dim=0)
 
     def _inside(self, points):
         return torch.minimum(torch.maximum(points, self.low), self.high)
 
     def _slide(self, points, covariance):
-        """Points beyond a face of the box go to where the Gaussian is highest on that face."""
-        for i in range(points.shape[-1]):
-            excess = points[..., i].clamp(self.low[i], self.high[i]) - points[..., i]
-            points = points + excess[..., None] * (covariance[..., i] / covariance[..., i, i, None])[..., None, :]
+        """Points (p, m, n, s) beyond a face of the box go to where the Gaussian is highest on that face."""
+        for i in range(len(points)):
+            along = covariance[:, i] / covariance[i, i]
+            points = points + (points[i].clamp(self.low[i], self.high[i]) - points[i]) * along[:, None]
         return points
 
 
-def _quadratic(rise, inward):
-    """Gradient (n, s, p) and curvature (n, s, p, p) of the quadratic through the center and a stencil."""
-    a, b = inward
-    p = a.shape[-1]
-    fa, fb, cross = rise[..., :p], rise[..., p : 2 * p], rise[..., 2 * p :]
+def _quadratic(rise, a, b):
+    """Gradient (p, n, s) and curvature (p, p, n, s) of the quadratic through the center and a stencil."""
+    p = len(a)
+    fa, fb, cross = rise[:p], rise[p : 2 * p], rise[2 * p :]
     # f(a) = g a + h a^2 / 2, and the same at b
     bend = 2 * (fa / a - fb / b) / (a - b)
     gradient = fa / a - bend * a / 2
     i, j = torch.triu_indices(p, p, 1, device=a.device)
-    mixed = (cross - fa[..., i] - fa[..., j]) * a[..., i] * a[..., j]
-    curvature = torch.diag_embed(bend)
-    curvature[..., i, j] = mixed
-    curvature[..., j, i] = mixed
+    mixed = (cross - fa[i] - fa[j]) * a[i] * a[j]
+    curvature = a.new_empty(p, *a.shape)
+    _diagonal(curvature).copy_(bend)
+    curvature[i, j] = mixed
+    curvature[j, i] = mixed
     return gradient, curvature
 
 
 def _newton(gradient, curvature, arm):
     """Newton's step and the Gaussian's covariance, in units of the stencil's arm."""
     bend, axes = _eigen(curvature)
-    arm = arm[..., None]
     bend = bend.abs().clamp((arm / _CHANGE) ** 2, (arm * _CHANGE) ** 2)
-    along = (axes.mT @ gradient[..., None])[..., 0] / bend
-    along = along * (_LONGEST / arm / along.norm(dim=-1, keepdim=True).clamp(min=1e-30)).clamp(max=1.0)
-    return (axes @ along[..., None])[..., 0], (axes / bend[..., None, :]) @ axes.mT
+    along = _product(gradient[None], axes)[0] / bend
+    along = along * (_LONGEST / arm / along.square().sum(0).sqrt().clamp(min=1e-30)).clamp(max=1.0)
+    return _product(axes, along[:, None])[:, 0], _product(axes / bend, axes.transpose(0, 1))
+
+
+def _product(a, b):
+    """Matrix product over the first two dimensions."""
+    return (a[:, :, None] * b[None]).sum(1)
+
+
+def _cholesky(matrix):
+    """Lower triangular root over the first two dimensions."""
+    root = torch.zeros_like(matrix)
+    for j in range(len(matrix)):
+        rest = matrix[j:, j] - (root[j:, :j] * root[j, :j]).sum(1)
+        root[j:, j] = rest / rest[0].sqrt()
+    return root
 
 
 def _eigen(matrix):
-    """Eigenvalues and eigenvectors; of two dimensions in closed form, many times quicker than by a routine for each."""
-    if matrix.shape[-1] != 2:
-        return torch.linalg.eigh(matrix)
-    (a, b), (_, c) = (row.unbind(-1) for row in matrix.unbind(-2))
+    """Eigenvalues (p, n, s) and eigenvectors (p, p, n, s), the second of which counts them."""
+    if len(matrix) != 2:
+        bend, axes = torch.linalg.eigh(matrix.permute(2, 3, 0, 1))
+        return bend.movedim(-1, 0), axes.permute(2, 3, 0, 1)
+    (a, b), (_, c) = matrix
     angle = 0.5 * torch.atan2(2 * b, a - c)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     middle, apart = 0.5 * (a + c), torch.hypot(0.5 * (a - c), b)
-    axes = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
-    return torch.stack([middle + apart, middle - apart], -1), axes
+    axes = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
+    return torch.stack([middle + apart, middle - apart]), axes
+
+
+def _diagonal(matrix):
+    """That of the first two dimensions, a view."""
+    return matrix.diagonal(dim1=0, dim2=1).movedim(-1, 0)
 
 
 def _regular(covariance, span):
     """With no width beyond the box's and a least one, so that it has a root in float32."""
-    width = covariance.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
+    width = _diagonal(covariance).clamp(min=0).sqrt()
     shrink = (span / width.clamp(min=1e-30)).clamp(max=1.0)
-    covariance = (covariance + covariance.mT) / 2 * shrink[..., None] * shrink[..., None, :]
-    return covariance + torch.diag_embed((_FLOOR * span) ** 2 + 1e-5 * (width * shrink) ** 2)
+    covariance = (covariance + covariance.transpose(0, 1)) / 2 * shrink[:, None] * shrink
+    _diagonal(covariance).add_((_FLOOR * span) ** 2 + 1e-5 * (width * shrink) ** 2)
+    return covariance

@@ -172,27 +172,32 @@ class MassConditional:
                 parts.append((rows, *kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
         return MassDensity(parts, self.low, self.high)
 
-    def highest(self, observed, log_age, ebv):
+    def highest(self, observed):
         """The posterior density at the mass where it is highest, for clusters of which the closed form is exact.
 
         Parameters
         ----------
         observed : Observed
-        log_age, ebv : Tensor (n, k)
 
         Returns
         -------
-        log_mass : Tensor (n, k)
-        log_density : Tensor (n, k)
-            Log likelihood plus log prior there.
+        callable
+            Of log_age and ebv, each Tensor (n, k) within the prior's bounds, to
+            that log_mass and to log likelihood plus log prior there, each (n, k).
         """
-        ln_flux = self._ln_flux(observed, log_age, ebv)
-        mean, sigma = self._peak(observed, ln_flux)
-        ln_mass = (mean + self.prior.mass_slope * sigma**2).clamp(self.low, self.high)
-        likelihood = self.noise.log_likelihood(observed.flux, observed.error, observed.measured,
-                                               ln_flux + ln_mass[..., None])
-        log_mass = ln_mass / LN10
-        return log_mass, likelihood + self.prior.log_prob(torch.stack([log_age, log_mass, ebv], -1))
+        value, weight, total = self._stand_in(observed)
+        share, weight, shift = (weight / total)[..., None], weight[..., None], self.prior.mass_slope / total
+        at_best = self.noise.log_likelihood(observed.flux, observed.error, observed.measured, value[:, None])
+        value = (value - distance_term(observed.distance)[:, None])[:, None]
+
+        def highest(log_age, ebv):
+            residual = value - self.table.ln_flux(log_age, ebv)
+            ln_mass = ((residual @ share)[..., 0] + shift).clamp(self.low, self.high)
+            chi2 = ((residual - ln_mass[..., None]).square() @ weight)[..., 0]
+            log_mass = ln_mass / LN10
+            return log_mass, at_best - 0.5 * chi2 + self.prior.log_within(torch.stack([log_age, log_mass, ebv], -1))
+
+        return highest
 
     def is_closed(self, observed):
         """Of which clusters the closed form is exact, (n,)."""
@@ -204,11 +209,15 @@ class MassConditional:
         """Of one solar mass, (n, k, n_band)."""
         return self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
 
-    def _peak(self, observed, ln_flux):
-        """Mean and standard deviation of ln mass by the log-normal stand-ins."""
+    def _stand_in(self, observed):
+        """Each band's mean and weight by the log-normal stand-ins, and the sum of weights."""
         value, width, usable = self.noise.as_lognormal(observed.flux, observed.error)
         weight = torch.where(usable & observed.measured, 1 / width**2, 0.0)
-        total = weight.sum(-1, keepdim=True).clamp(min=1e-4)
+        return value, weight, weight.sum(-1, keepdim=True).clamp(min=1e-4)
+
+    def _peak(self, observed, ln_flux):
+        """Mean and standard deviation of ln mass."""
+        value, weight, total = self._stand_in(observed)
         share = weight / total
         mean = (share * value).sum(-1, keepdim=True) - (ln_flux @ share[..., None])[..., 0]
         return mean, total.rsqrt().expand_as(mean)
@@ -254,4 +263,4 @@ class MassConditional:
         log_age, ebv = (x[..., None].expand_as(nodes) for x in (log_age, ebv))
         theta = torch.stack([log_age, nodes / LN10, ebv], dim=-1)
         low, high = self.prior.low.to(theta), self.prior.high.to(theta)
-        return total + self.prior.log_prob(torch.minimum(torch.maximum(theta, low), high))
+        return total + self.prior.log_within(torch.minimum(torch.maximum(theta, low), high))

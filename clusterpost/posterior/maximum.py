@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .ascent import find_map
+from .ascent import ascend, choose_starts
 from .mass import MassConditional
 
 __all__ = ["maximum"]
@@ -34,11 +34,12 @@ def maximum(target, theta, log_density):
     Where the best mass for each age and reddening is known in closed form, the
     ascent is over these two alone.
     """
+    start, _, covariance = choose_starts(theta, log_density)
     closed = _mass(target).is_closed(target.observed) & (target.prior.distance_error == 0)
     best = torch.empty_like(theta[:, 0])
     for climb, rows in ((_with_best_mass, closed.nonzero()[:, 0]), (_in_all, (~closed).nonzero()[:, 0])):
         if len(rows):
-            best[rows] = climb(target[rows], theta[rows], log_density[rows])
+            best[rows] = climb(target[rows], start[rows], covariance[rows])
     return best
 
 
@@ -46,18 +47,15 @@ def _mass(target):
     return MassConditional(target.table, target.noise, target.prior)
 
 
-def _in_all(target, theta, log_density):
-    return find_map(target.log_density, theta, log_density, target.prior.low, target.prior.high)[0]
+def _in_all(target, start, covariance):
+    return ascend(target.log_density, start, target.prior.low, target.prior.high, covariance)[0]
 
 
-def _with_best_mass(target, theta, log_density):
-    mass = _mass(target)
-
-    def at_best_mass(two):
-        return mass.highest(target.observed, *two.unbind(-1))[1]
-
-    low, high = target.prior.low[_AGE_AND_REDDENING], target.prior.high[_AGE_AND_REDDENING]
-    best, _ = find_map(at_best_mass, theta[..., _AGE_AND_REDDENING], log_density, low, high, schedule=_SCHEDULE)
+def _with_best_mass(target, start, covariance):
+    highest, two = _mass(target).highest(target.observed), _AGE_AND_REDDENING
+    low, high = target.prior.low[two], target.prior.high[two]
+    best, _ = ascend(lambda points: highest(*points.unbind(-1))[1], start[..., two], low, high,
+                     covariance[..., two, :][..., two], _SCHEDULE)
     log_age, ebv = best.unbind(-1)
-    log_mass, _ = mass.highest(target.observed, log_age[:, None], ebv[:, None])
+    log_mass, _ = highest(log_age[:, None], ebv[:, None])
     return torch.stack([log_age, log_mass[:, 0], ebv], -1)

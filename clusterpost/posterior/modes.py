@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .ordering import ascending
+from .ordering import argmax, ascending
 
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
 
@@ -22,7 +22,8 @@ _LINK = 1.0  # bandwidths; a draw with no denser one so near is the head of a bu
 _LEAST_SEEDS = 0.005  # of the seeds: a smaller bump is not looked at
 _STEPS = (10, 4, 10)  # of mean shift: heads among the seeds, among all draws, and the modes that are given
 _RELAXATION, _MOMENTUM = 1.5, 0.5  # of mean shift
-#: Bumps that are looked at, and the most modes that can be asked for.
+_N_HEADS = 5  # bumps that are looked at, or as many as the modes that are asked for
+#: The most modes that can be asked for.
 MOST_MODES = 8
 _LEAST_SHARE, _LEAST_DRAWS = 0.01, 5  # of the draws, and of them at least so many: less is a bump and no mode
 _SAME = 0.3  # bandwidths; heads so near to each other are one
@@ -91,8 +92,9 @@ def find_modes(theta, n_modes=3, dip=0.1, weight=None):
 
 def _find(draws, n_modes, dip, weight):
     n_samples, p = draws.shape[1:]
+    draws = draws.mT.contiguous()  # arithmetic along the draws is quickest
     if weight is None:
-        weight = torch.ones_like(draws[..., 0])
+        weight = torch.ones_like(draws[:, 0])
     weight = weight / weight.sum(dim=1, keepdim=True)
     effective = 1 / (weight**2).sum(dim=1)
     width = effective ** (-1.0 / (p + 4))
@@ -100,7 +102,7 @@ def _find(draws, n_modes, dip, weight):
     x = white / width[:, None, None]
 
     seeds = _resample(x, weight, min(_N_SEEDS, n_samples))
-    linked = [_link(some) for some in seeds.split(max(1, _SEEDS_AT_ONCE // seeds.shape[1]))]
+    linked = [_link(some, max(n_modes, _N_HEADS)) for some in seeds.split(max(1, _SEEDS_AT_ONCE // seeds.shape[2]))]
     heads, there, owner = (torch.cat(part) for part in zip(*linked, strict=True))
     heads = _Kernels(seeds).climb(heads, _STEPS[0])
     kernels = _Kernels(x, weight)
@@ -119,23 +121,22 @@ def _find(draws, n_modes, dip, weight):
     given = torch.gather(leader, 1, order)
     found = kernels.climb(torch.gather(heads, 1, order[..., None].expand(-1, -1, p)), _STEPS[2])
     found = found * width[:, None, None]
-    found = (found.double() @ root.mT + center).to(draws.dtype)
+    found = (found.double() @ root.mT + center.mT).to(draws.dtype)
     nan = torch.full((), torch.nan, dtype=draws.dtype, device=draws.device)
     return Modes(torch.where(given[..., None], found, nan),
                  torch.where(given, torch.gather(share, 1, order).to(draws.dtype), nan), given.sum(dim=1))
 
 
 def _whiten(draws, weight):
-    double, weight = draws.double(), weight.double()[:, None]
-    center = weight @ double
-    centered = double - center
-    covariance = (centered.mT * weight) @ centered
+    center = (draws * weight[:, None]).sum(dim=2, keepdim=True)
+    centered = draws - center
+    covariance = (centered * weight[:, None]).double() @ centered.double().mT
     scale = covariance.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     # The absolute part keeps draws that are all the same from stopping a whole batch.
-    unit = torch.eye(draws.shape[2], dtype=double.dtype, device=draws.device)
+    unit = torch.eye(draws.shape[1], dtype=covariance.dtype, device=draws.device)
     root = torch.linalg.cholesky(covariance + (1e-9 * scale + 1e-16) * unit)
     inverse = torch.linalg.solve_triangular(root, unit.expand_as(root), upper=False)
-    return (centered @ inverse.mT).to(draws.dtype), center, root
+    return inverse.to(draws.dtype) @ centered, center, root
 
 
 def _resample(x, weight, size):
@@ -143,42 +144,43 @@ def _resample(x, weight, size):
 
     The order makes the set even, and free of the pattern of a Sobol sequence.
     """
-    order = ascending(x[..., 0])
+    order = ascending(x[:, 0])
     level = torch.gather(weight, 1, order).double().cumsum(dim=1)
     step = (torch.arange(size, dtype=level.dtype, device=x.device) + 0.5) / size
-    at = torch.searchsorted(level, (step * level[:, -1:]).contiguous()).clamp(max=x.shape[1] - 1)
-    return torch.gather(x, 1, torch.gather(order, 1, at)[..., None].expand(-1, -1, x.shape[2]))
+    at = torch.searchsorted(level, (step * level[:, -1:]).contiguous()).clamp(max=x.shape[2] - 1)
+    return torch.gather(x, 2, torch.gather(order, 1, at)[:, None].expand(-1, x.shape[1], -1))
 
 
-def _link(seeds):
+def _link(seeds, n_heads):
     """Heads of bumps among equally weighted draws.
 
     Returns
     -------
-    heads (n, MOST_MODES, n_parameter), of the bump with the densest seed and
+    heads (n, n_heads, n_parameter), of the bump with the densest seed and
     the largest others, after they have climbed the seeds' density; whether
     there were that many; and the number of the head that each seed belongs to.
     """
-    n, size, p = seeds.shape
-    density = _Kernels(seeds).density(seeds)
-    order = density.argsort(dim=1, descending=True, stable=True)
-    seeds = torch.gather(seeds, 1, order[..., None].expand(-1, -1, p))
+    n, p, size = seeds.shape
+    order = _Kernels(seeds).density(seeds.mT).argsort(dim=1, descending=True, stable=True)
+    seeds = torch.gather(seeds, 2, order[:, None].expand(-1, p, -1))
     not_denser = torch.full((size, size), -torch.inf, dtype=seeds.dtype, device=seeds.device).triu()
-    nearest, parent = _Kernels(seeds).log(seeds).add_(not_denser).max(dim=2)
+    near = _Kernels(seeds).log(seeds.mT).add_(not_denser)
+    parent = argmax(near)
+    nearest = torch.gather(near, 2, parent[..., None])[..., 0]
     itself = torch.arange(size, device=seeds.device).expand(n, -1)
     head = _follow(torch.where(nearest < -0.5 * _LINK**2, itself, parent))
 
-    count = torch.zeros_like(density).scatter_add_(1, head, torch.ones_like(density))
+    count = torch.zeros_like(nearest).scatter_add_(1, head, torch.ones_like(nearest))
     prominence = torch.where(count >= _LEAST_SEEDS * size, -nearest * count, 0.0)
     prominence[:, 0] = torch.inf  # the densest comes first
-    prominence, picked = prominence.topk(min(MOST_MODES, size), dim=1)
+    prominence, picked = prominence.topk(min(n_heads, size), dim=1)
     there = prominence > 0
     # Bumps that were not picked belong to the one that they are linked to.
     chosen = torch.zeros_like(head, dtype=torch.bool).scatter_(1, picked, there)
     head = _follow(torch.where(chosen, itself, parent))
     slots = torch.arange(picked.shape[1], device=seeds.device).expand(n, -1)
     slot = torch.zeros_like(head).scatter_(1, picked, slots)
-    heads = torch.gather(seeds, 1, picked[..., None].expand(-1, -1, p))
+    heads = torch.gather(seeds, 2, picked[:, None].expand(-1, p, -1)).mT
     return heads, there, torch.gather(slot, 1, head)
 
 
@@ -190,22 +192,22 @@ def _follow(parent):
 
 
 class _Kernels:
-    """Gaussian kernels of unit width about weighted points, (n, k, p) and (n, k)."""
+    """Gaussian kernels of unit width about weighted points, (n, p, k) and (n, k)."""
 
     def __init__(self, x, weight=None):
-        height = -0.5 * (x**2).sum(-1, keepdim=True)
+        height = -0.5 * x.square().sum(1, keepdim=True)
         if weight is not None:
-            height = height + torch.log(weight)[..., None]
-        self._terms = torch.cat([x, height, torch.ones_like(height)], -1).mT.contiguous()
+            height = height + torch.log(weight)[:, None]
+        self._terms = torch.cat([x, height, torch.ones_like(height)], 1)
 
-    def log(self, points, rows=slice(None)):
+    def log(self, points):
         """ln of every kernel at some points (n, m, p) by one matrix product, (n, m, k)."""
         left = torch.cat([points, torch.ones_like(points[..., :1]), -0.5 * (points**2).sum(-1, keepdim=True)], -1)
-        return (left @ self._terms[rows]).clamp_(min=_FAR)
+        return (left @ self._terms).clamp_(min=_FAR)
 
-    def density(self, points, rows=slice(None)):
+    def density(self, points):
         """Their sum, (n, m)."""
-        return self.log(points, rows).exp_().sum(-1)
+        return self.log(points).exp_().sum(-1)
 
     def climb(self, points, n_steps):
         """Mean shift with momentum, which alone would take many steps on a flat top."""
@@ -225,13 +227,13 @@ def _merge(kernels, heads, density, dip, effective):
     denser = torch.isfinite(density)[:, :, None] & torch.ones(k, k, dtype=torch.bool, device=heads.device).tril(-1)
     distance, nearest = torch.cdist(heads, heads).masked_fill_(~denser, torch.inf).min(dim=2)
     joined = distance < _SAME
-    row, j = (torch.isfinite(distance) & ~joined).nonzero(as_tuple=True)
-    start, end = heads[row, nearest[row, j]][:, None], heads[row, j][:, None]
-    along = torch.linspace(0, 1, _PATH + 2, device=heads.device, dtype=heads.dtype)[1:-1, None]
-    lowest, height = kernels.density(start + (end - start) * along, row).amin(dim=1), density[row, j]
+    apart = torch.isfinite(distance) & ~joined
+    other = torch.gather(heads, 1, nearest[..., None].expand(-1, -1, p))
+    steps = torch.linspace(0, 1, _PATH + 2, device=heads.device, dtype=heads.dtype)[1:-1]
+    lowest = torch.stack([kernels.density(torch.lerp(heads, other, step)) for step in steps]).amin(dim=0)
     # A kernel density f has the variance f 2^(-p/2) / n where the kernel is one at its center.
-    noise = ((lowest + height) * 2 ** (-p / 2) / effective[row]).sqrt()
-    joined[row, j] = (lowest >= (1 - dip) * height) | (height - lowest < _SIGNIFICANT * noise)
+    noise = ((lowest + density) * 2 ** (-p / 2) / effective[:, None]).sqrt()
+    joined |= apart & ((lowest >= (1 - dip) * density) | (density - lowest < _SIGNIFICANT * noise))
     for j in range(1, k):
         group[:, j] = torch.where(joined[:, j], torch.gather(group, 1, nearest[:, j, None])[:, 0], j)
     return group

@@ -47,7 +47,7 @@ def test_the_best_mass_is_the_best():
         rows = MassConditional(target.table, target.noise, prior).is_closed(target.observed).nonzero()[:, 0]
         assert len(rows) == 35
         target, (log_age, _, ebv) = target[rows], theta[rows, :50].unbind(-1)
-        log_mass, density = MassConditional(target.table, target.noise, prior).highest(target.observed, log_age, ebv)
+        log_mass, density = MassConditional(target.table, target.noise, prior).highest(target.observed)(log_age, ebv)
         torch.testing.assert_close(density, target.log_density(torch.stack([log_age, log_mass, ebv], -1)), rtol=1e-5,
                                    atol=1e-3)
         for step in (-0.01, 0.01):
