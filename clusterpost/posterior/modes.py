@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from .ordering import argmax, ascending
 
@@ -22,15 +23,14 @@ _LINK = 1.0  # bandwidths; a draw with no denser one so near is the head of a bu
 _LEAST_SEEDS = 0.005  # of the seeds: a smaller bump is not looked at
 _STEPS = (10, 4, 10)  # of mean shift: heads among the seeds, among all draws, and the modes that are given
 _RELAXATION, _MOMENTUM = 1.5, 0.5  # of mean shift
-_N_HEADS = 5  # bumps that are looked at, or as many as the modes that are asked for
-#: The most modes that can be asked for.
+#: Bumps that are looked at, and the most modes that can be asked for.
 MOST_MODES = 8
 _LEAST_SHARE, _LEAST_DRAWS = 0.01, 5  # of the draws, and of them at least so many: less is a bump and no mode
 _SAME = 0.3  # bandwidths; heads so near to each other are one
 _PATH = 4  # points on the way to the nearest denser head where the density is looked at
 _SIGNIFICANT = 3.0  # standard errors
 _FAR = -60.0  # least log kernel; smaller numbers would be subnormal, and slow
-_SEEDS_AT_ONCE, _DRAWS_AT_ONCE = 2**11, 2**16  # so that what is between stays in the processor's cache
+_SEEDS_AT_ONCE, _DRAWS_AT_ONCE = 2**11, 2**17  # so that what is between stays in the processor's cache
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _find(draws, n_modes, dip, weight):
     x = white / width[:, None, None]
 
     seeds = _resample(x, weight, min(_N_SEEDS, n_samples))
-    linked = [_link(some, max(n_modes, _N_HEADS)) for some in seeds.split(max(1, _SEEDS_AT_ONCE // seeds.shape[2]))]
+    linked = [_link(some) for some in seeds.split(max(1, _SEEDS_AT_ONCE // seeds.shape[2]))]
     heads, there, owner = (torch.cat(part) for part in zip(*linked, strict=True))
     heads = _Kernels(seeds).climb(heads, _STEPS[0])
     kernels = _Kernels(x, weight)
@@ -151,12 +151,12 @@ def _resample(x, weight, size):
     return torch.gather(x, 2, torch.gather(order, 1, at)[:, None].expand(-1, x.shape[1], -1))
 
 
-def _link(seeds, n_heads):
+def _link(seeds):
     """Heads of bumps among equally weighted draws.
 
     Returns
     -------
-    heads (n, n_heads, n_parameter), of the bump with the densest seed and
+    heads (n, MOST_MODES, n_parameter), of the bump with the densest seed and
     the largest others, after they have climbed the seeds' density; whether
     there were that many; and the number of the head that each seed belongs to.
     """
@@ -173,7 +173,7 @@ def _link(seeds, n_heads):
     count = torch.zeros_like(nearest).scatter_add_(1, head, torch.ones_like(nearest))
     prominence = torch.where(count >= _LEAST_SEEDS * size, -nearest * count, 0.0)
     prominence[:, 0] = torch.inf  # the densest comes first
-    prominence, picked = prominence.topk(min(n_heads, size), dim=1)
+    prominence, picked = prominence.topk(min(MOST_MODES, size), dim=1)
     there = prominence > 0
     # Bumps that were not picked belong to the one that they are linked to.
     chosen = torch.zeros_like(head, dtype=torch.bool).scatter_(1, picked, there)
@@ -226,14 +226,14 @@ def _merge(kernels, heads, density, dip, effective):
     group = torch.arange(k, device=heads.device).repeat(n, 1)
     denser = torch.isfinite(density)[:, :, None] & torch.ones(k, k, dtype=torch.bool, device=heads.device).tril(-1)
     distance, nearest = torch.cdist(heads, heads).masked_fill_(~denser, torch.inf).min(dim=2)
-    joined = distance < _SAME
-    apart = torch.isfinite(distance) & ~joined
     other = torch.gather(heads, 1, nearest[..., None].expand(-1, -1, p))
     steps = torch.linspace(0, 1, _PATH + 2, device=heads.device, dtype=heads.dtype)[1:-1]
-    lowest = torch.stack([kernels.density(torch.lerp(heads, other, step)) for step in steps]).amin(dim=0)
+    way = torch.stack([kernels.density(torch.lerp(heads[:, 1:], other[:, 1:], step)) for step in steps])
+    lowest = functional.pad(way.amin(dim=0), (1, 0))  # the first has no denser one
     # A kernel density f has the variance f 2^(-p/2) / n where the kernel is one at its center.
     noise = ((lowest + density) * 2 ** (-p / 2) / effective[:, None]).sqrt()
-    joined |= apart & ((lowest >= (1 - dip) * density) | (density - lowest < _SIGNIFICANT * noise))
+    shallow = (lowest >= (1 - dip) * density) | (density - lowest < _SIGNIFICANT * noise)
+    joined = (distance < _SAME) | (torch.isfinite(distance) & shallow)
     for j in range(1, k):
         group[:, j] = torch.where(joined[:, j], torch.gather(group, 1, nearest[:, j, None])[:, 0], j)
     return group
