@@ -187,3 +187,17 @@ def test_descriptions():
         return -theta[..., 2]
 
     assert as_prior(clear).describe().startswith("function clear in log_age 0..")
+
+
+@pytest.mark.parametrize("prior", [cluster_prior(), ProductPrior(log_mass=PowerLaw(-2), ebv=Exponential(0.3)),
+                                   as_prior(lambda theta: -theta[..., 0] * theta[..., 2])],
+                         ids=["box", "product", "function"])
+def test_within_the_bounds_the_density_needs_no_look_at_them(prior):
+    unit = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) * 1.4 - 0.2
+    theta = prior.low + (prior.high - prior.low) * unit
+    inside = ((unit >= 0) & (unit <= 1)).all(-1)
+    assert torch.equal(prior.inside(theta), inside)
+    assert 20 < inside.sum() < 180
+    assert torch.equal(prior.log_prob(theta)[inside], prior.log_within(theta[inside]))
+    assert torch.isneginf(prior.log_prob(theta)[~inside]).all()
+    assert torch.isfinite(prior.log_within(theta[inside])).all()
