@@ -58,12 +58,14 @@ class BandFluxTable:
         self.bands = tuple(header["bands"])
         # Equal cells of log age, narrow enough to hold few nodes: from the last node before its cell, few steps lead
         # to the node below an age.
-        self._cells_per_dex = _CELLS / (log_age[-1] - log_age[0])
+        self._youngest, self._cells_per_dex = log_age[0], _CELLS / (log_age[-1] - log_age[0])
         cell = self._cell(log_age)
         every = torch.arange(_CELLS, dtype=cell.dtype, device=cell.device)
         self._node_before = (torch.searchsorted(cell, every, out_int32=True) - 1).clamp(min=0)
         self._most_in_a_cell = int(cell.bincount().max())
         self._inverse_width = 1 / log_age.diff()
+        self._least_ebv, self._ebv_step, n = ebv[0], ebv[1] - ebv[0], len(ebv)
+        self._corners = torch.tensor([0, 1, n, n + 1], dtype=cell.dtype, device=cell.device)
 
     @classmethod
     def read(cls, path=TABLE_PATH) -> BandFluxTable:
@@ -90,7 +92,7 @@ class BandFluxTable:
                              self.surviving_nodes, {**self.header, "bands": list(bands)})
 
     def _cell(self, log_age):
-        return ((log_age.detach() - self.log_age[0]) * self._cells_per_dex).int().clamp(0, _CELLS - 1)
+        return ((log_age.detach() - self._youngest) * self._cells_per_dex).int().clamp(0, _CELLS - 1)
 
     def _age_interval(self, log_age):
         """The node below each age, and how far it is from there to the next."""
@@ -115,11 +117,12 @@ class BandFluxTable:
         """
         i, a = self._age_interval(log_age)
         n = len(self.ebv)
-        position = (ebv - self.ebv[0]) / (self.ebv[1] - self.ebv[0])
+        position = (ebv - self._least_ebv) / self._ebv_step
         j = position.detach().int().clamp(0, n - 2)
         a, e = torch.broadcast_tensors(a, position - j)
-        corners = (i * n + j)[..., None] + torch.tensor([0, 1, n, n + 1], device=i.device, dtype=i.dtype)
-        weights = torch.stack([(1 - a) * (1 - e), (1 - a) * e, a * (1 - e), a * e], -1)
+        corners = (i * n + j)[..., None] + self._corners
+        not_a, not_e = 1 - a, 1 - e
+        weights = torch.stack([not_a * not_e, not_a * e, a * not_e, a * e], -1)
         flux = functional.embedding_bag(corners.reshape(-1, 4), self.ln_flux_nodes.flatten(0, 1), mode="sum",
                                         per_sample_weights=weights.reshape(-1, 4))
         return flux.reshape(*a.shape, -1)

@@ -142,7 +142,7 @@ class BoxPrior(_Bounded):
 
     def log_within(self, theta):
         """Log density within the bounds: the same everywhere."""
-        return torch.full_like(theta[..., 0], -torch.log(self.high - self.low).sum().item())
+        return torch.full_like(theta[..., 0], -math.log((self.high - self.low).prod().item()))
 
     def describe(self):
         """One line for a table's meta.

@@ -10,6 +10,8 @@ not the stencil, which is a pattern search by itself.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 
 from .ordering import ascending
@@ -226,11 +228,11 @@ class _Climb:
         Where the box leaves room on one side of an axis only, both points lie there.
         """
         ahead, behind = (self._room(sign * root) for sign in (1, -1))
-        inward = torch.where(behind & ~ahead, -1.0, 1.0).to(root)
+        inward = 1 - 2 * (behind & ~ahead).to(root.dtype)
         back = torch.where(ahead & behind, -inward, 2 * inward)
-        i, j = torch.triu_indices(len(root), len(root), 1, device=root.device)
         first = inward * root
-        return torch.cat([first, back * root, first[:, i] + first[:, j]], dim=1), (inward, back)
+        cross = [first[:, i, None] + first[:, j, None] for i, j in _pairs(len(root))]
+        return torch.cat([first, back * root, *cross], dim=1), (inward, back)
 
     def _room(self, moves):
         """Whether each column of ``moves`` (p, p, n, s) stays in the box, (p, n, s)."""
@@ -248,6 +250,10 @@ class _Climb:
         return points
 
 
+def _pairs(p):
+    return itertools.combinations(range(p), 2)
+
+
 def _quadratic(rise, a, b):
     """Gradient (p, n, s) and curvature (p, p, n, s) of the quadratic through the center and a stencil."""
     p = len(a)
@@ -255,12 +261,10 @@ def _quadratic(rise, a, b):
     # f(a) = g a + h a^2 / 2, and the same at b
     bend = 2 * (fa / a - fb / b) / (a - b)
     gradient = fa / a - bend * a / 2
-    i, j = torch.triu_indices(p, p, 1, device=a.device)
-    mixed = (cross - fa[i] - fa[j]) * a[i] * a[j]
     curvature = a.new_empty(p, *a.shape)
     _diagonal(curvature).copy_(bend)
-    curvature[i, j] = mixed
-    curvature[j, i] = mixed
+    for (i, j), both in zip(_pairs(p), cross, strict=True):
+        curvature[i, j] = curvature[j, i] = (both - fa[i] - fa[j]) * a[i] * a[j]
     return gradient, curvature
 
 
