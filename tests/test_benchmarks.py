@@ -20,14 +20,15 @@ def benchmarks():
     """Their modules, as attributes; they are scripts of a folder and no package."""
     if not FOLDER.is_dir():
         pytest.skip("the benchmarks are not part of an installed package")
-    known = set(sys.modules)
+    others = {name: sys.modules.pop(name) for name in MODULES if name in sys.modules}  # of the same name
     sys.path.insert(0, str(FOLDER))
     try:
         yield type("Benchmarks", (), {name: importlib.import_module(name) for name in MODULES})
     finally:
         sys.path.remove(str(FOLDER))
-        for name in set(MODULES) - known:
-            del sys.modules[name]
+        for name in MODULES:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 @pytest.fixture(scope="module")
