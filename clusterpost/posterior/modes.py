@@ -130,7 +130,9 @@ def _find(draws, n_modes, dip, weight):
 def _whiten(draws, weight):
     center = (draws * weight[:, None]).sum(dim=2, keepdim=True)
     centered = draws - center
-    covariance = (centered * weight[:, None]).double() @ centered.double().mT
+    # In double precision throughout, or that of draws along a line would have no root.
+    double = centered.double()
+    covariance = (double * weight.double()[:, None]) @ double.mT
     scale = covariance.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     # The absolute part keeps draws that are all the same from stopping a whole batch.
     unit = torch.eye(draws.shape[1], dtype=covariance.dtype, device=draws.device)

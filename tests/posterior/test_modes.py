@@ -89,6 +89,22 @@ def test_three_gaussians_and_at_most_as_many_as_asked_for():
     assert torch.isnan(five.theta[0, 3:]).all()
 
 
+@pytest.mark.parametrize("thin", [1e-3, 1e-4, 1e-5, 1e-6, 0.0])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_draws_along_a_line_do_not_stop_the_others(thin, weighted):
+    rng = np.random.default_rng(0)
+    along, across = rng.normal(size=(200, 3000, 1)), rng.normal(size=(200, 3000, 3))
+    lines = 3 + along * rng.uniform(0.1, 1, (200, 1, 3)) + thin * across
+    draws = torch.as_tensor(np.concatenate([lines, 3 + across[:1]]), dtype=torch.float32)
+    weight = torch.as_tensor(rng.gamma(0.5, size=(201, 3000)), dtype=torch.float32) if weighted else None
+    modes = find_modes(draws, weight=weight)
+    assert (modes.count >= 1).all()
+    assert torch.isfinite(modes.theta[:, 0]).all()
+    np.testing.assert_allclose(modes.theta[:, 0], 3, atol=1.2)
+    alone = find_modes(draws[-1:], weight=None if weight is None else weight[-1:])
+    np.testing.assert_allclose(modes.theta[-1:], alone.theta, atol=1e-3)
+
+
 def test_a_narrow_correlated_gaussian():
     """As of age and reddening, on scales that differ, and far from zero."""
     scale = np.array([0.5, 0.05, 0.01])
