@@ -86,7 +86,8 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
             density = target.log_density(points[..., :3], shift)
             if shift is not None:
                 density = density - 0.5 * points[..., 3] ** 2
-        return density[0].double().nan_to_num(nan=-torch.inf).cpu().numpy()
+        # Minus infinity stays what it is: of finite numbers in its place all would be alike, and walkers go anywhere.
+        return torch.where(torch.isnan(density), -torch.inf, density)[0].double().cpu().numpy()
 
     moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.1)]
     sampler = emcee.EnsembleSampler(_N_WALKERS, start.shape[1], log_density, moves=moves, vectorize=True)
@@ -100,6 +101,9 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
             time = float(np.max(sampler.get_autocorr_time(tol=0)))
             converged = bool(time * _LENGTHS < sampler.iteration)
     chain, values = sampler.get_chain(flat=True), sampler.get_log_prob(flat=True)
+    somewhere = np.isfinite(values)  # a walker may begin where there is nothing
+    if somewhere.any():
+        chain, values = chain[somewhere], values[somewhere]
     take = np.linspace(0, len(chain) - 1, n_samples).round().astype(int)
     points = torch.as_tensor(chain[take, :3]).to(theta)
     log_value = torch.as_tensor(values[take]).to(theta)

@@ -50,6 +50,22 @@ def test_chains_stay_inside_and_repeat_themselves(monkeypatch):
     assert not one.converged
 
 
+def test_chains_that_start_where_there_is_nothing_do_not_leave_the_prior(monkeypatch):
+    monkeypatch.setattr(mcmc, "_MOST_STEPS", 200)
+    monkeypatch.setattr(mcmc, "_N_STEPS", 200)
+    _, observed, table = mocks(1, seed=6)
+    target = Target(observed, table, get_noise("lognormal"), None)
+    theta, weight = start()
+    everywhere = target.log_density
+    # Nothing but in a corner where few of the chains begin, and not even a number beyond.
+    monkeypatch.setattr(target, "log_density", lambda theta, shift=None: torch.where(
+        theta[..., 2] > 1.3, everywhere(theta, shift), torch.where(theta[..., 2] > 0.5, -torch.inf, torch.nan)))
+    chain = run_chain(target, theta, weight, 2000)
+    assert target.prior.inside(chain.theta).all()
+    assert (chain.theta[:, 2] > 1.3).all()
+    assert torch.isfinite(chain.log_density).all()
+
+
 def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monkeypatch):
     _, observed, table = mocks(2, seed=6, error=(0.2, 0.3))
     noise, prior = get_noise("lognormal"), cluster_prior()
