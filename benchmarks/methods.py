@@ -106,7 +106,7 @@ def mcmc(rows, n, most_steps=20_000):
     def one(target, seed):
         def log_density(position):
             points = torch.as_tensor(position, dtype=torch.float32)[None]
-            return target.log_density(points)[0].double().nan_to_num(nan=-torch.inf).numpy()
+            return target.log_density(points)[0].double().nan_to_num(nan=-torch.inf, neginf=-torch.inf).numpy()
 
         rng = np.random.default_rng(seed)
         # A thousand points of the prior tell where to begin, and in which modes.
