@@ -12,7 +12,51 @@ __all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelE
 
 
 class InputError(ValueError):
-    """A table, file or option that cannot be used as it is."""
+    """A table, file or option that cannot be used as it is.
+
+    Parameters
+    ----------
+    message : str
+        ``{row}`` in it stands for the number of the row.
+    row : int, optional
+        Row of the table that the message is about.
+
+    Attributes
+    ----------
+    row : int or None
+
+    Examples
+    --------
+    >>> from clusterpost.errors import InputError
+    >>> error = InputError("no flux in row {row}", row=3)
+    >>> print(error.moved("b.parquet: ", 100))
+    b.parquet: no flux in row 103
+    """
+
+    def __init__(self, message="", *, row=None):
+        super().__init__(message)
+        self.row = None if row is None else int(row)
+
+    def __str__(self):
+        message = str(self.args[0])
+        return message if self.row is None else message.replace("{row}", str(self.row))
+
+    def moved(self, place="", offset=0):
+        """Return the same error about a row of a larger table.
+
+        Parameters
+        ----------
+        place : str
+            Put before the message.
+        offset : int
+            Number of rows before those that the error was raised for.
+
+        Returns
+        -------
+        InputError
+            Of the same class.
+        """
+        return type(self)(f"{place}{self.args[0]}", row=None if self.row is None else self.row + offset)
 
 
 class ColumnError(InputError):

@@ -50,8 +50,9 @@ def check_agreement(tbl, layout):
             choice = ", ".join(f"{b!r}: ({c.flux!r}, {c.error!r})" for b, c in list(survey.bands.items())[:1])
             raise ColumnError(
                 f"columns {band!r} and {other.flux!r} contradict each other in {wrong.size} of {len(tbl)} rows "
-                f"(row {wrong[0]}: by {difference[wrong[0]]:+.3f} mag); drop one set, or choose the columns of every "
-                f"band with columns={{{choice}, ...}} or columns={{{band!r}: ({band!r}, '{band}_err'), ...}}"
+                f"(row {{row}}: by {difference[wrong[0]]:+.3f} mag); drop one set, or choose the columns of every "
+                f"band with columns={{{choice}, ...}} or columns={{{band!r}: ({band!r}, '{band}_err'), ...}}",
+                row=wrong[0],
             )
 
 

@@ -220,8 +220,8 @@ def table_distances(tbl, layout, argument=None):
     mpc = np.broadcast_to(mpc, len(tbl)).astype(float)
     bad = np.flatnonzero(mpc <= 0)
     if bad.size:
-        raise DistanceError(f"{where} gives a distance of {mpc[bad[0]]:g} Mpc in row {bad[0]}; distances are "
-                            "positive: mend it, or mask it where it is not known")
+        raise DistanceError(f"{where} gives a distance of {mpc[bad[0]]:g} Mpc in row {{row}}; distances are "
+                            "positive: mend it, or mask it where it is not known", row=bad[0])
     return np.where(np.isfinite(mpc), mpc, np.nan), source
 
 
@@ -281,8 +281,8 @@ def _check_own(tbl, layout):
     wrong = np.flatnonzero(np.abs(values[0] / values[1] - 1) > _SAME)
     if wrong.size:
         raise DistanceError(
-            f"columns {names[0]!r} and {names[1]!r} contradict each other in row {wrong[0]} "
-            f"({values[0][wrong[0]]:g} and {values[1][wrong[0]]:g} Mpc); drop one of them"
+            f"columns {names[0]!r} and {names[1]!r} contradict each other in row {{row}} "
+            f"({values[0][wrong[0]]:g} and {values[1][wrong[0]]:g} Mpc); drop one of them", row=wrong[0]
         )
 
 

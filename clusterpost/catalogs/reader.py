@@ -95,7 +95,7 @@ def read_catalog(path_or_table, *, columns=None, distance_source=None) -> Table:
     try:
         return _understood(tbl, columns, distance_source)
     except InputError as error:
-        raise type(error)(f"{where}{error}") from None
+        raise error.moved(where) from None
 
 
 def _understood(tbl, columns, distance_source):

@@ -42,8 +42,8 @@ def numbers(tbl, name):
     if values.dtype.kind not in "fiu":
         row = next((i for i, v in enumerate(values) if not _is_number(v)), 0)
         raise ColumnError(
-            f"column {name!r} holds {values.dtype} and not numbers (row {row}: {values[row]!r}); "
-            "convert it, or name another column with columns={...}"
+            f"column {name!r} holds {values.dtype} and not numbers (row {{row}}: {values[row]!r}); "
+            "convert it, or name another column with columns={...}", row=row
         )
     return np.where(mask, np.nan, values.astype(float))
 
@@ -147,8 +147,8 @@ def row_cameras(tbl, layout):
     both = np.flatnonzero(np.all(list(measured.values()), axis=0))
     if both.size:
         raise ColumnError(
-            f"row {both[0]} has B from both cameras ({' and '.join(map(repr, layout.cameras.values()))}), and V and I "
-            "could be of either; mask one of the two, or name the bands with columns={...}"
+            f"row {{row}} has B from both cameras ({' and '.join(map(repr, layout.cameras.values()))}), and V and I "
+            "could be of either; mask one of the two, or name the bands with columns={...}", row=both[0]
         )
     camera = np.full(len(tbl), "", dtype="U9")
     for name, rows in measured.items():
@@ -195,7 +195,8 @@ def clean_band(tbl, layout, band):
     if layout.negative_error_is_limit:
         limit |= ~missing & (error < 0)
     elif (bad := np.flatnonzero(~missing & (error < 0))).size:
-        raise ColumnError(f"column {names.error!r} has a negative error in row {bad[0]}; mask it or mend it")
+        raise ColumnError(f"column {names.error!r} has a negative error in row {{row}}; mask it or mend it",
+                          row=bad[0])
     return np.where(missing, np.nan, flux), np.where(missing, np.nan, np.abs(error)), limit & ~missing
 
 
