@@ -120,18 +120,12 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     >>> out["age_q50"].unit, len(out)
     (Unit("Myr"), 2)
     """
-    n_modes, registry, levels = _check_outputs(tbl, quantiles, n_modes, prefix)
-    job = _Job(tbl, model, noise, prior, refine, n_samples, seed, device,
-               columns=columns, distance=distance, error_floor=error_floor)
-    taken = None
-    if recalibrated:
-        age, mass, ebv = corrected_levels(job.model.card, levels, refine=refine)
-        taken = [age, mass, ebv, mass]
-    results = _empty_results(registry, len(tbl), n_modes)
-    for at, target, draws in job.chunks(progress):
-        _put(results, job.ready.rows[at], summarise(draws, target, levels, n_modes, ascend=refine, taken=taken))
-    record = job.provenance() | ({"CPRECAL": True} if recalibrated else {})
-    return _completed(tbl, registry, results, prefix, job.ready, record)
+    inference = TableInference(
+        tbl, model=model, n_samples=n_samples, quantiles=quantiles, n_modes=n_modes, noise=noise, prior=prior,
+        refine=refine, recalibrated=recalibrated, error_floor=error_floor, distance=distance, columns=columns,
+        prefix=prefix, seed=seed, device=device)
+    inference.findings.raise_or_warn()
+    return inference.run(progress)
 
 
 def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, error_floor=0.05, distance=None,
@@ -170,33 +164,10 @@ def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, 
     >>> bool((out["efficiency"] == 1).all())
     True
     """
-    n_modes, registry, levels = _check_outputs(tbl, quantiles, n_modes, prefix)
-    noise, prior = get_noise("lognormal"), as_prior(prior)
-    bands = tuple(BANDS)
-    ready = prepare(tbl, bands, noise, slots=band_slots(bands), at_least=_LEAST_BANDS, columns=columns,
-                    distance=distance, error_floor=error_floor)
-    device = torch_device(device)
-    table = load_table().select(bands).to(device)
-    grid = ExactGrid(table, prior)
-    points = base_points(_EXACT_DRAWS, 3, seed).to(device)
-    results = _empty_results(registry, len(tbl), n_modes)
-    size = max(1, conf.points_per_pass // _EXACT_DRAWS)
-    with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
-        for start in range(0, len(ready.rows), size):
-            at = slice(start, start + size)
-            observed = ready.observed[at].to(device)
-            target = Target(observed.to(dtype=torch.float32), table, noise, prior)
-            summary = grid.summarise(observed, levels, points)
-            n, theta = len(target), summary.theta.float()
-            one = torch.ones(n, device=device)
-            draws = Refined(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
-                            target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
-                            torch.zeros(n, dtype=torch.int32, device=device))
-            marginals = summary.quantiles, summary.mean, summary.entropy
-            _put(results, ready.rows[at], summarise(draws, target, levels, n_modes, ascend=True, marginals=marginals))
-            bar.update(n)
-    record = {"CPMODEL": "exact grid", "CPNOISE": noise.name, "CPPRIOR": prior.describe(), "CPSEED": seed}
-    return _completed(tbl, registry, results, prefix, ready, record)
+    inference = ExactInference(tbl, quantiles=quantiles, n_modes=n_modes, prior=prior, error_floor=error_floor,
+                               distance=distance, columns=columns, prefix=prefix, seed=seed, device=device)
+    inference.findings.raise_or_warn()
+    return inference.run(progress)
 
 
 def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=None, refine=True, error_floor=0.05,
@@ -245,6 +216,7 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
     size = max(n_samples, _FEWEST)
     job = _Job(tbl, model, noise, prior, refine, _RESERVE * size if refine else size, seed, device,
                columns=columns, distance=distance, error_floor=error_floor)
+    job.ready.findings.raise_or_warn()
     theta = np.full((len(tbl), n_samples, 3), np.nan)
     density = np.full((len(tbl), n_samples), np.nan)
     flag = job.ready.flag.copy()
@@ -309,6 +281,7 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=True
                          f"({len(tbl)}, k, 3): log10 age/Myr, log10 mass/Msun, E(B-V)")
     job = _Job(tbl, model, noise, prior, refine, None, seed, device,
                columns=columns, distance=distance, error_floor=error_floor)
+    job.ready.findings.raise_or_warn()
     stacked = theta.reshape(len(tbl), -1, 3)
     result = np.full(stacked.shape[:2], np.nan)
     for at, target, draws in job.chunks(False, points=stacked.shape[1], draw=refine):
@@ -321,6 +294,76 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=True
             density = job.sampler.proposal.log_prob(target.observed, job.conditions(at), points)
         result[rows] = torch.where(inside, density, -torch.inf).cpu().numpy()
     return result.reshape(theta.shape[:-1])
+
+
+class TableInference:
+    """`infer_table` in two steps: rows are read and sorted out first, and inferred by `run`.
+
+    Attributes
+    ----------
+    findings : `~clusterpost.findings.Findings`
+        To be judged by whoever knows the whole table.
+    """
+
+    def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
+                 distance, columns, prefix, seed, device):
+        self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, quantiles, n_modes, prefix)
+        self.job = _Job(tbl, model, noise, prior, refine, n_samples, seed, device,
+                        columns=columns, distance=distance, error_floor=error_floor)
+        self.findings = self.job.ready.findings
+
+    def run(self, progress):
+        """Infer the rows; return a copy of the table with the results."""
+        job, refine, taken = self.job, self.job.sampler.refined, None
+        if self.recalibrated:
+            age, mass, ebv = corrected_levels(job.model.card, self.levels, refine=refine)
+            taken = [age, mass, ebv, mass]
+        results = _empty_results(self.registry, len(self.tbl), self.n_modes)
+        for at, target, draws in job.chunks(progress):
+            _put(results, job.ready.rows[at],
+                 summarise(draws, target, self.levels, self.n_modes, ascend=refine, taken=taken))
+        record = job.provenance() | ({"CPRECAL": True} if self.recalibrated else {})
+        return _completed(self.tbl, self.registry, results, self.prefix, job.ready, record)
+
+
+class ExactInference:
+    """`exact_posterior` in the two steps of `TableInference`."""
+
+    def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device):
+        self.tbl, self.prefix, self.seed, self.device = tbl, prefix, seed, device
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, quantiles, n_modes, prefix)
+        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), tuple(BANDS)
+        self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
+                             columns=columns, distance=distance, error_floor=error_floor)
+        self.findings = self.ready.findings
+
+    def run(self, progress):
+        """Infer the rows; return a copy of the table with the results."""
+        ready, device = self.ready, torch_device(self.device)
+        table = load_table().select(self.bands).to(device)
+        grid = ExactGrid(table, self.prior)
+        points = base_points(_EXACT_DRAWS, 3, self.seed).to(device)
+        results = _empty_results(self.registry, len(self.tbl), self.n_modes)
+        size = max(1, conf.points_per_pass // _EXACT_DRAWS)
+        with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
+            for start in range(0, len(ready.rows), size):
+                at = slice(start, start + size)
+                observed = ready.observed[at].to(device)
+                target = Target(observed.to(dtype=torch.float32), table, self.noise, self.prior)
+                summary = grid.summarise(observed, self.levels, points)
+                n, theta = len(target), summary.theta.float()
+                one = torch.ones(n, device=device)
+                draws = Refined(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
+                                target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
+                                torch.zeros(n, dtype=torch.int32, device=device))
+                marginals = summary.quantiles, summary.mean, summary.entropy
+                _put(results, ready.rows[at],
+                     summarise(draws, target, self.levels, self.n_modes, ascend=True, marginals=marginals))
+                bar.update(n)
+        record = {"CPMODEL": "exact grid", "CPNOISE": self.noise.name, "CPPRIOR": self.prior.describe(),
+                  "CPSEED": self.seed}
+        return _completed(self.tbl, self.registry, results, self.prefix, ready, record)
 
 
 class _Job:

@@ -19,6 +19,7 @@ from .catalogs.levels import check_levels
 from .catalogs.records import FLOOR_KEY, meta_value
 from .catalogs.values import MAG_PER_RELATIVE, is_magnitude, numbers, plain, read_band, unit_of
 from .errors import InputError
+from .findings import Findings
 
 __all__ = ["MAG_PER_RELATIVE", "Photometry", "apply_error_floor", "check_table", "to_mpc"]
 
@@ -44,6 +45,8 @@ class Photometry:
         The relative floor that the errors hold; zero for none.
     layout : str
         What the table was recognised as.
+    columns : tuple of str
+        The flux column of each band.
     """
 
     bands: tuple
@@ -54,6 +57,7 @@ class Photometry:
     distance_source: str
     error_floor: float
     layout: str
+    columns: tuple = ()
 
     def __len__(self):
         return len(self.flux)
@@ -62,6 +66,11 @@ class Photometry:
     def missing(self):
         """True where a band has neither a measurement nor a limit, (n, n_band)."""
         return np.isnan(self.flux)
+
+    @property
+    def findings(self):
+        """How many rows there are, and how many without any measurement."""
+        return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns)
 
     def select(self, bands):
         """The same objects in other bands, by name; a band that is not there is missing.
@@ -83,7 +92,7 @@ class Photometry:
         return replace(self, bands=tuple(bands), flux=flux, error=error, limit=limit)
 
     @classmethod
-    def from_table(cls, tbl, *, columns=None, distance=None, error_floor=0.05, whole=True):
+    def from_table(cls, tbl, *, columns=None, distance=None, error_floor=0.05):
         """Read the photometry of a table.
 
         Parameters
@@ -98,9 +107,6 @@ class Photometry:
         error_floor : float or None
             Relative systematic error, added in quadrature unless the table
             says that `apply_error_floor` did so (Walter et al. 2025, Eq. 10).
-        whole : bool
-            Whether these are all the rows there are, of which one must have a
-            measurement.
 
         Returns
         -------
@@ -109,8 +115,16 @@ class Photometry:
         Raises
         ------
         InputError
-            Or one of its kinds, naming column, row and remedy.
+            Or one of its kinds, naming column, row and remedy; also if no row
+            has a measurement.
         """
+        photometry = cls.of_rows(tbl, columns=columns, distance=distance, error_floor=error_floor)
+        photometry.findings.raise_or_warn()
+        return photometry
+
+    @classmethod
+    def of_rows(cls, tbl, *, columns=None, distance=None, error_floor=0.05):
+        """Read some rows of a table, of which none needs to have a measurement; see `from_table`."""
         check_table(tbl)
         if len(tbl) == 0:
             raise InputError("the table has no rows; give one with at least one cluster")
@@ -119,19 +133,13 @@ class Photometry:
             check_levels(tbl)  # read_catalog did so for what it read
         found = [read_band(tbl, layout, band) for band in layout.bands]
         flux, error, limit = (np.stack(part, axis=1) for part in zip(*found, strict=True))
-        if whole and np.isnan(flux).all():
-            raise InputError(
-                f"all {len(tbl)} rows are missing in every band (columns "
-                f"{', '.join(c.flux for c in layout.bands.values())}); are these the right columns? "
-                "columns={...} names others"
-            )
         floor = 0.0 if error_floor is None else _check_floor(error_floor)
         applied = floor_in(tbl, [c.error for c in layout.bands.values()])
         if applied is None:
             error = np.where(limit, error, np.hypot(error, floor * np.abs(flux)))
         mpc, source = table_distances(tbl, layout, distance)
         return cls(tuple(layout.bands), flux, error, limit, mpc, source,
-                   floor if applied is None else applied, layout.name)
+                   floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()))
 
 
 def apply_error_floor(tbl, floor=0.05, *, columns=None):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from . import flags
 from .bands import BANDS
+from .findings import Findings
 from .photometry import Photometry
 from .posterior.target import Observed
-from .whole import Findings, findings_of_part
 
-__all__ = ["Prepared", "check_reach", "conditions_of", "prepare"]
+__all__ = ["PreparedTable", "check_reach", "conditions_of", "prepare"]
 
 _ROWS_AT_ONCE = 65_536  # for what is worked out on the way
 # An upper limit whose scale is not given is as sharp as this share of it.
@@ -21,7 +21,7 @@ _SHARPEST_LIMIT = 1e-3
 
 
 @dataclass
-class Prepared:
+class PreparedTable:
     """A table as inference sees it.
 
     Attributes
@@ -35,6 +35,8 @@ class Prepared:
         The rows that can be inferred.
     observed : Observed
         Of those rows, in double precision.
+    findings : Findings
+        What is an error if it holds for all rows.
     """
 
     error_floor: float
@@ -44,6 +46,7 @@ class Prepared:
     n_bands: np.ndarray
     rows: np.ndarray
     observed: Observed
+    findings: Findings
 
     def keep(self, good):
         """Leave out rows that turned out not to be inferable.
@@ -75,13 +78,10 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
 
     Returns
     -------
-    Prepared
+    PreparedTable
     """
-    part = findings_of_part()
-    photometry = Photometry.from_table(tbl, columns=columns, distance=distance, error_floor=error_floor,
-                                       whole=part is None)
-    if part is not None:
-        part.add(Findings(rows=len(photometry), empty=int(photometry.missing.all(axis=1).sum())))
+    photometry = Photometry.of_rows(tbl, columns=columns, distance=distance, error_floor=error_floor)
+    findings = photometry.findings
     photometry, flag = _to_bands(photometry, bands)
     there = ~photometry.missing
     possible = noise.usable(*(torch.as_tensor(np.where(there, values, 1.0))
@@ -104,8 +104,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     unused = ~(measured | limit)
     flux[unused] = error[unused] = 1.0
     observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit, distance)))
-    return Prepared(photometry.error_floor, photometry.distance_source, photometry.layout, flag, n_bands, rows,
-                    observed)
+    return PreparedTable(photometry.error_floor, photometry.distance_source, photometry.layout, flag, n_bands, rows,
+                         observed, findings)
 
 
 def _to_bands(photometry, bands):
@@ -157,7 +157,7 @@ def check_reach(ready, model, noise):
 
     Parameters
     ----------
-    ready : Prepared
+    ready : PreparedTable
         Changed.
     model, noise
         As for `conditions_of`.
@@ -182,16 +182,13 @@ def _within_training(ready, covered, model):
     low, high = model.card["simulator"]["distance"]
     mpc = ready.observed.distance.numpy()
     far = (mpc < low) | (mpc > high)
-    first = int(np.argmax(far)) if far.any() else None
-    text = "" if first is None else (
-        f"{ready.distance_source} gives {mpc[first]:g} Mpc in row {ready.rows[first]}; "
-        f"the model {model.name} knows {low:g} to {high:g} Mpc")
-    found = Findings(placed=len(mpc), far=int(far.sum()), first_far=text)
-    part = findings_of_part()
-    if part is None:
-        found.judge(stacklevel=4)
-    else:
-        part.add(found)
+    found = replace(ready.findings, placed=len(mpc), far=int(far.sum()))
+    if found.far:
+        first = np.argmax(far)
+        found = replace(found, first_far=int(ready.rows[first]), reason=(
+            f"{ready.distance_source} gives {mpc[first]:g} Mpc in row {{row}}; the model {model.name} knows {low:g} to "
+            f"{high:g} Mpc"))
+    ready.findings = found
     ready.flag[ready.rows[far]] |= flags.DISTANCE_RANGE
     ready.flag[ready.rows[~covered & ~far]] |= flags.TRAINING_RANGE
     return covered & ~far

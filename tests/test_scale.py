@@ -557,7 +557,7 @@ def test_memory_does_not_grow_with_the_file(source, tmp_path, monkeypatch):
 
 
 def stream_findings(n):
-    from clusterpost.whole import Findings
+    from clusterpost.findings import Findings
 
     return Findings(rows=n)
 

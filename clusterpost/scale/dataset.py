@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..findings import Findings
 from ..utils import progress_bar, require
-from ..whole import Findings
 from . import hats
 from .columns import join_samples
 from .parts import finished, run
@@ -96,8 +96,8 @@ def infer_dataset(source, target, client=None, *, columns=None, distance_source=
             results = _gather(tasks, lambda i, _: bar.update(rows[i]), len(files))
     total = Findings()
     for findings in results:
-        total.add(findings or Findings())
-    total.judge()
+        total += findings or Findings()
+    total.raise_or_warn()
     hats.complete(source, target)
     (target / _DONE).touch()
     return target

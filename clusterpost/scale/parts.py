@@ -11,8 +11,8 @@ from dataclasses import asdict
 from filelock import FileLock, Timeout
 
 from ..errors import InputError
+from ..findings import Findings
 from ..utils import progress_bar, require
-from ..whole import Findings
 from .columns import write_rows
 from .work import differences
 
@@ -54,15 +54,15 @@ def run(work, source, target, digests, *, whole=True, progress=None, wait=False)
                 tbl = piece.read(work.reading)
                 with piece.messages():
                     out, findings = work.on(tbl, piece.start)
-                findings.first_far = piece.renumbered(findings.first_far)
+                findings = findings.moved(piece.start)
                 records[piece.number] = _write_part(out, parts[piece.number], work, digests[piece.number], findings)
                 bar.update(len(out))
         findings = Findings()
         for record in records:
-            findings.add(Findings(**record["findings"]))
+            findings += _findings(record["findings"])
         if whole:
             try:
-                findings.judge(stacklevel=3)
+                findings.raise_or_warn(stacklevel=4)
             except InputError:
                 _clear(folder)
                 raise
@@ -91,7 +91,11 @@ def finished(work, target, digests):
         mark, findings = json.loads(metadata[b"clusterpost"])
     except (OSError, pyarrow.ArrowInvalid, KeyError, ValueError):
         return None
-    return Findings(**findings) if mark == work.mark(_digest_of(digests)) else None
+    return _findings(findings) if mark == work.mark(_digest_of(digests)) else None
+
+
+def _findings(record):
+    return Findings(**{**record, "columns": tuple(record["columns"])})
 
 
 def _digest_of(digests):

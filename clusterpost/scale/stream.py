@@ -117,8 +117,7 @@ def survey(work, catalog, report=lambda n: None):
             distance = work.options.get("distance")
             if np.ndim(distance):
                 distance = distance[piece.start : piece.start + len(tbl)]
-            Photometry.from_table(tbl, distance=distance, error_floor=work.options.get("error_floor", 0.05),
-                                  whole=False)
+            Photometry.of_rows(tbl, distance=distance, error_floor=work.options.get("error_floor", 0.05))
             frame = sample(tbl) if frame is None else join_samples(frame, sample(tbl))
         digests.append(piece.digest)
         report(len(tbl))

@@ -13,10 +13,9 @@ import numpy as np
 from .. import __version__
 from ..errors import InputError
 from ..flow.modelfile import load_model
-from ..infer import exact_posterior, infer_table
+from ..infer import ExactInference, TableInference, exact_posterior, infer_table
 from ..posterior.draws import base_points
 from ..priors import as_prior
-from ..whole import one_part
 from .columns import sample, schema_of
 from .pieces import Reading, open_source
 
@@ -25,6 +24,7 @@ __all__ = ["ROWS_PER_PART", "Work", "differences", "path_of", "plan_work"]
 #: Rows that are inferred, written and, after a kill, at most lost together.
 ROWS_PER_PART = 16384
 _CALLS = {"infer_table": infer_table, "exact_posterior": exact_posterior}
+_INFERENCES = {"infer_table": TableInference, "exact_posterior": ExactInference}
 _NO_MATTER = ("progress", "device", "columns")
 
 
@@ -71,8 +71,11 @@ class Work:
         options = dict(self.options)
         if np.ndim(options.get("distance")):
             options["distance"] = options["distance"][start : start + len(tbl)]
-        with one_part() as findings:
-            return _CALLS[self.call](tbl, progress=False, **options), findings
+        bound = inspect.signature(_CALLS[self.call]).bind(tbl, **options)
+        bound.apply_defaults()
+        bound.arguments.pop("progress")
+        inference = _INFERENCES[self.call](**bound.arguments)
+        return inference.run(progress=False), inference.findings
 
     def open(self, path):
         """The catalog at this path, in pieces.
