@@ -39,6 +39,7 @@ OUTSIDE_SUPPORT = 1024
 LOW_EFFICIENCY = 2048
 MCMC = 4096
 TOO_FEW_BANDS = 8192
+NUMBER_RANGE = 16384
 
 #: Every flag there is.
 FLAGS = (
@@ -70,6 +71,9 @@ FLAGS = (
     Flag(MCMC, "refined by MCMC",
          "Importance sampling left too few effective draws; the results come from Markov chains."),
     Flag(TOO_FEW_BANDS, "too few bands", "Fewer bands hold a usable measurement than the model needs."),
+    Flag(NUMBER_RANGE, "number outside range",
+         "A flux, error or distance is too large or too small to be computed with, such as a fill value of 1e20: the "
+         "band is left out; without a distance the row is not inferred."),
 )
 
 

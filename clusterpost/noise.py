@@ -289,7 +289,8 @@ class Walter2025Noise(_Noise):
 
     def pull(self, flux, error, ln_flux):
         """Residual of ln f*, with the width that this true flux gives; see `LogNormalNoise.pull`."""
-        variance = torch.log1p((error / torch.exp(ln_flux)) ** 2)
+        # Infinite for a true flux so faint that the square is no number.
+        variance = torch.log1p((error / torch.exp(ln_flux)).square().clamp(max=1e30))
         return (torch.log(flux) + variance / 2 - ln_flux) / variance.sqrt()
 
     def as_lognormal(self, flux, error):

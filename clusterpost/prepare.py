@@ -18,6 +18,9 @@ __all__ = ["PreparedTable", "check_reach", "conditions_of", "prepare"]
 _ROWS_AT_ONCE = 65_536  # for what is worked out on the way
 # An upper limit whose scale is not given is as sharp as this share of it.
 _SHARPEST_LIMIT = 1e-3
+# Squares of fluxes and errors (mJy), and of the ratio of both, must be numbers in single precision.
+_LARGEST = 1e15
+_NEAREST, _FARTHEST = 1e-6, 1e6  # Mpc
 
 
 @dataclass
@@ -84,28 +87,44 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     findings = photometry.findings
     photometry, flag = _to_bands(photometry, bands)
     there = ~photometry.missing
+    photometry.error = np.where(photometry.limit, np.fmax(photometry.error, _SHARPEST_LIMIT * photometry.flux),
+                                photometry.error)
     possible = noise.usable(*(torch.as_tensor(np.where(there, values, 1.0))
                               for values in (photometry.flux, photometry.error))).numpy()
-    measured, limit = there & ~photometry.limit & possible, there & photometry.limit & (photometry.flux > 0)
+    computable = _computable(photometry.flux, photometry.error, noise) | ~there
+    near_and_far = (photometry.distance < _NEAREST) | (photometry.distance > _FARTHEST)
+    measured = there & ~photometry.limit & possible & computable
+    limit = there & photometry.limit & (photometry.flux > 0) & computable
     filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     usable = np.stack([measured[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     flag[~filled.all(axis=1)] |= flags.MISSING_BAND
     flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
     flag[(there & ~photometry.limit & ~possible).any(axis=1)] |= flags.NOT_POSITIVE
+    flag[~computable.all(axis=1) | near_and_far] |= flags.NUMBER_RANGE
     flag[usable.sum(axis=1) < at_least] |= flags.TOO_FEW_BANDS
     flag[np.isnan(photometry.distance)] |= flags.NO_DISTANCE
-    bad = (flag & (flags.TOO_FEW_BANDS | flags.NO_DISTANCE)) != 0
+    bad = ((flag & (flags.TOO_FEW_BANDS | flags.NO_DISTANCE)) != 0) | near_and_far
     flag[bad] |= flags.NOT_INFERRED
     rows = np.flatnonzero(~bad)
     n_bands = measured.sum(axis=1)
     flux, error, measured, limit, distance = (
         values[rows] for values in (photometry.flux, photometry.error, measured, limit, photometry.distance))
-    error[limit] = np.maximum(error[limit], _SHARPEST_LIMIT * flux[limit])
     unused = ~(measured | limit)
     flux[unused] = error[unused] = 1.0
     observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit, distance)))
     return PreparedTable(photometry.error_floor, photometry.distance_source, photometry.layout, flag, n_bands, rows,
                          observed, findings)
+
+
+def _computable(flux, error, noise):
+    """Whether single precision can hold what is computed of fluxes and errors, each (n, n_band), in mJy."""
+    with np.errstate(all="ignore"):
+        size, ratio = np.abs(flux), np.abs(flux) / error
+    # An error of zero is left to the noise model, which has no use for it.
+    good = (size < _LARGEST) & (error < _LARGEST) & ((error == 0) | ((error > 1 / _LARGEST) & (ratio < _LARGEST)))
+    if not noise.usable(torch.zeros(()), torch.ones(())):  # only the ratio to its error bounds a flux from below
+        good &= (ratio > 1 / _LARGEST) | (flux <= 0)
+    return good
 
 
 def _to_bands(photometry, bands):
@@ -153,7 +172,7 @@ def conditions_of(observed, model, noise):
 
 
 def check_reach(ready, model, noise):
-    """Flag rows outside what the network has seen, and leave out those that it cannot take.
+    """Flag rows outside the training range; drop those the network cannot process.
 
     Parameters
     ----------
@@ -163,18 +182,22 @@ def check_reach(ready, model, noise):
         As for `conditions_of`.
     """
     low, high = (model.card["simulator"]["errors"][end] for end in ("low", "high"))
-    covered = np.ones(len(ready.rows), bool)
+    bounded = "condition_range" in model.card
+    covered, computed = np.ones(len(ready.rows), bool), np.ones(len(ready.rows), bool)
     for at in torch.arange(len(ready.rows)).split(_ROWS_AT_ONCE):
         observed = ready.observed[at]
         relative = observed.error / observed.flux
         outside = (observed.measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
         ready.flag[ready.rows[at.numpy()[outside]]] |= flags.ERROR_RANGE
-        if "condition_range" in model.card:
-            conditions = conditions_of(observed, model, noise).cpu()
+        conditions = conditions_of(observed, model, noise).cpu()
+        computed[at] = torch.isfinite(conditions).all(dim=1).numpy()
+        if bounded:
             least, most = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
             covered[at] = ((conditions >= least) & (conditions <= most)).all(dim=1).numpy()
-    if "condition_range" in model.card:
-        ready.keep(_within_training(ready, covered, model))
+    ready.flag[ready.rows[~computed]] |= flags.NUMBER_RANGE
+    if bounded:
+        computed &= _within_training(ready, covered, model)
+    ready.keep(computed)
 
 
 def _within_training(ready, covered, model):

@@ -10,6 +10,7 @@ import math
 
 import torch
 
+from .covariance import cholesky
 from .weights import effective, resampled_index
 
 __all__ = ["KernelDensity"]
@@ -48,7 +49,7 @@ class KernelDensity:
         centered = doubles - mean
         covariance = (weight[..., None] * centered).mT @ centered
         unit = torch.diag((2e-4 * (high - low).double()) ** 2)
-        self.root = torch.linalg.cholesky(covariance + unit)
+        self.root = cholesky(covariance + unit)
         self.width = _N_KERNELS ** (-1.0 / (n_parameters + 4))
 
     def __getitem__(self, rows):

@@ -73,6 +73,7 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     low, high = prior.low.double().numpy(), prior.high.double().numpy()
     start = theta[resampled_index(weight[None].double(), _N_WALKERS, order=theta[None, :, 0])[0]].double().cpu().numpy()
     start = start + _JITTER * (high - low) * rng.standard_normal(start.shape)
+    start = np.where(np.isfinite(start), start, rng.uniform(low, high, start.shape))
     # Back inside, and no two of them on the bound.
     start = low + np.abs(start - low)
     start = np.clip(high - np.abs(high - start), low, high)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from .covariance import cholesky
 from .ordering import argmax, ascending
 
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
@@ -136,7 +137,7 @@ def _whiten(draws, weight):
     scale = covariance.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
     # The absolute part keeps draws that are all the same from stopping a whole batch.
     unit = torch.eye(draws.shape[1], dtype=covariance.dtype, device=draws.device)
-    root = torch.linalg.cholesky(covariance + (1e-9 * scale + 1e-16) * unit)
+    root = cholesky(covariance + (1e-9 * scale + 1e-16) * unit)
     inverse = torch.linalg.solve_triangular(root, unit.expand_as(root), upper=False)
     return inverse.to(draws.dtype) @ centered, center, root
 

@@ -174,7 +174,8 @@ def support(target, theta, weight):
     """
     bands = target.observed.n_measured.to(torch.float64)[:, None] / 2
     tail = torch.special.gammaincc(bands, target.pull2(theta).double() / 2)
-    p_value = (weight * tail).sum(-1).clamp(0, 1)
+    # A residual that is no number belongs to a flux infinitely far from the model's.
+    p_value = (weight * tail.nan_to_num(nan=0.0)).sum(-1).clamp(0, 1)
     return p_value, torch.where(p_value < _LEAST_SUPPORT, flags.OUTSIDE_SUPPORT, 0).to(torch.int32)
 
 

@@ -66,6 +66,15 @@ def test_chains_that_start_where_there_is_nothing_do_not_leave_the_prior(monkeyp
     assert torch.isfinite(chain.log_density).all()
 
 
+def test_chains_do_not_start_from_what_is_no_number(monkeypatch):
+    for name, steps in (("_MOST_STEPS", 10), ("_N_STEPS", 10), ("_N_BURN", 5)):
+        monkeypatch.setattr(mcmc, name, steps)
+    _, observed, table = mocks(1, seed=6)
+    target = Target(observed, table, get_noise("lognormal"), None)
+    chain = run_chain(target, torch.full((100, 3), torch.nan), torch.full((100,), 0.01), 50)
+    assert target.prior.inside(chain.theta).all()
+
+
 def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monkeypatch):
     _, observed, table = mocks(2, seed=6, error=(0.2, 0.3))
     noise, prior = get_noise("lognormal"), cluster_prior()

@@ -1,0 +1,39 @@
+"""Roots of covariance matrices that may have none."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["cholesky"]
+
+
+def cholesky(covariance: Tensor) -> Tensor:
+    """Factor each covariance matrix, or its diagonal where the matrix has no root.
+
+    Parameters
+    ----------
+    covariance : Tensor (n, p, p)
+        With a positive diagonal, unless there is something wrong with its row.
+
+    Returns
+    -------
+    Tensor (n, p, p)
+        Lower triangular, finite and invertible: one row that cannot be factored
+        (rounding left it indefinite, or it is not finite) does not stop the others.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.posterior.covariance import cholesky
+    >>> cholesky(torch.tensor([[[4.0, 0.0], [0.0, 1.0]], [[torch.nan, 0.0], [0.0, 9.0]]])).diagonal(dim1=1, dim2=2)
+    tensor([[2., 1.],
+            [1., 3.]])
+    """
+    root, failed = torch.linalg.cholesky_ex(covariance)
+    bad = (failed > 0) | ~torch.isfinite(root).all(-1).all(-1)
+    if bad.any():
+        width = covariance[bad].diagonal(dim1=1, dim2=2).sqrt()
+        usable = torch.isfinite(width) & (width > 0)
+        root[bad] = torch.diag_embed(torch.where(usable, width, 1.0))
+    return root
