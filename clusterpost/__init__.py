@@ -9,6 +9,7 @@ from .utils import lazy_names
 # Public names and the module each is imported from when first used, so that
 # importing the package loads neither torch nor matplotlib.
 _PUBLIC = {
+    "add_band": "bands",
     "apply_error_floor": "photometry",
     "compare_with_catalog": "validation.compare",
     "conf": "config",
@@ -17,6 +18,7 @@ _PUBLIC = {
     "example_catalog": "catalogs.example",
     "fetch_phangs": "catalogs.phangs",
     "infer_table": "infer",
+    "list_bands": "bands",
     "list_models": "flow.modelfile",
     "list_phangs": "catalogs.phangs",
     "load_model": "flow.modelfile",

@@ -1,17 +1,20 @@
 """The photometric bands that clusterpost knows.
 
-Pivot wavelengths follow from the throughput curves that the band-flux table
-is computed with (:mod:`clusterpost.training.grid` stores them in the table's
-header, and the tests compare).
+Pivot wavelengths and AB minus Vega magnitudes follow from throughput curves of
+public packages and CALSPEC's spectrum of Vega; `clusterpost.training.curves`
+computes them, and says how to repeat it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from .errors import InputError
 
-__all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "band_slots", "get_band"]
+__all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "add_band", "band_slots", "find_band", "get_band", "list_bands",
+           "pivot_wavelength", "remove_band", "user_curves"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,20 @@ class Band:
     name : str
         Canonical name, as used for columns, such as ``F275W`` or ``F435W_ACS``.
     instrument : str
-        ``WFC3/UVIS`` or ``ACS/WFC``.
+        ``WFC3/UVIS``, ``ACS/WFC``, ``WFC3/IR``, ``Johnson-Cousins``, or what a user calls it.
     pivot : float
         Pivot wavelength in Angstrom.
     ab_minus_vega : float
-        AB magnitude minus Vega magnitude of the same flux.
+        AB magnitude minus Vega magnitude of the same flux; NaN where a user's band has none.
     wfc3 : str
-        The WFC3/UVIS band of the same color slot (the band itself for WFC3).
+        The WFC3/UVIS band of the same color slot (the band itself where there is none).
+    aliases : tuple of str
+        Other names under which the band is found, whatever the case.
+    curve : str
+        Origin of the throughput curve: package and file, as `clusterpost.training.curves` reads it.
+    filter_alone : bool
+        Whether the curve is that of the filter without telescope and detector, as good for a
+        narrow band.
     """
 
     name: str
@@ -37,34 +47,120 @@ class Band:
     pivot: float
     ab_minus_vega: float
     wfc3: str
+    aliases: tuple = ()
+    curve: str = ""
+    filter_alone: bool = False
 
 
-# AB - Vega: WFC3 as in the headers of the PHANGS-HST catalogs (Lee et al. 2022),
-# ACS from the zero points of Sirianni et al. (2005), their Table 10.
-BANDS: dict[str, Band] = {
-    band.name: band
-    for band in (
-        Band("F275W", "WFC3/UVIS", 2710.2, 1.491, "F275W"),
-        Band("F336W", "WFC3/UVIS", 3354.8, 1.138, "F336W"),
-        Band("F438W", "WFC3/UVIS", 4326.5, -0.181, "F438W"),
-        Band("F555W", "WFC3/UVIS", 5308.1, -0.049, "F555W"),
-        Band("F814W", "WFC3/UVIS", 8029.5, 0.409, "F814W"),
-        Band("F435W_ACS", "ACS/WFC", 4317.4, -0.106, "F438W"),
-        Band("F555W_ACS", "ACS/WFC", 5359.6, -0.006, "F555W"),
-        Band("F814W_ACS", "ACS/WFC", 8059.8, 0.436, "F814W"),
-    )
+_UVIS, _PYPHOT, _EAZY = "pymgal/filters/wfc3_uvis_", "pyphot/libs/ascii_sources/hst_", "ppxf/examples/FILTER.RES.txt#"
+_ACS, _IR, _BESSELL = "pymgal/filters/wfc_acs_", "pymgal/filters/wfc3_ir_", "sedpy/data/filters/bessell_"
+# AB - Vega: CALSPEC's alpha_lyr_stis_011 through these curves, by python -m clusterpost.training.curves.
+_CURVES = {
+    "WFC3/UVIS": (
+        ("F225W", 2372.7, 1.637, f"{_UVIS}f225w"),
+        ("F275W", 2710.2, 1.480, f"{_UVIS}f275w"),
+        ("F336W", 3354.8, 1.163, f"{_UVIS}f336w"),
+        ("F390W", 3924.4, 0.197, f"{_UVIS}f390w"),
+        ("F438W", 4326.5, -0.165, f"{_UVIS}f438w"),
+        ("F475W", 4773.7, -0.106, f"{_UVIS}f475w"),
+        ("F555W", 5308.1, -0.029, f"{_UVIS}f555w"),
+        ("F606W", 5887.4, 0.082, f"{_UVIS}f606w"),
+        ("F625W", 6245.0, 0.151, f"{_EAZY}hst/wfc3/UVIS/f625w.dat"),
+        ("F656N", 6561.5, 0.582, f"{_PYPHOT}wfc3_f656n.csv"),
+        ("F657N", 6566.6, 0.326, f"{_EAZY}HST/WFC3_UVIS1.F657N"),
+        ("F658N", 6585.7, 0.355, f"{_PYPHOT}wfc3_f658n.csv"),
+        ("F775W", 7648.5, 0.391, f"{_UVIS}f775w"),
+        ("F814W", 8029.5, 0.428, f"{_UVIS}f814w"),
+    ),
+    "ACS/WFC": (
+        ("F435W_ACS", 4317.4, -0.116, f"{_ACS}f435w"),
+        ("F475W_ACS", 4744.4, -0.108, f"{_ACS}f475w"),
+        ("F555W_ACS", 5359.6, -0.010, f"{_ACS}f555w"),
+        ("F606W_ACS", 5917.7, 0.086, f"{_ACS}f606w"),
+        ("F625W_ACS", 6310.5, 0.166, f"{_ACS}f625w"),
+        ("F658N_ACS", 6583.9, 0.371, f"{_PYPHOT}acs_wfc_f658n.csv"),
+        ("F775W_ACS", 7693.0, 0.398, f"{_ACS}f775w"),
+        ("F814W_ACS", 8059.8, 0.433, f"{_ACS}f814w"),
+        ("F850LP_ACS", 9054.8, 0.529, f"{_ACS}f850lp"),
+    ),
+    "WFC3/IR": (
+        ("F110W_IR", 11534.5, 0.777, f"{_IR}f110w"),
+        ("F125W_IR", 12486.1, 0.920, f"{_IR}f125w"),
+        ("F160W_IR", 15368.9, 1.274, f"{_IR}f160w"),
+    ),
+    "Johnson-Cousins": (
+        ("U_JC", 3584.8, 0.791, f"{_BESSELL}U.par"),
+        ("B_JC", 4371.1, -0.119, f"{_BESSELL}B.par"),
+        ("V_JC", 5477.7, 0.002, f"{_BESSELL}V.par"),
+        ("R_JC", 6498.1, 0.192, f"{_BESSELL}R.par"),
+        ("I_JC", 8020.1, 0.445, f"{_BESSELL}I.par"),
+    ),
 }
-WFC3_BANDS = tuple(b for b in BANDS if BANDS[b].instrument == "WFC3/UVIS")
-ACS_BANDS = tuple(b for b in BANDS if BANDS[b].instrument == "ACS/WFC")
+_WORDS = {  # of an instrument, before or after the filter's name
+    "WFC3/UVIS": ("UVIS", "WFC3", "WFC3_UVIS"),
+    "ACS/WFC": ("ACS", "ACS_WFC", "WFC_ACS"),
+    "WFC3/IR": ("IR", "WFC3_IR", "WFC3"),
+    "Johnson-Cousins": ("JC", "JOHNSON", "COUSINS", "BESSELL"),
+}
+_SAME_SLOT = {"F435W_ACS": "F438W"}
+#: Filters that one camera alone has, and that their plain name therefore tells.
+_PLAIN = {"F435W": "F435W_ACS", "F850LP": "F850LP_ACS", "F110W": "F110W_IR", "F125W": "F125W_IR", "F160W": "F160W_IR"}
 
 
-def get_band(name: str) -> Band:
-    """Look a band up by its canonical name, whatever the case.
+def _builtin():
+    uvis = {name for name, *_ in _CURVES["WFC3/UVIS"]}
+    for instrument, rows in _CURVES.items():
+        for name, pivot, zero, curve in rows:
+            plain = name.split("_")[0]
+            broad = not plain.endswith("N")  # narrow bands of two cameras hold other lines
+            slot = _SAME_SLOT.get(name, plain if instrument == "ACS/WFC" and plain in uvis and broad else name)
+            names = [form for word in _WORDS[instrument] for form in (f"{plain}_{word}", f"{word}_{plain}")]
+            names += [short for short, of in _PLAIN.items() if of == name]
+            yield Band(name, instrument, pivot, zero, slot, tuple(other for other in names if other != name), curve,
+                       curve.startswith(f"{_PYPHOT}wfc3"))
+
+
+#: Every band by its canonical name: those of each instrument from blue to red.
+BANDS: dict[str, Band] = {band.name: band for band in _builtin()}
+#: The five bands of PHANGS-HST and of Walter et al. (2025).
+WFC3_BANDS = ("F275W", "F336W", "F438W", "F555W", "F814W")
+#: The ACS/WFC bands that stand in for three of them.
+ACS_BANDS = ("F435W_ACS", "F555W_ACS", "F814W_ACS")
+
+_user_curves = {}  # throughput curves of bands that a user added, by name
+
+
+def find_band(name) -> Band | None:
+    """Look a band up by its name or an alias.
 
     Parameters
     ----------
     name : str
-        Such as ``"F275W"`` or ``"f814w_acs"``.
+        Such as ``"F275W"``, ``"acs_f814w"`` or ``"ACS/WFC F814W"``.
+
+    Returns
+    -------
+    Band or None
+
+    Examples
+    --------
+    >>> from clusterpost.bands import find_band
+    >>> find_band("ACS/WFC F814W").name
+    'F814W_ACS'
+    """
+    form = str(name).strip().upper().translate(str.maketrans("/- .", "____"))
+    if form in BANDS:
+        return BANDS[form]
+    return next((band for band in BANDS.values() if form in band.aliases), None)
+
+
+def get_band(name: str) -> Band:
+    """Look a band up by its name or an alias, and insist.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"F275W"``, ``"f814w_acs"`` or ``"ACS_F814W"``.
 
     Returns
     -------
@@ -81,14 +177,14 @@ def get_band(name: str) -> Band:
     >>> get_band("f435w_acs").instrument
     'ACS/WFC'
     """
-    try:
-        return BANDS[name.upper()]
-    except KeyError:
-        raise InputError(f"unknown band {name!r}; known bands: {', '.join(BANDS)}") from None
+    band = find_band(name)
+    if band is None:
+        raise InputError(f"unknown band {name!r}; known bands: {', '.join(BANDS)}")
+    return band
 
 
 def band_slots(bands):
-    """Which bands stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors.
+    """Group bands that stand in for each other: the ACS/WFC ones with their WFC3/UVIS neighbors.
 
     Parameters
     ----------
@@ -103,3 +199,159 @@ def band_slots(bands):
     for i, band in enumerate(bands):
         slots.setdefault(BANDS[band].wfc3, []).append(i)
     return tuple(tuple(slot) for slot in slots.values())
+
+
+def pivot_wavelength(curve) -> float:
+    """Compute the pivot wavelength of a photon-counting throughput curve.
+
+    Parameters
+    ----------
+    curve : (wavelength, throughput)
+        Angstrom.
+
+    Returns
+    -------
+    float
+        Angstrom: the square root of int T lambda dlambda / int T dlambda/lambda.
+
+    Examples
+    --------
+    >>> from clusterpost.bands import pivot_wavelength
+    >>> round(pivot_wavelength(([4000, 4500, 5000], [0, 1, 0])), 1)
+    4500.0
+    """
+    wave, throughput = (np.asarray(values, dtype=float) for values in curve)
+    return float(np.sqrt(np.trapezoid(throughput * wave, wave) / np.trapezoid(throughput / wave, wave)))
+
+
+def add_band(name, curve, *, instrument="user", ab_minus_vega=None, aliases=()) -> Band:
+    """Add a band of your own for this session.
+
+    Tables that `clusterpost.training.grid` and `clusterpost.training.stars` compute afterwards hold it, and with it
+    models trained on them; models that exist already do not know it.
+
+    Parameters
+    ----------
+    name : str
+        Canonical name: letters, digits and underscores.
+    curve : (wavelength, throughput)
+        Photon-counting total throughput, on any scale. Wavelengths increase, in Angstrom or as a
+        `~astropy.units.Quantity`.
+    instrument : str
+        As `list_bands` shows it.
+    ab_minus_vega : float, optional
+        AB minus Vega magnitude; without it the band takes no Vega magnitudes.
+    aliases : sequence of str
+        Other names.
+
+    Returns
+    -------
+    Band
+
+    Raises
+    ------
+    InputError
+        If a name is taken or no name at all, or if the curve is none.
+
+    Examples
+    --------
+    >>> from clusterpost.bands import add_band, remove_band
+    >>> band = add_band("MY_G", ([4000, 4500, 5000, 5500], [0, 1, 1, 0]))
+    >>> round(band.pivot)
+    4737
+    >>> remove_band("MY_G")
+    """
+    wave, throughput = _checked_curve(name, curve)
+    name, aliases = str(name).upper(), tuple(str(alias).upper() for alias in aliases)
+    if not name.isidentifier():
+        raise InputError(f"{name!r} is no name for a band: use letters, digits and underscores, and no digit first")
+    for form in (name, *aliases):
+        if find_band(form) is not None:
+            raise InputError(f"the name {form!r} is taken by the band {find_band(form).name}")
+    zero = float("nan") if ab_minus_vega is None else float(ab_minus_vega)
+    _user_curves[name] = wave, throughput
+    BANDS[name] = Band(name, str(instrument), pivot_wavelength((wave, throughput)), zero, name, aliases, "user")
+    return BANDS[name]
+
+
+def remove_band(name):
+    """Remove a band that `add_band` added.
+
+    Parameters
+    ----------
+    name : str
+
+    Raises
+    ------
+    InputError
+        If it is none of those.
+    """
+    name = get_band(name).name
+    if _user_curves.pop(name, None) is None:
+        raise InputError(f"{name} is a band of clusterpost's own and stays; only bands of add_band can be removed")
+    del BANDS[name]
+
+
+def user_curves() -> dict:
+    """Return the throughput curves of the bands that `add_band` added, by name.
+
+    Returns
+    -------
+    dict of (wavelength, throughput)
+        Angstrom.
+
+    Examples
+    --------
+    >>> from clusterpost.bands import user_curves
+    >>> user_curves()
+    {}
+    """
+    return dict(_user_curves)
+
+
+def _checked_curve(name, curve):
+    try:
+        wave, throughput = curve
+        wave = np.asarray(wave.to_value("AA") if hasattr(wave, "to_value") else wave, dtype=float)
+        throughput = np.asarray(throughput, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the curve of {name!r} must be a pair of wavelengths and throughputs: {error}") from None
+    if wave.ndim != 1 or wave.shape != throughput.shape or wave.size < 2:
+        raise InputError(f"the curve of {name!r} needs as many throughputs as wavelengths, two or more; got shapes "
+                         f"{wave.shape} and {throughput.shape}")
+    if not (np.isfinite(wave).all() and np.isfinite(throughput).all() and (wave > 0).all() and (np.diff(wave) > 0).all()
+            and (throughput >= 0).all() and (throughput > 0).any()):
+        raise InputError(f"the curve of {name!r} needs wavelengths that increase and throughputs that are finite and "
+                         "not negative, some of them positive")
+    return wave, throughput
+
+
+def list_bands():
+    """List every band.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        ``name``, ``instrument``, ``pivot`` wavelength, ``ab_minus_vega`` magnitude, ``aliases``, the bundled
+        ``models`` that know the band, and the origin of its ``curve``.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> bands = clusterpost.list_bands()
+    >>> print(bands[bands["name"] == "F160W_IR"]["instrument"][0])
+    WFC3/IR
+    """
+    import astropy.units as u
+    from astropy.table import QTable
+
+    from .flow.modelfile import list_models
+
+    known = {str(row["name"]): str(row["bands"]).split() for row in list_models()}
+    table = QTable(rows=[(b.name, b.instrument, b.pivot, b.ab_minus_vega, ", ".join(b.aliases),
+                          ", ".join(model for model, bands in known.items() if b.name in bands), b.curve)
+                         for b in BANDS.values()],
+                   names=("name", "instrument", "pivot", "ab_minus_vega", "aliases", "models", "curve"))
+    table["pivot"], table["ab_minus_vega"] = table["pivot"] * u.AA, table["ab_minus_vega"] * u.mag
+    table["pivot"].info.format, table["ab_minus_vega"].info.format = ".1f", "+.3f"
+    return table

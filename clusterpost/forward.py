@@ -86,7 +86,7 @@ class BandFluxTable:
         """The same table with only these bands, in this order."""
         missing = [b for b in bands if b not in self.bands]
         if missing:
-            raise ValueError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(self.bands)}")
+            raise InputError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(self.bands)}")
         index = [self.bands.index(b) for b in bands]
         return BandFluxTable(self.log_age, self.ebv, self.ln_flux_nodes[..., index].contiguous(),
                              self.surviving_nodes, {**self.header, "bands": list(bands)})

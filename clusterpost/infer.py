@@ -11,7 +11,7 @@ import torch
 from astropy.table import Column, QTable
 
 from . import __version__
-from .bands import BANDS, band_slots
+from .bands import band_slots
 from .config import conf
 from .errors import ColumnError, InputError
 from .flow.levels import corrected_levels
@@ -333,7 +333,7 @@ class ExactInference:
     def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device):
         self.tbl, self.prefix, self.seed, self.device = tbl, prefix, seed, device
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, quantiles, n_modes, prefix)
-        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), tuple(BANDS)
+        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), load_table().bands
         self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
                              columns=columns, distance=distance, error_floor=error_floor)
         self.findings = self.ready.findings

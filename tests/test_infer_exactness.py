@@ -11,12 +11,14 @@ from infer_tables import PARAMETERS, coordinate, differences, half_width, theta_
 
 import clusterpost
 from clusterpost import exact_posterior, flags, infer_table, sample_posterior
-from clusterpost.bands import BANDS, WFC3_BANDS
+from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.forward import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.grid import ExactGrid
 from clusterpost.posterior.target import Observed, Target
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
+
+EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 QUANTILES = ("q16", "q50", "q84")
 
@@ -24,7 +26,7 @@ QUANTILES = ("q16", "q50", "q84")
 def shifted(tbl, factor, mpc):
     """Fluxes multiplied, as far away as is said."""
     out = tbl.copy()
-    for band in BANDS:
+    for band in EIGHT:
         if band in out.colnames:
             out[band], out[f"{band}_err"] = out[band] * factor, out[f"{band}_err"] * factor
     out["distance"] = np.full(len(out), mpc) * u.Mpc
@@ -34,7 +36,7 @@ def shifted(tbl, factor, mpc):
 def observed_of(tbl, noise="lognormal", floor=0.05):
     """Observed, built by hand from a table in mJy; a negative error is a limit."""
     flux, error = (torch.tensor(np.array([value(tbl[f"{b}{end}"]) if b in tbl.colnames else np.full(len(tbl), np.nan)
-                                          for b in BANDS]).T) for end in ("", "_err"))
+                                          for b in EIGHT]).T) for end in ("", "_err"))
     limit = error < 0
     error = torch.where(limit, -error, torch.hypot(error, floor * flux.abs()))
     there = torch.isfinite(flux)
@@ -50,7 +52,7 @@ def brute(tbl, row, noise="lognormal", prior=None, shape=(90, 70, 40)):
     used = (observed.measured | observed.limit)[0].nonzero()[:, 0]
     observed = Observed(*(x[:, used] for x in (observed.flux, observed.error, observed.measured, observed.limit)),
                         observed.distance)
-    table = load_table().select([list(BANDS)[i] for i in used]).to(dtype=torch.float64)
+    table = load_table().select([list(EIGHT)[i] for i in used]).to(dtype=torch.float64)
     target = Target(observed, table, get_noise(noise), prior)
     shifts = torch.linspace(-3.6, 3.6, 13, dtype=torch.float64) if prior.distance_error else torch.zeros(1).double()
     log_weight = torch.log_softmax(-0.5 * shifts**2, 0)

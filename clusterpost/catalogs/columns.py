@@ -18,6 +18,9 @@ PHANGS_SENTINELS = (-9999.0, -999.0)
 
 _PHANGS_BAND = re.compile(r"PHANGS_(F\d{3}W)_(MJY|VEGA)(_TOT)?(_ERR)?", re.IGNORECASE)
 _CAMERA_TELLS = {"WFC3/UVIS": "F438W", "ACS/WFC": "F435W"}
+# Filters whose column may be of a camera that the table does not have.
+_SHARED = {*_CAMERA_TELLS.values(), *(band.removesuffix("_ACS") for band in BANDS if band.endswith("_ACS")
+                                      and band.removesuffix("_ACS") in BANDS)}
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def filter_of(band):
     -------
     str
     """
-    return band.removesuffix("_ACS")
+    return band.split("_")[0]
 
 
 # PHANGS
@@ -138,7 +141,7 @@ def phangs_bands(tbl, kinds=("MJY", "VEGA")):
     bands = {}
     for band, record in BANDS.items():
         name = filter_of(band)
-        if record.wfc3 in ("F438W", "F555W", "F814W") and record.instrument not in used:
+        if name in _SHARED and record.instrument not in used:
             continue
         kind = next((kind for kind in kinds if (name, kind) in fluxes), None)
         if kind is None:

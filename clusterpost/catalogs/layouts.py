@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..bands import BANDS
+from ..bands import BANDS, find_band
 from ..errors import ColumnError
 from .columns import (
     PHANGS_SENTINELS,
@@ -276,9 +276,11 @@ def _argument_bands(tbl, columns):
         raise ColumnError('columns= is empty; give {"F275W": ("flux column", "error column"), ...} or leave it out')
     given, owner = {}, {}
     for key, value in columns.items():
-        band = str(key).upper()
-        if band not in BANDS:
-            raise ColumnError(f"columns= names an unknown band {key!r}{hint(band, BANDS)}; bands: {', '.join(BANDS)}")
+        known = find_band(key)
+        if known is None:
+            raise ColumnError(f"columns= names an unknown band {key!r}{hint(str(key).upper(), BANDS)}; bands: "
+                              f"{', '.join(BANDS)}")
+        band = known.name
         if isinstance(value, str) or not 2 <= len(value) <= 3:
             raise ColumnError(
                 f"columns[{key!r}] is {value!r}; give (flux column, error column) or (flux column, error column, "

@@ -8,7 +8,7 @@ of WFC3/UVIS, unless archival ACS/WFC images were taken for some of them: these
 fields are listed here, as no file tells.  ``acs-wfc3`` in a file name says that
 both cameras were used, ``wfc3`` does not exclude it (NGC 1313).
 
-In nine fields V is F606W (ACS), for which the package has no model fluxes.
+In nine fields V is F606W (ACS), which the models of eight bands do not know.
 
 Magnitudes are in the Vega system, corrected for Milky Way extinction and for
 the aperture.  66.666 stands for outside the field, 99.999 for not detected and
@@ -78,7 +78,7 @@ def legus_bands(source=None) -> tuple[str, ...]:
     Warns
     -----
     AstropyUserWarning
-        If the cameras are not known, or V is F606W, which no model here knows.
+        If the cameras are not known, or V is F606W, which the models of eight bands do not know.
 
     Examples
     --------
@@ -101,8 +101,8 @@ def legus_bands(source=None) -> tuple[str, ...]:
         return LEGUS_BANDS
     if bands is _ACS_F606W:
         warnings.warn(
-            f"V of {Path(source).name} is F606W (ACS/WFC), for which there are no model fluxes; its four other bands "
-            "are photometry, and its F606W_ACS_vega is kept as it is",
+            f"V of {Path(source).name} is F606W (ACS/WFC), which the models of eight bands do not know; to "
+            "them its four other bands are the photometry",
             AstropyUserWarning,
             stacklevel=3,
         )
@@ -306,10 +306,9 @@ def first_fields(path) -> list[str]:
 
 def _five_bands(bands):
     bands = tuple(bands)
-    known = (*BANDS, "F606W_ACS")
-    if len(bands) != 5 or len(set(bands)) != 5 or not set(bands) <= set(known):
+    if len(bands) != 5 or len(set(bands)) != 5 or not set(bands) <= set(BANDS):
         raise InputError(
-            f"bands={bands!r} must be five different bands in the order of the file, out of {', '.join(known)}"
+            f"bands={bands!r} must be five different bands in the order of the file, out of {', '.join(BANDS)}"
         )
     return bands
 

@@ -187,7 +187,7 @@ def clean_band(tbl, layout, band):
     flux, error = numbers(tbl, names.flux), numbers(tbl, names.error)
     missing = (is_sentinel(flux, layout.sentinels) | is_sentinel(error, layout.sentinels)
                | ~np.isfinite(flux) | ~np.isfinite(error))
-    if layout.cameras and BANDS[band].wfc3 not in ("F275W", "F336W"):
+    if layout.cameras and BANDS[band].instrument in layout.cameras and BANDS[band].pivot > 4000:  # ACS/WFC has no bluer
         missing |= row_cameras(tbl, layout) != BANDS[band].instrument
     limit = np.zeros(len(tbl), bool)
     if names.limit is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bands import BANDS
 from ..errors import InputError
 from ..photometry import Photometry
 from ..validation.predictive import bands_of
@@ -342,7 +341,7 @@ def _sed(ax, part):
     ax.set(yscale="log", xlim=(x.min() - 0.05, x.max() + 0.06), ylim=(low / room**2.2, high * room))
     plain_log_ticks(ax)
     for wavelength, band in zip(x, np.asarray(part["band"]), strict=True):
-        ax.text(wavelength, 0.985, BANDS[band].name[:5], transform=ax.get_xaxis_transform(), ha="center", va="top",
+        ax.text(wavelength, 0.985, band.split("_")[0], transform=ax.get_xaxis_transform(), ha="center", va="top",
                 fontsize=6.5, color="0.35")
 
 

@@ -10,7 +10,9 @@ table is shipped; the spectra are not.  It is computed with ::
 which reads the Bruzual & Charlot (2003) spectra and the total throughput
 curves straight from that wheel.  ``--metallicity`` takes those of 0.008 or
 0.05 in the place of 0.02, ``--sed`` an ``.ised_ASCII`` file of GALAXEV or
-another file in EzGal's FITS layout.
+another file in EzGal's FITS layout, and ``--bands`` other bands than the
+eight of the packaged tables; for those that have their curves from elsewhere
+name the folder of wheels that :mod:`clusterpost.training.curves` describes.
 """
 
 from __future__ import annotations
@@ -21,20 +23,17 @@ import io
 import json
 import re
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..bands import BANDS
+from ..bands import ACS_BANDS, WFC3_BANDS, get_band, pivot_wavelength
+from .curves import open_sources, read_curve
 
 __all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", "compute_table",
            "read_ezgal", "read_ised_ascii"]
 
-#: Where each band's total throughput curve lies in the wheel of ``pymgal``.
-CURVES = {name: f"wfc_acs_{name[:5].lower()}" if name.endswith("_ACS") else f"wfc3_uvis_{name.lower()}"
-          for name in BANDS}
 #: Spectra of each metallicity in that wheel.
 SED_MEMBERS = {z: f"pymgal/models/bc03_ssp_z_{z}_chab.model" for z in ("0.008", "0.02", "0.05")}
 SED_MEMBER = SED_MEMBERS["0.02"]
@@ -236,22 +235,13 @@ def compute_table(library, curves, *, log_age=AGE_NODES, ebv=EBV_NODES, extincti
         flux in mJy at 10 pc per solar mass formed, ``surviving_mass`` (n_age,), ``pivot`` (n_band,).
     """
     per_band = np.stack([band_fluxes(library, curve, ebv, extinction) for curve in curves.values()], axis=-1)
-    pivots = [np.sqrt(np.trapezoid(t * w, w) / np.trapezoid(t / w, w)) for w, t in curves.values()]
     return {
         "log_age": np.asarray(log_age),
         "ebv": np.asarray(ebv),
         "ln_flux": np.log(burst_mean(library.age, per_band, log_age)).astype(np.float32),
         "surviving_mass": burst_mean(library.age, library.surviving_mass, log_age).astype(np.float32),
-        "pivot": np.array(pivots),
+        "pivot": np.array([pivot_wavelength(curve) for curve in curves.values()]),
     }
-
-
-def _open_source(source):
-    """A function that gives a member's bytes, for a wheel or an unpacked folder."""
-    source = Path(source)
-    if source.is_dir():
-        return lambda member: (source / member).read_bytes()
-    return lambda member: zipfile.ZipFile(source).read(member)
 
 
 def main(argv=None) -> int:
@@ -262,16 +252,20 @@ def main(argv=None) -> int:
     from ..utils import write_whole
 
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.grid", description=__doc__.split("\n\n")[0])
-    parser.add_argument("source", help="wheel of pymgal 1.0, or the folder it was unpacked in")
+    parser.add_argument("source", help="wheel of pymgal 1.0, or a folder of wheels or of what they hold")
     parser.add_argument("-o", "--output", help="table to write (default: the packaged one)")
     parser.add_argument("--metallicity", choices=SED_MEMBERS, default="0.02", help="Z (default: %(default)s)")
     parser.add_argument("--sed", help="SSP library to use instead: EzGal FITS, or GALAXEV .ised_ASCII")
+    parser.add_argument("--bands", nargs="+", default=[*WFC3_BANDS, *ACS_BANDS], metavar="BAND",
+                        help="bands of the table (default: %(default)s)")
     parser.add_argument("--extinction", default="O94", help="class of dust_extinction.parameter_averages")
     args = parser.parse_args(argv)
     if args.output is None and args.sed:
         parser.error("--sed needs -o: the packaged tables are of other spectra")
+    if args.output is None and args.bands != parser.get_default("bands"):
+        parser.error("--bands needs -o: the packaged tables are of other bands")
     output = args.output or TABLES[f"z{args.metallicity}"]
-    read = _open_source(args.source)
+    read = open_sources(args.source)
     if args.sed is None:
         sed_name = SED_MEMBERS[args.metallicity]
         sed_bytes = read(sed_name)
@@ -282,11 +276,8 @@ def main(argv=None) -> int:
         ssp = Path(args.sed).name
         sed_bytes, sed_name = Path(args.sed).read_bytes(), Path(args.sed).name
         library = read_ised_ascii(args.sed) if args.sed.endswith("ASCII") else read_ezgal(args.sed)
-    curves, hashes = {}, {}
-    for band, stem in CURVES.items():
-        data = read(f"pymgal/filters/{stem}")
-        curves[band] = np.loadtxt(io.BytesIO(data), unpack=True)
-        hashes[band] = hashlib.sha256(data).hexdigest()
+    bands = [get_band(name) for name in args.bands]
+    curves = {band.name: read_curve(read, band.curve) for band in bands}
     table = compute_table(library, curves, extinction=args.extinction)
     header = {
         "format": "clusterpost band-flux table 1",
@@ -296,8 +287,8 @@ def main(argv=None) -> int:
         "ssp": ssp,
         "sed_file": sed_name,
         "sed_sha256": hashlib.sha256(sed_bytes).hexdigest(),
-        "curve_files": {b: f"pymgal/filters/{s}" for b, s in CURVES.items()},
-        "curve_sha256": hashes,
+        "curve_files": {band.name: band.curve for band in bands},
+        "curve_sha256": {band.name: hashlib.sha256(read(band.curve.partition("#")[0])).hexdigest() for band in bands},
         "extinction": f"dust_extinction.parameter_averages.{args.extinction}, Rv=3.1, foreground screen",
         "burst": "mean of ten steps of 0.1 Myr ending at the age (CIGALE), continuous in age",
         "source": "pymgal 1.0 (files), computed by python -m clusterpost.training.grid",

@@ -96,7 +96,7 @@ def simulate(n_or_params, *, bands=None, distance=None, errors=None, noise="logn
     for i, band in enumerate(bands):
         out[band] = flux[:, i].numpy() * u.mJy
         out[f"{band}_err"] = error[:, i].numpy() * u.mJy
-        out[band].info.description = f"{BANDS[band].instrument} {band[:5]} flux of a simulated cluster"
+        out[band].info.description = f"{BANDS[band].instrument} {band.split('_')[0]} flux of a simulated cluster"
     out.meta.update({"SIMULATR": "clusterpost.simulate", "SIMSEED": seed,
                      "SIMNOISE": "none" if relative is None else noise})
     return out

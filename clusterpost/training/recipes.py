@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..bands import BANDS, band_slots
+from ..bands import ACS_BANDS, WFC3_BANDS, band_slots
 from ..errors import InputError
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.conditions import AbsoluteConditions, RelativeConditions, Walter2025Conditions
@@ -29,6 +29,7 @@ __all__ = ["RECIPES", "Recipe", "any_bands", "condition_range", "maf", "recipe_s
            "train_model", "walter2025"]
 
 _N_TEST = 100_000
+_BANDS = (*WFC3_BANDS, *ACS_BANDS)
 
 
 @dataclass
@@ -88,7 +89,7 @@ def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
                   n_samples=10_000)
 
 
-def any_bands(*, bands=tuple(BANDS), table=None, prior=None, errors=None, width=(64, 32), depth=(3, 2),
+def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 32), depth=(3, 2),
               bins=(12, 7), splines=(1, 1), knots=256, draws=13, **config) -> Recipe:
     """A network for any two or more bands, any brightness and any distance.
 
@@ -129,7 +130,7 @@ def any_bands(*, bands=tuple(BANDS), table=None, prior=None, errors=None, width=
     return Recipe("any_bands", simulator, encoder, spec, LogVariance(draws=draws), FitConfig(**settings), learned)
 
 
-def spline(*, noise="normal", bands=tuple(BANDS), table=None, prior=None, errors=None, width=(256, 128, 128),
+def spline(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, width=(256, 128, 128),
            depth=(2, 1, 1), bins=(32, 10, 16), splines=(2, 1, 1), knots=256, **config) -> Recipe:
     """A network that learns the mass too, for noise under which it has no closed form.
 
@@ -164,7 +165,7 @@ def spline(*, noise="normal", bands=tuple(BANDS), table=None, prior=None, errors
     return Recipe("spline", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**(_MUON | config)))
 
 
-def maf(*, noise="normal", bands=tuple(BANDS), table=None, prior=None, errors=None, blocks=15, width=500, depth=2,
+def maf(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, blocks=15, width=500, depth=2,
         **config) -> Recipe:
     """The flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, truncnorm
 
-from clusterpost.bands import BANDS
+from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
 from clusterpost.forward import BandFluxTable, load_table
 from clusterpost.noise import get_noise
@@ -19,6 +19,8 @@ from clusterpost.posterior.target import Observed, Target
 from clusterpost.posterior.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
 
+EIGHT = (*WFC3_BANDS, *ACS_BANDS)
+
 NOISE = get_noise("lognormal")
 LEVELS = (0.16, 0.5, 0.84)
 DOUBLE = torch.float64
@@ -26,7 +28,7 @@ DOUBLE = torch.float64
 
 @pytest.fixture(scope="module")
 def table():
-    return load_table().select(list(BANDS))
+    return load_table().select(list(EIGHT))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def draw_mocks(table, n, relative, seed=0):
 
 
 def bands_seen(*names):
-    return [band in names for band in BANDS]
+    return [band in names for band in EIGHT]
 
 
 FIVE = bands_seen("F275W", "F336W", "F438W", "F555W", "F814W")
@@ -168,7 +170,7 @@ def test_a_shifted_table_is_noticed(table):
 @pytest.mark.parametrize(("relative", "n"), [((0.05, 0.3), 3), ((0.05, 0.08), 6)])
 def test_the_grid_is_fine_enough(table, relative, n):
     """Against division of cells until nothing changes, which shares no code with the dense grid."""
-    five = table.select([b for b, seen in zip(BANDS, FIVE, strict=True) if seen])
+    five = table.select([b for b, seen in zip(EIGHT, FIVE, strict=True) if seen])
     observed = draw_mocks(five, n, relative, seed=5)
     found = ExactGrid(five).summarise(observed, LEVELS)
     exact = ExactGrid(five)
@@ -201,7 +203,7 @@ def test_a_missing_band_is_a_table_without_it(table, small):
     junk = replace(observed, flux=torch.where(kept, observed.flux, 1.0), error=torch.where(kept, observed.error, -1.0))
     less = Observed(*(x[:, kept] if x.ndim == 2 else x for x in vars(observed).values()))
     a = small.summarise(junk, LEVELS)
-    three = ExactGrid(table.select([b for b, seen in zip(BANDS, measured, strict=True) if seen]), n_age=230, n_ebv=50)
+    three = ExactGrid(table.select([b for b, seen in zip(EIGHT, measured, strict=True) if seen]), n_age=230, n_ebv=50)
     b = three.summarise(less, LEVELS)
     torch.testing.assert_close(a.quantiles, b.quantiles, rtol=0, atol=1e-4)
     torch.testing.assert_close(a.log_evidence, b.log_evidence, rtol=0, atol=1e-3)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from clusterpost.bands import BANDS
+from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
 from clusterpost.forward import TABLES
 from clusterpost.training import grid
+from clusterpost.training.curves import open_sources, read_curve
 from clusterpost.training.grid import (
     AGE_NODES,
-    CURVES,
     EBV_NODES,
     SED_MEMBER,
     SSPLibrary,
@@ -210,10 +210,7 @@ class TestReaders:
             np.testing.assert_allclose(library.surviving_mass, [1, 0.99, 0.9])
 
 
-def test_every_band_has_its_curve():
-    assert CURVES["F275W"] == "wfc3_uvis_f275w"
-    assert CURVES["F814W_ACS"] == "wfc_acs_f814w"
-    assert list(CURVES) == list(BANDS)
+def test_nodes():
     assert (np.diff(AGE_NODES) > 0).all()
     assert AGE_NODES[0] == 0
     assert AGE_NODES[-1] == pytest.approx(np.log10(13750))
@@ -231,17 +228,19 @@ def sed_source():
 
 @pytest.fixture(scope="module")
 def library(sed_source):
-    return read_ezgal(io.BytesIO(grid._open_source(sed_source)(SED_MEMBER)))
-
-
-def read_curve(source, stem):
-    return np.loadtxt(io.BytesIO(grid._open_source(source)(f"pymgal/filters/{stem}")), unpack=True)
+    return read_ezgal(io.BytesIO(open_sources(sed_source)(SED_MEMBER)))
 
 
 def test_other_spectra_do_not_replace_the_packaged_ones(capsys):
     with pytest.raises(SystemExit):
         grid.main(["wheel.whl", "--sed", "mine.ised_ASCII"])
     assert "--sed needs -o" in capsys.readouterr().err
+
+
+def test_other_bands_do_not_replace_the_packaged_ones(capsys):
+    with pytest.raises(SystemExit):
+        grid.main(["wheel.whl", "--bands", "F275W", "F160W_IR"])
+    assert "--bands needs -o" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -260,7 +259,8 @@ class TestRealSpectra:
                 np.testing.assert_allclose(new.get_tensor(name), packaged.get_tensor(name), rtol=0, atol=2e-6)
 
     def test_twice_as_fine_a_table_would_change_nothing(self, sed_source, library):
-        curves = {band: read_curve(sed_source, stem) for band, stem in CURVES.items()}
+        read = open_sources(sed_source)
+        curves = {name: read_curve(read, BANDS[name].curve) for name in (*WFC3_BANDS, *ACS_BANDS)}
         fine_age = np.sort(np.concatenate([AGE_NODES, (AGE_NODES[1:] + AGE_NODES[:-1]) / 2]))
         fine_ebv = np.linspace(0, 1.5, 2 * EBV_NODES.size - 1)
         fine = compute_table(library, curves, log_age=fine_age, ebv=fine_ebv)["ln_flux"].astype(float)
@@ -285,7 +285,8 @@ class TestRealSpectra:
         age = 10**log_age / 1e6
         np.testing.assert_allclose(library.age[1:], age, rtol=1e-5)
         for band, expected in {"u": g + ug, "g": g, "r": g - gr, "i": g - gi, "z": g - gz}.items():
-            flux = band_fluxes(library, read_curve(sed_source, f"sdss_{band}"), np.array([0.0]))[1:, 0]
+            curve = read_curve(open_sources(sed_source), f"pymgal/filters/sdss_{band}")
+            flux = band_fluxes(library, curve, np.array([0.0]))[1:, 0]
             difference = np.abs(-2.5 * np.log10(flux / 3631e3) - expected)
             assert difference[age < 10].max() <= 0.11, band
             assert difference[(age >= 10) & (age < 100)].max() <= 0.075, band

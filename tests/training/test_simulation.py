@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS, band_slots
+from clusterpost.bands import ACS_BANDS, WFC3_BANDS, band_slots
 from clusterpost.errors import InputError
 from clusterpost.forward import load_table
 from clusterpost.noise import NOISE_MODELS
@@ -17,11 +17,13 @@ from clusterpost.training.fit import _STANDARDIZE_STREAM, TEST_STREAM, VALIDATIO
 from clusterpost.training.observing import AllBands, AnyBands, FlatErrors, MixedErrors
 from clusterpost.training.simulation import Mocks, Simulator, seeded_generator, walter2025_simulator
 
+EIGHT = (*WFC3_BANDS, *ACS_BANDS)
+
 FIELDS = ("theta", "flux", "error", "measured", "distance")
 DRAWN = ("theta", "flux", "error", "distance")
 
 
-ANY = Simulator(bands=tuple(BANDS), errors=MixedErrors(), coverage=AnyBands(band_slots(tuple(BANDS))))
+ANY = Simulator(bands=EIGHT, errors=MixedErrors(), coverage=AnyBands(band_slots(EIGHT)))
 
 
 def draw(simulator, n=4000, seed=0, stream=0):

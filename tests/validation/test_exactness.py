@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import clusterpost
-from clusterpost.bands import BANDS
+from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.flow.modelfile import MODELS_PATH
 from clusterpost.forward import load_table
 from clusterpost.noise import get_noise
@@ -18,6 +18,8 @@ from clusterpost.prepare import prepare
 from clusterpost.priors import cluster_prior
 from clusterpost.validation import compare_with_exact, efficiency_by_bands, map_shortfall
 from clusterpost.validation.exactness import CASES, dense_draws, survey_mocks
+
+EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 
 def quantiles(theta, weight, levels=(0.16, 0.5, 0.84)):
@@ -31,7 +33,7 @@ def quantiles(theta, weight, levels=(0.16, 0.5, 0.84)):
 def test_dense_draws_agree_with_the_grid():
     tbl = survey_mocks(4, seed=3)
     grid = clusterpost.exact_posterior(tbl, error_floor=None)
-    bands = tuple(BANDS)
+    bands = EIGHT
     ready = prepare(tbl, bands, get_noise("lognormal"), slots=[[i] for i in range(8)], at_least=1, columns=None,
                     distance=None, error_floor=None)
     theta, weight = dense_draws(Target(ready.observed, load_table().select(bands), get_noise("lognormal"),
