@@ -10,10 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["Finding", "check_installation"]
 
-_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "tqdm", "requests", "filelock",
-           "astroquery")
+_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "tqdm", "pooch", "requests", "filelock")
 _OPTIONAL = {"matplotlib": "plot", "corner": "plot", "dust_extinction": "train", "optuna": "train", "zuko": "maf",
-             "pyarrow": "scale"}
+             "pyarrow": "scale", "astroquery": "archive", "emcee": "mcmc"}
 _TABLE_SHA256 = {
     "z0.008": "4f0e0b0cd0df752a76ea44c33d785ed201242b33adcb8e66d962c1269177202b",
     "z0.02": "2f57748e9d7723ea7f91635193f2b16fe76fb90485c840d5492872791cf2e52d",

@@ -26,6 +26,11 @@ class Conf(astropy_config.ConfigNamespace):
                                 "How files come: 'https' from archive_url, or 'astroquery' from MAST's own service.")
     archive_timeout = ConfigItem(30.0, "Seconds without an answer after which a request is given up.")
     archive_retries = ConfigItem(4, "How often a request that failed is repeated, after ever longer waits.")
+    archive_hosts = ConfigItem(["archive.stsci.edu", "mast.stsci.edu"],
+                               "Servers that the archive's may send on to, besides that of archive_url.",
+                               cfgtype="string_list")
+    archive_total_time = ConfigItem(900.0, "Seconds after which a file is given up, repetitions included.")
+    archive_max_size = ConfigItem(1000.0, "Megabytes of the largest file that is taken, and of what is in it.")
     cache_dir = ConfigItem("", "Folder of downloaded files; by default 'clusterpost' in astropy's cache.")
 
 

@@ -3,13 +3,13 @@
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.table import Table
 
 import clusterpost
-from clusterpost.catalogs import transport
 from clusterpost.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent / "catalogs"))
@@ -24,7 +24,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def server(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(transport, "_FIRST_WAIT", 0.0)
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
     with clusterpost.conf.set_temp("cache_dir", str(tmp_path / "cache")), serving(files) as server:
         yield server
 

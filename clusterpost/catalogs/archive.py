@@ -1,22 +1,25 @@
 """Files of the archive, kept in a cache that serves only what is whole.
 
-Beside each file lies a record of its length and sha256, and both are checked
+pooch downloads them; beside each lies a record of its sha256, which is checked
 whenever the file is used: a file that does not agree is fetched again.  A new
-file appears at once and complete, and is taken only if it is as long as the
-server says, ends as a file of its kind does, and has the sha256 known of it,
-where one is.  A lock keeps processes apart that want the same file.  What the
-cache has needs no network.
+file appears at once and complete.  A lock keeps processes apart that want the
+same file.  What the cache has needs no network.
 """
 
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import re
+import shutil
+import tempfile
+import threading
 import time
 import warnings
+from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -26,7 +29,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from ..config import conf
 from ..errors import ArchiveError
 from . import transport
-from .integrity import fault_of, wrong_start
+from .integrity import fault_of
 
 __all__ = ["cache_dir", "clear_cache", "fetch_file", "known_listing", "list_cache", "list_folder",
            "verify_cache"]
@@ -35,7 +38,7 @@ _RECORD, _PART, _LISTING = ".record.json", ".part", ".listing"
 
 
 def cache_dir() -> Path:
-    """The folder of the downloaded files.
+    """Return the folder of the downloaded files.
 
     Returns
     -------
@@ -57,8 +60,8 @@ def cache_dir() -> Path:
     return Path(get_cache_dir()) / "clusterpost"
 
 
-def fetch_file(path, *, sha256=None, folder=None) -> Path:
-    """A file of the archive, from the cache or, where that has it not, from the network.
+def fetch_file(path: str, *, sha256: str | None = None, folder: str | Path | None = None) -> Path:
+    """Fetch a file of the archive, from the cache or, where that does not have it, from the network.
 
     Parameters
     ----------
@@ -79,7 +82,9 @@ def fetch_file(path, *, sha256=None, folder=None) -> Path:
     ------
     ArchiveError
         If the file is not in the archive, does not come, is not what it should
-        be, or cannot be written.
+        be, or cannot be written, or if ``path`` cannot be the name of one.
+    ImportError
+        If it is to come by astroquery, and that is not installed.
 
     Examples
     --------
@@ -87,19 +92,15 @@ def fetch_file(path, *, sha256=None, folder=None) -> Path:
     >>> fetch_file("dr4/hlsp_phangs-cat_hst_multi_all_multi_v1_readme.txt").read_text()  # doctest: +SKIP
     """
     place = _place(path, folder)
-    if _is_sound(place, sha256):
-        return place
-    with _lock(place):
-        if _is_sound(place, sha256):  # another process was faster
-            return place
-        if place.exists():
-            warnings.warn(f"{place} is damaged or was changed, and is fetched anew", AstropyUserWarning, stacklevel=2)
-        _fetch(path, place, sha256)
+    if not PurePosixPath(path).parts:
+        raise ArchiveError("no file is named")
+    if not _is_sound(place, sha256):
+        _fetch(place, path, folder, transport.download, sha256)
     return place
 
 
-def list_folder(path, *, folder=None, refresh=False) -> list[str]:
-    """What a folder of the archive holds, as far as it is known or else by asking.
+def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = False) -> list[str]:
+    """List a folder of the archive, from the cache or by asking.
 
     Parameters
     ----------
@@ -127,28 +128,17 @@ def list_folder(path, *, folder=None, refresh=False) -> list[str]:
     """
     if not refresh and (names := known_listing(path, folder=folder)) is not None:
         return names
+
+    def bring(path, output, deadline):
+        output.write_text(json.dumps(transport.folder_names(path, output, deadline)))
+
     place = _place(path, folder) / _LISTING
-    names = transport.listing(path)
-    with _lock(place), transport.writing(place.parent):
-        part = _beside(place, _PART)
-        part.write_text(json.dumps(names))
-        _accept(path, part, place, _sha256(part))
-    return names
+    _fetch(place, f"{path.strip('/')}/".lstrip("/"), folder, bring, refresh=True)
+    return json.loads(place.read_text())
 
 
-def known_listing(path, *, folder=None) -> list[str] | None:
-    """What `list_folder` answered last, without asking.
-
-    Parameters
-    ----------
-    path : str
-    folder : path, optional
-        Of the cache.
-
-    Returns
-    -------
-    list of str or None
-        None if it was never asked.
+def known_listing(path: str, *, folder: str | Path | None = None) -> list[str] | None:
+    """Return what `list_folder` answered last, without asking, or None if it was never asked.
 
     Examples
     --------
@@ -161,13 +151,13 @@ def known_listing(path, *, folder=None) -> list[str] | None:
 
 
 def list_cache() -> Table:
-    """What the cache holds.
+    """List what the cache holds.
 
     Returns
     -------
     `~astropy.table.Table`
-        ``file`` (below `cache_dir`), ``size`` in bytes, ``fetched`` (UTC) and
-        ``url``; those of an unfinished download have the size so far.
+        ``file`` (below `cache_dir`), ``size`` in bytes, ``fetched`` (UTC, or
+        ``unfinished``) and ``url``.
 
     Examples
     --------
@@ -178,8 +168,9 @@ def list_cache() -> Table:
     rows = []
     for place in _files():
         record = _read_record(place)
-        size = place.stat().st_size if place.exists() else _beside(place, _PART).stat().st_size
-        rows.append((_name(place), size, record.get("fetched", "unfinished"), record.get("url", "")))
+        size = place.stat().st_size if place.exists() else 0
+        rows.append((place.relative_to(cache_dir()).as_posix(), size, record.get("fetched", "unfinished"),
+                     record.get("url", "")))
     return Table(rows=rows or None, names=["file", "size", "fetched", "url"], dtype=[str, int, str, str])
 
 
@@ -201,7 +192,7 @@ def verify_cache() -> Table:
     rows = []
     for place in _files():
         state = "unfinished" if not place.exists() else "whole" if _is_sound(place) else "damaged"
-        rows.append((_name(place), state))
+        rows.append((place.relative_to(cache_dir()).as_posix(), state))
     return Table(rows=rows or None, names=["file", "state"], dtype=[str, str])
 
 
@@ -225,15 +216,9 @@ def clear_cache() -> int:
     """
     places = _files()
     for place in places:
-        part = _beside(place, _PART)
-        with _lock(place), transport.writing(place.parent):
-            for file in (place, _beside(place, _RECORD), part, _beside(part, ".json")):
+        with _locked(place):
+            for file in (place, _record_of(place)):
                 file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # as long as one is empty
-            for above in place.parents:
-                if above == cache_dir():
-                    break
-                above.rmdir()
     return len(places)
 
 
@@ -241,48 +226,38 @@ def clear_cache() -> int:
 
 
 def _place(path, folder):
-    path = PurePosixPath(path)
-    if path.is_absolute() or ".." in path.parts:
-        raise ArchiveError(f"{path} is not below the archive's root")
-    server = urlsplit(conf.archive_url)
-    host = re.sub(r"[^\w.-]", "_", server.netloc or "local")
-    return Path(folder or cache_dir()).joinpath(host, *PurePosixPath(server.path.strip("/")).parts, *path.parts)
+    parts = PurePosixPath(path).parts
+    # Hidden names and records are the cache's own.
+    if any(part.startswith((".", "/")) or "\\" in part or part.endswith(_RECORD) or not part.isprintable()
+           for part in parts):
+        raise ArchiveError(f"{path!r} is no name of a file below the archive's root")
+    server = urlsplit(transport.file_url(""))
+    return Path(folder or cache_dir(), re.sub(r"[^\w.-]", "_", server.netloc), server.path.strip("/"), *parts)
 
 
-def _beside(place, suffix):
-    return place.with_name(f"{place.name}{suffix}")
-
-
-def _name(place):
-    return place.relative_to(cache_dir()).as_posix()
+def _record_of(place):
+    return place.with_name(f"{place.name}{_RECORD}")
 
 
 def _files():
-    """Every file that was fetched or begun, there or not."""
-    found = set()
-    for suffix in (_RECORD, _PART):
-        found |= {file.with_name(file.name.removesuffix(suffix)) for file in cache_dir().rglob(f"*{suffix}")}
-    return sorted(found)
+    """Return every file that was fetched or begun, there or not."""
+    found = {file.with_name(file.name.removesuffix(_RECORD)) for file in cache_dir().rglob(f"*{_RECORD}")}
+    begun = cache_dir().rglob(f".*-????????{_PART}")
+    return sorted(found | {part.with_name(re.sub(r"^\.(.*)-.{8}\..*$", r"\1", part.name)) for part in begun})
 
 
 def _read_record(place):
     try:
-        record = json.loads(_beside(place, _RECORD).read_text())
+        record = json.loads(_record_of(place).read_text())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
 def _is_sound(place, sha256=None):
-    """Whether the file is there and as it was when it was taken."""
-    record = _read_record(place)
-    try:
-        if not record or place.stat().st_size != record.get("length"):
-            return False
-        found = _sha256(place)
-    except OSError:
-        return False
-    return found == record.get("sha256") and sha256 in (None, found)
+    """Tell whether the file is there and as it was when it was taken."""
+    known = _read_record(place).get("sha256")
+    return known is not None and sha256 in (None, known) and place.is_file() and _sha256(place) == known
 
 
 def _sha256(path):
@@ -291,64 +266,118 @@ def _sha256(path):
 
 
 @contextlib.contextmanager
-def _lock(place):
-    """Keep other processes out while the file is made."""
+def _locked(place, root=None):
+    """Keep other processes out while the file is made or removed, and say what to do about a disk's complaints."""
     from filelock import FileLock
 
     locks = place.parent / ".locks"
-    with transport.writing(place.parent):
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{place.name}.lock")
-        lock.acquire()  # the system frees it when a process dies
     try:
-        yield
-    finally:
-        lock.release()
+        # Who may write into a shared cache could lead what is written out of it.
+        if not locks.resolve().is_relative_to(Path(root or cache_dir()).resolve()):
+            raise ArchiveError(f"a link leads out of the cache, from {locks.parent}; remove it")
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{place.name}.lock"):  # the system frees it when a process dies
+            for left in place.parent.glob(f".{glob.escape(place.name)}-????????{_PART}"):  # by one that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+    except ArchiveError:
+        raise
+    except OSError as error:
+        raise ArchiveError(
+            f"cannot write to the cache, {place.parent} ({error.strerror or error}): make room there, name another "
+            "folder in clusterpost.conf.cache_dir, or pass cache=False to keep nothing"
+        ) from error
 
 
 # Fetching
 
 
-def _fetch(path, place, sha256):
-    part = _beside(place, _PART)
+def _fetch(place, path, root, bring, sha256=None, *, refresh=False):
+    """Put a file into its place, with its record."""
+    with _locked(place, root):
+        if not refresh and _is_sound(place, sha256):  # another process was faster
+            return
+        if place.exists() and not refresh:
+            warnings.warn(f"{place} is damaged or was changed, and is fetched anew", AstropyUserWarning, stacklevel=4)
+        # Nobody else can guess its name or write to it.
+        with tempfile.TemporaryDirectory(prefix=f".{place.name}-", suffix=_PART, dir=place.parent,
+                                         ignore_cleanup_errors=True) as private:
+            new = _download(path, private, bring, sha256)
+            record = _record_of(new)
+            record.write_text(json.dumps({"url": transport.file_url(path), "sha256": _sha256(new),
+                                          "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
+            # Killed in between, the two disagree, and the file is fetched again.  Links are replaced, not followed.
+            os.replace(new, place)
+            os.replace(record, _record_of(place))
 
-    def drop():
-        for file in (part, _beside(part, ".json")):
-            file.unlink(missing_ok=True)
 
-    def refuse(start):
-        if reason := wrong_start(place.name, start):
-            drop()
-            raise ArchiveError(f"{transport.file_url(path)}: {reason}; nothing was kept. Try again later")
+def _download(path, private, bring, sha256):
+    """Download a file into a private folder with pooch, which repeats what failed, and check it."""
+    import pooch
+    from requests.exceptions import RequestException
 
-    transport.download(path, part, refuse)
-    found = _sha256(part)
-    try:
-        if sha256 not in (None, found):
+    url, name, seconds = transport.file_url(path), PurePosixPath(path).name or "its list", conf.archive_total_time
+    deadline = time.monotonic() + seconds
+
+    def attempt(_, output, __):
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        output = Path(output)
+        output.unlink()  # pooch's is for its owner alone, and a cache may be a group's
+        bring(path, output, deadline)
+        if fault := fault_of(output, name, largest=conf.archive_max_size * 1e6):
+            raise ArchiveError(f"{url}: {fault}; nothing was kept. Try again later")
+        if sha256 not in (None, found := _sha256(output)):  # here, as pooch would download it again and again
             raise ArchiveError(
-                f"{transport.file_url(path)} is not the file that is known: its sha256 is {found} and not {sha256}. "
-                "If the archive has a new version, a newer clusterpost may know it; "
-                f"clusterpost.catalogs.archive.fetch_file({path!r}) gets it without this check"
+                f"{url} is not the file that is known: its sha256 is {found} and not {sha256}. If the archive has a "
+                f"new version, a newer clusterpost may know it; clusterpost.catalogs.archive.fetch_file({path!r}) "
+                "gets it without this check"
             )
-        if reason := fault_of(part, place.name):
-            raise ArchiveError(f"{transport.file_url(path)} is corrupt as the server sent it ({reason}); nothing was "
-                               "kept. Try again later")
-    except ArchiveError:
-        drop()
-        raise
-    with transport.writing(place.parent):
-        _accept(path, part, place, found)
-        drop()
+
+    files = pooch.Pooch(private, base_url="", registry={name: None}, urls={name: url},
+                        retry_if_failed=conf.archive_retries)
+    pooch.get_logger().addFilter(_is_of_others)
+    try:
+        return Path(_within(seconds, lambda: files.fetch(name, downloader=attempt)))
+    except TimeoutError:
+        raise ArchiveError(f"{url} did not come within {seconds:g} s; try again later, or raise "
+                           "clusterpost.conf.archive_total_time") from None
+    except (RequestException, ValueError) as error:  # what pooch repeats
+        raise ArchiveError(
+            f"{name} did not come from {urlsplit(url).netloc} in {conf.archive_retries + 1} attempts ({_why(error)}). "
+            "Check the network or try again later; what 'clusterpost cache list' shows needs no network"
+        ) from error
 
 
-def _accept(path, part, place, sha256):
-    """Move a file that was found good into its place, with its record."""
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    record = {"url": transport.file_url(path), "length": part.stat().st_size, "sha256": sha256,
-              "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    fresh = _beside(place, f"{_RECORD}.new")
-    fresh.write_text(json.dumps(record, indent=1))
-    # Killed in between, the two disagree, and the file is fetched again.
-    os.replace(part, place)
-    os.replace(fresh, _beside(place, _RECORD))
+def _is_of_others(message):
+    """Keep pooch from announcing each file on standard error, where a progress bar may be."""
+    return _PART not in message.getMessage()
+
+
+def _within(seconds, work):
+    """Work for so long at most, whatever a server does; what takes longer is left behind in its thread."""
+    future = Future()
+
+    def run():
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result(timeout=seconds)
+
+
+def _why(error):
+    """Say in a few words why a request failed, for which urllib3 takes hundreds of characters."""
+    from requests.exceptions import ChunkedEncodingError, HTTPError, Timeout
+
+    if isinstance(error, HTTPError):
+        return f"status {error.response.status_code} {error.response.reason}"
+    if isinstance(error, Timeout):
+        return f"no answer within {conf.archive_timeout:g} s"
+    if isinstance(error, ChunkedEncodingError):
+        return "the connection ended before the file did"
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return str(getattr(error, "strerror", None) or error)[:100]

@@ -1,83 +1,57 @@
-"""Whether a file is what its name says, and whole; unpacking what is."""
+"""Whether a file is of the kind its name says, and whole; unpacking of those that are."""
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import tarfile
 import warnings
 import zlib
-from pathlib import PurePosixPath
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 
 from ..errors import ArchiveError
 
-__all__ = ["fault_of", "read_bundle", "wrong_start"]
+__all__ = ["fault_of", "read_bundle"]
 
 _MAGIC = {".fits": b"SIMPLE  =", ".gz": b"\x1f\x8b"}
 _BLOCK = 2880  # every FITS file is a multiple of this many bytes
 
 
-def wrong_start(name, start):
-    """Why a file cannot begin like this.
-
-    Parameters
-    ----------
-    name : str
-        Of the file.
-    start : bytes
-        Its first bytes, few or many.
-
-    Returns
-    -------
-    str or None
-        None if it can.
-
-    Examples
-    --------
-    >>> from clusterpost.catalogs.integrity import wrong_start
-    >>> wrong_start("a.fits", b"<html>")
-    'the server sent a web page instead of a.fits'
-    """
-    magic = _MAGIC.get(PurePosixPath(name).suffix, b"")
-    page = start.lstrip().lower().startswith((b"<!doctype", b"<html"))
-    if start[: len(magic)] == magic[: len(start)] and not page:
-        return None
-    what = "a web page" if page else f"something that begins with {start[:12]!r}"
-    return f"the server sent {what} instead of {name}"
-
-
-def fault_of(path, name):
-    """Why a file is not whole; its length may be as announced, and it yet be a part of one.
+def fault_of(path: Path, name: str, *, largest: float = float("inf")) -> str | None:
+    """Return why a downloaded file is not what its name says, or None if nothing is wrong.
 
     Parameters
     ----------
     path : `~pathlib.Path`
     name : str
-        That tells its kind: FITS, gzip and tar files are checked.
+        Of the file in the archive; FITS, gzip and tar files are read to their ends, as a server that announces the
+        length of a part sends just that.
+    largest : float
+        Bytes that a compressed file may unpack to.
 
     Returns
     -------
     str or None
-        None if nothing is wrong.
     """
     suffixes = PurePosixPath(name).suffixes
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return f"the server sent a web page instead of {name}"
+    if not start.startswith(_MAGIC.get(suffixes[-1], b"") if suffixes else b""):
+        return f"the server sent something that begins with {start[:12]!r} instead of {name}"
+    if not start:
+        return f"the server sent nothing instead of {name}"
+    fault = None
     if suffixes[-1:] == [".fits"]:
-        return _fits_fault(path)
-    if suffixes[-1:] != [".gz"]:
-        return None
-    try:
-        with gzip.open(path) as file:  # to its end, where the checksum is
-            while file.read(1 << 20):
-                pass
-        if ".tar" in suffixes:
-            read_bundle(path, lambda _: False)
-    except (OSError, EOFError, zlib.error) as error:
-        return str(error)
-    return None
+        fault = _fits_fault(path)
+    elif suffixes[-1:] == [".gz"]:
+        fault = _gzip_fault(path, largest, is_tar=".tar" in suffixes)
+    return fault and f"corrupt as the server sent it ({fault})"
 
 
-def read_bundle(path, wanted) -> dict[str, bytes]:
-    """The files of a tar archive that are wanted, unpacked in memory.
+def read_bundle(path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Unpack files of a tar archive in memory.
 
     Parameters
     ----------
@@ -103,42 +77,51 @@ def read_bundle(path, wanted) -> dict[str, bytes]:
     >>> read_bundle("cats.tar.gz", lambda name: name.endswith(".fits"))  # doctest: +SKIP
     """
     found = {}
-    with _reading_tar(path) as tar:
-        for member in tar:
-            _check_member(member, path)
-            name = PurePosixPath(member.name).name
-            # macOS adds ._ files, which hold no data
-            if not member.isreg() or name.startswith("._") or not wanted(name):
-                continue
-            if name in found:
-                raise ArchiveError(f"{path} has two files called {name}")
-            found[name] = tar.extractfile(member).read()
+    try:
+        with tarfile.open(path, "r:*") as tar:
+            for member in tar:
+                _check_member(member, path)
+                name = PurePosixPath(member.name).name
+                # macOS adds ._ files, which hold no data
+                if not member.isreg() or name.startswith("._") or not wanted(name):
+                    continue
+                if name in found:
+                    raise ArchiveError(f"{path} has two files called {name}")
+                found[name] = tar.extractfile(member).read()
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ArchiveError(f"{path} is no sound tar archive ({error}); clusterpost cache clear, then fetch it again"
+                           ) from error
     return found
 
 
-def _fits_fault(part):
+def _gzip_fault(path, largest, *, is_tar):
+    size = 0
+    try:
+        with gzip.open(path) as file:  # to its end, where the checksum is
+            while data := file.read(1 << 20):
+                size += len(data)
+                if size > largest:
+                    return f"more than {largest / 1e6:g} MB when unpacked"
+        if is_tar:
+            read_bundle(path, lambda _: False)
+    except (OSError, EOFError, zlib.error) as error:
+        return str(error)
+    return None
+
+
+def _fits_fault(path):
     from astropy.io import fits
 
-    size = part.stat().st_size
+    size = path.stat().st_size
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(part, memmap=False) as hdus:
+            with fits.open(path, memmap=False) as hdus:
                 info = [hdu.fileinfo() for hdu in hdus]
     except Exception as error:  # astropy raises many kinds
         return f"{type(error).__name__}: {error}"
     end = info[-1]["datLoc"] + info[-1]["datSpan"]
     return f"{size} bytes of {end}" if size < end or size % _BLOCK else None
-
-
-@contextlib.contextmanager
-def _reading_tar(path):
-    try:
-        with tarfile.open(path, "r:*") as tar:
-            yield tar
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ArchiveError(f"{path} is no sound tar archive ({error}); clusterpost cache clear, then fetch it again"
-                           ) from error
 
 
 def _check_member(member, path):

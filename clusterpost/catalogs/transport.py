@@ -1,322 +1,178 @@
-"""The two ways from the archive to a file on disk: plain HTTPS, and astroquery's MAST.
-
-A partial file, ``<name>.part``, outlives an interruption; over HTTPS the next
-attempt goes on where it ends, if the file on the server is still the same.
-Whether what arrived is whole is for `clusterpost.catalogs.archive` to judge.
-"""
+"""The two ways by which files come from the archive: HTTPS by pooch, and astroquery's MAST."""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import html
+import re
 import time
-from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from ..config import conf
 from ..errors import ArchiveError
+from ..utils import require
 
-__all__ = ["NotInArchive", "download", "file_url", "listing", "writing"]
+__all__ = ["NotInArchive", "download", "file_url", "folder_names"]
 
-_FIRST_WAIT = 1.0  # seconds before the first repetition, doubled for each further one
-_CHUNK = 1 << 14  # also the most that an interruption loses
-_COLLECTION = "PHANGS-CAT"
+_CHUNK = 1 << 16
 _MAST_ROOT = "mast:HLSP/phangs-cat/"
+_COLLECTION = "PHANGS-CAT"
 
 
 class NotInArchive(ArchiveError):
     """The archive has no file or folder of that name."""
 
 
-class _Unfinished(Exception):
-    """Worth another attempt."""
-
-
-def file_url(path) -> str:
-    """The address of a file of the archive.
-
-    Parameters
-    ----------
-    path : str
-        Below the archive's root.
-
-    Returns
-    -------
-    str
-        With ``+`` as ``%2B``, which the archive insists on.
+def file_url(path: str) -> str:
+    """Return the address of a file below the archive's root.
 
     Examples
     --------
     >>> from clusterpost.catalogs.transport import file_url
-    >>> file_url("dr5/a+b.fits")
+    >>> file_url("dr5/a+b.fits")  # a plain + would be taken for a space
     'https://archive.stsci.edu/hlsps/phangs-cat/dr5/a%2Bb.fits'
     """
+    root = urlsplit(conf.archive_url)
+    if root.scheme not in ("http", "https") or not root.netloc:
+        raise ArchiveError(f"clusterpost.conf.archive_url = {conf.archive_url!r} is no address of a web server")
     return f"{conf.archive_url.rstrip('/')}/{quote(path)}"
 
 
-def download(path, part, refuse):
-    """Bring a file of the archive, as `clusterpost.conf` says.
+def download(path: str, output: Path, deadline: float):
+    """Try once to download a file, until a time of `time.monotonic`.
 
-    Parameters
-    ----------
-    path : str
-        Below the archive's root.
-    part : `~pathlib.Path`
-        Where to; what an interrupted download left there is gone on with.
-    refuse : callable
-        Given the first bytes of the file, it raises if they cannot be those of such a file.
-
-    Raises
-    ------
-    NotInArchive
-        If there is no such file.
-    ArchiveError
-        If it does not come, after the repetitions of ``conf.archive_retries``.
+    Raises `ArchiveError` where another attempt is of no use, and an exception of requests where it may be.
     """
-    attempt = _mast_file if conf.archive_method == "astroquery" else _https_file
-    _repeat(lambda: attempt(path, part, refuse), path)
+    if conf.archive_method == "https":
+        _download_https(path, output, deadline)
+    else:
+        _download_mast(path, output)
 
 
-def listing(folder) -> list[str]:
-    """The names in a folder of the archive, those of folders ending in ``/``.
-
-    Parameters
-    ----------
-    folder : str
-        Below the archive's root.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    NotInArchive
-        If there is no such folder.
-    ArchiveError
-        If the archive does not tell.
-    """
-    folder = f"{folder.strip('/')}/".lstrip("/")  # nothing, for the root
-    names = _repeat(lambda: (_mast_names if conf.archive_method == "astroquery" else _https_names)(folder), folder)
+def folder_names(path: str, output: Path, deadline: float) -> list[str]:
+    """Return the sorted names in a folder, those of folders ending in ``/``; raise as `download`."""
+    if conf.archive_method == "https":
+        _download_https(path, output, deadline)
+        names, other = _linked_names(output.read_text("utf-8", errors="replace"), file_url(path)), "astroquery"
+    else:
+        names, other = _mast_names(path), "https"
     if not names:
-        other = "https" if conf.archive_method == "astroquery" else "astroquery"
-        raise ArchiveError(f"the archive does not list the folder {folder}; try clusterpost.conf.archive_method = "
+        raise ArchiveError(f"the archive does not list the folder {path}; try clusterpost.conf.archive_method = "
                            f"{other!r}")
     return sorted(names)
 
 
-@contextlib.contextmanager
-def writing(folder):
-    """Turn what the file system complains of into an `ArchiveError` with the remedy.
-
-    Parameters
-    ----------
-    folder : path
-        That is written to.
-    """
-    try:
-        yield
-    except ArchiveError:
-        raise
-    except OSError as error:
-        raise ArchiveError(
-            f"cannot write to the cache, {folder} ({error.strerror or error}): make room there, name another folder in "
-            "clusterpost.conf.cache_dir, or pass cache=False to keep nothing"
-        ) from error
+# HTTPS
 
 
-def _repeat(attempt, path):
-    for number in range(conf.archive_retries + 1):
-        if number:
-            time.sleep(min(_FIRST_WAIT * 2 ** (number - 1), 60))
-        try:
-            return attempt()
-        except _Unfinished as error:
-            reason = error
-    raise ArchiveError(
-        f"{file_url(path)} did not come in {conf.archive_retries + 1} attempts, the last one: {reason}. Try again "
-        "later (what came is kept), or raise clusterpost.conf.archive_timeout and archive_retries"
-    )
+class _BoundedWriter:
+    """A file that takes so many bytes and no more, until its deadline, for pooch."""
+
+    def __init__(self, file, url, deadline):
+        self.file, self.url, self.deadline, self.flush = file, url, deadline, file.flush
+
+    def write(self, data):
+        _check_size(self.file.tell() + len(data), self.url)
+        if time.monotonic() > self.deadline:
+            raise TimeoutError
+        self.file.write(data)
 
 
-# Plain HTTPS
-
-
-@contextlib.contextmanager
-def _answer(path, **headers):
-    import requests
-    import urllib3
+def _download_https(path, output, deadline):
+    import pooch
 
     from .. import __version__
 
     # Compressed on the way, the length would not be that of the file.
-    headers = {"User-Agent": f"clusterpost/{__version__}", "Accept-Encoding": "identity", **headers}
-    url = file_url(path)
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=conf.archive_timeout) as response:
-            _check_status(response, url)
-            yield response
-    except ArchiveError:  # which is an OSError, as those of requests are
-        raise
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema,
-            requests.exceptions.MissingSchema) as error:
-        raise ArchiveError(f"clusterpost.conf.archive_url = {conf.archive_url!r} is no address: {error}") from error
-    except requests.exceptions.Timeout:
-        raise _Unfinished(f"no answer within {conf.archive_timeout:g} s") from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise _Unfinished(f"{type(error).__name__}: {error}") from error
+    headers = {"User-Agent": f"clusterpost/{__version__}", "Accept-Encoding": "identity"}
+    with output.open("xb") as file, contextlib.ExitStack() as answers:
+        bring = pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=conf.archive_timeout, headers=headers,
+                                     hooks={"response": functools.partial(_check_answer, answers=answers)})
+        bring(file_url(path), _BoundedWriter(file, file_url(path), deadline), None)
 
 
-def _check_status(response, url):
-    status = response.status_code
-    if status in (404, 410):
+def _check_answer(response, *, answers, **_):
+    """Refuse what is no file; requests calls this for every answer, those that send on to another address too."""
+    answers.callback(response.close)
+    _check_server(response)
+    url, status, headers = response.url, response.status_code, response.headers
+    if response.is_redirect or status == 429 or status >= 500:  # pooch tries the latter again
+        response.close()  # unread: what comes with it may have no end
+    elif status in (404, 410):
         raise NotInArchive(f"{url} is not in the archive (status {status})")
-    if status == 429 or status >= 500:
-        raise _Unfinished(f"status {status} {response.reason}")
-    if status >= 400 and status != 416:
+    elif status != 200:
         raise ArchiveError(f"the archive refuses {url} (status {status} {response.reason})")
+    elif not (headers.get("Content-Length", "").isdecimal()
+              or "chunked" in headers.get("Transfer-Encoding", "").lower()):
+        raise ArchiveError(f"{url}: the server does not say how long the file is, so that it cannot be told whole")
+    elif headers.get("Content-Encoding", "identity") != "identity":
+        if not urlsplit(url).path.endswith(".gz"):
+            raise ArchiveError(f"{url}: the server sends something compressed instead of the file")
+        del response.raw.headers["Content-Encoding"]  # some call .gz an encoding, which requests would undo
 
 
-def _https_file(path, part, refuse):
-    record = part.with_name(f"{part.name}.json")
-    start, validator = _resumable(part, record)
-    conditions = {"Range": f"bytes={start}-", "If-Range": validator} if start else {}
-    with _answer(path, **conditions) as response:
-        if response.status_code == 416 or (response.status_code == 206 and _first_byte(response) != start):
-            part.unlink(missing_ok=True)
-            raise _Unfinished("the server could not go on where the last attempt ended")
-        append = response.status_code == 206
-        length = _length(response, start if append else 0)
-        with writing(part.parent):
-            if not append:
-                part.unlink(missing_ok=True)
-                record.write_text(json.dumps(_validator(response)))
-            file = part.open("ab" if append else "wb", buffering=0)
-        with file:
-            for chunk in response.raw.stream(_CHUNK, decode_content=False):
-                if file.tell() == 0:
-                    refuse(chunk)
-                with writing(part.parent):
-                    while chunk:  # an unbuffered write may take a part only
-                        chunk = chunk[file.write(chunk):]
-            size = file.tell()
-    if length is not None and size != length:
-        if size > length:
-            part.unlink()
-        raise _Unfinished(f"{size} of {length} bytes came")
+def _check_server(response, **_):
+    """Refuse to be sent on to a server that nobody named, and what is announced as too large."""
+    if response.is_redirect:
+        to, home = urlsplit(urljoin(response.url, response.headers["Location"])), urlsplit(conf.archive_url)
+        if to.scheme not in ("https", home.scheme) or to.netloc not in (home.netloc, *conf.archive_hosts):
+            raise ArchiveError(f"the archive sends {response.url} on to {to.scheme}://{to.netloc}, which is not https "
+                               "to one of clusterpost.conf.archive_hosts")
+    length = response.headers.get("Content-Length", "")
+    _check_size(int(length) if length.isdecimal() else 0, response.url)
 
 
-def _resumable(part, record):
-    """Where to go on, and what tells the server which file that was."""
-    try:
-        validator = json.loads(record.read_text())
-        size = part.stat().st_size
-    except (OSError, ValueError):
-        return 0, None
-    return (size, validator) if isinstance(validator, str) else (0, None)
+def _check_size(size, what):
+    if size > conf.archive_max_size * 1e6:
+        raise ArchiveError(f"{what} is larger than {conf.archive_max_size:g} MB; clusterpost.conf.archive_max_size "
+                           "allows more")
 
 
-def _validator(response):
-    etag = response.headers.get("ETag")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-
-
-def _first_byte(response):
-    span = response.headers.get("Content-Range", "")
-    try:
-        return int(span.removeprefix("bytes ").partition("-")[0])
-    except ValueError:
-        return None
-
-
-def _length(response, start):
-    """Of the whole file; None for a chunked answer, whose end is marked otherwise."""
-    declared = response.headers.get("Content-Length", "")
-    if declared.isdigit():
-        return start + int(declared)
-    if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
-        return None
-    raise ArchiveError(f"{response.url}: the server does not say how long the file is, so that it cannot be told whole")
-
-
-class _Links(HTMLParser):
-    """The addresses that a page links to."""
-
-    def __init__(self):
-        super().__init__()
-        self.found = []
-
-    def handle_starttag(self, tag, attributes):
-        if tag == "a":
-            self.found += [value for name, value in attributes if name == "href" and value]
-
-
-def _https_names(folder):
-    """What a page of the server's own making links to, as far as it lies in the folder."""
-    with _answer(folder) as response:
-        url, page = response.url, response.content.decode("utf-8", "replace")
-    links = _Links()
-    links.feed(page)
-    base = urlsplit(url).path
-    names = set()
-    for link in links.found:
-        below = urlsplit(urljoin(url, link)).path.removeprefix(base)
-        if below and "/" not in below[:-1] and not below.startswith("/"):
-            names.add(unquote(below))
-    return names
+def _linked_names(page, url):
+    """Return what a page of the server's own making links to, as far as it lies in the folder."""
+    links = re.findall(r"<a\s[^>]*?href\s*=\s*[\"']([^\"']*)", page, re.IGNORECASE)
+    paths = {urlsplit(urljoin(url, html.unescape(link))).path for link in links}
+    names = {unquote(path.removeprefix(urlsplit(url).path)) for path in paths}
+    return {name for name in names if name.isprintable() and name.rstrip("/") and "/" not in name[:-1]}
 
 
 # astroquery
 
 
 def _observations():
-    """MAST's service, with a time limit, which astroquery sets for no download."""
-    from astroquery.mast import ObservationsClass
+    """Return MAST's service, with a time limit, which astroquery sets for no download."""
     from requests.adapters import HTTPAdapter
 
     class Limited(HTTPAdapter):
         def send(self, request, **options):
             return super().send(request, **options | {"timeout": options.get("timeout") or conf.archive_timeout})
 
-    service = ObservationsClass()
-    for scheme in ("https://", "http://"):
-        service._session.mount(scheme, Limited())
+    service = require("astroquery.mast", "archive").ObservationsClass()
+    service._session.mount("https://", Limited())
+    service._session.mount("http://", Limited())
+    service._session.hooks["response"].append(_check_server)
     return service
 
 
-def _mast_file(path, part, refuse):
-    import requests
+def _download_mast(path, output):
+    from requests.exceptions import ConnectionError
 
-    with writing(part.parent):
-        part.unlink(missing_ok=True)
-        part.touch()  # complain of the disk as such, and not of the service
-        part.unlink()
-    try:
-        # Its own cache keeps damaged files (astroquery issue 3231).
-        status, message, _ = _observations().download_file(
-            f"{_MAST_ROOT}{path}", local_path=str(part), cache=False, verbose=False)
-    except requests.exceptions.RequestException as error:
-        raise _Unfinished(f"{type(error).__name__}: {error}") from error
-    except OSError as error:
-        with writing(part.parent):
-            raise error
+    # Its own cache keeps damaged files (astroquery issue 3231).
+    status, message, _ = _observations().download_file(
+        f"{_MAST_ROOT}{path}", local_path=str(output), cache=False, verbose=False)
     if "404" in str(message):
         raise NotInArchive(f"MAST has no {_MAST_ROOT}{path}: {message}")
-    if status != "COMPLETE" or not part.exists():
-        raise _Unfinished(f"MAST answered {status}: {message}")
-    with part.open("rb") as file:
-        refuse(file.read(_CHUNK))
+    if status != "COMPLETE" or not output.exists():
+        raise ConnectionError(f"MAST answered {status}: {message}")
+    _check_size(output.stat().st_size, path)
 
 
 def _mast_names(folder):
-    import requests
-
     service = _observations()
-    try:
-        found = service.query_criteria(obs_collection="HLSP", provenance_name=_COLLECTION)
-        products = service.get_unique_product_list(found) if len(found) else ()
-    except requests.exceptions.RequestException as error:
-        raise _Unfinished(f"{type(error).__name__}: {error}") from error
+    found = service.query_criteria(obs_collection="HLSP", provenance_name=_COLLECTION)
+    products = service.get_unique_product_list(found) if len(found) else ()
     if not len(products):
         raise ArchiveError(f"MAST knows no products of the collection {_COLLECTION}; "
                            "try clusterpost.conf.archive_method = 'https'")

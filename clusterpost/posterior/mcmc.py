@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..utils import require
 from .weights import resampled_index
 
 __all__ = ["Chain", "run_chain"]
@@ -61,13 +62,17 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     -------
     Chain
 
+    Raises
+    ------
+    ImportError
+        If emcee is not installed.
+
     Notes
     -----
     64 walkers move by differential evolution, with snooker steps, which cross
     between separate modes.  An uncertain distance is a further coordinate.
     """
-    import emcee
-
+    emcee = require("emcee", "mcmc")
     rng = np.random.RandomState(seed)
     prior = target.prior
     low, high = prior.low.double().numpy(), prior.high.double().numpy()

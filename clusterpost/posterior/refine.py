@@ -9,9 +9,12 @@ with a cluster depends on that cluster alone.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import flags
 from .kernels import KernelDensity
@@ -125,13 +128,18 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     adapt : bool
         Fit kernels where eight times as many draws would not do.
     mcmc : bool
-        Run Markov chains where all that leaves fewer than ``least``.
+        Run Markov chains where all that leaves fewer than ``least``, if emcee is installed.
     seed : int
         Of the Markov chains.
 
     Returns
     -------
     Refined
+
+    Warns
+    -----
+    AstropyUserWarning
+        If Markov chains are needed and emcee is not installed; those rows keep their draws and ``LOW_EFFICIENCY``.
     """
     aim = _AIM * min(n_samples, _MOST) if aim is None else float(aim)
     least = aim / 2 if least is None else float(least)
@@ -143,9 +151,13 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     for at in poor.split(max(1, _POINTS_AT_ONCE // n_base_points(n_samples))) if len(poor) else ():
         _rescue(sampler[at], out, aim, adapt)
     out.flag[out.n_effective < least] |= flags.LOW_EFFICIENCY
-    if mcmc:
-        for row in (out.n_effective < least).nonzero()[:, 0].tolist():
-            _by_chain(out, row, target, seed)
+    poor = (out.n_effective < least).nonzero()[:, 0].tolist() if mcmc else []
+    if poor and find_spec("emcee") is None:
+        warnings.warn("some rows would need Markov chains and keep LOW_EFFICIENCY, as emcee is not installed: "
+                      "pip install 'clusterpost[mcmc]'", AstropyUserWarning, stacklevel=2)
+        poor = []
+    for row in poor:
+        _by_chain(out, row, target, seed)
     return out
 
 

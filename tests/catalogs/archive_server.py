@@ -181,8 +181,8 @@ class ArchiveServer(ThreadingHTTPServer):
     file, one each: ``("status", 503)``, ``("slow", seconds)``, ``("cut", bytes)``
     (then the connection ends), ``("length", bytes)`` (announced, and not more
     sent), ``("page",)``, ``("drip", seconds)`` (between blocks of 4 kB),
-    ``("no length",)``, ``("chunked",)``, ``("no range",)``, ``("encoding", name)``.  ``seen`` has the
-    requests, as (path, Range header or None).
+    ``("header drip", seconds)`` (between bytes, before the answer), ``("no length",)``,
+    ``("chunked",)``, ``("encoding", name)``, ``("sent on", address)``.  ``seen`` has the paths asked for.
     """
 
     daemon_threads = True
@@ -196,7 +196,7 @@ class ArchiveServer(ThreadingHTTPServer):
         pass  # a client that was killed
 
     def asked(self, path):
-        return [span for seen, span in self.seen if seen == path]
+        return [seen for seen in self.seen if seen == path]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -206,15 +206,22 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         raw = self.path.removeprefix("/hlsps/phangs-cat/")
         path = unquote(raw)
-        self.server.seen.append((path, self.headers.get("Range")))
+        self.server.seen.append(path)
         faults = self.server.faults.get(path) or [()]
         fault, *value = (faults.pop(0) if self.server.faults.get(path) else ()) or (None,)
         value = value[0] if value else None
         place = self.server.root / path
         if fault == "slow":
             time.sleep(value)
-        if fault == "status":
-            self._send(value, b"trouble", "text/plain")
+        if fault == "header drip":
+            with contextlib.suppress(ConnectionError):
+                for byte in b"HTTP/1.0 200 OK\r\n" + b"X: " + b"x" * 60000:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(value)
+        elif fault == "sent on":
+            self._send(302, b"elsewhere", "text/plain", Location=value)
+        elif fault == "status":
+            self._send(value, b"" if value == 204 else b"trouble", "text/plain")
         elif fault == "page":
             self._send(200, b"<!DOCTYPE html>\n<html><body>Down for maintenance</body></html>", "text/html")
         elif "+" in raw or not place.exists():
@@ -225,10 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(ConnectionError):
                 self._file(place.read_bytes(), fault, value)
 
-    def _send(self, status, data, kind):
+    def _send(self, status, data, kind, **headers):
         self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(data)))
+        for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
@@ -239,28 +246,15 @@ class _Handler(BaseHTTPRequestHandler):
         return f"<html><head><title>Index of</title></head><body><table>{rows}</table></body></html>".encode()
 
     def _file(self, data, fault, value):
-        etag = f'"{hash(data):x}"'
-        start, span = 0, self.headers.get("Range")
-        if span and fault != "no range" and self.headers.get("If-Range", etag) == etag:
-            start = int(span.removeprefix("bytes=").partition("-")[0])
-            if start >= len(data):
-                self._send(416, b"", "text/plain")
-                return
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        self.send_header("ETag", etag)
-        self.send_header("Accept-Ranges", "bytes")
+        self.send_response(200)
         if fault == "encoding":
             self.send_header("Content-Encoding", value)
         if fault == "chunked":
             self.send_header("Transfer-Encoding", "chunked")
         elif fault != "no length":
-            self.send_header("Content-Length", str(value if fault == "length" else len(data) - start))
+            self.send_header("Content-Length", str(value if fault == "length" else len(data)))
         self.end_headers()
-        body = data[start:]
-        if fault in ("cut", "length"):
-            body = body[:value]
+        body = data[:value] if fault in ("cut", "length") else data
         if fault == "chunked":
             self.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
             return

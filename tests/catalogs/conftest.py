@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import clusterpost
-from clusterpost.catalogs import transport
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,7 +22,7 @@ def archive_files(tmp_path_factory):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache, and no waits before repetitions."""
-    monkeypatch.setattr(transport, "_FIRST_WAIT", 0.0)
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))
     with clusterpost.conf.set_temp("cache_dir", str(tmp_path / "cache")):
         yield tmp_path / "cache"
 

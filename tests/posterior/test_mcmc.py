@@ -1,5 +1,8 @@
+import sys
+
 import pytest
 import torch
+from astropy.utils.exceptions import AstropyUserWarning
 from brute import dense, mocks, worst_quantile
 
 from clusterpost import flags
@@ -75,7 +78,8 @@ def test_chains_do_not_start_from_what_is_no_number(monkeypatch):
     assert target.prior.inside(chain.theta).all()
 
 
-def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monkeypatch):
+def refined_by_a_poor_proposal(monkeypatch):
+    """Two clusters for which neither more draws nor kernels help."""
     _, observed, table = mocks(2, seed=6, error=(0.2, 0.3))
     noise, prior = get_noise("lognormal"), cluster_prior()
 
@@ -92,10 +96,26 @@ def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monke
     monkeypatch.setattr(mcmc, "_LENGTHS", 4)
     points = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(n_base_points(100))
     target = Target(observed, table, noise, prior)
-    out = refine(AmplitudeProposal(Narrow(), table, noise, prior), target, torch.zeros(2, 1),
-                 UnitPoints(points, torch.zeros(2, 3)), n_samples=100, aim=1e9, least=1e9)
+    return target, refine(AmplitudeProposal(Narrow(), table, noise, prior), target, torch.zeros(2, 1),
+                          UnitPoints(points, torch.zeros(2, 3)), n_samples=100, aim=1e9, least=1e9)
+
+
+def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monkeypatch):
+    target, out = refined_by_a_poor_proposal(monkeypatch)
     assert (out.flag & flags.MCMC).bool().all()
     assert not (out.flag & flags.LOW_EFFICIENCY).any()
     assert (out.theta[..., 0].std(-1) > 0.05).all()
     torch.testing.assert_close(out.weight, torch.full((2, 100), 0.01))
     torch.testing.assert_close(out.log_density, target.log_density(out.theta), rtol=1e-3, atol=1e-2)
+
+
+def test_without_emcee_such_a_cluster_keeps_what_there_is(monkeypatch):
+    monkeypatch.setitem(sys.modules, "emcee", None)  # no import of it succeeds
+    monkeypatch.setattr(refine_module, "find_spec", lambda name: None)
+    with pytest.warns(AstropyUserWarning, match=r"pip install 'clusterpost\[mcmc\]'"):
+        target, out = refined_by_a_poor_proposal(monkeypatch)
+    assert (out.flag == flags.LOW_EFFICIENCY).all()
+    assert target.prior.inside(out.theta).all()
+    theta, weight = start()
+    with pytest.raises(ImportError, match=r"pip install 'clusterpost\[mcmc\]'"):
+        run_chain(target[0], theta, weight, 10)
