@@ -258,7 +258,7 @@ def add_band(name, curve, *, instrument="user", ab_minus_vega=None, aliases=()) 
     >>> from clusterpost.bands import add_band, remove_band
     >>> band = add_band("MY_G", ([4000, 4500, 5000, 5500], [0, 1, 1, 0]))
     >>> round(band.pivot)
-    4737
+    4743
     >>> remove_band("MY_G")
     """
     wave, throughput = _checked_curve(name, curve)
