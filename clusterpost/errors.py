@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelError", "UncertifiedModelWarning",
-           "UnitError"]
+__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelError", "PlatformWarning",
+           "UncertifiedModelWarning", "UnitError"]
 
 
 class InputError(ValueError):
@@ -84,3 +84,7 @@ class UncertifiedModelWarning(AstropyUserWarning):
 
     Once for each file and process.  ``clusterpost validate MODEL -o FOLDER --certify`` measures it.
     """
+
+
+class PlatformWarning(AstropyUserWarning):
+    """A model computes slightly other numbers on this processor or with this torch than where it was written."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError, ModelError
 
-__all__ = ["check_weights", "corrected_levels"]
+__all__ = ["corrected_levels"]
 
 
 def corrected_levels(card, levels, *, refine=None):
@@ -29,7 +29,7 @@ def corrected_levels(card, levels, *, refine=None):
     Raises
     ------
     ModelError
-        If the card has no recalibration, or one of other weights, or of the other kind of posterior.
+        If the card has no recalibration, or one of another model, or of the other kind of posterior.
     InputError
         If a level is not between 0 and 1.
 
@@ -47,7 +47,9 @@ def corrected_levels(card, levels, *, refine=None):
     if record is None:
         raise ModelError(f"model {card.get('name')} has no recalibration; learn and save one with "
                          "clusterpost.validation.recalibrate(model).save(model)")
-    check_weights(record, card)
+    if record["sha256"] != card["sha256"]:
+        raise ModelError(f"the recalibration is of another model (sha256 {record['sha256'][:12]}) than "
+                         f"{card.get('name')} is ({card['sha256'][:12]}); learn it anew")
     if refine is not None and refine != record["refine"]:
         of, other = ("refined posteriors", "the network alone")[:: 1 if record["refine"] else -1]
         raise ModelError(f"the recalibration of model {card.get('name')} is one of {of} and does not hold for {other}; "
@@ -56,19 +58,3 @@ def corrected_levels(card, levels, *, refine=None):
     if not ((levels >= 0) & (levels <= 1)).all():
         raise InputError(f"levels of quantiles lie between 0 and 1, not {levels.tolist()}")
     return np.stack([np.interp(levels, shares, record["levels"]) for shares in record["shares"]])
-
-
-def check_weights(record, card):
-    """Stop unless a recalibration is one of a card's own weights.
-
-    Parameters
-    ----------
-    record, card : dict
-
-    Raises
-    ------
-    ModelError
-    """
-    if record["sha256"] != card["sha256"]:
-        raise ModelError(f"the recalibration is of other weights (sha256 {record['sha256'][:12]}) than model "
-                         f"{card.get('name')} has ({card['sha256'][:12]}); learn it anew")

@@ -2,8 +2,9 @@
 
 ``<name>.safetensors`` holds the weights under names of our own and the golden
 vectors; ``<name>.json``, the card, holds architecture, conditions, simulator,
-training record and the weights' sha256.  A certificate of calibration is added to
-the card later (`clusterpost.validation.certificate`); it names the weights it is of.
+training record and the model's hash, which covers the weights and all in the card
+that changes numbers.  A certificate of calibration is added to the card later
+(`clusterpost.validation.certificate`); it names the hash of the model that it is of.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from safetensors.torch import save as save_tensors
 from ..errors import ModelError, UncertifiedModelWarning
 from ..utils import write_whole
 from .conditions import read_encoder
+from .golden import check_golden_vectors, golden_vectors
+from .metadata import certificate_of, model_hash
 from .network import build_flow, read_spec
 
-__all__ = ["MODELS_PATH", "Model", "bundled_models", "certificate_of", "list_models", "load_model", "model_stem",
-           "save_certificate", "save_model", "torch_device"]
+__all__ = ["MODELS_PATH", "Model", "bundled_models", "list_models", "load_model", "model_stem", "rewrite_model",
+           "save_certificate", "save_model", "torch_device", "update_card"]
 
 #: Folder of the bundled models.
 MODELS_PATH = Path(__file__).parent.parent / "models"
-_FORMAT = 1
-_N_GOLDEN = 8
-# Another build of torch rounds sums elsewhere; twelve blocks of float32 stay well below this.
-_GOLDEN_TOLERANCE = 2e-4
+_FORMAT = 2
+_WITHOUT_COVERED_CARD = 1  # version 0.1: the hash is one of the weights' file alone
 _warned = set()  # files that were loaded without a certificate
 
 
@@ -106,51 +107,84 @@ def save_model(stem, flow, card):
     """
     stem = Path(stem)
     flow = flow.cpu().eval()
-    tensors = {f"weights.{name}": value for name, value in flow.export().items()}
-    tensors |= _golden_vectors(flow)
-    data = save_tensors(tensors)
+    weights = flow.export()
+    tensors = {f"weights.{name}": value for name, value in weights.items()} | golden_vectors(flow)
     card = {
         "format": _FORMAT,
         "name": stem.name,
-        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha256": "",
         "architecture": flow.spec.to_dict(),
         "n_weights": sum(p.numel() for p in flow.parameters()),
         **card,
     }
-    write_whole(stem.parent / f"{stem.name}.safetensors", data)
+    card = json.loads(json.dumps(card))  # tuples as the lists that they are read as
+    card["sha256"] = model_hash(card, weights)
+    write_whole(stem.parent / f"{stem.name}.safetensors", save_tensors(tensors))
     write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1).encode())
     return card
 
 
-def _golden_vectors(flow):
-    generator = torch.Generator().manual_seed(20250801)
-    z = flow.base(torch.rand(_N_GOLDEN, flow.spec.n_parameters, generator=generator))
-    standard = torch.randn(_N_GOLDEN, flow.spec.n_conditions, generator=generator)
-    conditions = standard * flow.standardize.scale.cpu() + flow.standardize.shift.cpu()
-    with torch.inference_mode():
-        theta, log_prob = flow.transform(z, conditions)
-    return {"golden.z": z, "golden.conditions": conditions, "golden.theta": theta, "golden.log_prob": log_prob}
-
-
-def certificate_of(card):
-    """The certificate of calibration in a card, if it is one of the card's own weights.
+def rewrite_model(name):
+    """Write a model file anew in the current format, with the same weights and fresh golden vectors.
 
     Parameters
     ----------
-    card : dict
+    name : str or path
+        As for `load_model`.
 
     Returns
     -------
-    dict or None
+    dict
+        The card as written.
 
-    Examples
-    --------
-    >>> from clusterpost.flow.modelfile import certificate_of
-    >>> certificate_of({"sha256": "b", "certificate": {"sha256": "a"}}) is None
-    True
+    Notes
+    -----
+    A certificate and a recalibration of the file's own weights stay valid.  In files of version 0.1 they do not
+    cover the card: whoever rewrites such a file vouches for it.
     """
-    certificate = card.get("certificate")
-    return certificate if isinstance(certificate, dict) and certificate.get("sha256") == card.get("sha256") else None
+    stem = model_stem(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UncertifiedModelWarning)
+        model = load_model(stem, device="cpu")
+    written = _read_card(stem)
+    own = {key for key in ("certificate", "recalibration") if written.get(key, {}).get("sha256") == written["sha256"]}
+    save_model(stem, model.flow, {key: value for key, value in written.items()
+                                  if key not in ("format", "name", "sha256", "certificate", "recalibration")})
+    new = _read_card(stem)
+    return update_card(stem, **{key: {**written[key], "sha256": new["sha256"]} for key in sorted(own)})
+
+
+def update_card(name, **entries):
+    """Put entries into a model's card that name the model's hash; all else in it stays as it is.
+
+    Parameters
+    ----------
+    name : str or path
+        As for `load_model`.
+    **entries : dict
+        ``certificate`` or ``recalibration``, with the ``sha256`` of the model that each is of.
+
+    Returns
+    -------
+    dict
+        The card as written.
+
+    Raises
+    ------
+    ModelError
+        If one is of another model than the file's.
+    """
+    stem = model_stem(name)
+    if _read_card(stem)["format"] == _WITHOUT_COVERED_CARD:
+        rewrite_model(stem)
+    card = _read_card(stem)
+    for key, entry in entries.items():
+        if entry["sha256"] != card["sha256"]:
+            raise ModelError(f"the {key} is of another model (sha256 {entry['sha256'][:12]}) than {stem}.json is "
+                             f"({card['sha256'][:12]}): other weights, or another card; make it anew")
+    card |= entries
+    write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1).encode())
+    return card
 
 
 def save_certificate(name, certificate):
@@ -166,15 +200,9 @@ def save_certificate(name, certificate):
     Raises
     ------
     ModelError
-        If it is of other weights than the file's.
+        If it is of another model than the file's.
     """
-    stem = model_stem(name)
-    path = stem.parent / f"{stem.name}.json"
-    card = json.loads(path.read_text())
-    if certificate["sha256"] != card["sha256"]:
-        raise ModelError(f"the certificate is of other weights (sha256 {certificate['sha256'][:12]}) than {path} has "
-                         f"({card['sha256'][:12]}); certify the model anew")
-    write_whole(path, json.dumps({**card, "certificate": certificate}, indent=1).encode())
+    update_card(name, certificate=certificate)
 
 
 def _warn_uncertified(stem, card):
@@ -182,7 +210,10 @@ def _warn_uncertified(stem, card):
     if certificate_of(card) is not None or key in _warned:
         return
     _warned.add(key)
-    what = "has a certificate of other weights" if "certificate" in card else "has no certificate"
+    what = "has no certificate"
+    if "certificate" in card:
+        what = ("has a certificate of its weights alone, as files of version 0.1 do"
+                if card["format"] == _WITHOUT_COVERED_CARD else "has a certificate of another model")
     warnings.warn(f"model {stem.name} {what}: how well its posteriors are calibrated was never measured; do it with: "
                   f"clusterpost validate {stem.name if stem.parent == MODELS_PATH else stem} -o certificate --certify",
                   UncertifiedModelWarning, stacklevel=3)
@@ -210,8 +241,10 @@ def load_model(name="default", *, device=None):
 
     Warns
     -----
+    PlatformWarning
+        If single precision gives slightly other numbers on this processor, or with this torch, than is usual.
     UncertifiedModelWarning
-        If its card has no certificate of calibration, or one of other weights; once for each file and process.
+        If its card has no certificate of calibration, or one of another model; once for each file and process.
 
     Examples
     --------
@@ -222,42 +255,40 @@ def load_model(name="default", *, device=None):
     if isinstance(name, Model):
         return name
     stem = model_stem(name)
-    try:
-        card = json.loads((stem.parent / f"{stem.name}.json").read_text())
-        data = (stem.parent / f"{stem.name}.safetensors").read_bytes()
-    except ValueError as error:  # no JSON, or no text at all
-        raise ModelError(f"{stem}.json is not valid JSON ({error}); get the file anew") from None
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        found = card.get("format") if isinstance(card, dict) else None
-        raise ModelError(f"{stem}.json has format {found}; this version of clusterpost reads {_FORMAT}")
-    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
-        raise ModelError(f"{stem}.safetensors does not have the sha256 that its card states; get both files anew")
+    card = _read_card(stem)
     device = torch_device(device)
     try:
+        data = (stem.parent / f"{stem.name}.safetensors").read_bytes()
         tensors = load_tensors(data)
+        weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
+        found = model_hash(card, weights)
+        stated = hashlib.sha256(data).hexdigest() if card["format"] == _WITHOUT_COVERED_CARD else found
+        if stated != card.get("sha256"):
+            raise ModelError(f"{stem} does not have the sha256 that its card states: the weights or the card are not "
+                             "as they were written; get both files anew")
         flow = build_flow(read_spec(card["architecture"]))
-        flow.load_export({k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")})
-        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), card)
-        worst = _golden_difference(flow, tensors)
+        flow.load_export(weights)
+        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found})
+        check_golden_vectors(flow, tensors, str(stem))
+    except ModelError:
+        raise
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{stem} is no model that this version of clusterpost can run "
                          f"({type(error).__name__}: {error}); get both files anew") from error
-    if not worst < _GOLDEN_TOLERANCE:
-        raise ModelError(f"{stem} gives other numbers here than when it was written (by {worst:.2g}, allowed "
-                         f"{_GOLDEN_TOLERANCE:g}); the installed torch or FrEIA may be at fault: clusterpost check")
-    _warn_uncertified(stem, card)
+    _warn_uncertified(stem, model.card)
     return model
 
 
-def _golden_difference(flow, tensors):
-    """The largest one, in units of each parameter's range and of ten nats."""
-    device = flow.box.low.device
-    with torch.inference_mode():
-        theta, log_prob = flow.transform(tensors["golden.z"].to(device), tensors["golden.conditions"].to(device))
-    span = (flow.box.high - flow.box.low)
-    differences = torch.cat([((theta - tensors["golden.theta"].to(device)) / span).flatten(),
-                             (log_prob - tensors["golden.log_prob"].to(device)) / 10])
-    return differences.abs().max().item()  # NaN where any of them is
+def _read_card(stem):
+    try:
+        card = json.loads((stem.parent / f"{stem.name}.json").read_text())
+    except ValueError as error:  # no JSON, or no text at all
+        raise ModelError(f"{stem}.json is not valid JSON ({error}); get the file anew") from None
+    found = card.get("format") if isinstance(card, dict) else None
+    if type(found) is not int or found not in (_WITHOUT_COVERED_CARD, _FORMAT):
+        raise ModelError(f"{stem}.json has format {found}; this version of clusterpost reads "
+                         f"{_WITHOUT_COVERED_CARD} and {_FORMAT}")
+    return card
 
 
 def torch_device(name=None):
@@ -342,7 +373,7 @@ def list_models():
     `~astropy.table.Table`
         ``name``, ``bands``, ``noise`` model, ``learned`` parameters, ``n_weights``, ``mocks_seen`` in training,
         ``test_nll`` (nat, on held-out mocks of the model's own simulator), ``certificate`` (mocks and date of the
-        calibration test, ``none``, or ``of other weights``), ``max_difference`` (largest difference of the rank ECDF
+        calibration test, ``none``, or ``of another model``), ``max_difference`` (largest difference of the rank ECDF
         from uniform in that test, of the posteriors that `~clusterpost.infer_table` gives; NaN without one) and the
         hash.  Test NLLs of models that learned other parameters, or from another simulator, do not compare.
 
@@ -380,7 +411,7 @@ def list_models():
 def _certified(card):
     certificate = certificate_of(card)
     if certificate is None:
-        return {"certificate": "of other weights" if "certificate" in card else "none", "max_difference": float("nan")}
+        return {"certificate": "of another model" if "certificate" in card else "none", "max_difference": float("nan")}
     tested = certificate["posteriors"]
     sizes = " and ".join(dict.fromkeys(f"{record['n_mocks']:,}" for record in tested.values()))
     return {"certificate": f"{sizes} mocks, {certificate['date']}",

@@ -10,7 +10,8 @@ import numpy as np
 from astropy.table import Table
 
 from .. import __version__
-from ..flow.modelfile import certificate_of, load_model
+from ..flow.metadata import certificate_of
+from ..flow.modelfile import load_model
 from ..training.simulation import Simulator
 from .coverage import coverage_ranks, tarp_ranks
 from .parts import draw_in_parts
@@ -347,7 +348,7 @@ def describe_model(model):
         facts["test NLL"] = f"{training['test_nll']:.4f} {training['nll_unit']}"
     certificate = certificate_of(card)
     if certificate is None:
-        facts["certificate"] = "of other weights" if "certificate" in card else "none"
+        facts["certificate"] = "of another model" if "certificate" in card else "none"
     else:
         versions = ", ".join(f"{name} {value}" for name, value in certificate["versions"].items())
         facts["certificate"] = (f"{certificate['n_mocks']:,} mocks with {certificate['n_draws']} draws each, seed "

@@ -8,7 +8,6 @@ mapping of the probability integral transform, as Bordoloi et al. 2010 did for p
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,10 +16,9 @@ from astropy.table import Table
 
 from .. import __version__
 from ..errors import InputError
-from ..flow.levels import check_weights, corrected_levels
-from ..flow.modelfile import load_model, model_stem
+from ..flow.levels import corrected_levels
+from ..flow.modelfile import load_model, update_card
 from ..training.simulation import Simulator
-from ..utils import write_whole
 from .samplers import PosteriorSampler
 from .sbc import MARGINALS, SBCResult, sbc_ranks
 
@@ -94,13 +92,9 @@ class Recalibration:
         Raises
         ------
         ModelError
-            If the file's weights are not those it was learned for.
+            If the file is of another model than it was learned for.
         """
-        stem = model_stem(model)
-        path = stem.parent / f"{stem.name}.json"
-        card = json.loads(path.read_text())
-        check_weights(self.record, card)
-        write_whole(path, json.dumps({**card, "recalibration": self.record}, indent=1).encode())
+        update_card(model, recalibration=self.record)
 
 
 def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True, seed=1, progress=None):

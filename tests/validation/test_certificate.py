@@ -11,7 +11,8 @@ import pytest
 from clusterpost import list_models, load_model
 from clusterpost.errors import ModelError, UncertifiedModelWarning
 from clusterpost.flow import modelfile
-from clusterpost.flow.modelfile import bundled_models, certificate_of, save_certificate
+from clusterpost.flow.metadata import certificate_of
+from clusterpost.flow.modelfile import bundled_models, save_certificate
 from clusterpost.validation.certificate import (
     calibration,
     certificate_table,
@@ -149,7 +150,7 @@ def test_a_certificate_leaves_all_else_as_it_is(stem, certificate):
 
 def test_a_certificate_of_other_weights_is_refused(stem, certificate):
     before = stem.with_suffix(".json").read_bytes()
-    with pytest.raises(ModelError, match=r"of other weights .* certify the model anew"):
+    with pytest.raises(ModelError, match=r"certificate is of another model .* make it anew"):
         save_certificate(stem, {**certificate, "sha256": "0" * 64})
     assert stem.with_suffix(".json").read_bytes() == before
 
@@ -171,10 +172,10 @@ def test_a_model_with_one_does_not(stem, certificate):
 
 def test_one_of_other_weights_warns(stem, certificate):
     stem.with_suffix(".json").write_text(json.dumps({**card_of(stem), "certificate": {**certificate, "sha256": "0"}}))
-    with pytest.warns(UncertifiedModelWarning, match="certificate of other weights"):
+    with pytest.warns(UncertifiedModelWarning, match="certificate of another model"):
         model = load_model(stem)
     assert certificate_of(model.card) is None
-    assert "of other weights" in describe_model(model)
+    assert "of another model" in describe_model(model)
 
 
 def test_the_list_says_who_is_certified(stem, certificate, monkeypatch):

@@ -12,7 +12,7 @@ from astropy.table import Table
 import clusterpost
 from clusterpost import load_model
 from clusterpost.flow import modelfile
-from clusterpost.flow.modelfile import certificate_of
+from clusterpost.flow.metadata import certificate_of
 from clusterpost.validation import validate_model
 
 pytest.importorskip("matplotlib")

@@ -1,0 +1,154 @@
+"""Golden vectors: stored examples that tell whether a model file still means the same function.
+
+They are computed in double precision, in which every platform agrees to many more digits
+than two models ever do.  Single precision, in which models run, rounds differently from one
+processor or version of torch to the next: how much that may change a vector is measured when
+the file is written, by weights that are perturbed by as much as their own rounding.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from ..errors import ModelError, PlatformWarning
+from .network import build_flow
+
+__all__ = ["check_golden_vectors", "golden_vectors"]
+
+_N_GOLDEN = 16
+_N_CANDIDATES = 16 * _N_GOLDEN
+_N_PERTURBED = 8
+_ROUNDING = 2.0**-23  # relative, of single precision
+
+# In units of a parameter's range, and in nats.  Double precision agrees to 3e-13 between the code paths of MKL
+# (AVX-512, AVX2, SSE4.2, COMPATIBLE) and ATen; a tensor of weights that is changed in its fifth digit shows above this.
+_SAME = 1e-7
+# In multiples of the measured scatter, which is the largest of a few perturbations only; the paths above keep within 2.
+_USUAL = 20.0
+_LEAST_SCATTER = 1e-6
+# No rounding of a well-conditioned vector gives this; a broken or reduced-precision device does.
+_LARGEST = 1e-2
+# Files of version 0.1 hold vectors of single precision, ill-conditioned ones among them.
+_SAME_IN_SINGLE = 2e-4
+
+
+def golden_vectors(flow):
+    """Choose well-conditioned examples and compute them in double precision.
+
+    Parameters
+    ----------
+    flow : Flow
+        On the CPU, in evaluation mode.
+
+    Returns
+    -------
+    dict of Tensor
+        ``golden.z`` and ``golden.conditions`` in single precision; ``golden.theta`` and ``golden.log_prob`` in double
+        precision; ``golden.scatter`` (2,): the largest change by rounding, of the weights or of single precision here,
+        of theta in units of each parameter's range, and of the log density in nats.
+
+    Notes
+    -----
+    Of 256 random points those are taken whose log density depends least on the rounding of the weights: the
+    log density of a point far from all training data can change by many nats.
+    """
+    generator = torch.Generator().manual_seed(20250801)
+    z = flow.base(torch.rand(_N_CANDIDATES, flow.spec.n_parameters, generator=generator))
+    standard = torch.randn(_N_CANDIDATES, flow.spec.n_conditions, generator=generator)
+    conditions = standard * flow.standardize.scale + flow.standardize.shift
+    scatter = _rounding_scatter(flow, z, conditions, generator)
+    # A step of four keeps some variety among those of the better quarter.
+    chosen = scatter[:, 1].nan_to_num(nan=torch.inf).argsort()[: 4 * _N_GOLDEN : 4]
+    z, conditions = z[chosen], conditions[chosen]
+    theta, log_prob = exact = _transform(_in_double(flow), z, conditions)
+    here = _differences(flow, _transform(flow, z, conditions), exact)
+    return {"golden.z": z, "golden.conditions": conditions, "golden.theta": theta, "golden.log_prob": log_prob,
+            "golden.scatter": torch.maximum(scatter[chosen], here).amax(0)}
+
+
+def check_golden_vectors(flow, tensors, name):
+    """Refuse a flow that computes another function than the one that was saved.
+
+    Parameters
+    ----------
+    flow : Flow
+        In evaluation mode, on the device where it is to run.
+    tensors : dict of Tensor
+        From `golden_vectors`, or from a file of version 0.1.
+    name : str
+        Of the model, for messages.
+
+    Raises
+    ------
+    ModelError
+        If the vectors differ in double precision, or hopelessly in single precision.
+
+    Warns
+    -----
+    PlatformWarning
+        If single precision differs by more than rounding explains.
+    """
+    z, conditions, theta, log_prob = (tensors[f"golden.{key}"] for key in ("z", "conditions", "theta", "log_prob"))
+    exact = _transform(_in_double(flow), z, conditions)
+    if "golden.scatter" not in tensors:
+        _check_single(flow, z, conditions, theta, log_prob, exact, name)
+        return
+    worst = _differences(flow, exact, (theta, log_prob)).max().item()
+    if not worst <= _SAME:
+        raise ModelError(f"{name} gives other numbers here than when it was written (by {worst:.2g}, allowed "
+                         f"{_SAME:g}); the installed torch or FrEIA may be at fault: clusterpost check")
+    found = _differences(flow, _transform(flow, z, conditions), (theta, log_prob)).amax(0)
+    scatter = tensors["golden.scatter"].double().clamp(min=_LEAST_SCATTER)
+    if not (found <= _LARGEST).all():
+        raise ModelError(f"{name} gives wrong numbers on {flow.box.low.device} in single precision (off by "
+                         f"{found.max():.2g}, and right in double precision); use another device")
+    if (found > _USUAL * scatter).any():
+        warnings.warn(f"{name} gives slightly other numbers here than where it was written: theta by {found[0]:.1g} of "
+                      f"its range and the log density by {found[1]:.1g} nat, where {_USUAL * scatter[0]:.1g} and "
+                      f"{_USUAL * scatter[1]:.1g} are usual between platforms", PlatformWarning, stacklevel=3)
+
+
+def _check_single(flow, z, conditions, theta, log_prob, exact, name):
+    """Check vectors of single precision, each as closely as its conditioning allows."""
+    scatter = _rounding_scatter(flow, z, conditions, torch.Generator().manual_seed(1))
+    off = _differences(flow, exact, (theta, log_prob)) - _USUAL * scatter
+    worst = (off / torch.tensor([1.0, 10.0])).max().item()
+    if not worst <= _SAME_IN_SINGLE:
+        raise ModelError(f"{name} gives other numbers here than when it was written (by {worst:.2g}, allowed "
+                         f"{_SAME_IN_SINGLE:g}); the installed torch or FrEIA may be at fault: clusterpost check")
+
+
+def _rounding_scatter(flow, z, conditions, generator):
+    """The largest change of theta (of its range) and of the log density that rounding of the weights makes, (n, 2)."""
+    exact = _transform(_in_double(flow), z, conditions)
+    changes = []
+    for _ in range(_N_PERTURBED):
+        other = _in_double(flow)
+        for weights in other.parameters():
+            weights *= 1 + _ROUNDING * torch.randn(weights.shape, generator=generator, dtype=torch.float64)
+        changes.append(_differences(flow, _transform(other, z, conditions), exact))
+    return torch.stack(changes).amax(0)
+
+
+def _differences(flow, found, expected):
+    """Of theta, in units of each parameter's range, and of the log density, in nats: (n, 2)."""
+    span = (flow.box.high - flow.box.low).cpu().double()
+    theta = ((found[0] - expected[0]) / span).abs().amax(-1)
+    return torch.stack([theta, (found[1] - expected[1]).abs()], -1)
+
+
+def _in_double(flow):
+    """The same flow in double precision, on the CPU."""
+    double = build_flow(flow.spec).double().requires_grad_(False).eval()
+    double.load_export(flow.export())
+    return double
+
+
+def _transform(flow, z, conditions):
+    """Draws and their log density, given back in double precision on the CPU."""
+    kind = flow.box.low
+    with torch.inference_mode():
+        theta, log_prob = flow.transform(z.to(kind), conditions.to(kind))
+    return theta.cpu().double(), log_prob.cpu().double()
