@@ -10,8 +10,8 @@ from mocks import LEVELS, observed
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
+from clusterpost.families.clusters.table import TABLES, load_table
 from clusterpost.flow.spline import SplineFlow, SplineSpec
-from clusterpost.forward import TABLES, load_table
 from clusterpost.posterior.grid import ExactGrid
 from clusterpost.priors import ProductPrior
 

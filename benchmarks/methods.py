@@ -11,13 +11,13 @@ from mocks import LEVELS, quantiles_of
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
+from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import load_model
-from clusterpost.forward import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.target import Target
 from clusterpost.priors import cluster_prior
 from clusterpost.training.observing import FlatErrors
-from clusterpost.training.simulation import Simulator, seeded_generator
+from clusterpost.training.simulation import cluster_simulator, seeded_generator
 
 _PAPER_BANDWIDTH_DRAWS = 500
 _WALKERS = 32
@@ -87,7 +87,7 @@ def paper(rows, n, n_draws=10_000):
 
     def run(at):
         seen = rows.observed("walter2025", at)
-        conditions = model.encode(seen.flux, seen.error, seen.measured, seen.distance).float()
+        conditions = model.encode(seen).float()
         with torch.no_grad():
             return np.stack([one(condition) for condition in flow.standardize(conditions)])
 
@@ -147,12 +147,12 @@ def npe(rows, n, n_mocks, n_epochs, n_draws=2000):
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    prior, simulator = cluster_prior(), Simulator(errors=FlatErrors(0.05, 0.5))
+    prior, simulator = cluster_prior(), cluster_simulator(errors=FlatErrors(0.05, 0.5))
     torch.manual_seed(0)  # sbi takes torch's own generator
 
     def features(mocks):
         return torch.cat([torch.log10(mocks.flux), torch.log10(mocks.error / mocks.flux),
-                          torch.log10(mocks.distance)[:, None]], 1).float()
+                          torch.log10(mocks.covariates["distance"])[:, None]], 1).float()
 
     drawn = simulator.draw(n_mocks, seeded_generator(1))
     with (tempfile.TemporaryDirectory() as logs, SummaryWriter(logs) as writer,

@@ -6,7 +6,7 @@ from astropy import units as u
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
-from clusterpost.forward import load_table
+from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.grid import ExactGrid
 from clusterpost.posterior.summary import quantiles

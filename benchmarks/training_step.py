@@ -39,7 +39,7 @@ def main(name="any_bands", device="cpu"):
 
     def draw():
         mocks = recipe.learned_part(simulator.draw(recipe.config.batch_size, generator))
-        return mocks, recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+        return mocks, recipe.encoder(mocks)
 
     def step():
         mocks, conditions = draw()

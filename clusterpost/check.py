@@ -77,7 +77,7 @@ def _package(name, install, *, needed):
 
 
 def _tables():
-    from .forward import TABLES
+    from .families.clusters.table import TABLES
 
     again = "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost"
     for name, expected in _TABLE_SHA256.items():

@@ -14,9 +14,9 @@ from . import __version__
 from .bands import band_slots
 from .config import conf
 from .errors import ColumnError, InputError
+from .families.clusters.table import load_table
 from .flow.levels import corrected_levels
 from .flow.modelfile import load_model, torch_device
-from .forward import load_table
 from .noise import get_noise
 from .photometry import check_table
 from .posterior.draws import base_points, rotation
@@ -30,7 +30,6 @@ from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
 from .schema import output_columns
 from .summarise import summarise
-from .training.simulation import Simulator
 from .utils import progress_bar
 
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
@@ -377,7 +376,6 @@ class _Job:
         if prior is not None and not refine:
             raise InputError("prior= needs refinement: a network alone knows the prior that it was trained with only. "
                              "Leave refine=True, or prior= out")
-        trained = Simulator.from_dict(simulator)  # with the table and the prior that the network knows
         default = card.get("n_samples", _DEFAULT_SAMPLES)
         n_samples = _whole_number("n_samples", default if n_samples is None else n_samples, least=10)
         bands = self.model.bands
@@ -385,7 +383,7 @@ class _Job:
         at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
         self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
         check_reach(self.ready, self.model, noise)
-        self.sampler = Sampler.trained_as(self.model, trained, noise=noise, prior=prior, refined=refine,
+        self.sampler = Sampler.trained_as(self.model, noise=noise, prior=prior, refined=refine,
                                           n_samples=n_samples, seed=seed)
 
     def chunks(self, progress, points=0, draw=True):

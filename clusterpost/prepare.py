@@ -10,8 +10,8 @@ import torch
 from . import flags
 from .bands import BANDS
 from .findings import Findings
+from .observations import Observed
 from .photometry import Photometry
-from .posterior.target import Observed
 
 __all__ = ["PreparedTable", "check_reach", "conditions_of", "prepare"]
 
@@ -111,7 +111,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
         values[rows] for values in (photometry.flux, photometry.error, measured, limit, photometry.distance))
     unused = ~(measured | limit)
     flux[unused] = error[unused] = 1.0
-    observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit, distance)))
+    observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit)),
+                        {"distance": torch.as_tensor(distance)})
     return PreparedTable(photometry.error_floor, photometry.distance_source, photometry.layout, flag, n_bands, rows,
                          observed, findings)
 
@@ -168,7 +169,7 @@ def conditions_of(observed, model, noise):
         flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
         error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
     # Rounded last, so that another unit, brightness or distance moves them by no more than that.
-    return model.encode(flux, error, measured, observed.distance).float().to(model.device)
+    return model.encode(replace(observed, flux=flux, error=error, measured=measured)).float().to(model.device)
 
 
 def check_reach(ready, model, noise):
@@ -202,8 +203,9 @@ def check_reach(ready, model, noise):
 
 def _within_training(ready, covered, model):
     """Whether training has covered each row's conditions and distance."""
-    low, high = model.card["simulator"]["distance"]
-    mpc = ready.observed.distance.numpy()
+    (known,) = model.family.covariates
+    low, high = known.low, known.high
+    mpc = ready.observed.covariates["distance"].numpy()
     far = (mpc < low) | (mpc > high)
     found = replace(ready.findings, placed=len(mpc), far=int(far.sum()))
     if found.far:

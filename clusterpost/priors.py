@@ -118,6 +118,20 @@ class BoxPrior(_Bounded):
     def __init__(self, low, high, names=PARAMETERS, distance_error=0.0):
         super().__init__(low, high, names, distance_error)
 
+    @classmethod
+    def of(cls, parameters) -> BoxPrior:
+        """Make the uniform prior between the bounds of a family's parameters."""
+        return cls([p.low for p in parameters], [p.high for p in parameters], [p.name for p in parameters])
+
+    def to_dict(self):
+        """Return plain values; see `from_dict`."""
+        return {"names": list(self.names), "low": self.low.tolist(), "high": self.high.tolist()}
+
+    @classmethod
+    def from_dict(cls, values) -> BoxPrior:
+        """Make the prior from what `to_dict` returned."""
+        return cls(values["low"], values["high"], values["names"])
+
     @property
     def mass_slope(self):
         """Zero: the density is the same at every log mass."""

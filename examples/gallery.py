@@ -54,7 +54,7 @@ def walter2025_2(data):
 def walter2025_3(data):
     """Fig. 3: simulation-based calibration of the replica's network, without refinement."""
     sampler = PosteriorSampler("walter2025", refine=False)
-    simulator = Simulator.from_dict(sampler.model.card["simulator"])
+    simulator = Simulator.of(sampler.model)
     return plot_sbc(sbc_ranks(sampler, simulator, n_mocks=20_000 // data.thrift, n_draws=100))
 
 
@@ -187,7 +187,7 @@ class Data:
     def ensemble(self):
         """A thousand mocks, with a hundred draws from each of their refined posteriors."""
         sampler = PosteriorSampler("default")
-        simulator = Simulator.from_dict(sampler.model.card["simulator"])
+        simulator = Simulator.of(sampler.model)
         return draw_ensemble(sampler, simulator, 1000 // self.thrift, n_draws=100)
 
 

@@ -17,8 +17,8 @@ from clusterpost.bands import (
     user_curves,
 )
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import MODELS_PATH
-from clusterpost.forward import load_table
 
 TRIANGLE = (np.array([4000.0, 4500.0, 5000.0]), np.array([0.0, 1.0, 0.0]))
 

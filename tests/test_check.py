@@ -5,8 +5,8 @@ import pytest
 from clusterpost import check
 from clusterpost.check import check_installation
 from clusterpost.cli import main
+from clusterpost.families.clusters.table import TABLES
 from clusterpost.flow import modelfile
-from clusterpost.forward import TABLES
 
 
 def problems():

@@ -25,7 +25,7 @@ def calibration(request):
     simulator = Simulator.from_dict({**model.card["simulator"], **other})
     drawn = simulator.draw(400, seeded_generator(11, 99))
     measured = drawn.measured.numpy()
-    tbl = Table({"distance": drawn.distance.numpy()})
+    tbl = Table({"distance": drawn.covariates["distance"].numpy()})
     for i, band in enumerate(model.bands):
         for name, values in ((band, drawn.flux), (f"{band}_err", drawn.error)):
             tbl[name] = Column(np.where(measured[:, i], values[:, i].numpy(), np.nan), unit="mJy")

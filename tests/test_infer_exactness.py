@@ -12,10 +12,11 @@ from infer_tables import PARAMETERS, coordinate, differences, half_width, theta_
 import clusterpost
 from clusterpost import exact_posterior, flags, infer_table, sample_posterior
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
-from clusterpost.forward import load_table
+from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise
+from clusterpost.observations import Observed
 from clusterpost.posterior.grid import ExactGrid
-from clusterpost.posterior.target import Observed, Target
+from clusterpost.posterior.target import Target
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
@@ -42,7 +43,7 @@ def observed_of(tbl, noise="lognormal", floor=0.05):
     there = torch.isfinite(flux)
     flux, error = torch.where(there, flux, 1.0), torch.where(there, error, 1.0)
     measured = there & ~limit & get_noise(noise).usable(flux, error)
-    return Observed(flux, error, measured, limit & there, torch.tensor(value(tbl["distance"])))
+    return Observed(flux, error, measured, limit & there, {"distance": torch.tensor(value(tbl["distance"]))})
 
 
 def brute(tbl, row, noise="lognormal", prior=None, shape=(90, 70, 40)):
@@ -51,7 +52,7 @@ def brute(tbl, row, noise="lognormal", prior=None, shape=(90, 70, 40)):
     observed = observed_of(tbl, noise)[row]
     used = (observed.measured | observed.limit)[0].nonzero()[:, 0]
     observed = Observed(*(x[:, used] for x in (observed.flux, observed.error, observed.measured, observed.limit)),
-                        observed.distance)
+                        observed.covariates)
     table = load_table().select([list(EIGHT)[i] for i in used]).to(dtype=torch.float64)
     target = Target(observed, table, get_noise(noise), prior)
     shifts = torch.linspace(-3.6, 3.6, 13, dtype=torch.float64) if prior.distance_error else torch.zeros(1).double()
@@ -81,7 +82,7 @@ def target_of(tbl, noise="lognormal"):
     """The exact density of mocks in the WFC3 bands."""
     observed = observed_of(tbl, noise)
     observed = Observed(*(x[:, :5] for x in (observed.flux, observed.error, observed.measured, observed.limit)),
-                        observed.distance)
+                        observed.covariates)
     return Target(observed, load_table().select(list(WFC3_BANDS)).to(dtype=torch.float64), get_noise(noise),
                   cluster_prior())
 
@@ -133,7 +134,7 @@ def test_the_network_sees_no_brightness(middling, factor, log_mpc):
     """Wherever the mass then lies; what its range leaves of the posterior is up to the weights and not the network."""
     moved = shifted(middling, factor, 10**log_mpc)
     model = clusterpost.load_model()
-    seen = [model.encode(o.flux, o.error, o.measured, o.distance) for o in (observed_of(middling), observed_of(moved))]
+    seen = [model.encode(o) for o in (observed_of(middling), observed_of(moved))]
     torch.testing.assert_close(*seen, rtol=0, atol=1e-12)
     assert (seen[0][0] - seen[0][1]).abs().max() > 0.1  # it sees the colors
     out = infer_table(moved, n_samples=50, refine=False)

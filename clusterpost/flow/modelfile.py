@@ -9,6 +9,7 @@ that changes numbers.  A certificate of calibration is added to the card later
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import warnings
@@ -20,8 +21,9 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import ModelError, UncertifiedModelWarning
+from ..families import family_of_simulator
+from ..families.encoders import read_encoder
 from ..utils import write_whole
-from .conditions import read_encoder
 from .golden import check_golden_vectors, golden_vectors
 from .metadata import certificate_of, model_hash
 from .network import build_flow, read_spec
@@ -52,15 +54,20 @@ class Model:
         self.name, self.flow, self.card = name, flow, card
         self._encoder = read_encoder(card["conditions"])
 
+    @functools.cached_property
+    def family(self):
+        """Model family that it was trained for, on its device."""
+        return family_of_simulator(self.card["simulator"]).to(self.device)
+
     @property
     def bands(self):
         """The bands that the model takes, in order."""
-        return tuple(self.card["simulator"]["bands"])
+        return self.family.band_names
 
     @property
     def parameters(self):
         """Names of the parameters, in order."""
-        return tuple(self.card["simulator"]["prior"]["names"])
+        return self.family.parameter_names
 
     @property
     def device(self):
@@ -72,20 +79,18 @@ class Model:
         """Names of the parameters that the flow draws, in order."""
         return tuple(self.card["learned"])
 
-    def encode(self, flux, error, measured, distance):
-        """Conditions of the network from fluxes and errors (mJy) and distances (Mpc).
+    def encode(self, observed):
+        """Compute the conditions of the network.
 
         Parameters
         ----------
-        flux, error : Tensor (n, n_band)
-        measured : Tensor of bool (n, n_band)
-        distance : Tensor (n,)
+        observed : Observed
 
         Returns
         -------
         Tensor (n, n_condition)
         """
-        return self._encoder(flux, error, measured, distance)
+        return self._encoder(observed)
 
 
 def save_model(stem, flow, card):
@@ -390,7 +395,7 @@ def list_models():
         card = json.loads((MODELS_PATH / f"{name}.json").read_text())
         rows.append({
             "name": name,
-            "bands": " ".join(card["simulator"]["bands"]),
+            "bands": " ".join(family_of_simulator(card["simulator"]).band_names),
             "noise": card["simulator"]["noise"],
             "learned": " ".join(card["learned"]),
             "n_weights": card["n_weights"],

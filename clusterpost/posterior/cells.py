@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..forward import LN10
-from .truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
+from ..families.clusters.table import LN10
+from ..families.clusters.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
 
 __all__ = ["add_mass", "solve_by_cells"]
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import torch
 
-from ..forward import LN10
+from ..families.clusters.table import LN10
 from .cells import add_mass
 
 __all__ = ["CellGrid", "cell_quantiles", "solve_on_grid"]

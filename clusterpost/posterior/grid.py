@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InputError
-from ..forward import LN10, distance_term
+from ..families.clusters.table import LN10, distance_term
 from ..priors import as_prior
 from .cells import solve_by_cells
 from .dense import CellGrid, solve_on_grid
@@ -100,7 +100,7 @@ class LogFluxTerms:
                              f"{flux[row, band]:g} +- {error[row, band]:g} mJy. Leave that band out")
         variance = torch.where(used, torch.log1p((error / flux) ** 2), 1.0)
         self.weight = torch.where(used, 1 / variance, 0.0)
-        y = torch.log(flux) + variance / 2 - distance_term(observed.distance.double())[:, None]
+        y = torch.log(flux) + variance / 2 - distance_term(observed.covariates["distance"].double())[:, None]
         self.y = torch.where(used, y, 0.0)
         self.total = self.weight.sum(1)
         self.sigma = torch.sqrt(1 / self.total + (2 * distance_error) ** 2)
@@ -122,7 +122,7 @@ class ExactGrid:
 
     Parameters
     ----------
-    table : `~clusterpost.forward.BandFluxTable`
+    table : `~clusterpost.families.clusters.table.BandFluxTable`
         With the bands of what is observed, on the device to use.
     prior : object of `clusterpost.priors`, optional
         Whose density is a power law in mass, of any form in age and reddening;
@@ -148,13 +148,13 @@ class ExactGrid:
     Examples
     --------
     >>> import torch
-    >>> from clusterpost.forward import load_table
+    >>> from clusterpost.families.clusters.table import load_table
     >>> from clusterpost.posterior.grid import ExactGrid
-    >>> from clusterpost.posterior.target import Observed
+    >>> from clusterpost.observations import Observed
     >>> table = load_table().select(["F275W", "F336W", "F438W", "F555W", "F814W"])
     >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]), torch.tensor([10.0])))
     >>> seen = torch.ones(1, 5, dtype=torch.bool)
-    >>> observed = Observed(flux, 0.1 * flux, seen, ~seen, torch.tensor([10.0]))
+    >>> observed = Observed(flux, 0.1 * flux, seen, ~seen, {"distance": torch.tensor([10.0])})
     >>> summary = ExactGrid(table, n_age=345, n_ebv=75).summarise(observed, levels=(0.16, 0.5, 0.84))
     >>> summary.quantiles.shape
     torch.Size([1, 4, 3])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ..families.clusters.amplitude import MassConditional
 from .ascent import ascend, choose_starts
-from .mass import MassConditional
 
 __all__ = ["maximum"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..forward import LN10
+from ..families.clusters.amplitude import MassConditional
+from ..families.clusters.table import LN10
 from .draws import base_points
-from .mass import MassConditional
 from .tilt import Tilt, times_as_many
 from .weights import thinned
 
@@ -140,7 +140,7 @@ class AmplitudeProposal(_Proposal):
         Over (log age, E(B-V)): ``draw(unit (n, k, 2), conditions)`` gives theta
         (n, k, 2) and its log density (n, k), ``log_prob(theta, conditions)`` the
         latter of given theta.
-    table : `~clusterpost.forward.BandFluxTable`
+    table : `~clusterpost.families.clusters.table.BandFluxTable`
     noise : object of `clusterpost.noise`
     prior : object of `clusterpost.priors`
     trained_noise : str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from ..noise import get_noise
 from ..priors import as_prior
 from .draws import base_points, rotation
 from .proposal import AmplitudeProposal, FlowProposal, base_dimensions
@@ -43,14 +42,12 @@ class Sampler:
         self.points = base_points(n_points, base_dimensions(prior), seed).to(model.device)
 
     @classmethod
-    def trained_as(cls, model, simulator, *, noise=None, prior=None, refined, n_samples, seed):
+    def trained_as(cls, model, *, noise=None, prior=None, refined, n_samples, seed):
         """With the table of the model's training and, unless others are given, its noise and prior.
 
         Parameters
         ----------
         model : Model
-        simulator : Simulator
-            Of the model's card.
         noise : object of :mod:`clusterpost.noise`, optional
         prior : object of :mod:`clusterpost.priors` or callable, optional
         refined, n_samples, seed
@@ -60,8 +57,9 @@ class Sampler:
         -------
         Sampler
         """
-        return cls(model, simulator.table.to(model.device), get_noise(simulator.noise) if noise is None else noise,
-                   simulator.prior if prior is None else as_prior(prior), refined=refined, n_samples=n_samples,
+        family = model.family
+        return cls(model, family.table, family.likelihood.noise if noise is None else noise,
+                   family.prior if prior is None else as_prior(prior), refined=refined, n_samples=n_samples,
                    seed=seed)
 
     def target(self, observed):

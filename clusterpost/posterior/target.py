@@ -3,76 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
 from ..errors import InputError
-from ..forward import LN10, distance_term
+from ..families.clusters.table import LN10, distance_term
 from ..priors import as_prior
 
-__all__ = ["Observed", "Target"]
+__all__ = ["Target"]
 
 _DISTANCES = 9  # nodes of the integral over an uncertain one
-
-
-@dataclass
-class Observed:
-    """What was measured of ``n`` clusters.
-
-    Attributes
-    ----------
-    flux : Tensor (n, n_band)
-        mJy; the limit where ``limit``; any positive number where there is nothing.
-    error : Tensor (n, n_band)
-        mJy; the scale of a limit; any positive number where there is nothing.
-    measured : Tensor (n, n_band) of bool
-        A detection that enters the likelihood.
-    limit : Tensor (n, n_band) of bool
-        An upper limit.
-    distance : Tensor (n,)
-        Mpc.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from clusterpost.posterior.target import Observed
-    >>> seen, never = torch.ones(4, 5, dtype=torch.bool), torch.zeros(4, 5, dtype=torch.bool)
-    >>> observed = Observed(torch.ones(4, 5), torch.full((4, 5), 0.1), seen, never, torch.full((4,), 10.0))
-    >>> len(observed), len(observed[observed.distance > 10]), len(observed[0])
-    (4, 0, 1)
-    """
-
-    flux: torch.Tensor
-    error: torch.Tensor
-    measured: torch.Tensor
-    limit: torch.Tensor
-    distance: torch.Tensor
-
-    @classmethod
-    def of_mocks(cls, mocks) -> Observed:
-        """What was measured of mocks (anything with these attributes but ``limit``), which have no limits."""
-        return cls(mocks.flux, mocks.error, mocks.measured, torch.zeros_like(mocks.measured), mocks.distance)
-
-    def __len__(self):
-        return len(self.flux)
-
-    def __getitem__(self, rows) -> Observed:
-        """These rows: an index, a slice, a mask or a tensor of indices."""
-        if isinstance(rows, int):
-            rows = [rows]
-        return Observed(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-    def to(self, device=None, dtype=None) -> Observed:
-        """The same on another device or in another precision."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return Observed(*(x.to(device=device, dtype=dtype if x.is_floating_point() else None) for x in values))
-
-    @property
-    def n_measured(self):
-        """How many bands of each cluster enter the likelihood as detections, (n,)."""
-        return self.measured.sum(-1)
 
 
 class Target:
@@ -81,7 +22,7 @@ class Target:
     Parameters
     ----------
     observed : Observed
-    table : `~clusterpost.forward.BandFluxTable`
+    table : `~clusterpost.families.clusters.table.BandFluxTable`
         With the bands of ``observed``, on its device.
     noise : object of `clusterpost.noise`
     prior : object of `clusterpost.priors`, or callable
@@ -139,7 +80,7 @@ class Target:
         Tensor (n, k, n_band)
         """
         log_age, log_mass, ebv = theta.unbind(-1)
-        scale = LN10 * log_mass + distance_term(self.observed.distance)[:, None]
+        scale = LN10 * log_mass + distance_term(self.observed.covariates["distance"])[:, None]
         if ln_distance_shift is not None:
             scale = scale - 2 * ln_distance_shift
         return self.table.ln_flux(log_age, ebv) + scale[..., None]

@@ -148,7 +148,7 @@ def mean_nll(flow, encode, mocks, chunk=16384):
     ----------
     flow : Flow
     encode : callable
-        Flux, error, measured and distance to conditions.
+        Takes mocks and returns conditions.
     mocks : Mocks
         With ``theta`` the parameters that the flow learns.
     chunk : int
@@ -161,7 +161,7 @@ def mean_nll(flow, encode, mocks, chunk=16384):
     total = 0.0
     with torch.inference_mode():
         for rows in torch.arange(len(mocks.theta), device=mocks.theta.device).split(chunk):
-            conditions = encode(mocks.flux[rows], mocks.error[rows], mocks.measured[rows], mocks.distance[rows])
+            conditions = encode(mocks[rows])
             total -= flow.log_prob(mocks.theta[rows], conditions).double().sum().item()
     return total / len(mocks.theta)
 
@@ -325,7 +325,7 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
 
     def draw(n, generator):
         mocks = recipe.learned_part(simulator.draw(n, generator))
-        return mocks, encode(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+        return mocks, encode(mocks)
 
     flow.standardize.set_from(draw(100_000, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))[1])
     validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))

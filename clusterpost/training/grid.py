@@ -248,7 +248,7 @@ def main(argv=None) -> int:
     """Build the table from the command line (see the module's docstring)."""
     from safetensors.numpy import save
 
-    from ..forward import TABLES
+    from ..families.clusters.table import TABLES
     from ..utils import write_whole
 
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.grid", description=__doc__.split("\n\n")[0])

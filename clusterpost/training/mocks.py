@@ -9,7 +9,7 @@ from astropy.table import QTable, Table
 
 from ..bands import BANDS, WFC3_BANDS, get_band
 from ..errors import ColumnError, DistanceError, InputError, UnitError
-from ..forward import load_table
+from ..families.clusters.table import load_table
 from ..noise import get_noise
 from ..photometry import Photometry, to_mpc
 from ..priors import cluster_prior
@@ -57,7 +57,7 @@ def simulate(n_or_params, *, bands=None, distance=None, errors=None, noise="logn
 
     Notes
     -----
-    The forward model is that of :mod:`clusterpost.forward`, the prior that of
+    The forward model is that of :mod:`clusterpost.families.clusters.table`, the prior that of
     Walter et al. (2025), Sect. 2.2.
 
     Examples

@@ -87,7 +87,7 @@ class LogVariance:
         with torch.no_grad():
             unit = torch.rand(shape, generator=generator, device=generator.device).clamp(1e-6, 1 - 1e-6)
             drawn, _ = flow.draw(unit, conditions)
-            target = scale_free_log_likelihood(drawn, mocks, simulator.table)
+            target = scale_free_log_likelihood(drawn, mocks, simulator.family.table)
         density = flow.log_prob(torch.cat([mocks.theta[:, None], drawn], dim=1), conditions)
         difference = target - density[:, 1:]
         with torch.no_grad():  # far outliers have no say in what is usual for an object

@@ -12,18 +12,18 @@ import torch
 
 from ..bands import ACS_BANDS, WFC3_BANDS, band_slots
 from ..errors import InputError
+from ..families.clusters.table import BandFluxTable, load_table
+from ..families.encoders import AbsoluteConditions, RelativeConditions, Walter2025Conditions
 from ..flow.affine import AffineSpec, choose_permutations
-from ..flow.conditions import AbsoluteConditions, RelativeConditions, Walter2025Conditions
 from ..flow.maf import MafSpec
 from ..flow.modelfile import load_model, save_model
 from ..flow.network import build_flow
 from ..flow.spline import SplineSpec
-from ..forward import BandFluxTable, load_table
-from ..priors import PARAMETERS, cluster_prior
+from ..priors import PARAMETERS
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AnyBands, MixedErrors
-from .simulation import Simulator, seeded_generator, walter2025_simulator
+from .simulation import Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 
 __all__ = ["RECIPES", "Recipe", "any_bands", "condition_range", "maf", "recipe_sizes", "spline",
            "train_model", "walter2025"]
@@ -41,7 +41,7 @@ class Recipe:
     name : str
     simulator : Simulator
     encoder : object
-        Of :mod:`clusterpost.flow.conditions`.
+        Of :mod:`clusterpost.families.encoders`.
     spec : AffineSpec, SplineSpec or MafSpec
     objective : object
         Of :mod:`clusterpost.training.objectives`.
@@ -101,7 +101,7 @@ def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 3
     bands : sequence of str
         Those it is to know.
     table : str, path or BandFluxTable, optional
-        The SSP models: see `~clusterpost.forward.load_table`.
+        The SSP models: see `~clusterpost.families.clusters.table.load_table`.
     prior : BoxPrior, optional
         By default `~clusterpost.priors.cluster_prior`.
     errors : object, optional
@@ -203,7 +203,7 @@ def _any_simulator(bands, table, prior, errors, noise):
     if len(slots) < 2:
         raise InputError(f"{', '.join(bands)} fill {len(slots)} slot of the spectrum; a network needs at least two")
     table = table if isinstance(table, BandFluxTable | None) else load_table(table)
-    return Simulator(bands=bands, noise=noise, prior=prior or cluster_prior(), table=table,
+    return cluster_simulator(bands=bands, noise=noise, prior=prior, table=table,
                      errors=errors or MixedErrors(), coverage=AnyBands(slots)), slots
 
 
@@ -214,7 +214,7 @@ def recipe_sizes(simulator, encoder, learned):
     ----------
     simulator : Simulator
     encoder : object
-        Of :mod:`clusterpost.flow.conditions`.
+        Of :mod:`clusterpost.families.encoders`.
     learned : tuple of str
         Parameters that the flow learns.
 
@@ -306,7 +306,7 @@ def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
     ----------
     simulator : Simulator
     encoder : object
-        Of :mod:`clusterpost.flow.conditions`.
+        Of :mod:`clusterpost.families.encoders`.
     n : int
         Mocks drawn for it.
     tail : float
@@ -321,7 +321,7 @@ def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
     parts = []
     for stream, rows in enumerate(torch.arange(n).split(100_000)):
         mocks = simulator.draw(len(rows), seeded_generator(0, TEST_STREAM + 1 + stream))
-        parts.append(encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance))
+        parts.append(encoder(mocks))
     ordered = torch.cat(parts).sort(dim=0).values
     skip = int(tail * n)
     low, high = ordered[skip], ordered[-1 - skip]

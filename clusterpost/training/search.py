@@ -20,14 +20,14 @@ from filelock import FileLock, Timeout
 
 from ..bands import band_slots
 from ..errors import InputError
+from ..families.encoders import AbsoluteConditions, RelativeConditions, Walter2025Conditions
 from ..flow.affine import AffineSpec, choose_permutations
-from ..flow.conditions import AbsoluteConditions, RelativeConditions, Walter2025Conditions
 from ..flow.network import build_flow
 from ..flow.spline import SplineSpec
 from ..noise import get_noise
 from ..posterior.draws import base_points
 from ..posterior.proposal import AmplitudeProposal, FlowProposal, MassConditional
-from ..posterior.target import Observed, Target
+from ..posterior.target import Target
 from ..posterior.weights import effective, log_weights, normalized
 from ..priors import PARAMETERS
 from ..utils import require, whole_file
@@ -35,7 +35,7 @@ from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, make_optimizers
 from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AllBands
 from .recipes import Recipe, recipe_sizes
-from .simulation import Simulator, seeded_generator
+from .simulation import Simulator, cluster_simulator, seeded_generator
 
 __all__ = ["FAMILIES", "affine_family", "best_settings", "recipe_of", "search", "spline_family"]
 
@@ -135,7 +135,7 @@ def recipe_of(settings, simulator=None) -> Recipe:
     """
     optuna = require("optuna", "train")
     settings = dict(settings)
-    return FAMILIES[settings["family"]](optuna.trial.FixedTrial(settings), simulator or Simulator())
+    return FAMILIES[settings["family"]](optuna.trial.FixedTrial(settings), simulator or cluster_simulator())
 
 
 @dataclass
@@ -206,7 +206,7 @@ class _Problem:
             if k == 1:  # the first step is to warm up
                 start = time.monotonic()
             mocks = recipe.learned_part(simulator.draw(recipe.config.batch_size, generator))
-            conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+            conditions = recipe.encoder(mocks)
             recipe.objective(flow, mocks, conditions, simulator, generator, done).backward()
             for optimizer in optimizers:
                 optimizer.step()
@@ -220,18 +220,18 @@ class _Problem:
         if recipe.learned == PARAMETERS:
             return 0.0
         simulator = self.simulator.to(self.device)
-        mass = MassConditional(simulator.table, get_noise(simulator.noise), simulator.prior)
+        mass = MassConditional(simulator.family.table, get_noise(simulator.noise), simulator.prior)
         log_age, log_mass, ebv = mocks.theta[:, None].unbind(-1)
-        return -mass.at(Observed.of_mocks(mocks), log_age, ebv).log_prob(log_mass).double().mean().item()
+        return -mass.at(mocks, log_age, ebv).log_prob(log_mass).double().mean().item()
 
     def sampling(self, flow, recipe):
         """Importance efficiencies, and the speed of the draws."""
         simulator, noise = self.simulator.to(self.device), get_noise(self.simulator.noise)
         kind = FlowProposal if recipe.learned == PARAMETERS else AmplitudeProposal
-        proposal = kind(flow, simulator.table, noise, simulator.prior, trained_noise=noise.name)
+        proposal = kind(flow, simulator.family.table, noise, simulator.prior, trained_noise=noise.name)
         mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
-        conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
-        observed = Observed.of_mocks(mocks)
+        conditions = recipe.encoder(mocks)
+        observed = mocks
         points = base_points(_N_DRAWS, len(PARAMETERS), self.seed).to(self.device)
         efficiency, seconds = [], 0.0
         with torch.inference_mode():
@@ -243,7 +243,8 @@ class _Problem:
                 if self.device != "cpu":
                     torch.cuda.synchronize()
                 seconds += time.monotonic() - start
-                density = Target(observed[rows], simulator.table, noise, simulator.prior).log_density(draws.theta)
+                target = Target(observed[rows], simulator.family.table, noise, simulator.prior)
+                density = target.log_density(draws.theta)
                 efficiency.append(effective(normalized(log_weights(density, draws.log_q))) / _N_DRAWS)
         quantiles = torch.quantile(torch.cat(efficiency).cpu(), torch.tensor([0.01, 0.05, 0.5], dtype=torch.float64))
         names = ("efficiency_1", "efficiency_5", "efficiency_50")
@@ -307,7 +308,7 @@ def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seco
     >>> table = search("runs/search", trials=50, seconds=600)  # doctest: +SKIP
     """
     optuna = require("optuna", "train")
-    simulator = simulator or Simulator()
+    simulator = simulator or cluster_simulator()
     _check(families, simulator)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

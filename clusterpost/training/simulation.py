@@ -1,20 +1,19 @@
-"""Mock clusters as tensors: what the networks are trained and tested on."""
+"""Mock observations as tensors, for training and testing networks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 
-from ..bands import WFC3_BANDS
-from ..errors import InputError
-from ..forward import EXTINCTION, BandFluxTable, find_table, load_table
+from ..families import ModelFamily, family_of_simulator
+from ..families.clusters import FullySampledClusters
 from ..noise import get_noise
-from ..priors import BoxPrior, cluster_prior
+from ..observations import Observed
 from . import observing
 from .observing import AllBands, FlatErrors
 
-__all__ = ["Mocks", "Simulator", "seeded_generator", "walter2025_simulator"]
+__all__ = ["Mocks", "Simulator", "cluster_simulator", "seeded_generator", "walter2025_simulator"]
 
 
 def seeded_generator(seed, stream=0, device="cpu"):
@@ -45,89 +44,85 @@ def seeded_generator(seed, stream=0, device="cpu"):
 
 
 @dataclass
-class Mocks:
-    """A batch of mock observations.
+class Mocks(Observed):
+    """Batch of mock observations: those of `~clusterpost.observations.Observed`, and the truth.
 
     Attributes
     ----------
-    theta : Tensor (n, 3)
-        log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag.
-    flux, error : Tensor (n, n_band)
-        Observed, mJy.
-    measured : Tensor of bool (n, n_band)
-        Whether a band was observed; what stands there otherwise means nothing.
-    distance : Tensor (n,)
-        Mpc.
+    flux, error, measured, limit, covariates
+        As observed; there are no limits, and what stands in a band that was not measured means nothing.
+    theta : Tensor (n, n_parameter)
+        True parameters.
     """
 
     theta: torch.Tensor
-    flux: torch.Tensor
-    error: torch.Tensor
-    measured: torch.Tensor
-    distance: torch.Tensor
 
 
 @dataclass
 class Simulator:
-    """Draws mock observations from the prior.
+    """Draws mock observations of a model family.
 
     Attributes
     ----------
-    bands : tuple of str
-    noise : str
-        Name of the noise model.
-    prior : BoxPrior
-    distance : tuple of float
-        Range of the uniformly drawn distances, Mpc.
+    family : ModelFamily
+        Draws parameters from its prior and covariates from their ranges, and predicts fluxes.
+    noise : str, optional
+        Name of the noise model; by default that of the family's likelihood, or log-normal.
     errors : object
         Draws relative errors; of :mod:`clusterpost.training.observing`.
     coverage : object
         Chooses the bands of each mock; likewise.
-    whole_myr : bool
-        Take the photometry at whole Myr and spread the true age uniformly over
-        that Myr: the age grid of Walter et al. (2025), Sect. 2.2.
-    table : BandFluxTable
+
+    Examples
+    --------
+    >>> from clusterpost.families.clusters import FullySampledClusters
+    >>> from clusterpost.training.simulation import Simulator, seeded_generator
+    >>> mocks = Simulator(FullySampledClusters()).draw(4, seeded_generator(0))
+    >>> mocks.theta.shape, mocks.flux.shape
+    (torch.Size([4, 3]), torch.Size([4, 5]))
     """
 
-    bands: tuple = WFC3_BANDS
-    noise: str = "lognormal"
-    prior: BoxPrior = field(default_factory=cluster_prior)
-    distance: tuple = (1.0, 30.0)
+    family: ModelFamily
+    noise: str | None = None
     errors: object = FlatErrors()
     coverage: object = AllBands()
-    whole_myr: bool = False
-    table: BandFluxTable = None
 
     def __post_init__(self):
-        self.table = (self.table or load_table()).select(self.bands)
+        if self.noise is None:
+            self.noise = self.family.likelihood.noise.name if self.family.likelihood else "lognormal"
+
+    @property
+    def bands(self):
+        """Names of the bands, in order."""
+        return self.family.band_names
+
+    @property
+    def prior(self):
+        """Prior of the family."""
+        return self.family.prior
 
     def to(self, device):
-        """The same simulator with its table on another device."""
-        return replace(self, table=self.table.to(device))
+        """Return the same simulator on another device."""
+        return replace(self, family=self.family.to(device))
 
     def to_dict(self):
-        """As plain values, for a model's card."""
+        """Return plain values for a model file; see `from_dict`."""
         return {
-            "bands": list(self.bands),
+            "family": {"name": self.family.name, "version": self.family.version, "options": self.family.to_dict()},
             "noise": self.noise,
-            "prior": {"names": list(self.prior.names), "low": self.prior.low.tolist(),
-                      "high": self.prior.high.tolist()},
-            "distance": list(self.distance),
             "errors": observing.to_dict(self.errors),
             "coverage": observing.to_dict(self.coverage),
-            "whole_myr": self.whole_myr,
-            **_origin(self.table),
         }
 
     @classmethod
-    def from_dict(cls, values, table=None):
-        """From what `to_dict` gave.
+    def from_dict(cls, values, family=None):
+        """Make a simulator from what `to_dict` returned, or from that part of an older model file.
 
         Parameters
         ----------
         values : dict
-        table : BandFluxTable, optional
-            By default `~clusterpost.forward.find_table` looks for it.
+        family : ModelFamily, optional
+            By default the one that is described.
 
         Returns
         -------
@@ -136,16 +131,26 @@ class Simulator:
         Raises
         ------
         InputError
-            If the band-flux table is not at hand, or the one given is another.
+            If the family needs a table that was not loaded.
+        ModelError
+            If the family is unknown.
         """
-        prior, origin = values["prior"], {key: values[key] for key in ("sed_sha256", "extinction") if key in values}
-        table = table or find_table(**origin)
-        if _origin(table) != origin:
-            raise InputError("the band-flux table that was given is of other spectra or another extinction than the "
-                             f"card's, {origin}")
-        return cls(tuple(values["bands"]), values["noise"], BoxPrior(prior["low"], prior["high"], prior["names"]),
-                   tuple(values["distance"]), observing.read_errors(values["errors"]),
-                   observing.read_coverage(values["coverage"]), values["whole_myr"], table)
+        return cls(family or family_of_simulator(values), values["noise"], observing.read_errors(values["errors"]),
+                   observing.read_coverage(values["coverage"]))
+
+    @classmethod
+    def of(cls, model):
+        """Make the simulator that a model was trained with.
+
+        Parameters
+        ----------
+        model : Model
+
+        Returns
+        -------
+        Simulator
+        """
+        return cls.from_dict(model.card["simulator"], model.family)
 
     def draw(self, n, generator):
         """Draw ``n`` mocks.
@@ -160,40 +165,38 @@ class Simulator:
         -------
         Mocks
         """
-        theta = self.prior.sample(n, generator)
-        distance = torch.empty(n, device=generator.device).uniform_(*self.distance, generator=generator)
-        others = torch.roll(theta, 1, dims=0)  # errors must not tell of a mock's own parameters
-        relative = self.errors.draw(self.table.predict(others, distance), generator)
+        theta = self.family.prior.sample(n, generator)
+        covariates = self.family.draw_covariates(n, generator)
+        ln_flux = self.family.simulate(theta, covariates, generator)
+        # Errors follow the brightness of another mock, or they would tell of a mock's own parameters.
+        relative = self.errors.draw(torch.roll(ln_flux, 1, dims=0), generator)
         measured = self.coverage.draw(n, len(self.bands), generator)
-        model_theta = theta
-        if self.whole_myr:
-            theta, model_theta = self._spread_ages(theta, generator)
-        flux, error = get_noise(self.noise).sample(self.table.predict(model_theta, distance), relative, generator)
-        return Mocks(theta, flux, error, measured, distance)
-
-    def _spread_ages(self, theta, generator):
-        myr = torch.round(10 ** theta[:, 0])
-        oldest = 10 ** self.prior.high[0].to(myr)
-        low, high = (myr - 0.5).clamp(min=10 ** self.prior.low[0].to(myr)), torch.minimum(myr + 0.5, oldest)
-        age = torch.lerp(low, high, torch.rand(len(myr), generator=generator, device=myr.device))
-        spread, whole = theta.clone(), theta.clone()
-        spread[:, 0] = torch.log10(age).clamp(float(self.prior.low[0]), float(self.prior.high[0]))
-        whole[:, 0] = torch.log10(myr)
-        return spread, whole
+        flux, error = get_noise(self.noise).sample(ln_flux, relative, generator)
+        return Mocks(flux, error, measured, torch.zeros_like(measured), covariates, theta)
 
 
-def _origin(table):
-    """What tells band-flux tables apart; the extinction only where it is not that of the packaged ones."""
-    header = table.header
-    other = {} if header["extinction"] == EXTINCTION else {"extinction": header["extinction"]}
-    return {"sed_sha256": header["sed_sha256"], **other}
+def cluster_simulator(*, errors=None, coverage=None, **options) -> Simulator:
+    """Make a simulator of fully sampled clusters.
 
-
-def walter2025_simulator() -> Simulator:
-    """The simulator of Walter et al. (2025): their noise, distances and age grid.
+    Parameters
+    ----------
+    errors, coverage : object of :mod:`clusterpost.training.observing`, optional
+        Flat errors in all bands by default.
+    **options
+        Those of `~clusterpost.families.clusters.FullySampledClusters`.
 
     Returns
     -------
     Simulator
     """
-    return Simulator(noise="walter2025", errors=FlatErrors(0.0, 0.5), whole_myr=True)
+    return Simulator(FullySampledClusters(**options), errors=errors or FlatErrors(), coverage=coverage or AllBands())
+
+
+def walter2025_simulator() -> Simulator:
+    """Make the simulator of Walter et al. (2025): their noise, distances and age grid.
+
+    Returns
+    -------
+    Simulator
+    """
+    return cluster_simulator(noise="walter2025", distance=(1.0, 30.0), whole_myr=True, errors=FlatErrors(0.0, 0.5))

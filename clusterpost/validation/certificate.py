@@ -147,7 +147,7 @@ def posterior_ensemble(model, n_mocks=100_000, n_draws=100, seed=1, *, refine=Tr
     Ensemble
     """
     model = load_model(model)
-    return draw_in_parts(PosteriorSampler(model, refine=refine), Simulator.from_dict(model.card["simulator"]), n_mocks,
+    return draw_in_parts(PosteriorSampler(model, refine=refine), Simulator.of(model), n_mocks,
                          n_draws, seed, folder=parts, progress=progress)
 
 

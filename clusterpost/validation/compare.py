@@ -155,7 +155,7 @@ def _surviving(log_age):
     """Present-day over initial mass."""
     import torch
 
-    from ..forward import load_table
+    from ..families.clusters.table import load_table
 
     known = np.isfinite(log_age)
     result = np.full(len(log_age), np.nan)

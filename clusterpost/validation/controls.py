@@ -235,7 +235,7 @@ def control_table(sampler, simulator, sizes=(100, 1000, 10_000, 100_000), *, n_d
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, control_table
     >>> sampler = PosteriorSampler("default", refine=False)
-    >>> simulator = Simulator.from_dict(sampler.model.card["simulator"])
+    >>> simulator = Simulator.of(sampler.model)
     >>> table = control_table(sampler, simulator, sizes=(100,), n_draws=20, progress=False)
     >>> print(*table["control", "T1"][1])
     shifted by 0.5 100

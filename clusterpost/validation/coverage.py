@@ -48,7 +48,7 @@ def coverage_ranks(ensemble, seed=0):
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, coverage_ranks, draw_ensemble
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
     >>> coverage_ranks(ensemble).names
     ('HPD',)
@@ -97,7 +97,7 @@ def tarp_ranks(ensemble, seed=0, *, references="prior", prior=None):
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, tarp_ranks
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
     >>> tarp_ranks(ensemble, references="draws").names
     ('TARP',)

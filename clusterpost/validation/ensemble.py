@@ -169,7 +169,7 @@ def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
     >>> ensemble.draws.shape, ensemble.about.colnames
     ((20, 10, 3), ['n_bands', 'snr'])

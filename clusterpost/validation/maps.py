@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from astropy.table import Table
 
+from ..families.clusters.table import LN10, distance_term
 from ..flags import NOT_INFERRED
-from ..forward import LN10, distance_term
 from ..infer import infer_table
 from ..noise import get_noise
 from ..utils import progress_bar
@@ -77,7 +77,7 @@ class FineGrid:
 
     Parameters
     ----------
-    table : `~clusterpost.forward.BandFluxTable`
+    table : `~clusterpost.families.clusters.table.BandFluxTable`
         In double precision.
     prior : object of `clusterpost.priors`
         Flat within its bounds.
@@ -107,7 +107,7 @@ class FineGrid:
         o = target.observed
         seen = o.measured.any(0)
         flux, error, there = (x[:, None, seen] for x in (o.flux, o.error, o.measured))
-        ln_unit = self.ln_flux[None, :, seen] + distance_term(o.distance)[:, None, None]
+        ln_unit = self.ln_flux[None, :, seen] + distance_term(o.covariates["distance"])[:, None, None]
         variance = torch.log1p((error / flux) ** 2)
         weight = torch.where(there, 1 / variance, 0.0)
         value = torch.where(there, torch.log(flux.abs()) + variance / 2, 0.0)

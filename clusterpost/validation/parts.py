@@ -45,7 +45,7 @@ def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=No
     >>> from clusterpost.validation import PosteriorSampler
     >>> from clusterpost.validation.parts import draw_in_parts
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> len(draw_in_parts(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10))
     20
     """

@@ -146,7 +146,7 @@ def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True
         raise InputError(f"recalibration takes at least 7 draws of at least one mock, not {n_draws} of {n_mocks} "
                          f"and {n_check}; hundreds of thousands are usual")
     model = load_model(model)
-    simulator = Simulator.from_dict(model.card["simulator"])
+    simulator = Simulator.of(model)
     sampler = PosteriorSampler(model, refine=refine)
     seeds = np.random.SeedSequence([int(seed), 1807]).generate_state(2).tolist()
     learned, before = (_marginal_ranks(sbc_ranks(sampler, simulator, n, n_draws, stream, progress=progress))

@@ -56,7 +56,7 @@ def by_region(ensemble, by="age", n_regions=4, *, statistics=MARGINALS, level=0.
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, by_region, draw_ensemble
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=40, n_draws=10)
     >>> table = by_region(ensemble, "snr", 2)
     >>> table.colnames
@@ -142,7 +142,7 @@ def entropy_check(ensemble):
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, entropy_check
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=40, n_draws=10)
     >>> list(entropy_check(ensemble))
     ['mean_entropy', 'mean_nll', 'difference', 'standard_error', 'z']

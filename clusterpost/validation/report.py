@@ -232,7 +232,7 @@ def _controlled(report, model, n_mocks, seed, progress):
     from .controls import control_table
 
     sizes = [size for size in _CONTROL_SIZES if size <= n_mocks] or [n_mocks]
-    table = control_table(PosteriorSampler(model, refine=False), Simulator.from_dict(model.card["simulator"]), sizes,
+    table = control_table(PosteriorSampler(model, refine=False), Simulator.of(model), sizes,
                           seed=seed, progress=progress)
     report.section("Negative controls", (
         "A diagnostic that cannot fail is none. Posteriors that are exact by construction (``none``) are spoiled on "

@@ -8,9 +8,7 @@ from ..flow.modelfile import load_model
 from ..posterior.proposal import Draws, base_dimensions
 from ..posterior.refine import n_base_points, refine
 from ..posterior.sampler import Sampler
-from ..posterior.target import Observed
 from ..posterior.weights import resampled_index
-from ..training.simulation import Simulator
 
 __all__ = ["PosteriorSampler"]
 
@@ -32,15 +30,14 @@ class PosteriorSampler:
     >>> from clusterpost.validation import PosteriorSampler
     >>> sampler = PosteriorSampler("walter2025", refine=False)
     >>> generator = torch.Generator().manual_seed(0)
-    >>> mocks = Simulator.from_dict(sampler.model.card["simulator"]).draw(5, generator)
+    >>> mocks = Simulator.of(sampler.model).draw(5, generator)
     >>> sampler(mocks, 10, generator).shape
     torch.Size([5, 10, 3])
     """
 
     def __init__(self, model, *, refine=True):
         self.model, self.refine = load_model(model), refine
-        simulator = Simulator.from_dict(self.model.card["simulator"]).to(self.model.device)
-        self._inner = Sampler.trained_as(self.model, simulator, refined=refine, n_samples=_WEIGHTED, seed=0)
+        self._inner = Sampler.trained_as(self.model, refined=refine, n_samples=_WEIGHTED, seed=0)
         self._inner.proposal.even = False  # draws of a mock are to be independent
 
     def __call__(self, mocks, n_draws, generator):
@@ -103,10 +100,10 @@ class PosteriorSampler:
         return torch.where(inner.prior.inside(theta), density, -torch.inf)
 
     def _observed(self, mocks):
-        return Observed.of_mocks(mocks).to(self.model.device)
+        return mocks.to(self.model.device)
 
     def _encode(self, observed):
-        return self.model.encode(observed.flux, observed.error, observed.measured, observed.distance)
+        return self.model.encode(observed)
 
     def _drawn(self, mocks, n_draws, generator):
         """Draws with their normalised log density, and the log evidence."""

@@ -86,7 +86,7 @@ def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, sbc_ranks
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> sbc_ranks(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10).ranks.shape
     (20, 6)
     """
@@ -120,7 +120,7 @@ def rank_statistics(ensemble, statistics=STATISTICS, seed=0):
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, rank_statistics
     >>> model = clusterpost.load_model("walter2025")
-    >>> simulator = Simulator.from_dict(model.card["simulator"])
+    >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
     >>> rank_statistics(ensemble, {"log of age over mass": lambda theta: theta[..., 0] - theta[..., 1]}).names
     ('log of age over mass',)

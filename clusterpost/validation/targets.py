@@ -8,7 +8,6 @@ from ..flow.modelfile import load_model
 from ..noise import get_noise
 from ..posterior.target import Target
 from ..prepare import prepare
-from ..training.simulation import Simulator
 
 __all__ = ["read_target"]
 
@@ -44,9 +43,9 @@ def read_target(tbl, *, model="default", noise=None, prior=None, error_floor=0.0
     ([0, 1], 8)
     """
     model = load_model(model)
-    simulator = Simulator.from_dict(model.card["simulator"])
-    noise = get_noise(simulator.noise if noise is None else noise)
+    family = model.family
+    noise = family.likelihood.noise if noise is None else get_noise(noise)
     ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
                     columns=columns, distance=distance, error_floor=error_floor)
-    prior = simulator.prior if prior is None else prior
-    return ready.rows, Target(ready.observed, simulator.table.to(dtype=torch.float64), noise, prior)
+    prior = family.prior if prior is None else prior
+    return ready.rows, Target(ready.observed, family.table.to(dtype=torch.float64), noise, prior)

@@ -11,8 +11,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from clusterpost.errors import InputError, ModelError, PlatformWarning, UncertifiedModelWarning
+from clusterpost.families.encoders import read_encoder
 from clusterpost.flow.affine import AffineFlow
-from clusterpost.flow.conditions import read_encoder
 from clusterpost.flow.golden import golden_vectors
 from clusterpost.flow.metadata import certificate_of, model_hash
 from clusterpost.flow.modelfile import (
@@ -25,6 +25,7 @@ from clusterpost.flow.modelfile import (
     save_model,
 )
 from clusterpost.flow.network import build_flow
+from clusterpost.observations import Observed
 from clusterpost.training.recipes import any_bands, walter2025
 
 
@@ -104,8 +105,9 @@ def test_round_trip_of_a_spline_flow(tmp_path):
     assert model.learned == ("log_age", "ebv")
     flux = torch.tensor([[1.0, 2.0, 3.0]])
     measured = torch.tensor([[True, False, True]])
-    conditions = model.encode(flux, 0.1 * flux, measured, torch.ones(1))
-    assert torch.equal(conditions, recipe.encoder(flux, 0.1 * flux, measured, torch.ones(1)))
+    observed = Observed(flux, 0.1 * flux, measured, ~measured, {"distance": torch.ones(1)})
+    conditions = model.encode(observed)
+    assert torch.equal(conditions, recipe.encoder(observed))
     unit = torch.rand(1, 20, 2)
     with torch.inference_mode():
         for one, two in zip(flow.draw(unit, conditions), model.flow.draw(unit, conditions), strict=True):
@@ -137,7 +139,8 @@ def test_nothing_is_pickled(stem, monkeypatch):
 def test_encode(stem):
     flux, error, distance = torch.full((2, 5), 0.1), torch.full((2, 5), 0.02), torch.tensor([3.0, 4.0])
     measured = torch.ones(2, 5, dtype=torch.bool)
-    conditions = load_model(stem, device="cpu").encode(flux, error, measured, distance)
+    observed = Observed(flux, error, measured, ~measured, {"distance": distance})
+    conditions = load_model(stem, device="cpu").encode(observed)
     np.testing.assert_allclose(conditions, [[-1] * 5 + [0.2] * 5 + [d] for d in (3, 4)], rtol=1e-6)
 
 

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from clusterpost.forward import LN10, distance_term, load_table
+from clusterpost.families.clusters.table import LN10, distance_term, load_table
 from clusterpost.noise import get_noise
-from clusterpost.posterior.target import Observed
+from clusterpost.observations import Observed
 from clusterpost.priors import cluster_prior
 
 LOG_AGE, LOG_MASS, EBV = 0, 1, 2
@@ -25,7 +25,7 @@ def mocks(n, noise="lognormal", seed=0, error=(0.25, 0.45), n_bands=5, mass=(3.0
     measured[:, :n_bands] = True
     one = torch.ones_like(flux)
     flux, sigma = torch.where(measured, flux, one), torch.where(measured, sigma, one)
-    return theta, Observed(flux, sigma, measured, torch.zeros_like(measured), distance), table
+    return theta, Observed(flux, sigma, measured, torch.zeros_like(measured), {"distance": distance}), table
 
 
 class UniformFlow:
@@ -73,7 +73,7 @@ def dense(observed, table, noise, prior, shape=(420, 240, 120)):
     axes = [a + (b - a) * (torch.arange(n, dtype=torch.float64) + 0.5) / n
             for a, b, n in zip(prior.low.tolist(), prior.high.tolist(), shape, strict=True)]
     base = table.ln_flux(axes[0][:, None], axes[2][None, :])
-    scale = LN10 * axes[1] + distance_term(observed.distance)
+    scale = LN10 * axes[1] + distance_term(observed.covariates["distance"])
     shifts, shift_weights = _shifts(prior.distance_error)
     total = None
     for shift, log_weight in zip(shifts, shift_weights, strict=True):

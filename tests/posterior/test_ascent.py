@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from clusterpost.forward import LN10, distance_term, load_table
+from clusterpost.families.clusters.table import LN10, distance_term, load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.ascent import ascend, choose_starts, find_map
 from clusterpost.priors import cluster_prior

@@ -10,13 +10,14 @@ from scipy.stats import norm, truncnorm
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
-from clusterpost.forward import BandFluxTable, load_table
+from clusterpost.families.clusters.table import BandFluxTable, load_table
+from clusterpost.families.clusters.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
 from clusterpost.noise import get_noise
+from clusterpost.observations import Observed
 from clusterpost.posterior import grid as grid_module
 from clusterpost.posterior.dense import cell_quantiles
 from clusterpost.posterior.grid import ExactGrid
-from clusterpost.posterior.target import Observed, Target
-from clusterpost.posterior.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
+from clusterpost.posterior.target import Target
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
@@ -54,7 +55,7 @@ def observe(table, theta, relative, distance=10.0, measured=None, seed=0):
     seen = torch.ones(n, n_band, dtype=torch.bool)
     if measured is not None:
         seen = torch.as_tensor(measured).expand(n, n_band)
-    return Observed(flux, error, seen, torch.zeros(n, n_band, dtype=torch.bool), mpc)
+    return Observed(flux, error, seen, torch.zeros(n, n_band, dtype=torch.bool), {"distance": mpc})
 
 
 def draw_mocks(table, n, relative, seed=0):
@@ -84,7 +85,7 @@ def brute_force(table, observed, prior, n_age=207, n_mass=240, n_ebv=75):
     flux, error = observed.flux[0, seen].double(), observed.error[0, seen].double()
     for i, log_age in enumerate(middles[0]):
         theta = torch.stack([log_age.expand_as(mass), mass, ebv], -1)
-        ln_flux = table.predict(theta[0], observed.distance[:1].double())[:, seen]  # of the first mass
+        ln_flux = table.predict(theta[0], observed.covariates["distance"][:1].double())[:, seen]  # of the first mass
         ln_flux = ln_flux + math.log(10) * (middles[1] - middles[1][0])[:, None, None]
         density[i] = NOISE.log_prob(flux, error, ln_flux).sum(-1) + prior.log_prob(theta)
     top = density.amax()
@@ -201,7 +202,8 @@ def test_a_missing_band_is_a_table_without_it(table, small):
     observed = observe(table, [[1.0, 4.0, 0.2], [3.0, 5.0, 0.1]], 0.2, measured=measured)
     kept = torch.tensor(measured)
     junk = replace(observed, flux=torch.where(kept, observed.flux, 1.0), error=torch.where(kept, observed.error, -1.0))
-    less = Observed(*(x[:, kept] if x.ndim == 2 else x for x in vars(observed).values()))
+    columns = ("flux", "error", "measured", "limit")
+    less = replace(observed, **{name: getattr(observed, name)[:, kept] for name in columns})
     a = small.summarise(junk, LEVELS)
     three = ExactGrid(table.select([b for b, seen in zip(EIGHT, measured, strict=True) if seen]), n_age=230, n_ebv=50)
     b = three.summarise(less, LEVELS)
@@ -215,7 +217,7 @@ def test_brightness_moves_the_mass_alone(table, small, log_factor, seed):
     observed = observe(table, [1.5, 5.0, 0.3], 0.15, measured=FIVE, seed=seed)
     factor = 10**log_factor
     brighter = replace(observed, flux=observed.flux * factor, error=observed.error * factor)
-    farther = replace(observed, distance=observed.distance * factor**0.5)
+    farther = replace(observed, covariates={"distance": observed.covariates["distance"] * factor**0.5})
     a, b, c = (small.summarise(x, LEVELS) for x in (observed, brighter, farther))
     shift = torch.tensor([0.0, log_factor, 0.0, log_factor])[:, None]
     torch.testing.assert_close(b.quantiles, a.quantiles + shift, rtol=0, atol=2e-4)
@@ -240,7 +242,7 @@ def test_an_uncertain_distance(table):
     total = []
     exact = ExactGrid(table, n_age=230, n_ebv=50)
     for node in nodes:
-        moved = replace(observed, distance=observed.distance * math.exp(0.2 * node))
+        moved = replace(observed, covariates={"distance": observed.covariates["distance"] * math.exp(0.2 * node)})
         total.append(exact.summarise(moved, LEVELS).log_evidence.item())
     expected = np.log(np.sum(weights / weights.sum() * np.exp(total)))
     uncertain = ExactGrid(table, cluster_prior(distance_error=0.2), n_age=230, n_ebv=50).summarise(observed, LEVELS)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from brute import mocks
 
+from clusterpost.families.clusters.amplitude import MassConditional
 from clusterpost.noise import get_noise
 from clusterpost.posterior.ascent import find_map
-from clusterpost.posterior.mass import MassConditional
 from clusterpost.posterior.maximum import maximum
 from clusterpost.posterior.target import Target
 from clusterpost.priors import Normal, PowerLaw, ProductPrior, cluster_prior

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from clusterpost.families.clusters.amplitude import MassConditional, Tabulated
+from clusterpost.families.clusters.truncated import CutNormal
 from clusterpost.noise import get_noise
-from clusterpost.posterior.mass import MassConditional, Tabulated
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal, base_dimensions
 from clusterpost.posterior.target import Target
-from clusterpost.posterior.truncated import CutNormal
 from clusterpost.priors import Normal, PowerLaw, ProductPrior, cluster_prior
 
 NO_CONDITIONS = torch.zeros(1000, 1)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clusterpost.errors import InputError
-from clusterpost.forward import load_table
+from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import NOISE_MODELS, get_noise
-from clusterpost.posterior.target import Observed, Target
+from clusterpost.observations import Observed
+from clusterpost.posterior.target import Target
 from clusterpost.priors import BoxPrior, ProductPrior, cluster_prior
 
 
@@ -28,7 +29,7 @@ def test_likelihood_is_the_product_over_bands_and_limits():
     observed.measured[2, 0], observed.limit[2, 0] = False, True
     points = around(theta)
     got = Target(observed, table, get_noise("lognormal"), None).log_likelihood(points)
-    ln_flux = table.predict(points, observed.distance[:, None]).numpy()
+    ln_flux = table.predict(points, observed.covariates["distance"][:, None]).numpy()
     for i in range(3):
         expected = 0.0
         for band in range(8):
@@ -62,9 +63,9 @@ def test_brightness_and_distance_move_the_mass_and_nothing_else(dex, mpc):
     points = around(theta)
     other = observed[:]
     other.flux, other.error = observed.flux * 10**dex, observed.error * 10**dex
-    other.distance = torch.full_like(observed.distance, mpc)
+    other.covariates["distance"] = torch.full_like(observed.covariates["distance"], mpc)
     moved = points.clone()
-    moved[..., 1] += dex + 2 * torch.log10(other.distance / observed.distance)[:, None]
+    moved[..., 1] += dex + 2 * torch.log10(other.covariates["distance"] / observed.covariates["distance"])[:, None]
     args = (table, get_noise("lognormal"), None)
     one, two = Target(observed, *args), Target(other, *args)
     torch.testing.assert_close(one.log_likelihood(points), two.log_likelihood(moved), rtol=1e-9, atol=1e-9)
@@ -98,7 +99,7 @@ def test_prior_is_added_and_nothing_is_outside_it():
 def test_chi2_is_that_of_the_paper():
     theta, observed, table = mocks(2, dtype=torch.float64)
     points = around(theta)
-    flux = torch.exp(table.predict(points, observed.distance[:, None]))[..., :5]
+    flux = torch.exp(table.predict(points, observed.covariates["distance"][:, None]))[..., :5]
     expected = (((flux - observed.flux[:, None, :5]) / observed.error[:, None, :5]) ** 2).sum(-1)
     torch.testing.assert_close(Target(observed, table, get_noise("lognormal"), None).chi2(points), expected)
     torch.testing.assert_close(Target(observed, table, get_noise("normal"), None).pull2(points), expected)
@@ -129,7 +130,7 @@ def test_rows_are_taken_by_index_slice_and_mask():
 def test_precision_can_be_changed_and_masks_stay_masks():
     _, observed, _ = mocks(2)
     double = observed.to("cpu", torch.float64)
-    assert double.flux.dtype == double.distance.dtype == torch.float64
+    assert double.flux.dtype == double.covariates["distance"].dtype == torch.float64
     assert double.measured.dtype == torch.bool
     assert isinstance(double, Observed)
 
@@ -159,5 +160,5 @@ def test_bands_may_be_any():
     theta, observed, _ = mocks(2)
     table = load_table().select(["F336W", "F814W"])
     two = Observed(*(getattr(observed, name)[:, [1, 4]] for name in ("flux", "error", "measured", "limit")),
-                   observed.distance)
+                   observed.covariates)
     assert torch.isfinite(Target(two, table, get_noise("lognormal"), None).log_density(around(theta))).all()

@@ -273,7 +273,7 @@ def test_conditions_are_standardized_from_mocks(unbroken):
     flow, *_ = unbroken
     recipe = walter2025(**TINY)
     mocks = recipe.simulator.draw(20_000, seeded_generator(5, 5))
-    conditions = flow.standardize(recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance))
+    conditions = flow.standardize(recipe.encoder(mocks))
     # reported relative errors s*/f* have a long tail
     assert (conditions.mean(0).abs() < 0.1).all()
     assert ((conditions.std(0) - 1).abs() < 0.2).all()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
-from clusterpost.forward import TABLES
+from clusterpost.families.clusters.table import TABLES
 from clusterpost.training import grid
 from clusterpost.training.curves import open_sources, read_curve
 from clusterpost.training.grid import (

@@ -1,6 +1,7 @@
 """What a training step makes small, on a toy whose exact posterior is known."""
 
-from dataclasses import dataclass
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.flow.network import build_flow
 from clusterpost.noise import get_noise
 from clusterpost.posterior.proposal import MassConditional
-from clusterpost.posterior.target import Observed, Target
+from clusterpost.posterior.target import Target
 from clusterpost.priors import PowerLaw, ProductPrior
 from clusterpost.training import objectives
 from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood, scale_free_log_likelihood
@@ -45,17 +46,17 @@ class NormalFlow(nn.Module):
         return theta, self.log_prob(theta, x)
 
 
-@dataclass
 class Toy:
     """In the place of a simulator."""
 
-    table: object = None
+    family = SimpleNamespace(table=None)
 
     def draw(self, n, generator):
         theta = torch.randn(n, 1, generator=generator)
         x = theta + torch.randn(n, 1, generator=generator)
         nothing = torch.zeros(n)
-        return Mocks(theta, x, torch.ones(n, 1), torch.ones(n, 1, dtype=torch.bool), nothing)
+        seen = torch.ones(n, 1, dtype=torch.bool)
+        return Mocks(x, torch.ones(n, 1), seen, ~seen, {"distance": nothing}, theta)
 
 
 @pytest.fixture
@@ -161,9 +162,9 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     """ln p(x, m | t, E) - ln p(m | t, E, x) under a mass density that is flat over all masses."""
     recipe, mocks = photometry
     simulator = recipe.simulator
-    observed = Observed.of_mocks(mocks)
+    observed = mocks
     observed = observed.to(dtype=torch.float64)
-    table = simulator.table.to(dtype=torch.float64)
+    table = simulator.family.table.to(dtype=torch.float64)
     prior = ProductPrior(log_mass=PowerLaw(-1, -20, 30))
     unit = torch.rand(30, 40, 2, generator=seeded_generator(4)).double()
     theta = prior.low[[0, 2]] + unit * (prior.high - prior.low)[[0, 2]]
@@ -171,8 +172,7 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     log_mass, log_q = mass.at(observed, *theta.unbind(-1)).draw(torch.full((30, 40), 0.5).double())
     exact = Target(observed, table, get_noise("lognormal"), prior).log_likelihood(
         torch.stack([theta[..., 0], log_mass, theta[..., 1]], dim=-1)) - log_q
-    got = scale_free_log_likelihood(theta, Mocks(mocks.theta, observed.flux, observed.error, mocks.measured,
-                                                 observed.distance), table)
+    got = scale_free_log_likelihood(theta, replace(mocks, flux=observed.flux, error=observed.error), table)
     difference = got - exact
     torch.testing.assert_close(difference, difference[:, :1].expand(-1, 40), rtol=0, atol=1e-6)
     assert exact.std(1).min() > 0.5
@@ -181,14 +181,15 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
 def test_scale_free_likelihood_is_blind_to_brightness_distance_and_missing_bands(photometry):
     recipe, mocks = photometry
     theta = recipe.learned_part(mocks).theta[:, None]
-    before = scale_free_log_likelihood(theta, mocks, recipe.simulator.table)
-    other = Mocks(mocks.theta, 7 * mocks.flux, 7 * mocks.error, mocks.measured, 3 * mocks.distance)
-    torch.testing.assert_close(scale_free_log_likelihood(theta, other, recipe.simulator.table), before,
+    before = scale_free_log_likelihood(theta, mocks, recipe.simulator.family.table)
+    other = replace(mocks, flux=7 * mocks.flux, error=7 * mocks.error,
+                    covariates={"distance": 3 * mocks.covariates["distance"]})
+    torch.testing.assert_close(scale_free_log_likelihood(theta, other, recipe.simulator.family.table), before,
                                rtol=1e-4, atol=1e-3)
     there = mocks.measured
-    other = Mocks(mocks.theta, torch.where(there, mocks.flux, 3.0), torch.where(there, mocks.error, 2.0), there,
-                  mocks.distance)
-    assert torch.equal(scale_free_log_likelihood(theta, other, recipe.simulator.table), before)
+    other = replace(mocks, flux=torch.where(there, mocks.flux, 3.0), error=torch.where(there, mocks.error, 2.0),
+                    measured=there)
+    assert torch.equal(scale_free_log_likelihood(theta, other, recipe.simulator.family.table), before)
 
 
 def test_a_flow_learns_by_it():
@@ -200,7 +201,7 @@ def test_a_flow_learns_by_it():
 
     def batch(seed, n):
         mocks = recipe.learned_part(recipe.simulator.draw(n, seeded_generator(seed)))
-        return mocks, recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+        return mocks, recipe.encoder(mocks)
 
     def uneven():
         with torch.no_grad():

@@ -20,7 +20,7 @@ from clusterpost.training.observing import (
     read_coverage,
     read_errors,
 )
-from clusterpost.training.simulation import Simulator, seeded_generator
+from clusterpost.training.simulation import cluster_simulator, seeded_generator
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
@@ -74,7 +74,7 @@ class TestEmpirical:
         with pytest.raises(InputError, match="0 detections in F336W"):
             EmpiricalErrors.from_catalog(tbl, WFC3_BANDS)
         with pytest.raises(InputError, match="of 5 bands, and the simulator has 2"):
-            Simulator(bands=("F275W", "F336W"), errors=EMPIRICAL).draw(3, seeded_generator(0))
+            cluster_simulator(bands=("F275W", "F336W"), errors=EMPIRICAL).draw(3, seeded_generator(0))
 
 
 class TestErrors:
@@ -108,7 +108,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("errors", [FlatErrors(), MixedErrors(), MixedErrors(flat=0, level=0), EMPIRICAL])
     def test_tell_nothing_of_a_mocks_own_parameters(self, errors):
-        mocks = Simulator(bands=WFC3_BANDS, errors=errors).draw(20_000, seeded_generator(4))
+        mocks = cluster_simulator(bands=WFC3_BANDS, errors=errors).draw(20_000, seeded_generator(4))
         relative = (mocks.error / mocks.flux).log()
         for values in (mocks.theta.unbind(1), relative.unbind(1)):
             assert all(v.std() > 0.1 for v in values)
@@ -116,7 +116,7 @@ class TestErrors:
             for r in relative.unbind(1):
                 assert stats.spearmanr(parameter, r).pvalue > 1e-4
         # A model whose errors follow its own fluxes is found out.
-        own = errors.draw(Simulator().table.predict(mocks.theta, mocks.distance), seeded_generator(5)).log()
+        own = errors.draw(cluster_simulator().family.simulate(mocks.theta, mocks.covariates), seeded_generator(5)).log()
         worst = min(stats.spearmanr(parameter, r).pvalue for parameter in mocks.theta.unbind(1) for r in own.unbind(1))
         assert (worst < 1e-10) == (not isinstance(errors, FlatErrors))
 
@@ -147,7 +147,7 @@ class TestCoverage:
         assert 0.1 < ((first == 1) | (first == 2)).float().mean() < 0.3
 
     def test_tells_nothing_of_the_parameters(self):
-        simulator = Simulator(bands=EIGHT, errors=MixedErrors(), coverage=AnyBands(SLOTS))
+        simulator = cluster_simulator(bands=EIGHT, errors=MixedErrors(), coverage=AnyBands(SLOTS))
         mocks = simulator.draw(20_000, seeded_generator(6))
         for parameter in mocks.theta.unbind(1):
             for there in mocks.measured.unbind(1):

@@ -9,18 +9,18 @@ import torch
 import clusterpost
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import load_model
 from clusterpost.flow.network import build_flow
-from clusterpost.forward import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.draws import base_points
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal
-from clusterpost.posterior.target import Observed, Target
+from clusterpost.posterior.target import Target
 from clusterpost.posterior.weights import effective, log_weights, normalized
 from clusterpost.priors import BoxPrior
 from clusterpost.training.observing import EmpiricalErrors, FlatErrors
 from clusterpost.training.recipes import RECIPES, any_bands, condition_range, maf, spline, train_model, walter2025
-from clusterpost.training.simulation import Simulator, seeded_generator
+from clusterpost.training.simulation import Simulator, cluster_simulator, seeded_generator
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
@@ -62,7 +62,7 @@ def test_a_finished_run_gives_the_same_file_again(trained):
 def test_conditions_of_mocks_lie_in_the_range_of_the_card(trained):
     recipe, card, folder = trained
     mocks = recipe.simulator.draw(2000, seeded_generator(3, 4))
-    conditions = load_model(folder / "walter2025").encode(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+    conditions = load_model(folder / "walter2025").encode(mocks)
     conditions = conditions.numpy()
     low, high = card["condition_range"]["low"], card["condition_range"]["high"]
     assert ((conditions >= low) & (conditions <= high)).all(axis=1).mean() > 0.995
@@ -86,7 +86,7 @@ class TestOptions:
         recipe = OF_ANY[name](bands=ACS_BANDS, table="z0.008", prior=prior, errors=FlatErrors(0.1, 0.2), seed=3)
         assert recipe.name == name
         assert recipe.simulator.bands == ACS_BANDS
-        assert recipe.simulator.table.header["ssp"].endswith("Z = 0.008")
+        assert recipe.simulator.family.table.header["ssp"].endswith("Z = 0.008")
         assert recipe.config.seed == 3
         names = list(recipe.simulator.prior.names)
         index = [names.index(learned) for learned in recipe.learned]
@@ -101,7 +101,7 @@ class TestOptions:
 
     def test_a_table_by_its_path_or_itself(self):
         one, two = any_bands(table=load_table("z0.05")), any_bands(table="z0.05")
-        assert torch.equal(one.simulator.table.ln_flux_nodes, two.simulator.table.ln_flux_nodes)
+        assert torch.equal(one.simulator.family.table.ln_flux_nodes, two.simulator.family.table.ln_flux_nodes)
         with pytest.raises(InputError, match="packaged are"):
             any_bands(table="z0.1")
 
@@ -149,17 +149,17 @@ class TestOtherFlows:
     @pytest.mark.parametrize("noise", ["lognormal", "normal"])
     def test_a_flow_of_all_three_is_a_proposal(self, noise):
         """Importance weights of draws of (age, mass, reddening) give the evidence that those of two and the mass do."""
-        simulator = Simulator(noise="lognormal", errors=FlatErrors(0.8, 1.0))
+        simulator = cluster_simulator(noise="lognormal", errors=FlatErrors(0.8, 1.0))
         mocks = simulator.draw(10, seeded_generator(2))
-        observed = Observed.of_mocks(mocks)
-        target = Target(observed, simulator.table, get_noise(noise), simulator.prior)
+        observed = mocks
+        target = Target(observed, simulator.family.table, get_noise(noise), simulator.prior)
         points = base_points(1 << 15, 3, 0).expand(10, -1, -1)
         evidences = []
         for kind, recipe in ((FlowProposal, spline(**SMALL_3, bands=WFC3_BANDS)),
                              (AmplitudeProposal, any_bands(**SMALL, bands=WFC3_BANDS))):
             torch.manual_seed(0)
-            proposal = kind(build_flow(recipe.spec), simulator.table, get_noise(noise), simulator.prior)
-            conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+            proposal = kind(build_flow(recipe.spec), simulator.family.table, get_noise(noise), simulator.prior)
+            conditions = recipe.encoder(mocks)
             with torch.inference_mode():
                 draws = proposal.draw(observed, conditions, points)
                 weights = log_weights(target.log_density(draws.theta), draws.log_q)

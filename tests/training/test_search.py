@@ -19,7 +19,7 @@ from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
 from clusterpost.training.observing import AllBands
 from clusterpost.training.recipes import walter2025
 from clusterpost.training.search import FAMILIES, recipe_of, search
-from clusterpost.training.simulation import Simulator, seeded_generator
+from clusterpost.training.simulation import cluster_simulator, seeded_generator
 
 TINY = {"trials": 4, "seconds": 0.1, "n_validation": 200, "n_objects": 20}
 
@@ -78,7 +78,7 @@ class TestFamilies:
     def test_affine_ranges_are_those_of_table_a1(self):
         trial = Recorder({"blocks": 12, "width": 256, "learning_rate": 0.001876, "learning_rate_decay": 0.6637,
                           "betas": "0.9, 0.999", "batch_size": 512, "l2": 1.353e-6})
-        recipe = FULL["affine"](trial, Simulator())
+        recipe = FULL["affine"](trial, cluster_simulator())
         assert trial.asked == {"blocks": (4, 21), "width": (128, 2048), "learning_rate": (1e-5, 1e-2),
                                "learning_rate_decay": (0.1, 0.9), "batch_size": (64, 1024), "l2": (1e-7, 1e-4)}
         assert recipe.spec == walter2025().spec  # the final values make the paper's network
@@ -89,12 +89,12 @@ class TestFamilies:
         settings = {"family": "spline", "spline_width": 64, "depth": 2, "bins_age": 9, "bins_ebv": 6, "splines": 2,
                     "knots": 64, "spline_learning_rate": 1e-3, "spline_batch_size": 200, "optimizer": "muon",
                     "objective_draws": draws}
-        recipe = FULL["spline"](optuna.trial.FixedTrial(settings), Simulator())
+        recipe = FULL["spline"](optuna.trial.FixedTrial(settings), cluster_simulator())
         assert recipe.objective == (LogVariance(draws=draws) if draws > 1 else NegativeLogLikelihood())
         assert (recipe.spec.width, recipe.spec.depth, recipe.spec.bins) == ((64, 32), (2, 1), (9, 6))
         assert (recipe.config.optimizer, recipe.config.batch_size) == ("muon", 200)
         mocks = recipe.simulator.draw(5, seeded_generator(0))
-        conditions = recipe.encoder(mocks.flux, mocks.error, mocks.measured, mocks.distance)
+        conditions = recipe.encoder(mocks)
         assert torch.isfinite(build_flow(recipe.spec).log_prob(recipe.learned_part(mocks).theta, conditions)).all()
 
 
@@ -136,7 +136,7 @@ class TestTable:
     def test_settings_of_another_search_are_refused(self, searched):
         folder, _ = searched
         for change in ({"seconds": 0.2}, {"families": ("affine",)}, {"seed": 1},
-                       {"simulator": Simulator(distance=(1.0, 2.0))}):
+                       {"simulator": cluster_simulator(distance=(1.0, 2.0))}):
             with pytest.raises(InputError, match="holds another search"):
                 search(folder, **{**TINY, **change})
 
@@ -149,7 +149,7 @@ class TestTable:
 
 def test_full_density_of_both_kinds_is_comparable():
     """An untrained flow of three parameters has the prior's density; of two, with the mass known, far more."""
-    problem = module._Problem(Simulator(), None, 1.0, 5000, 10, 0, "cpu")
+    problem = module._Problem(cluster_simulator(), None, 1.0, 5000, 10, 0, "cpu")
     test = problem.mocks(5000, 7)
     settings = optuna.trial.FixedTrial({"bins_age": 8, "spline_learning_rate": 1e-3})
     spline = small_spline(settings, problem.simulator)
@@ -173,22 +173,24 @@ def test_sampling_of_the_exact_posterior_is_efficient():
         def draw(self, ln_flux, generator):
             return torch.full_like(ln_flux, 30.0)
 
-    simulator = Simulator(errors=Vague())
+    simulator = cluster_simulator(errors=Vague())
     problem = module._Problem(simulator, None, 1.0, 100, 40, 0, "cpu")
     recipe = small_spline(optuna.trial.FixedTrial({"bins_age": 8, "spline_learning_rate": 1e-3}), simulator)
     vague = problem.sampling(build_flow(recipe.spec).eval(), recipe)
     assert vague["efficiency_50"] > 0.5
-    sharp = module._Problem(Simulator(), None, 1.0, 100, 40, 0, "cpu").sampling(build_flow(recipe.spec).eval(), recipe)
+    problem = module._Problem(cluster_simulator(), None, 1.0, 100, 40, 0, "cpu")
+    sharp = problem.sampling(build_flow(recipe.spec).eval(), recipe)
     assert sharp["efficiency_50"] < 0.2
     assert sharp["efficiency_1"] <= sharp["efficiency_5"] <= sharp["efficiency_50"]
 
 
 def test_steps_are_given_by_their_cost():
-    problem = module._Problem(Simulator(), None, 1.0, 100, 10, 0, "cpu")
-    small_one = small_spline(optuna.trial.FixedTrial({"bins_age": 8, "spline_learning_rate": 1e-3}), Simulator())
+    problem = module._Problem(cluster_simulator(), None, 1.0, 100, 10, 0, "cpu")
+    trial = optuna.trial.FixedTrial({"bins_age": 8, "spline_learning_rate": 1e-3})
+    small_one = small_spline(trial, cluster_simulator())
     large = FULL["affine"](optuna.trial.FixedTrial({
         "blocks": 8, "width": 400, "learning_rate": 1e-3, "learning_rate_decay": 0.5, "betas": "0.8, 0.8",
-        "batch_size": 128, "l2": 1e-6}), Simulator())
+        "batch_size": 128, "l2": 1e-6}), cluster_simulator())
     flow = build_flow(small_one.spec)
     before = {name: value.clone() for name, value in flow.export().items()}
     assert 0 < problem.step_time(flow, small_one) < problem.step_time(build_flow(large.spec), large)

@@ -1,6 +1,5 @@
 import json
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -10,20 +9,21 @@ from scipy import stats
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS, band_slots
 from clusterpost.errors import InputError
-from clusterpost.forward import load_table
+from clusterpost.families.clusters import FullySampledClusters
+from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import NOISE_MODELS
 from clusterpost.priors import BoxPrior
 from clusterpost.training.fit import _STANDARDIZE_STREAM, TEST_STREAM, VALIDATION_STREAM
 from clusterpost.training.observing import AllBands, AnyBands, FlatErrors, MixedErrors
-from clusterpost.training.simulation import Mocks, Simulator, seeded_generator, walter2025_simulator
+from clusterpost.training.simulation import Mocks, Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
-FIELDS = ("theta", "flux", "error", "measured", "distance")
-DRAWN = ("theta", "flux", "error", "distance")
+FIELDS = ("theta", "flux", "error", "measured")
+DRAWN = ("theta", "flux", "error")
 
 
-ANY = Simulator(bands=EIGHT, errors=MixedErrors(), coverage=AnyBands(band_slots(EIGHT)))
+ANY = cluster_simulator(bands=EIGHT, errors=MixedErrors(), coverage=AnyBands(band_slots(EIGHT)))
 
 
 def draw(simulator, n=4000, seed=0, stream=0):
@@ -31,10 +31,11 @@ def draw(simulator, n=4000, seed=0, stream=0):
 
 
 def noiseless(**options):
-    return Simulator(errors=FlatErrors(0.0, 0.0), **options)
+    return cluster_simulator(errors=FlatErrors(0.0, 0.0), **options)
 
 
-@pytest.mark.parametrize("simulator", [Simulator(), Simulator(noise="normal"), walter2025_simulator(), ANY],
+@pytest.mark.parametrize("simulator", [cluster_simulator(), cluster_simulator(noise="normal"), walter2025_simulator(),
+                                       ANY],
                          ids=["lognormal", "normal", "walter2025", "any"])
 class TestEveryKind:
     def test_same_seed_same_draws(self, simulator):
@@ -53,16 +54,16 @@ class TestEveryKind:
         n_bands = len(simulator.bands)
         assert mocks.flux.shape == mocks.error.shape == mocks.measured.shape == (4000, n_bands)
         assert mocks.measured.dtype == torch.bool
-        assert mocks.distance.shape == (4000,)
+        assert mocks.covariates["distance"].shape == (4000,)
         assert torch.isfinite(simulator.prior.log_prob(mocks.theta)).all()
-        assert ((mocks.distance >= 1) & (mocks.distance <= 30)).all()
+        assert ((mocks.covariates["distance"] >= 1) & (mocks.covariates["distance"] <= 30)).all()
         assert all(torch.isfinite(getattr(mocks, f)).all() for f in FIELDS)
         assert (mocks.error[mocks.measured] > 0).all()
 
     def test_parameters_and_distances_are_uniform(self, simulator):
         mocks = draw(simulator, 20_000)
-        columns = {1: mocks.theta[:, 1].sub(2) / 6, 2: mocks.theta[:, 2] / 1.5, 3: (mocks.distance - 1) / 29}
-        for column in columns.values():
+        distance = mocks.covariates["distance"]
+        for column in (mocks.theta[:, 1].sub(2) / 6, mocks.theta[:, 2] / 1.5, (distance - 1) / 29):
             assert stats.kstest(column.numpy(), "uniform").pvalue > 1e-3
         # ages below 10 Myr are moved by whole_myr, by less than half a Myr
         assert stats.kstest(mocks.theta[:, 0].numpy() / math.log10(13750), "uniform").statistic < 0.05
@@ -85,12 +86,12 @@ def test_streams_that_would_be_cut_are_refused(stream):
 @settings(deadline=None, max_examples=25)
 @given(low=st.floats(0.01, 0.3), width=st.floats(0.01, 0.3), noise=st.sampled_from(sorted(NOISE_MODELS)))
 def test_relative_errors_fill_their_range(low, width, noise):
-    simulator = Simulator(noise=noise, errors=FlatErrors(low, low + width))
+    simulator = cluster_simulator(noise=noise, errors=FlatErrors(low, low + width))
     mocks = draw(simulator, 500)
     if noise == "lognormal":
         relative = mocks.error / mocks.flux
     else:  # relative to the true flux
-        relative = mocks.error / simulator.table.predict(mocks.theta, mocks.distance).exp()
+        relative = mocks.error / simulator.family.table.predict(mocks.theta, mocks.covariates["distance"]).exp()
     assert relative.min() >= low - 1e-4
     assert relative.max() <= low + width + 1e-4
     assert relative.max() - relative.min() > 0.95 * width
@@ -102,14 +103,16 @@ def test_walter2025_is_the_simulator_of_the_paper():
     assert simulator.noise == "walter2025"
     assert simulator.errors == FlatErrors(0.0, 0.5)
     assert simulator.coverage == AllBands()
-    assert simulator.distance == (1.0, 30.0)
-    assert simulator.whole_myr
+    (distance,) = simulator.family.covariates
+    assert (distance.name, distance.low, distance.high) == ("distance", 1.0, 30.0)
+    assert simulator.family.whole_myr
 
 
 def test_without_noise_the_flux_is_the_model():
     simulator = noiseless()
     mocks = draw(simulator)
-    torch.testing.assert_close(mocks.flux, simulator.table.predict(mocks.theta, mocks.distance).exp())
+    ln_flux = simulator.family.table.predict(mocks.theta, mocks.covariates["distance"])
+    torch.testing.assert_close(mocks.flux, ln_flux.exp())
 
 
 class TestWholeMyr:
@@ -130,7 +133,7 @@ class TestWholeMyr:
         assert (log_age >= 0).all()
         assert (log_age <= narrow.high[0]).all()
         assert (10**log_age < 1.01).float().mean() < 0.02  # no pile at the bound
-        oldest = replace(simulator, prior=BoxPrior([4.13, 2.0, 0.0], [math.log10(13750), 8.0, 1.5]))
+        oldest = noiseless(whole_myr=True, prior=BoxPrior([4.13, 2.0, 0.0], [math.log10(13750), 8.0, 1.5]))
         assert (draw(oldest).theta[:, 0] <= oldest.prior.high[0]).all()
 
     def test_photometry_is_that_of_the_whole_myr(self):
@@ -141,9 +144,9 @@ class TestWholeMyr:
         assert clear.float().mean() > 0.7
         whole = mocks.theta.clone()
         whole[:, 0] = torch.log10(torch.round(age))
-        expected = simulator.table.predict(whole, mocks.distance).exp()
+        expected = simulator.family.table.predict(whole, mocks.covariates["distance"]).exp()
         torch.testing.assert_close(mocks.flux[clear], expected[clear], rtol=1e-3, atol=0)
-        at_own_age = simulator.table.predict(mocks.theta, mocks.distance).exp()
+        at_own_age = simulator.family.table.predict(mocks.theta, mocks.covariates["distance"]).exp()
         assert ((mocks.flux / at_own_age - 1).abs() > 0.01).float().mean() > 0.05
 
 
@@ -153,20 +156,20 @@ def test_bands_are_those_asked_for():
     mocks = draw(simulator, 10)
     assert mocks.flux.shape == (10, 3)
     every = noiseless(bands=WFC3_BANDS + ACS_BANDS)
-    full = every.table.predict(mocks.theta, mocks.distance).exp()
+    full = every.family.table.predict(mocks.theta, mocks.covariates["distance"]).exp()
     torch.testing.assert_close(mocks.flux, full[:, [every.bands.index(b) for b in bands]])
 
 
 def test_unknown_band_and_noise_are_refused():
-    with pytest.raises(ValueError, match="has no F999W"):
-        Simulator(bands=("F999W",))
+    with pytest.raises(ValueError, match="unknown band"):
+        cluster_simulator(bands=("F999W",))
     with pytest.raises(ValueError, match="unknown noise model"):
-        draw(Simulator(noise="poisson"), 1)
+        draw(cluster_simulator(noise="poisson"), 1)
 
 
-@pytest.mark.parametrize("simulator", [Simulator(), Simulator(noise="normal", distance=(2.0, 3.0)),
-                                       Simulator(prior=BoxPrior([0.0, 3.0, 0.0], [3.0, 6.0, 1.0])),
-                                       walter2025_simulator(), ANY, Simulator(table=load_table("z0.008"))])
+@pytest.mark.parametrize("simulator", [cluster_simulator(), cluster_simulator(noise="normal", distance=(2.0, 3.0)),
+                                       cluster_simulator(prior=BoxPrior([0.0, 3.0, 0.0], [3.0, 6.0, 1.0])),
+                                       walter2025_simulator(), ANY, cluster_simulator(table=load_table("z0.008"))])
 def test_a_card_holds_it(simulator):
     again = Simulator.from_dict(json.loads(json.dumps(simulator.to_dict())))
     assert again.to_dict() == simulator.to_dict()
@@ -181,23 +184,24 @@ def test_tables_of_other_metallicities_give_other_fluxes():
 
 
 def test_a_card_of_spectra_that_are_not_at_hand_is_refused(tmp_path):
-    card = Simulator().to_dict()
-    with pytest.raises(InputError, match=r"sha256 0123abcd.*load yours before: clusterpost\.forward\.load_table"):
-        Simulator.from_dict({**card, "sed_sha256": "0123abcd" * 8})
+    options = cluster_simulator().family.to_dict()
+    with pytest.raises(InputError, match=r"sha256 0123abcd.*load yours before: .*\.load_table"):
+        FullySampledClusters.from_dict({**options, "sed_sha256": "0123abcd" * 8})
     with pytest.raises(InputError, match="extinction 'CCM89'"):
-        Simulator.from_dict({**card, "extinction": "CCM89"})
+        FullySampledClusters.from_dict({**options, "extinction": "CCM89"})
     # A user's own table is found once it was read, or given.
     own = load_table("z0.05")
     header = {**own.header, "sed_sha256": "ef" * 32, "extinction": "other"}
     own = type(own)(own.log_age, own.ebv, own.ln_flux_nodes, own.surviving_nodes, header)
-    card = Simulator(table=own).to_dict()
-    assert card["extinction"] == "other"
+    card = cluster_simulator(table=own).to_dict()
+    assert card["family"]["options"]["extinction"] == "other"
     with pytest.raises(InputError, match="at hand"):
         Simulator.from_dict(card)
-    assert torch.equal(Simulator.from_dict(card, table=own).table.ln_flux_nodes,
-                       Simulator(table=own).table.ln_flux_nodes)
+    options = card["family"]["options"]
+    again = FullySampledClusters.from_dict(options, table=own)
+    assert torch.equal(again.table.ln_flux_nodes, cluster_simulator(table=own).family.table.ln_flux_nodes)
     with pytest.raises(InputError, match="other spectra"):
-        Simulator.from_dict(card, table=load_table())
+        FullySampledClusters.from_dict(options, table=load_table())
 
 
 def test_to_a_device_draws_the_same():

@@ -252,7 +252,7 @@ def test_initial_and_present_day_mass_are_both_compared():
 
 
 def test_present_day_mass_of_the_map_follows_the_models():
-    from clusterpost.forward import load_table
+    from clusterpost.families.clusters.table import load_table
 
     out = inferred(50)
     for suffix in ("q16", "q50", "q84"):

@@ -24,7 +24,7 @@ def sampler(request):
 
 @pytest.fixture(scope="module")
 def simulator(sampler):
-    return Simulator.from_dict(sampler.model.card["simulator"])
+    return Simulator.of(sampler.model)
 
 
 def test_same_mocks_and_draws_as_calibration(sampler, simulator):
@@ -44,7 +44,7 @@ def test_the_chunk_changes_nothing(sampler, simulator):
 def test_density_is_that_of_the_public_face(sampler, simulator):
     ensemble = draw_ensemble(sampler, simulator, 8, 10, seed=2, progress=False)
     mocks = ensemble.mocks
-    tbl = QTable({"distance": mocks.distance.numpy() * u.Mpc})
+    tbl = QTable({"distance": mocks.covariates["distance"].numpy() * u.Mpc})
     for i, band in enumerate(simulator.bands):
         for name, values in ((band, mocks.flux), (f"{band}_err", mocks.error)):
             tbl[name] = torch.where(mocks.measured, values, torch.nan)[:, i].double().numpy() * u.mJy

@@ -11,7 +11,6 @@ import torch
 import clusterpost
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.flow.modelfile import MODELS_PATH
-from clusterpost.forward import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.target import Target
 from clusterpost.prepare import prepare

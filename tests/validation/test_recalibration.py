@@ -51,7 +51,7 @@ def test_it_mends_a_wrong_posterior(monkeypatch):
     levels = corrected_levels(card, (0.16, 0.84), refine=False)
     assert levels.shape == (3, 2)
     sampler = WrongSampler("default", refine=False)
-    mocks = Simulator.from_dict(sampler.model.card["simulator"]).draw(800, seeded_generator(77, 1))
+    mocks = Simulator.of(sampler.model).draw(800, seeded_generator(77, 1))
     with torch.inference_mode():
         draws = sampler(mocks, 99, seeded_generator(77, 2)).double().numpy()
     for i, wanted in enumerate(levels):

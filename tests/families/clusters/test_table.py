@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
-from clusterpost.forward import TABLE_PATH, TABLES, BandFluxTable, distance_term, find_table, load_table
+from clusterpost.families.clusters.table import TABLE_PATH, TABLES, BandFluxTable, distance_term, find_table, load_table
 from clusterpost.training.grid import AGE_NODES, EBV_NODES, burst_mean
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)

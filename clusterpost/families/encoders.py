@@ -26,23 +26,21 @@ class Walter2025Conditions:
         """Number of conditions for ``n_bands`` bands."""
         return 2 * n_bands + 1
 
-    def __call__(self, flux, error, measured, distance):
+    def __call__(self, observed):
         """Encode.
 
         Parameters
         ----------
-        flux, error : Tensor (n, n_band)
-            mJy, positive.
-        measured : Tensor of bool (n, n_band)
+        observed : Observed
+            Fluxes positive.
             All True: this network needs every band.
-        distance : Tensor (n,)
-            Mpc.
 
         Returns
         -------
         Tensor (n, 2 n_band + 1)
         """
-        return torch.cat([torch.log10(flux), error / flux, distance.unsqueeze(-1)], dim=-1)
+        flux, error = observed.flux, observed.error
+        return torch.cat([torch.log10(flux), error / flux, observed.covariates["distance"].unsqueeze(-1)], dim=-1)
 
 
 class RelativeConditions:
@@ -85,21 +83,19 @@ class RelativeConditions:
         """Number of conditions."""
         return 3 * len(self.slots) + len(self._double)
 
-    def __call__(self, flux, error, measured, distance):
+    def __call__(self, observed):
         """Encode.
 
         Parameters
         ----------
-        flux, error : Tensor (n, n_band)
-            mJy; positive where measured.
-        measured : Tensor of bool (n, n_band)
-        distance : Tensor (n,)
-            Not used.
+        observed : Observed
+            Fluxes and errors positive where measured.
 
         Returns
         -------
         Tensor (n, n_condition)
         """
+        flux, error, measured = observed.flux, observed.error, observed.measured
         variance = torch.log1p((error / flux) ** 2)
         value = torch.where(measured, torch.log(flux) + variance / 2, 0.0)
         sigma = torch.where(measured, variance.sqrt().clamp(*self.error_range), torch.inf)
@@ -145,21 +141,19 @@ class AbsoluteConditions(RelativeConditions):
         """Number of conditions."""
         return super().size() + 1
 
-    def __call__(self, flux, error, measured, distance):
+    def __call__(self, observed):
         """Encode.
 
         Parameters
         ----------
-        flux, error : Tensor (n, n_band)
-            mJy; of any sign, and positive, where measured.
-        measured : Tensor of bool (n, n_band)
-        distance : Tensor (n,)
-            Mpc.
+        observed : Observed
+            Fluxes of any sign, errors positive, where measured.
 
         Returns
         -------
         Tensor (n, n_condition)
         """
+        flux, error, measured = observed.flux, observed.error, observed.measured
         signal = torch.where(measured, torch.asinh(flux / (2 * error)), 0.0)
         value = torch.where(measured, signal + torch.log(error), 0.0)
         # The relative error of a good measurement; one below zero has no say in how bright the object is.
@@ -168,7 +162,7 @@ class AbsoluteConditions(RelativeConditions):
         there = torch.isfinite(sigma)
         weight = sigma**-2
         mean = (weight * value).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
-        bright = mean + 2 * torch.log(distance / 10).unsqueeze(-1)
+        bright = mean + 2 * torch.log(observed.covariates["distance"] / 10).unsqueeze(-1)
         parts = [torch.where(there, (value - mean).clamp(-self._FARTHEST, self._FARTHEST), 0.0),
                  torch.where(there, signal, 0.0), there, second[:, self._double], bright]
         return torch.cat([part.to(flux.dtype) for part in parts], dim=1)

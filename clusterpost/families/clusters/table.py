@@ -14,12 +14,12 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional
 
-from .errors import InputError
+from ...errors import InputError
 
 __all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table", "load_table"]
 
 #: The packaged tables, by metallicity.
-TABLES = {f"z{z}": Path(__file__).parent / "data" / f"bc03_chabrier_z{z}_o94.safetensors"
+TABLES = {f"z{z}": Path(__file__).parents[2] / "data" / f"bc03_chabrier_z{z}_o94.safetensors"
           for z in ("0.008", "0.02", "0.05")}
 #: The one that is used where none is named.
 TABLE_PATH = TABLES["z0.02"]
@@ -204,7 +204,7 @@ def load_table(name=TABLE_PATH) -> BandFluxTable:
 
     Examples
     --------
-    >>> from clusterpost.forward import load_table
+    >>> from clusterpost.families.clusters.table import load_table
     >>> load_table("z0.008").header["ssp"]
     'Bruzual & Charlot 2003 (MNRAS 344, 1000), Chabrier IMF, Padova 1994 tracks, Z = 0.008'
     """
@@ -239,7 +239,7 @@ def find_table(sed_sha256, extinction=EXTINCTION) -> BandFluxTable:
 
     Examples
     --------
-    >>> from clusterpost.forward import find_table, load_table
+    >>> from clusterpost.families.clusters.table import find_table, load_table
     >>> find_table(load_table("z0.05").header["sed_sha256"]) is load_table("z0.05")
     True
     """
@@ -248,4 +248,4 @@ def find_table(sed_sha256, extinction=EXTINCTION) -> BandFluxTable:
         if (table.header["sed_sha256"], table.header["extinction"]) == (sed_sha256, extinction):
             return table
     raise InputError(f"no band-flux table at hand is of the spectra with sha256 {sed_sha256[:12]} and the extinction "
-                     f"{extinction!r}; load yours before: clusterpost.forward.load_table(path)")
+                     f"{extinction!r}; load yours before: clusterpost.families.clusters.table.load_table(path)")

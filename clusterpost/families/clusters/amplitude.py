@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from ..forward import LN10, distance_term
+from .table import LN10, distance_term
 from .truncated import CutNormal
 
 __all__ = ["MassConditional", "MassDensity", "Tabulated"]
@@ -131,7 +131,7 @@ class MassConditional:
 
     Parameters
     ----------
-    table : `~clusterpost.forward.BandFluxTable`
+    table : `~clusterpost.families.clusters.table.BandFluxTable`
     noise : object of `clusterpost.noise`
     prior : object of `clusterpost.priors`
 
@@ -188,7 +188,7 @@ class MassConditional:
         value, weight, total = self._stand_in(observed)
         share, weight, shift = (weight / total)[..., None], weight[..., None], self.prior.mass_slope / total
         at_best = self.noise.log_likelihood(observed.flux, observed.error, observed.measured, value[:, None])
-        value = (value - distance_term(observed.distance)[:, None])[:, None]
+        value = (value - distance_term(observed.covariates["distance"])[:, None])[:, None]
 
         def highest(log_age, ebv):
             residual = value - self.table.ln_flux(log_age, ebv)
@@ -207,7 +207,7 @@ class MassConditional:
 
     def _ln_flux(self, observed, log_age, ebv):
         """Of one solar mass, (n, k, n_band)."""
-        return self.table.ln_flux(log_age, ebv) + distance_term(observed.distance)[:, None, None]
+        return self.table.ln_flux(log_age, ebv) + distance_term(observed.covariates["distance"])[:, None, None]
 
     def _stand_in(self, observed):
         """Each band's mean and weight by the log-normal stand-ins, and the sum of weights."""

@@ -1,0 +1,291 @@
+"""Description of a model family: parameters, covariates, bands, prior, likelihood and simulator."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ..bands import Band
+from ..errors import InputError
+from ..observations import Observed
+
+__all__ = ["Covariate", "Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """Column of a quantity: how ``theta`` or a function of it becomes a table's column.
+
+    Attributes
+    ----------
+    name : str
+        Name of the internal coordinate, such as ``log_age``.
+    column : str
+        Stem of its columns, such as ``age`` for ``age_q50``.
+    unit : str
+        Unit of the columns, in astropy's notation; empty for a pure number.
+    ucd : str
+        Unified content descriptor.
+    label : str
+        Axis label of the internal coordinate, in Matplotlib's notation.
+    description : str
+        Noun phrase for column descriptions.
+    log10 : bool
+        Whether the internal coordinate is log10 of what the columns hold.
+    """
+
+    name: str
+    column: str
+    unit: str = ""
+    ucd: str = ""
+    label: str = ""
+    description: str = ""
+    log10: bool = False
+
+    def to_column(self, values):
+        """Convert internal values, an array or a tensor, to what the columns hold."""
+        return 10**values if self.log10 else values
+
+    def from_column(self, values):
+        """Convert what the columns hold, an array or a tensor in `unit`, to internal values."""
+        if not self.log10:
+            return values
+        return torch.log10(values) if isinstance(values, torch.Tensor) else _log10(values)
+
+
+def _log10(values):
+    import numpy as np
+
+    return np.log10(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter(_Column):
+    """Inferred parameter.
+
+    Attributes
+    ----------
+    name, column, unit, ucd, label, description, log10
+        Name of the coordinate in ``theta``, stem, unit and descriptor of its columns, axis label,
+        noun phrase, and whether ``theta`` holds log10 of what the columns hold.
+    low, high : float
+        Bounds of the coordinate.
+
+    Examples
+    --------
+    >>> from clusterpost.families import Parameter
+    >>> age = Parameter(name="log_age", column="age", unit="Myr", log10=True, low=0.0, high=4.0)
+    >>> age.to_column(2.0), age.from_column(100.0)
+    (100.0, 2.0)
+    """
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise InputError(f"the parameter {self.name} has the bounds {self.low:g} and {self.high:g}; "
+                             "the lower must lie below the upper")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived(_Column):
+    """Quantity that follows from the parameters and gets columns of its own.
+
+    Attributes
+    ----------
+    name, column, unit, ucd, label, description, log10
+        As for `Parameter`.
+    function : callable
+        Takes ``theta`` (n, k, n_parameter) and the covariates, a mapping of tensors (n, 1), and
+        returns internal values (n, k).
+    """
+
+    function: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covariate:
+    """Quantity that is known for each object before inference, such as a distance or a redshift.
+
+    Attributes
+    ----------
+    name : str
+        Name of the input column, and key of the covariates.
+    unit : str
+        Unit that tensors hold.
+    low, high : float
+        Range of training; rows outside are flagged.
+    log : bool
+        Whether its error is a standard deviation of the natural logarithm (a relative error).
+    description : str
+    """
+
+    name: str
+    unit: str = ""
+    low: float = 0.0
+    high: float = math.inf
+    log: bool = False
+    description: str = ""
+
+    def error_column(self) -> str:
+        """Return the name of the input column that holds its error."""
+        return f"{self.name}_err"
+
+
+class Prior(Protocol):
+    """Prior density over ``theta``."""
+
+    names: tuple[str, ...]
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def log_prob(self, theta: torch.Tensor) -> torch.Tensor:
+        """Return the log density (...) of ``theta`` (..., n_parameter); -inf outside."""
+
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw ``theta`` (n, n_parameter)."""
+
+    def describe(self) -> str:
+        """Return one line for a table's meta."""
+
+
+class Likelihood(Protocol):
+    """Probability of the observed photometry; only tractable families have one.
+
+    Methods take `Observed` of n objects and ``theta`` (n, k, n_parameter).  ``covariates``, where given,
+    takes the place of the observed ones: a mapping of tensors (n, k) or (n, 1).
+    """
+
+    noise: Any
+
+    def log_prob(self, observed: Observed, theta: torch.Tensor, covariates=None) -> torch.Tensor:
+        """Return ln p(x | theta), (n, k)."""
+
+    def chi2(self, observed: Observed, theta: torch.Tensor, covariates=None) -> torch.Tensor:
+        """Return the chi-square in linear fluxes, (n, k)."""
+
+    def squared_residuals(self, observed: Observed, theta: torch.Tensor, covariates=None) -> torch.Tensor:
+        """Return the sum of squared standardized residuals, chi-square distributed for the true theta, (n, k)."""
+
+    def amplitude(self, prior: Prior):
+        """Return the conditional density of the one linear amplitude under a prior, or None."""
+
+    def with_noise(self, noise) -> Likelihood:
+        """Return the same likelihood with another noise model."""
+
+
+class ModelFamily(ABC):
+    """Forward model of one kind of object, and everything that depends on what it is.
+
+    Subclasses set the attributes and implement `simulate`, `to_dict` and `from_dict`.  Tables, summaries,
+    figures, calibration tests, training and files follow from them.
+
+    Attributes
+    ----------
+    name : str
+        Identifies the family in model files and in the registry.
+    version : int
+        Raised when the same options would give other fluxes or another prior.
+    parameters : tuple of Parameter
+        Inferred parameters, in the order of ``theta``.
+    derived : tuple of Derived
+    covariates : tuple of Covariate
+    bands : tuple of Band
+        Bands that the family predicts, in order.
+    prior : Prior
+        Prior of training, and of inference unless another is given.
+    likelihood : Likelihood or None
+        None where only a simulator exists.
+    min_bands : int
+        Fewest measured places in the spectrum for an object to be inferred.
+    """
+
+    name: str
+    version: int = 1
+    parameters: tuple[Parameter, ...]
+    derived: tuple[Derived, ...] = ()
+    covariates: tuple[Covariate, ...] = ()
+    bands: tuple[Band, ...]
+    prior: Prior
+    likelihood: Likelihood | None = None
+    min_bands: int = 2
+
+    @abstractmethod
+    def simulate(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],
+                 generator: torch.Generator | None = None) -> torch.Tensor:
+        """Compute true band fluxes.
+
+        Parameters
+        ----------
+        theta : Tensor (n, n_parameter)
+        covariates : mapping of Tensor (n,)
+        generator : torch.Generator, optional
+            Source of what is random in the model itself; not used by deterministic families.
+
+        Returns
+        -------
+        Tensor (n, n_band)
+            Natural log of the flux in mJy.
+        """
+
+    @abstractmethod
+    def to_dict(self) -> dict:
+        """Return options as plain values, from which `from_dict` makes the family again."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls, options: Mapping) -> ModelFamily:
+        """Make the family from what `to_dict` returned."""
+
+    def draw_covariates(self, n: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Draw covariates for mocks; by default each is uniform over its range."""
+        return {c.name: torch.empty(n, device=generator.device).uniform_(c.low, c.high, generator=generator)
+                for c in self.covariates}
+
+    def to(self, device) -> ModelFamily:
+        """Return the same family with its tensors on another device; by default it has none."""
+        return self
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands, in order."""
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """Names of the parameters, in order."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def filter_groups(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of bands that can stand in for each other; by default each band is a group of its own."""
+        return tuple((i,) for i in range(len(self.bands)))
+
+    @property
+    def statistics(self) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+        """Functions of ``theta`` (..., n_parameter) whose ranks calibration tests look at.
+
+        By default each parameter, and the product of each pair of parameters scaled to the unit interval.
+        """
+        low = torch.tensor([p.low for p in self.parameters])
+        width = torch.tensor([p.high - p.low for p in self.parameters])
+
+        def unit(theta, i):
+            return (theta[..., i] - low[i].to(theta)) / width[i].to(theta)
+
+        found = {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
+        for i, j in itertools.combinations(range(len(self.parameters)), 2):
+            name = f"{self.parameters[i].name} {self.parameters[j].name}"
+            found[name] = lambda theta, i=i, j=j: unit(theta, i) * unit(theta, j)
+        return found
+
+    def __repr__(self):
+        return (f"<{type(self).__name__} {self.name!r} version {self.version}: "
+                f"{', '.join(self.parameter_names)}; {len(self.bands)} bands>")

@@ -1,0 +1,154 @@
+"""Star clusters whose stars sample the initial mass function fully."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from ...bands import WFC3_BANDS, band_slots, get_band
+from ...errors import InputError
+from ...noise import get_noise
+from ...priors import BoxPrior
+from ..base import Covariate, Derived, ModelFamily, Parameter
+from .ages import WholeMyrPrior, at_whole_myr
+from .likelihood import ClusterLikelihood
+from .table import EXTINCTION, BandFluxTable, find_table, load_table
+
+__all__ = ["PARAMETERS", "FullySampledClusters"]
+
+#: Parameters of a cluster, with the bounds of Walter et al. (2025), Sect. 2.2.
+PARAMETERS = (
+    Parameter(name="log_age", column="age", unit="Myr", ucd="time.age", log10=True, low=0.0, high=math.log10(13750.0),
+              label=r"$\log_{10}(t/\mathrm{Myr})$", description="age of the instantaneous burst"),
+    Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=8.0,
+              label=r"$\log_{10}(m/M_\odot)$", description="initial (formed) stellar mass"),
+    Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
+              label=r"$E(B-V)$ [mag]", description="color excess E(B-V) of a foreground screen"),
+)
+DISTANCE = Covariate(name="distance", unit="Mpc", low=1.0, high=30.0, log=True, description="distance of the cluster")
+
+
+class FullySampledClusters(ModelFamily):
+    """Simple stellar populations behind a screen of dust, one metallicity per table.
+
+    Parameters
+    ----------
+    bands : sequence of str, optional
+        Names of the bands; WFC3/UVIS by default.
+    noise : str
+        Noise model of the likelihood.
+    prior : BoxPrior, optional
+        By default that of Walter et al. (2025), Sect. 2.2.
+    distance : tuple of float
+        Range of training, Mpc.
+    whole_myr : bool
+        Take the photometry at whole Myr and spread the true age uniformly over that Myr: the age grid of
+        Walter et al. (2025), Sect. 2.2.
+    table : BandFluxTable, optional
+        Band fluxes; by default those of solar metallicity.
+
+    Notes
+    -----
+    f_b(theta, d) = m F_b(t, E) (10 pc / d)^2, with F_b from the table.
+
+    Examples
+    --------
+    >>> from clusterpost.families.clusters import FullySampledClusters
+    >>> FullySampledClusters().parameter_names
+    ('log_age', 'log_mass', 'ebv')
+    """
+
+    name = "clusters"
+    version = 1
+    parameters = PARAMETERS
+
+    def __init__(self, *, bands=WFC3_BANDS, noise="lognormal", prior=None, distance=(DISTANCE.low, DISTANCE.high),
+                 whole_myr=False, table: BandFluxTable | None = None):
+        self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1]),)
+        self.whole_myr = whole_myr
+        self.bands = tuple(get_band(name) for name in bands)
+        self.table = (table or load_table()).select(self.band_names)
+        prior = BoxPrior.of(self.parameters) if prior is None else prior
+        self.prior = WholeMyrPrior(prior.low, prior.high, prior.names) if whole_myr else prior
+        self.likelihood = ClusterLikelihood(self.table, get_noise(noise))
+        self.derived = (
+            Derived(name="log_stellar_mass", column="stellar_mass", unit="solMass", ucd="phys.mass", log10=True,
+                    label=r"$\log_{10}(m_\star/M_\odot)$",
+                    description="present-day stellar mass, remnants included", function=self._log_stellar_mass),
+        )
+
+    def simulate(self, theta, covariates, generator=None):
+        """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
+        if self.whole_myr:
+            theta = at_whole_myr(theta)
+        return self.table.predict(theta, covariates["distance"])
+
+    @property
+    def filter_groups(self):
+        """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
+        return band_slots(self.band_names)
+
+    @property
+    def statistics(self):
+        """Functions of theta whose ranks are tested: T1 to T6 of Walter et al. (2025), Sect. 3.1."""
+        found = {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            name = f"{self.parameters[i].name} {self.parameters[j].name}"
+            found[name] = lambda theta, i=i, j=j: theta[..., i] * theta[..., j]
+        return found
+
+    def to(self, device):
+        """Return the same family with its table on another device."""
+        return FullySampledClusters(bands=self.band_names, noise=self.likelihood.noise.name, prior=self.prior,
+                                    distance=self._distance, whole_myr=self.whole_myr, table=self.table.to(device))
+
+    def to_dict(self):
+        """Return options as plain values; see `from_dict`."""
+        return {"bands": list(self.band_names), "noise": self.likelihood.noise.name, "prior": self.prior.to_dict(),
+                "distance": list(self._distance), "whole_myr": self.whole_myr, **_origin(self.table)}
+
+    @classmethod
+    def from_dict(cls, options: Mapping, table: BandFluxTable | None = None) -> FullySampledClusters:
+        """Make the family from its options.
+
+        Parameters
+        ----------
+        options : mapping
+            What `to_dict` returned, or the simulator of an older model file, which holds the same.
+        table : BandFluxTable, optional
+            By default `~clusterpost.families.clusters.table.find_table` looks for it.
+
+        Returns
+        -------
+        FullySampledClusters
+
+        Raises
+        ------
+        InputError
+            If the band-flux table was not loaded, or the one given is another.
+        """
+        origin = {key: options[key] for key in ("sed_sha256", "extinction") if key in options}
+        table = table or find_table(**origin)
+        if _origin(table) != origin:
+            raise InputError("the band-flux table that was given is of other spectra or another extinction than the "
+                             f"model file's, {origin}")
+        return cls(bands=options["bands"], noise=options["noise"], prior=BoxPrior.from_dict(options["prior"]),
+                   distance=tuple(options["distance"]), whole_myr=options["whole_myr"], table=table)
+
+    @property
+    def _distance(self):
+        (distance,) = self.covariates
+        return distance.low, distance.high
+
+    def _log_stellar_mass(self, theta, covariates):
+        return theta[..., 1] + torch.log10(self.table.surviving_mass(theta[..., 0]))
+
+
+def _origin(table):
+    """Identify a band-flux table; the extinction is stated only where it is not that of the packaged ones."""
+    header = table.header
+    other = {} if header["extinction"] == EXTINCTION else {"extinction": header["extinction"]}
+    return {"sed_sha256": header["sed_sha256"], **other}

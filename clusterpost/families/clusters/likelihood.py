@@ -1,0 +1,52 @@
+"""Likelihood of fully sampled clusters: photometry with the mass as a linear amplitude."""
+
+from __future__ import annotations
+
+from ...errors import InputError
+from ..photometric import PhotometricLikelihood
+from .amplitude import MassConditional
+from .table import LN10, distance_term
+
+__all__ = ["ClusterLikelihood"]
+
+
+class ClusterLikelihood(PhotometricLikelihood):
+    """Photometric likelihood whose fluxes are proportional to the mass.
+
+    Parameters
+    ----------
+    table : BandFluxTable
+    noise : object of `clusterpost.noise`
+    """
+
+    def __init__(self, table, noise):
+        super().__init__(self._predict, noise, table.bands)
+        self.table = table
+
+    def with_noise(self, noise) -> ClusterLikelihood:
+        """Return the same likelihood with another noise model."""
+        return ClusterLikelihood(self.table, noise)
+
+    def amplitude(self, prior) -> MassConditional:
+        """Return the conditional density of log10 mass, given age and reddening."""
+        return MassConditional(self.table, self.noise, prior)
+
+    def check_prior(self, prior):
+        """Check that a prior stays within the table.
+
+        Raises
+        ------
+        InputError
+            If it reaches beyond.
+        """
+        for name, nodes in (("log_age", self.table.log_age), ("ebv", self.table.ebv)):
+            i, ends = prior.names.index(name), (nodes[0].item(), nodes[-1].item())
+            low, high = prior.low[i].item(), prior.high[i].item()
+            if low < ends[0] - 1e-5 or high > ends[1] + 1e-5:
+                raise InputError(f"the prior of {name} goes from {low:g} to {high:g}, but the band-flux table only "
+                                 f"from {ends[0]:g} to {ends[1]:g}; give bounds within it")
+
+    def _predict(self, theta, covariates):
+        log_age, log_mass, ebv = theta.unbind(-1)
+        scale = LN10 * log_mass + distance_term(covariates["distance"])
+        return self.table.ln_flux(log_age, ebv) + scale[..., None]

@@ -1,0 +1,93 @@
+"""Likelihood of photometry, for families that predict each band's flux."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..errors import InputError
+
+__all__ = ["PhotometricLikelihood"]
+
+
+class PhotometricLikelihood:
+    """Detections times the probabilities of upper limits, bands being independent.
+
+    Parameters
+    ----------
+    ln_flux : callable
+        Takes ``theta`` (n, k, n_parameter) and covariates, a mapping of tensors (n, 1) or (n, k), and
+        returns the natural log of the flux in mJy, (n, k, n_band).
+    noise : object of `clusterpost.noise`
+    band_names : sequence of str
+        For messages.
+    """
+
+    def __init__(self, ln_flux: Callable, noise, band_names):
+        self._ln_flux, self.noise, self.band_names = ln_flux, noise, tuple(band_names)
+
+    def with_noise(self, noise) -> PhotometricLikelihood:
+        """Return the same likelihood with another noise model."""
+        return PhotometricLikelihood(self._ln_flux, noise, self.band_names)
+
+    def amplitude(self, prior):
+        """Return None: no parameter has a conditional density in closed form."""
+        return None
+
+    def check(self, observed):
+        """Check that the noise model can describe every detection.
+
+        Raises
+        ------
+        InputError
+            For a flux that it cannot, such as a negative one under log-normal noise.
+        """
+        bad = observed.measured & ~self.noise.usable(observed.flux, observed.error)
+        if bad.any():
+            row, band = bad.nonzero()[0].tolist()
+            raise InputError(
+                f"noise={self.noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row {row}, "
+                f"band {self.band_names[band]}; leave that band out or choose noise='normal'")
+
+    def ln_flux(self, observed, theta, covariates=None):
+        """Compute the natural log of the flux in mJy of objects with parameters ``theta``.
+
+        Parameters
+        ----------
+        observed : Observed
+            Of n objects.
+        theta : Tensor (n, k, n_parameter)
+        covariates : mapping of Tensor (n, 1) or (n, k), optional
+            In place of the observed ones.
+
+        Returns
+        -------
+        Tensor (n, k, n_band)
+        """
+        if covariates is None:
+            covariates = {name: x[:, None] for name, x in observed.covariates.items()}
+        return self._ln_flux(theta, covariates)
+
+    def log_prob(self, observed, theta, covariates=None):
+        """Compute ln p(x | theta), (n, k); see `ln_flux` for the arguments."""
+        ln_flux = self.ln_flux(observed, theta, covariates)
+        total = self.noise.log_likelihood(observed.flux, observed.error, observed.measured, ln_flux)
+        if observed.limit.any():
+            log_limit = self.noise.log_limit(observed.flux[:, None], observed.error[:, None], ln_flux)
+            total = total + torch.where(observed.limit[:, None], log_limit, 0.0).sum(-1)
+        return total
+
+    def chi2(self, observed, theta, covariates=None):
+        """Compute the chi-square in linear fluxes over the detections (Walter et al. 2025, Eq. 11), (n, k)."""
+        pull = (observed.flux[:, None] - torch.exp(self.ln_flux(observed, theta, covariates))) / observed.error[:, None]
+        return torch.where(observed.measured[:, None], pull**2, 0.0).sum(-1)
+
+    def squared_residuals(self, observed, theta, covariates=None):
+        """Compute the sum of squared residuals over the detections, standardized by the noise model, (n, k).
+
+        For data made with that theta it is chi-square distributed with as many degrees of freedom as detections.
+        """
+        pull = self.noise.pull(observed.flux[:, None], observed.error[:, None],
+                               self.ln_flux(observed, theta, covariates))
+        return torch.where(observed.measured[:, None], pull**2, 0.0).sum(-1)

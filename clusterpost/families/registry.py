@@ -1,0 +1,109 @@
+"""Registry of model families by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from ..errors import ModelError
+from .base import ModelFamily
+
+__all__ = ["family_names", "family_of_simulator", "get_family", "register_family"]
+
+ENTRY_POINTS = "clusterpost.families"
+# Families of this package, imported when first asked for.
+_BUILT_IN = {
+    "clusters": "clusterpost.families.clusters:FullySampledClusters",
+}
+_registered: dict[str, type[ModelFamily]] = {}
+
+
+def register_family(family: type[ModelFamily]) -> type[ModelFamily]:
+    """Register a family, so that model files that name it can be loaded.
+
+    Parameters
+    ----------
+    family : type
+        Subclass of `~clusterpost.families.ModelFamily` with a ``name``.
+
+    Returns
+    -------
+    type
+        The same class, so that this serves as a decorator.
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family, register_family
+    >>> clusters = get_family("clusters")
+    >>> register_family(clusters) is clusters
+    True
+    """
+    _registered[family.name] = family
+    return family
+
+
+def family_names() -> list[str]:
+    """Return the names of all families: built in, registered, or offered by entry points of other packages."""
+    return sorted({*_BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def get_family(name: str) -> type[ModelFamily]:
+    """Look a family up by name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    type
+        Subclass of `~clusterpost.families.ModelFamily`.
+
+    Raises
+    ------
+    ModelError
+        If no family has the name.
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family
+    >>> get_family("clusters").name
+    'clusters'
+    """
+    if name in _registered:
+        return _registered[name]
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        return getattr(import_module(module), attribute)
+    for point in entry_points(group=ENTRY_POINTS, name=name):
+        return point.load()
+    raise ModelError(f"no model family is called {name!r}; known families: {', '.join(family_names())}. If it belongs "
+                     "to another package, install or import that package first")
+
+
+def family_of_simulator(values: Mapping) -> ModelFamily:
+    """Make the family that a model file was trained with.
+
+    Parameters
+    ----------
+    values : mapping
+        Simulator of the model file.  One without ``family`` is of fully sampled clusters.
+
+    Returns
+    -------
+    ModelFamily
+
+    Raises
+    ------
+    ModelError
+        If the family is unknown, or of a later version.
+    """
+    described = values.get("family")
+    if described is None:
+        return get_family("clusters").from_dict(values)
+    family = get_family(described["name"])
+    if described["version"] > family.version:
+        raise ModelError(f"the model needs version {described['version']} of the family {family.name!r}, and version "
+                         f"{family.version} is installed; upgrade clusterpost, or the package of the family")
+    return family.from_dict(described["options"])

@@ -1,0 +1,67 @@
+"""Observed photometry of a batch of objects, as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+
+__all__ = ["Observed"]
+
+
+@dataclass
+class Observed:
+    """Photometry of ``n`` objects, and what else is known of each.
+
+    Attributes
+    ----------
+    flux : Tensor (n, n_band)
+        mJy; the limit where ``limit``; any positive number where there is nothing.
+    error : Tensor (n, n_band)
+        mJy; the scale of a limit; any positive number where there is nothing.
+    measured : Tensor (n, n_band) of bool
+        Whether a band holds a detection that enters the likelihood.
+    limit : Tensor (n, n_band) of bool
+        Whether a band holds an upper limit.
+    covariates : dict of Tensor (n,)
+        The model family's known quantities by name, such as ``distance`` (Mpc) or ``redshift``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.observations import Observed
+    >>> seen, never = torch.ones(4, 5, dtype=torch.bool), torch.zeros(4, 5, dtype=torch.bool)
+    >>> known = {"distance": torch.full((4,), 10.0)}
+    >>> observed = Observed(torch.ones(4, 5), torch.full((4, 5), 0.1), seen, never, known)
+    >>> len(observed), len(observed[known["distance"] > 10]), len(observed[0])
+    (4, 0, 1)
+    """
+
+    flux: torch.Tensor
+    error: torch.Tensor
+    measured: torch.Tensor
+    limit: torch.Tensor
+    covariates: dict[str, torch.Tensor]
+
+    def __len__(self):
+        return len(self.flux)
+
+    def __getitem__(self, rows):
+        """Select rows by an index, a slice, a mask or a tensor of indices."""
+        if isinstance(rows, int):
+            rows = [rows]
+        return self._each(lambda x: x[rows])
+
+    def to(self, device=None, dtype=None):
+        """Move to another device, or convert floating-point tensors to another precision."""
+        return self._each(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
+
+    @property
+    def n_measured(self) -> torch.Tensor:
+        """Number of detections of each object that enter the likelihood, (n,)."""
+        return self.measured.sum(-1)
+
+    def _each(self, function):
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return type(self)(**{name: {key: function(x) for key, x in value.items()} if isinstance(value, dict)
+                             else function(value) for name, value in values.items()})
