@@ -61,7 +61,17 @@ class Observed:
         """Number of detections of each object that enter the likelihood, (n,)."""
         return self.measured.sum(-1)
 
+    @classmethod
+    def concatenate(cls, parts):
+        """Join batches of the same bands and covariates along the objects."""
+        return cls._joined(lambda *tensors: torch.cat(tensors), *parts)
+
     def _each(self, function):
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return type(self)(**{name: {key: function(x) for key, x in value.items()} if isinstance(value, dict)
-                             else function(value) for name, value in values.items()})
+        return self._joined(function, self)
+
+    @classmethod
+    def _joined(cls, function, *parts):
+        """Apply a function to each tensor of some batches."""
+        values = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        return cls(**{name: {key: function(*(x[key] for x in value)) for key in value[0]}
+                      if isinstance(value[0], dict) else function(*value) for name, value in values.items()})

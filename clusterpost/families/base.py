@@ -81,7 +81,7 @@ class Parameter(_Column):
     --------
     >>> from clusterpost.families import Parameter
     >>> age = Parameter(name="log_age", column="age", unit="Myr", log10=True, low=0.0, high=4.0)
-    >>> age.to_column(2.0), age.from_column(100.0)
+    >>> age.to_column(2.0), float(age.from_column(100.0))
     (100.0, 2.0)
     """
 

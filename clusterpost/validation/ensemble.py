@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,7 +76,7 @@ class Ensemble:
         return len(self.truth)
 
     def __getitem__(self, rows):
-        mocks = None if self.mocks is None else _rows(self.mocks, rows)
+        mocks = None if self.mocks is None else self.mocks[rows]
         return Ensemble(self.truth[rows], self.draws[rows], self.log_q[rows], self.log_q_truth[rows],
                         self.about[rows], mocks, self.sampler)
 
@@ -119,7 +118,7 @@ class Ensemble:
             for start in range(0, len(self), size):
                 rows = slice(start, start + size)
                 at = torch.as_tensor(points[rows], dtype=torch.float32)
-                parts.append(self.sampler.log_prob(_rows(self.mocks, rows), at).cpu().numpy())
+                parts.append(self.sampler.log_prob(self.mocks[rows], at).cpu().numpy())
         values = np.concatenate(parts) if parts else np.empty(points.shape[:2])
         return values[:, 1:] - values[:, :1] + self.log_q_truth[:, None]
 
@@ -178,9 +177,7 @@ def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131
     for mocks, generator in mock_chunks(simulator, n_mocks, n_draws, seed, chunk, progress):
         parts.append([mocks, *(values.cpu() for values in sampler.draw(mocks, n_draws, generator))])
     kept, draws, log_q, log_q_truth = zip(*parts, strict=True)
-    mocks = copy.copy(kept[0])
-    for name in vars(mocks):
-        setattr(mocks, name, torch.cat([getattr(part, name) for part in kept]))
+    mocks = type(kept[0]).concatenate(kept)
     return Ensemble(mocks.theta.numpy(), torch.cat(draws).numpy(), torch.cat(log_q).numpy(),
                     torch.cat(log_q_truth).numpy(), _about(mocks), mocks, sampler)
 
@@ -213,19 +210,12 @@ def mock_chunks(simulator, n_mocks, n_draws, seed=0, chunk=131_072, progress=Non
         for start in range(0, n_mocks, _BLOCK):
             mocks = simulator.draw(min(_BLOCK, n_mocks - start), of_mocks)
             for first in range(0, len(mocks.theta), size):
-                part = _rows(mocks, slice(first, first + size))
+                part = mocks[first:first + size]
                 yield part, of_draws
                 bar.update(len(part.theta))
 
 
-def _rows(mocks, rows):
-    part = copy.copy(mocks)
-    for name, values in vars(mocks).items():
-        setattr(part, name, values[rows])
-    return part
-
-
 def _about(mocks):
-    measured = mocks.measured if hasattr(mocks, "measured") else torch.ones_like(mocks.flux, dtype=torch.bool)
+    measured = mocks.measured
     snr = torch.where(measured, mocks.flux / mocks.error, torch.nan).nanmedian(dim=1).values
     return Table({"n_bands": measured.sum(1).numpy(), "snr": snr.double().numpy()})

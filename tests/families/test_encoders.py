@@ -146,8 +146,8 @@ class TestAbsolute:
 
     def test_of_good_photometry_is_the_logarithm(self):
         flux, _, measured, d = random_photometry()
-        out, relative = self.encode(observed(flux, 1e-2 * flux, measured, d)), RelativeConditions(SLOTS)(
-            flux, 1e-2 * flux, measured, d)
+        good = observed(flux, 1e-2 * flux, measured, d)
+        out, relative = self.encode(good), RelativeConditions(SLOTS)(good)
         torch.testing.assert_close(out[:, :5], relative[:, :5], rtol=0, atol=1e-3)
         there = out[:, 10:15] > 0
         torch.testing.assert_close(out[:, 5:10][there], torch.full_like(out[:, 5:10][there], torch.asinh(

@@ -1,8 +1,8 @@
 """A problem whose posterior is known: theta normal, observed once with normal noise."""
 
-from types import SimpleNamespace
-
 import torch
+
+from clusterpost.training.simulation import Mocks
 
 MEAN = torch.tensor([2.0, 4.0, 0.7])
 WIDTH = torch.tensor([0.5, 1.0, 0.2])
@@ -15,7 +15,8 @@ class ConjugateSimulator:
         theta = MEAN + WIDTH * torch.randn(n, 3, generator=generator)
         error = WIDTH * torch.empty(n, 3).uniform_(0.3, 2.0, generator=generator)
         flux = theta + error * torch.randn(n, 3, generator=generator)
-        return SimpleNamespace(theta=theta, flux=flux, error=error, distance=torch.ones(n))
+        seen = torch.ones(n, 3, dtype=torch.bool)
+        return Mocks(flux, error, seen, ~seen, {}, theta)
 
 
 class ConjugateSampler:

@@ -1,7 +1,6 @@
 """Posteriors spoiled on purpose: that they are, that their densities follow, and that they are caught."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from astropy.table import Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clusterpost.training.simulation import Mocks
 from clusterpost.validation import CONTROLS, control_table, controls, draw_ensemble, rank_statistics
 from clusterpost.validation.controls import DIAGNOSTICS, KINDS, own_truths
 
@@ -24,7 +24,8 @@ class ToySimulator:
     def draw(self, n, generator):
         flux = MEAN + 0.3 * torch.randn(n, 3, generator=generator)
         error = torch.empty(n, 1).uniform_(0.5, 1.0, generator=generator)
-        return SimpleNamespace(theta=flux.clone(), flux=flux, error=error, distance=torch.ones(n))
+        seen = torch.ones(n, 3, dtype=torch.bool)
+        return Mocks(flux, error.expand(n, 3), seen, ~seen, {}, flux.clone())
 
 
 class ToySampler:
@@ -41,7 +42,7 @@ class ToySampler:
         for shift in (0.0, APART):
             at = (theta - mocks.flux[:, None] - shift) / mocks.error[:, None]
             each.append(torch.distributions.MultivariateNormal(torch.zeros(3), COVARIANCE).log_prob(at)
-                        - 3 * torch.log(mocks.error))
+                        - torch.log(mocks.error).sum(-1, keepdim=True))
         weight = self.weight(mocks)[:, None]
         return torch.logaddexp(each[0] + torch.log1p(-weight), each[1] + torch.log(weight))
 
