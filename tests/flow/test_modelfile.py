@@ -308,9 +308,11 @@ def test_bundled_models_load_on_other_processors():
 
 # What the hash covers
 
+OPTIONS = ("simulator", "family", "options")
 
-@pytest.mark.parametrize("path", [("simulator", "prior", "high", 0), ("simulator", "distance", 1), ("learned", 0),
-                                  ("conditions",), ("simulator", "bands", 2), ("n_samples",),
+
+@pytest.mark.parametrize("path", [(*OPTIONS, "prior", "high", 0), (*OPTIONS, "distance", 1), ("learned", 0),
+                                  ("conditions",), (*OPTIONS, "bands", 2), ("n_samples",),
                                   ("architecture", "clamp")])
 def test_a_card_that_was_changed(stem, path):
     card = json.loads(stem.with_suffix(".json").read_text())
