@@ -24,20 +24,16 @@ def whole_file(path):
     Yields
     ------
     pathlib.Path
-        A name with the same suffix, to write to.
+        The same name in a folder of its own, to write to.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise OSError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    os.unlink(temporary)
-    try:
-        yield Path(temporary)
+    # In a folder that nobody else can write to, so that no link can take its place.
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
         os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def write_whole(path, data: bytes):

@@ -1,6 +1,7 @@
 """``clusterpost fetch`` and ``clusterpost cache`` against a local archive."""
 
 import re
+import socket
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +92,25 @@ def test_trouble_is_told_in_a_line(tmp_path, server, capsys):
     assert run("fetch", "ngc1433", "-o", tmp_path / "x.fits") == 2
     assert re.fullmatch(r"clusterpost: http://.*a web page instead of .*\n", capsys.readouterr().err)
     assert not (tmp_path / "x.fits").exists()
+
+
+def test_no_network_is_told_in_a_line(tmp_path, server, capsys, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: (_ for _ in ()).throw(
+        socket.gaierror(socket.EAI_NONAME, "Name or service not known")))
+    assert run("fetch", "ngc1433", "-o", tmp_path / "x.fits") == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"clusterpost: hlsp\S+\.tar\.gz did not come from \S+ in 5 attempts \(Name or service not "
+                        r"known\)\. Check the network or try again later; .*'clusterpost cache list'.*", told)
+    assert not (tmp_path / "x.fits").exists()
+
+
+def test_astroquery_is_asked_for_early(server, capsys, monkeypatch):
+    for name in ("astroquery", "astroquery.mast"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with clusterpost.conf.set_temp("archive_method", "astroquery"):
+        assert run("fetch", "ngc1433") == 2
+    assert "pip install 'clusterpost[archive]'" in capsys.readouterr().err
+    assert run("fetch", "ngc1433") == 0  # HTTPS does not need it
 
 
 def test_cache(server, capsys):

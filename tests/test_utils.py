@@ -13,7 +13,7 @@ def test_whole_file_appears_on_success(tmp_path):
     target = tmp_path / "table.fits"
     with whole_file(target) as temporary:
         assert temporary.suffix == ".fits"
-        assert temporary.parent == tmp_path
+        assert temporary.parent.parent == tmp_path  # on the same disk
         temporary.write_bytes(b"new")
         assert not target.exists()
     assert target.read_bytes() == b"new"
@@ -42,6 +42,15 @@ def test_whole_file_that_was_never_written_fails_and_keeps_the_old_one(tmp_path)
         pass
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["table.fits"]
+
+
+def test_whole_file_is_written_where_nobody_else_can_write(tmp_path):
+    with whole_file(tmp_path / "x.fits") as temporary:
+        assert not temporary.exists()  # as some writers want it
+        assert temporary.parent.stat().st_mode & 0o077 == 0
+        temporary.write_text("new")
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "x.fits").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_whole_file_says_which_folder_is_missing(tmp_path):

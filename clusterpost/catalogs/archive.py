@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+import pooch
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
@@ -129,8 +129,8 @@ def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = 
     if not refresh and (names := known_listing(path, folder=folder)) is not None:
         return names
 
-    def bring(path, output, deadline):
-        output.write_text(json.dumps(transport.folder_names(path, output, deadline)))
+    def bring(path, output, given_up):
+        output.write_text(json.dumps(transport.folder_names(path, output, given_up)))
 
     place = _place(path, folder) / _LISTING
     _fetch(place, f"{path.strip('/')}/".lstrip("/"), folder, bring, refresh=True)
@@ -257,12 +257,7 @@ def _read_record(place):
 def _is_sound(place, sha256=None):
     """Tell whether the file is there and as it was when it was taken."""
     known = _read_record(place).get("sha256")
-    return known is not None and sha256 in (None, known) and place.is_file() and _sha256(place) == known
-
-
-def _sha256(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return known is not None and sha256 in (None, known) and place.is_file() and pooch.file_hash(place) == known
 
 
 @contextlib.contextmanager
@@ -304,7 +299,7 @@ def _fetch(place, path, root, bring, sha256=None, *, refresh=False):
                                          ignore_cleanup_errors=True) as private:
             new = _download(path, private, bring, sha256)
             record = _record_of(new)
-            record.write_text(json.dumps({"url": transport.file_url(path), "sha256": _sha256(new),
+            record.write_text(json.dumps({"url": transport.file_url(path), "sha256": pooch.file_hash(new),
                                           "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
             # Killed in between, the two disagree, and the file is fetched again.  Links are replaced, not followed.
             os.replace(new, place)
@@ -313,21 +308,20 @@ def _fetch(place, path, root, bring, sha256=None, *, refresh=False):
 
 def _download(path, private, bring, sha256):
     """Download a file into a private folder with pooch, which repeats what failed, and check it."""
-    import pooch
     from requests.exceptions import RequestException
 
     url, name, seconds = transport.file_url(path), PurePosixPath(path).name or "its list", conf.archive_total_time
-    deadline = time.monotonic() + seconds
+    given_up = threading.Event()
 
     def attempt(_, output, __):
-        if time.monotonic() > deadline:
+        if given_up.is_set():
             raise TimeoutError
         output = Path(output)
         output.unlink()  # pooch's is for its owner alone, and a cache may be a group's
-        bring(path, output, deadline)
+        bring(path, output, given_up)
         if fault := fault_of(output, name, largest=conf.archive_max_size * 1e6):
             raise ArchiveError(f"{url}: {fault}; nothing was kept. Try again later")
-        if sha256 not in (None, found := _sha256(output)):  # here, as pooch would download it again and again
+        if sha256 not in (None, found := pooch.file_hash(output)):  # here, as pooch would download it again and again
             raise ArchiveError(
                 f"{url} is not the file that is known: its sha256 is {found} and not {sha256}. If the archive has a "
                 f"new version, a newer clusterpost may know it; clusterpost.catalogs.archive.fetch_file({path!r}) "
@@ -347,6 +341,8 @@ def _download(path, private, bring, sha256):
             f"{name} did not come from {urlsplit(url).netloc} in {conf.archive_retries + 1} attempts ({_why(error)}). "
             "Check the network or try again later; what 'clusterpost cache list' shows needs no network"
         ) from error
+    finally:
+        given_up.set()
 
 
 def _is_of_others(message):
@@ -355,7 +351,7 @@ def _is_of_others(message):
 
 
 def _within(seconds, work):
-    """Work for so long at most, whatever a server does; what takes longer is left behind in its thread."""
+    """Work for so long at most, whatever a server does, and leave what takes longer behind in its thread."""
     future = Future()
 
     def run():

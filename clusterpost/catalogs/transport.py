@@ -6,8 +6,8 @@ import contextlib
 import functools
 import html
 import re
-import time
 from pathlib import Path
+from threading import Event
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from ..config import conf
@@ -17,6 +17,7 @@ from ..utils import require
 __all__ = ["NotInArchive", "download", "file_url", "folder_names"]
 
 _CHUNK = 1 << 16
+_LONGEST_PAGE = 4 << 20
 _MAST_ROOT = "mast:HLSP/phangs-cat/"
 _COLLECTION = "PHANGS-CAT"
 
@@ -40,21 +41,23 @@ def file_url(path: str) -> str:
     return f"{conf.archive_url.rstrip('/')}/{quote(path)}"
 
 
-def download(path: str, output: Path, deadline: float):
-    """Try once to download a file, until a time of `time.monotonic`.
+def download(path: str, output: Path, given_up: Event):
+    """Try once to download a file, until that is given up.
 
     Raises `ArchiveError` where another attempt is of no use, and an exception of requests where it may be.
     """
     if conf.archive_method == "https":
-        _download_https(path, output, deadline)
+        _download_https(path, output, given_up)
     else:
         _download_mast(path, output)
 
 
-def folder_names(path: str, output: Path, deadline: float) -> list[str]:
+def folder_names(path: str, output: Path, given_up: Event) -> list[str]:
     """Return the sorted names in a folder, those of folders ending in ``/``; raise as `download`."""
     if conf.archive_method == "https":
-        _download_https(path, output, deadline)
+        _download_https(path, output, given_up)
+        if output.stat().st_size > _LONGEST_PAGE:
+            raise ArchiveError(f"the archive's list of the folder {path} is too long to be one")
         names, other = _linked_names(output.read_text("utf-8", errors="replace"), file_url(path)), "astroquery"
     else:
         names, other = _mast_names(path), "https"
@@ -68,19 +71,19 @@ def folder_names(path: str, output: Path, deadline: float) -> list[str]:
 
 
 class _BoundedWriter:
-    """A file that takes so many bytes and no more, until its deadline, for pooch."""
+    """A file that takes so many bytes and no more, until it is given up, for pooch."""
 
-    def __init__(self, file, url, deadline):
-        self.file, self.url, self.deadline, self.flush = file, url, deadline, file.flush
+    def __init__(self, file, url, given_up):
+        self.file, self.url, self.given_up, self.flush = file, url, given_up, file.flush
 
     def write(self, data):
         _check_size(self.file.tell() + len(data), self.url)
-        if time.monotonic() > self.deadline:
+        if self.given_up.is_set():
             raise TimeoutError
         self.file.write(data)
 
 
-def _download_https(path, output, deadline):
+def _download_https(path, output, given_up):
     import pooch
 
     from .. import __version__
@@ -90,7 +93,7 @@ def _download_https(path, output, deadline):
     with output.open("xb") as file, contextlib.ExitStack() as answers:
         bring = pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=conf.archive_timeout, headers=headers,
                                      hooks={"response": functools.partial(_check_answer, answers=answers)})
-        bring(file_url(path), _BoundedWriter(file, file_url(path), deadline), None)
+        bring(file_url(path), _BoundedWriter(file, file_url(path), given_up), None)
 
 
 def _check_answer(response, *, answers, **_):
@@ -132,7 +135,7 @@ def _check_size(size, what):
 
 def _linked_names(page, url):
     """Return what a page of the server's own making links to, as far as it lies in the folder."""
-    links = re.findall(r"<a\s[^>]*?href\s*=\s*[\"']([^\"']*)", page, re.IGNORECASE)
+    links = re.findall(r"<a\s[^<>]*?href\s*=\s*[\"']([^\"']*)", page, re.IGNORECASE)
     paths = {urlsplit(urljoin(url, html.unescape(link))).path for link in links}
     names = {unquote(path.removeprefix(urlsplit(url).path)) for path in paths}
     return {name for name in names if name.isprintable() and name.rstrip("/") and "/" not in name[:-1]}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -278,6 +279,18 @@ def test_a_server_that_drips_does_not_go_on_for_ever(served, cache, fault):
     assert fetch_file("b.tar.gz").read_bytes() == TARBALL
 
 
+def test_what_is_given_up_does_not_go_on_in_the_background(served, cache, monkeypatch):
+    before = set(threading.enumerate())
+    served.faults["a.fits"] = [("drip", 0.5)]
+    monkeypatch.setattr(transport, "_CHUNK", 1000)
+    with clusterpost.conf.set_temp("archive_total_time", 0.3), pytest.raises(ArchiveError, match=r"within 0\.3 s"):
+        fetch_file("a.fits")
+    (left,) = (thread for thread in threading.enumerate() if thread.name.endswith("(run)") and thread not in before)
+    left.join(timeout=3)  # the whole file takes longer
+    assert not left.is_alive()
+    assert len(served.seen) == 1
+
+
 @pytest.mark.parametrize(("name", "announced"), [("a.fits", len(FITS) - 2880), ("a.fits", len(FITS) - 7),
                                                  ("b.tar.gz", len(TARBALL) - 9), ("b.tar.gz", 20000)],
                          ids=["fits block", "fits bytes", "tarball end", "tarball half"])  # a tarball's size varies
@@ -386,6 +399,16 @@ def test_names_that_no_file_can_have_are_not_listed(served, monkeypatch):
     page = "".join(f"<a class='x' href='{link}'>x</a>" for link in links)
     monkeypatch.setattr("archive_server._Handler._index", lambda self, place: page.encode())
     assert list_folder("") == ["b.fits"]
+
+
+def test_a_list_that_is_none(served, monkeypatch):
+    page = b"<a " * 2_000_000  # and for which a careless pattern takes hours
+    monkeypatch.setattr("archive_server._Handler._index", lambda self, place: page[:1_000_000])
+    with pytest.raises(ArchiveError, match="does not list"):
+        list_folder("")
+    monkeypatch.setattr("archive_server._Handler._index", lambda self, place: page)
+    with pytest.raises(ArchiveError, match="too long"):
+        list_folder("")
 
 
 # Disks
