@@ -5,7 +5,8 @@
 :mod:`~clusterpost.catalogs.published` the fits that a catalog brings along,
 :mod:`~clusterpost.catalogs.levels` compares its fluxes with its magnitudes,
 :mod:`~clusterpost.catalogs.distances` knows the galaxies of PHANGS-HST and
-LEGUS, and :mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
+LEGUS, :mod:`~clusterpost.catalogs.nsa` reads galaxies of the Sloan Digital Sky
+Survey, and :mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
 """
 
 from ..utils import lazy_names
@@ -21,6 +22,8 @@ _HOMES = {
     "published_columns": "published",
     "read_catalog": "reader",
     "read_legus": "legus",
+    "read_nsa": "nsa",
+    "read_sdss": "nsa",
     "recognise": "layouts",
     "resolve_galaxy": "distances",
 }

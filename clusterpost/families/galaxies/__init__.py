@@ -1,0 +1,1 @@
+"""Galaxies: PROVABGS without its burst, in the bands of the Sloan Digital Sky Survey."""

@@ -1,0 +1,197 @@
+"""The light of the components of a galaxy in narrow parts of the bands: what the forward model is made of.
+
+PROVABGS emulates the spectrum of a galaxy by networks of nine inputs.  What they emulate is a sum, linear in the mass
+fractions of the components of the star formation history, seen through dust of closed form.  So the light of each
+component without dust is all that must be known: a function of the metallicity history and the redshift alone, here a
+polynomial that :mod:`clusterpost.training.galaxies` fits to the published networks.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch.nn import functional
+
+from ...errors import InputError
+from .history import Histories
+
+__all__ = ["COMPONENTS_PATH", "Components", "chebyshev", "load_components"]
+
+#: The packaged components.
+COMPONENTS_PATH = Path(__file__).parents[2] / "data" / "provabgs_sdss.safetensors"
+#: Older and younger than 10 Myr of the youngest component, and the three others.
+N_SPECTRA = 5
+
+
+class Components:
+    """Spectra of the components, their mass loss and histories, and the cosmology.
+
+    Parameters
+    ----------
+    tensors : dict of str to Tensor
+        As `clusterpost.training.galaxies` writes them: ``degrees`` (n_term, 3) and ``coefficients`` (n_term, n_output)
+        of the polynomials; ``wavelength`` (n_part, 2), where the dust is evaluated for each part of a band, Angstrom
+        at redshift 0; ``band`` (n_part,), the band of each part; ``lookback``, ``star_formation``, ``metallicity`` of
+        the `Histories`; ``age``, ``ln_distance``, coefficients of powers of the redshift, the highest first.
+    header : dict
+        Provenance; names the ``bands``, the ``redshift`` range, and the ``log_gamma`` range.
+
+    Notes
+    -----
+    Runs where its tensors are and in their precision; differentiable.
+    """
+
+    def __init__(self, tensors, header):
+        self.tensors, self.header = tensors, header
+        self.bands = tuple(header["bands"])
+        self.max_redshift = float(header["redshift"][1])
+        self.log_gamma_range = tuple(header["log_gamma"])
+        self.histories = Histories(*(tensors[name] for name in ("lookback", "star_formation", "metallicity")))
+        pairs, self._pair = tensors["degrees"][:, :2].long().unique(dim=0, return_inverse=True)
+        self._first, self._second = pairs.unbind(1)
+        self._power = tensors["degrees"][:, 2].long()
+        #: (n_part, n_band): which band each part is of.
+        self.membership = functional.one_hot(tensors["band"].long(), len(self.bands)).to(tensors["coefficients"])
+
+    @classmethod
+    def read(cls, path=COMPONENTS_PATH) -> Components:
+        """Read what `clusterpost.training.galaxies` wrote.
+
+        Parameters
+        ----------
+        path : path
+
+        Returns
+        -------
+        Components
+            Float32, on the CPU.
+        """
+        with safe_open(str(path), framework="pt") as file:
+            header = json.loads(file.metadata()["header"])
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        return cls(tensors, header)
+
+    def to(self, device=None, dtype=None) -> Components:
+        """Move to another device or precision.
+
+        Parameters
+        ----------
+        device : torch.device or str, optional
+        dtype : torch.dtype, optional
+
+        Returns
+        -------
+        Components
+        """
+        return Components({name: x.to(device=device, dtype=dtype) for name, x in self.tensors.items()}, self.header)
+
+    def age(self, redshift):
+        """Age of the universe in the Planck (2013) cosmology.
+
+        Parameters
+        ----------
+        redshift : Tensor (...)
+
+        Returns
+        -------
+        Tensor (...)
+            Gyr.
+        """
+        return self._polynomial("age", redshift)
+
+    def ln_distance(self, redshift):
+        """Natural log of the luminosity distance in the Planck (2013) cosmology.
+
+        Parameters
+        ----------
+        redshift : Tensor (...)
+            Positive.
+
+        Returns
+        -------
+        Tensor (...)
+            ln of Mpc.
+        """
+        return torch.log(redshift) + self._polynomial("ln_distance", redshift)
+
+    def _polynomial(self, name, redshift):
+        return functools.reduce(lambda value, c: value * redshift + c, self.tensors[name].unbind())
+
+    def spectra(self, log_gamma, redshift):
+        """Light of each component per solar mass formed, without dust, and the mass that is left of it.
+
+        Parameters
+        ----------
+        log_gamma : Tensor (..., 2)
+        redshift : Tensor (...)
+            Broadcasts with ``log_gamma[..., 0]``.
+
+        Returns
+        -------
+        ln_light : Tensor (..., 5, n_part)
+            What each part of a band adds to the band's flux, in ln of mJy at 1 Mpc: stars older and younger than
+            10 Myr of component one, and components two to four.
+        surviving : Tensor (..., 4)
+            Stellar mass left per solar mass formed in each component.
+        """
+        low, high = self.log_gamma_range
+        gamma = (2 * log_gamma - (low + high)) / (high - low)
+        first, second = (chebyshev(x, int(self._first.max())) for x in gamma.unbind(-1))
+        pairs = first[..., self._first] * second[..., self._second]
+        powers = chebyshev(2 * redshift / self.max_redshift - 1, int(self._power.max()))
+        x = (pairs[..., self._pair] * powers[..., self._power]) @ self.tensors["coefficients"]
+        return x[..., :-4].unflatten(-1, (N_SPECTRA, -1)), torch.exp(x[..., -4:])
+
+
+def chebyshev(x, degree):
+    """Evaluate the Chebyshev polynomials up to a degree.
+
+    Parameters
+    ----------
+    x : Tensor (...)
+        From -1 to 1.
+    degree : int
+        At least 1.
+
+    Returns
+    -------
+    Tensor (..., degree + 1)
+    """
+    values = [torch.ones_like(x), x]
+    for _ in range(degree - 1):
+        values.append(2 * x * values[-1] - values[-2])
+    return torch.stack(values, -1)
+
+
+@functools.cache
+def load_components(path=COMPONENTS_PATH) -> Components:
+    """Read components once.
+
+    Parameters
+    ----------
+    path : path
+        By default the packaged ones.
+
+    Returns
+    -------
+    Components
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> from clusterpost.families.galaxies.components import load_components
+    >>> load_components().bands
+    ('u_SDSS', 'g_SDSS', 'r_SDSS', 'i_SDSS', 'z_SDSS')
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no components of galaxies in {str(path)!r}; python -m clusterpost.training.galaxies "
+                         "components makes them")
+    return Components.read(path)

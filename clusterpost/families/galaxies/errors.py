@@ -1,0 +1,250 @@
+"""How large the photometric errors of galaxies are: what mock observations of SDSS are given.
+
+The errors in the NASA-Sloan Atlas (Blanton et al. 2011, AJ 142, 31) hold a floor of 0.05, 0.02, 0.02, 0.02 and 0.03 mag
+in u, g, r, i and z already, in quadrature with a statistical part s: sigma^2 = floor^2 + s^2.  No floor is to be added
+once more.  `FlooredErrors` draws such errors.  `PaperErrors` draws sigma from a normal density as Hahn & Melchior
+(2022), Eq. 5, do, some of which lie below the floor, where no galaxy is.
+
+Both are told the fluxes of *other* galaxies: errors at a galaxy's own fluxes would carry information on its brightness
+that the likelihood does not have.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...errors import InputError
+
+__all__ = ["ERRORS_PATH", "NSA_FLOORS", "FlooredErrors", "PaperErrors", "measure_errors", "nsa_errors"]
+
+#: Floors of the errors in the NASA-Sloan Atlas, mag in ugriz.
+NSA_FLOORS = (0.05, 0.02, 0.02, 0.02, 0.03)
+#: The packaged measurement.
+ERRORS_PATH = Path(__file__).parents[2] / "data" / "nsa_errors.json"
+_MAG = 2.5 / math.log(10.0)  # magnitudes for a relative error of one
+_LEAST_STATISTICAL = 1e-4  # mag: smaller ones are rounding errors of the sum in quadrature
+_LEAST_PER_NODE = 20
+_NORMAL_MAD = 1.4826
+
+
+def _interpolate(x, nodes, values):
+    """Linear between the nodes of each band, constant beyond; x (n, n_band), nodes and values (n_band, n_node)."""
+    nodes, values = (torch.as_tensor(a, dtype=x.dtype, device=x.device) for a in (nodes, values))
+    right = torch.searchsorted(nodes, x.T.contiguous()).clamp(1, nodes.shape[1] - 1)
+    left = right - 1
+    start, end = nodes.gather(1, left), nodes.gather(1, right)
+    fraction = ((x.T - start) / (end - start)).clamp(0, 1)
+    return torch.lerp(values.gather(1, left), values.gather(1, right), fraction).T
+
+
+def _bins(flux, error, floors, n_nodes):
+    """The rows of each bin of ln flux in each band, and ln flux, sigma in mag and its statistical part."""
+    good = np.isfinite(flux).all(1) & (flux > 0).all(1) & np.isfinite(error).all(1) & (error > 0).all(1)
+    if good.sum() < 2 * _LEAST_PER_NODE:
+        raise InputError(f"the catalog has {good.sum()} galaxies detected in every band; {2 * _LEAST_PER_NODE} are "
+                         "needed to see how its errors depend on flux")
+    ln_flux, sigma = np.log(flux[good]), _MAG * error[good] / flux[good]
+    statistical = np.sqrt(np.maximum(sigma**2 - np.square(floors), _LEAST_STATISTICAL**2))
+    count = min(n_nodes, good.sum() // _LEAST_PER_NODE)
+    bins = [np.array_split(np.argsort(x, kind="stable"), count) for x in ln_flux.T]
+    return bins, ln_flux, sigma, statistical
+
+
+def _per_bin(function, bins, values):
+    return tuple(tuple(round(float(function(values[part, b])), 6) for part in parts) for b, parts in enumerate(bins))
+
+
+@dataclass(frozen=True)
+class FlooredErrors:
+    """Errors of a floor and a statistical part that depends on the flux.
+
+    Attributes
+    ----------
+    floor : tuple of float
+        Of each band, mag.
+    ln_flux, ln_statistical : tuple of tuple of float
+        Of each band, at its nodes: ln of the flux in mJy, and the median of ln of the statistical error in mag.
+    scatter : tuple of float
+        Standard deviation of the latter in each band.
+    correlation : tuple of tuple of float
+        Of the latter between the bands: a large galaxy is noisy in all of them.
+    widen : float
+        Factor on the scatter, to cover more than the catalog.
+    """
+
+    floor: tuple
+    ln_flux: tuple
+    ln_statistical: tuple
+    scatter: tuple
+    correlation: tuple
+    widen: float = 1.0
+
+    kind = "floored"
+
+    @classmethod
+    def from_catalog(cls, flux, error, floor=NSA_FLOORS, *, n_nodes=12) -> FlooredErrors:
+        """Measure how errors depend on flux in a catalog.
+
+        Parameters
+        ----------
+        flux, error : ndarray (n, n_band)
+            mJy, the floor included in the error.
+        floor : sequence of float
+            mag.
+        n_nodes : int
+            At most; each is of as many galaxies, and of at least 20.
+
+        Returns
+        -------
+        FlooredErrors
+
+        Raises
+        ------
+        InputError
+            If fewer than 40 galaxies are detected in every band.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from clusterpost.families.galaxies.errors import FlooredErrors
+        >>> flux = np.geomspace(1, 100, 200)[:, None]
+        >>> errors = FlooredErrors.from_catalog(flux, 0.02 * flux**0.5, floor=[0.0])
+        >>> len(errors.ln_flux[0])
+        10
+        """
+        bins, ln_flux, _, statistical = _bins(np.asarray(flux, float), np.asarray(error, float), floor, n_nodes)
+        ln_statistical = np.log(statistical)
+        nodes, medians = _per_bin(np.mean, bins, ln_flux), _per_bin(np.median, bins, ln_statistical)
+        residual = ln_statistical - _interpolate(torch.as_tensor(ln_flux), nodes, medians).numpy()
+        scatter = _NORMAL_MAD * np.median(np.abs(residual - np.median(residual, axis=0)), axis=0)
+        ordinary = (np.abs(residual) < 4 * scatter + 1e-3).all(1)
+        with np.errstate(invalid="ignore"):  # errors that do not scatter are not correlated
+            correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(residual[ordinary].T)))
+        np.fill_diagonal(correlation, 1.0)
+        return cls(tuple(floor), nodes, medians, tuple(np.round(scatter, 4).tolist()),
+                   tuple(tuple(row) for row in np.round(correlation, 4).tolist()))
+
+    def draw(self, ln_flux, generator):
+        """Draw relative errors.
+
+        Parameters
+        ----------
+        ln_flux : Tensor (n, n_band)
+            ln of the fluxes of *other* galaxies, mJy.
+        generator : torch.Generator
+
+        Returns
+        -------
+        Tensor (n, n_band)
+        """
+        _check_bands(ln_flux, self.floor)
+        root = torch.linalg.cholesky(ln_flux.new_tensor(self.correlation))
+        normal = torch.randn(ln_flux.shape, generator=generator, device=ln_flux.device, dtype=ln_flux.dtype) @ root.T
+        median = _interpolate(ln_flux, self.ln_flux, self.ln_statistical)
+        statistical = torch.exp(median + self.widen * ln_flux.new_tensor(self.scatter) * normal)
+        return torch.hypot(statistical, ln_flux.new_tensor(self.floor)) / _MAG
+
+
+@dataclass(frozen=True)
+class PaperErrors:
+    """Errors of a normal density, as Hahn & Melchior (2022), Eq. 5.
+
+    Attributes
+    ----------
+    ln_flux, mean, deviation : tuple of tuple of float
+        Of each band, at its nodes: ln of the flux in mJy, mean and standard deviation of sigma in mag.
+    least : float
+        Smallest error, mag: a normal density reaches below zero.
+    """
+
+    ln_flux: tuple
+    mean: tuple
+    deviation: tuple
+    least: float = 0.001
+
+    kind = "paper"
+
+    @classmethod
+    def from_catalog(cls, flux, error, *, n_nodes=12) -> PaperErrors:
+        """Measure how errors depend on flux in a catalog; see `FlooredErrors.from_catalog`.
+
+        The mean is a median and the deviation a scaled median of absolute deviations: of the errors in the atlas, a few
+        are a thousand times the others.
+        """
+        floors = np.zeros(np.shape(flux)[1])
+        bins, ln_flux, sigma, _ = _bins(np.asarray(flux, float), np.asarray(error, float), floors, n_nodes)
+        return cls(_per_bin(np.mean, bins, ln_flux), _per_bin(np.median, bins, sigma),
+                   _per_bin(lambda x: _NORMAL_MAD * np.median(np.abs(x - np.median(x))), bins, sigma))
+
+    def draw(self, ln_flux, generator):
+        """Draw relative errors; see `FlooredErrors.draw`."""
+        _check_bands(ln_flux, self.ln_flux)
+        mean, deviation = (_interpolate(ln_flux, self.ln_flux, values) for values in (self.mean, self.deviation))
+        normal = torch.randn(ln_flux.shape, generator=generator, device=ln_flux.device, dtype=ln_flux.dtype)
+        return (mean + deviation * normal).clamp(min=self.least) / _MAG
+
+
+def _check_bands(ln_flux, per_band):
+    if ln_flux.shape[1] != len(per_band):
+        raise InputError(f"these errors are of {len(per_band)} bands, and the fluxes of {ln_flux.shape[1]}")
+
+
+_FORMS = {form.kind: form for form in (FlooredErrors, PaperErrors)}
+
+
+@functools.cache
+def nsa_errors(form="floored"):
+    """Errors as galaxies of the NASA-Sloan Atlas have them in ugriz.
+
+    Parameters
+    ----------
+    form : {"floored", "paper"}
+
+    Returns
+    -------
+    FlooredErrors or PaperErrors
+        As ``python -m clusterpost.training.galaxies errors`` measured them.
+
+    Raises
+    ------
+    InputError
+        If there is no form of that name.
+
+    Examples
+    --------
+    >>> from clusterpost.families.galaxies.errors import nsa_errors
+    >>> nsa_errors().floor
+    (0.05, 0.02, 0.02, 0.02, 0.03)
+    """
+    if form not in _FORMS:
+        raise InputError(f"unknown form of errors {form!r}; choose from {', '.join(_FORMS)}")
+    values = json.loads(ERRORS_PATH.read_text())[form]
+    return _FORMS[form](**{name: _as_tuples(value) for name, value in values.items()})
+
+
+def _as_tuples(value):
+    return tuple(_as_tuples(x) for x in value) if isinstance(value, list) else value
+
+
+def measure_errors(flux, error) -> dict:
+    """Measure both forms on a catalog, as plain values.
+
+    Parameters
+    ----------
+    flux, error : ndarray (n, 5)
+        mJy, in ugriz.
+
+    Returns
+    -------
+    dict
+        By the name of the form.
+    """
+    forms = FlooredErrors.from_catalog(flux, error), PaperErrors.from_catalog(flux, error)
+    return {form.kind: asdict(form) for form in forms}
