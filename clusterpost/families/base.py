@@ -244,13 +244,35 @@ class ModelFamily(ABC):
     def from_dict(cls, options: Mapping) -> ModelFamily:
         """Make the family from what `to_dict` returned."""
 
-    def draw_covariates(self, n: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Draw covariates for mocks; by default each is uniform over its range."""
-        return {c.name: torch.empty(n, device=generator.device).uniform_(c.low, c.high, generator=generator)
-                for c in self.covariates}
+    @property
+    def domain(self) -> tuple[tuple[float, float], ...]:
+        """Lowest and highest value of each parameter that `simulate` takes; by default the parameters' bounds."""
+        return tuple((p.low, p.high) for p in self.parameters)
 
-    def to(self, device) -> ModelFamily:
-        """Return the same family with its tensors on another device; by default it has none."""
+    def draw_covariates(self, n: int, generator: torch.Generator, dtype=torch.float32) -> dict[str, torch.Tensor]:
+        """Draw covariates for mocks; by default each is uniform over its range."""
+        empty = torch.empty(n, dtype=dtype, device=generator.device)
+        return {c.name: empty.clone().uniform_(c.low, c.high, generator=generator) for c in self.covariates}
+
+    def with_bands(self, names) -> ModelFamily:
+        """Return the same family for other bands.
+
+        Parameters
+        ----------
+        names : sequence of str
+
+        Raises
+        ------
+        InputError
+            If it does not predict them; by default a family predicts all its bands and no others.
+        """
+        if tuple(names) != self.band_names:
+            raise InputError(f"the model family {self.name!r} predicts {', '.join(self.band_names)}, in this order and "
+                             "no others; leave bands= out")
+        return self
+
+    def to(self, device=None, dtype=None) -> ModelFamily:
+        """Return the same family with its tensors on another device or in another precision; by default it has none."""
         return self
 
     @property
@@ -262,6 +284,11 @@ class ModelFamily(ABC):
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the parameters, in order."""
         return tuple(parameter.name for parameter in self.parameters)
+
+    @property
+    def mock_bands(self) -> tuple[str, ...]:
+        """Names of the bands of mock catalogs, unless others are asked for; by default all."""
+        return self.band_names
 
     @property
     def filter_groups(self) -> tuple[tuple[int, ...], ...]:

@@ -21,15 +21,15 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import ModelError, UncertifiedModelWarning
-from ..families import family_of_simulator
+from ..families import family_names, family_of_simulator, get_family
 from ..families.encoders import read_encoder
 from ..utils import write_whole
 from .golden import check_golden_vectors, golden_vectors
 from .metadata import certificate_of, model_hash
 from .network import build_flow, read_spec
 
-__all__ = ["MODELS_PATH", "Model", "bundled_models", "list_models", "load_model", "model_stem", "rewrite_model",
-           "save_certificate", "save_model", "torch_device", "update_card"]
+__all__ = ["MODELS_PATH", "Model", "bundled_models", "find_family", "list_models", "load_model", "model_stem",
+           "rewrite_model", "save_certificate", "save_model", "torch_device", "update_card"]
 
 #: Folder of the bundled models.
 MODELS_PATH = Path(__file__).parent.parent / "models"
@@ -294,6 +294,36 @@ def _read_card(stem):
         raise ModelError(f"{stem}.json has format {found}; this version of clusterpost reads "
                          f"{_WITHOUT_COVERED_CARD} and {_FORMAT}")
     return card
+
+
+def find_family(name="default"):
+    """Return the family of a model, or one that is named itself.
+
+    Parameters
+    ----------
+    name : str, path or Model
+        As for `load_model`, or the name of a family, which is then made with its default options.
+
+    Returns
+    -------
+    ModelFamily
+
+    Raises
+    ------
+    ModelError
+        If there is neither.
+
+    Examples
+    --------
+    >>> from clusterpost.flow.modelfile import find_family
+    >>> find_family("clusters").name
+    'clusters'
+    """
+    if isinstance(name, Model):
+        return name.family
+    if str(name) in family_names():
+        return get_family(str(name))()
+    return family_of_simulator(_read_card(model_stem(name))["simulator"])
 
 
 def torch_device(name=None):

@@ -1,4 +1,4 @@
-"""Mock clusters as tables."""
+"""Mock catalogs as tables."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ import numpy as np
 import torch
 from astropy.table import QTable, Table
 
-from ..bands import BANDS, WFC3_BANDS, get_band
+from ..bands import get_band
 from ..errors import ColumnError, DistanceError, InputError, UnitError
-from ..families.clusters.table import load_table
+from ..families import ModelFamily
+from ..flow.modelfile import find_family
 from ..noise import get_noise
 from ..photometry import Photometry, to_mpc
-from ..priors import cluster_prior
 from .simulation import seeded_generator
 
 __all__ = ["simulate"]
 
-# Distance and relative errors of mocks that nothing is said about: a nearby galaxy, good photometry.
-_DISTANCE = (1.0, 30.0)
-_RELATIVE_ERROR = (0.05, 0.5)
+_RELATIVE_ERROR = (0.05, 0.5)  # of mocks from the prior that nothing is said about: good photometry
 
 
-def simulate(n_or_params, *, bands=None, distance=None, errors=None, noise="lognormal", seed=0):
-    """Simulate the photometry of star clusters.
+def simulate(n_or_params: int | Table, *, model="default", bands=None, distance=None, errors=None, noise="lognormal",
+             seed: int = 0) -> QTable:
+    """Simulate the photometry of a model family's objects, star clusters by default.
 
     Parameters
     ----------
     n_or_params : int or `~astropy.table.Table`
-        Number of mocks to draw from the prior, or their parameters in columns
-        ``age`` (Myr), ``mass`` (initial, solMass) and ``ebv`` (mag).
+        Number of mocks to draw from the prior, or their parameters in columns named as the results of
+        `~clusterpost.infer_table`: ``age`` (Myr), ``mass`` (initial, solMass) and ``ebv`` (mag) for clusters.
+        A column of the name of a covariate, such as ``distance`` or ``redshift``, gives its values.
+    model : str, path, Model or ModelFamily
+        A model, whose family and prior are taken; or the name of a family.
     bands : sequence of str, optional
-        The five of WFC3/UVIS by default.
+        The five of WFC3/UVIS by default, or all that the family has.
     distance : float, Quantity or array, optional
-        Mpc unless it has a unit.  By default a column ``distance`` of the
-        parameters, or uniform between 1 and 30 Mpc.
+        Mpc unless it has a unit.  By default a column ``distance`` of the parameters, or drawn: uniform between 1
+        and 30 Mpc for clusters.
     errors : float, array or `~astropy.table.Table`, optional
-        Relative flux errors: one number, one per band, one per row and band, or
-        a catalog whose rows' relative errors are drawn at random.  By default
-        uniform between 0.05 and 0.5 for mocks from the prior; none, and no
+        Relative flux errors: one number, one per band, one per row and band, or a catalog whose rows' relative
+        errors are drawn at random.  By default uniform between 0.05 and 0.5 for mocks from the prior; none, and no
         noise, for given parameters.
     noise : str
         ``lognormal``, ``normal`` or ``walter2025``.
@@ -47,17 +48,17 @@ def simulate(n_or_params, *, bands=None, distance=None, errors=None, noise="logn
     Returns
     -------
     `~astropy.table.QTable`
-        ``age_true``, ``mass_true``, ``ebv_true``, ``distance``, and flux and
-        error (mJy) of every band.
+        True parameters (``age_true``, ``mass_true``, ``ebv_true`` for clusters), covariates, and flux and error
+        (mJy) of every band.
 
     Raises
     ------
     InputError
-        If a parameter is outside the band-flux table or an option has a wrong shape.
+        If a parameter is outside the range of the forward model or an option has a wrong shape.
 
     Notes
     -----
-    The forward model is that of :mod:`clusterpost.families.clusters.table`, the prior that of
+    For clusters the forward model is that of :mod:`clusterpost.families.clusters`, the prior that of
     Walter et al. (2025), Sect. 2.2.
 
     Examples
@@ -70,76 +71,93 @@ def simulate(n_or_params, *, bands=None, distance=None, errors=None, noise="logn
     >>> mocks["F555W"].unit
     Unit("mJy")
     """
-    bands = WFC3_BANDS if bands is None else tuple(get_band(b).name for b in bands)
+    family = model if isinstance(model, ModelFamily) else find_family(model)
+    family = family.with_bands(family.mock_bands if bands is None else
+                               [get_band(band).name for band in bands]).to(dtype=torch.float64)
     generator = seeded_generator(seed)
-    given = isinstance(n_or_params, Table)
-    if given:
-        theta = _theta_of(n_or_params)
+    params = n_or_params if isinstance(n_or_params, Table) else None
+    if params is not None:
+        theta = _theta_of(params, family)
     else:
         if int(n_or_params) != n_or_params or n_or_params < 1:
             raise InputError(f"{n_or_params!r} mocks cannot be drawn; give a whole number of at least 1, or a table")
-        theta = cluster_prior().sample(int(n_or_params), generator).double()
-    n = len(theta)
-    mpc = _distance_of(n_or_params if given else None, distance, n, generator)
-    relative = _relative_errors(errors, bands, n, generator, noiseless=given)
-    ln_flux = load_table().select(bands).to(dtype=torch.float64).predict(theta, mpc)
+        theta = family.prior.sample(int(n_or_params), generator).double()
+    covariates = _covariates_of(family, params, distance, len(theta), generator)
+    relative = _relative_errors(errors, family.band_names, len(theta), generator, noiseless=params is not None)
+    ln_flux = family.simulate(theta, covariates, generator).double()
     if relative is None:
         flux, error = torch.exp(ln_flux), torch.zeros_like(ln_flux)
     else:
         flux, error = get_noise(noise).sample(ln_flux, relative, generator)
-    out = QTable({
-        "age_true": 10 ** theta[:, 0].numpy() * u.Myr,
-        "mass_true": 10 ** theta[:, 1].numpy() * u.solMass,
-        "ebv_true": theta[:, 2].numpy() * u.mag,
-        "distance": mpc.numpy() * u.Mpc,
-    })
-    for i, band in enumerate(bands):
-        out[band] = flux[:, i].numpy() * u.mJy
-        out[f"{band}_err"] = error[:, i].numpy() * u.mJy
-        out[band].info.description = f"{BANDS[band].instrument} {band.split('_')[0]} flux of a simulated cluster"
+    out = QTable()
+    for parameter, values in zip(family.parameters, theta.unbind(-1), strict=True):
+        out[f"{parameter.column}_true"] = u.Quantity(parameter.to_column(values.numpy()), parameter.unit)
+    for covariate in family.covariates:
+        out[covariate.name] = u.Quantity(covariates[covariate.name].numpy(), covariate.unit)
+    for i, band in enumerate(family.bands):
+        out[band.name] = flux[:, i].numpy() * u.mJy
+        out[f"{band.name}_err"] = error[:, i].numpy() * u.mJy
+        out[band.name].info.description = f"{band.instrument} {band.name.split('_')[0]} flux, simulated"
     out.meta.update({"SIMULATR": "clusterpost.simulate", "SIMSEED": seed,
                      "SIMNOISE": "none" if relative is None else noise})
     return out
 
 
-def _theta_of(params):
+def _theta_of(params, family):
+    needed = ", ".join(f"{p.column} ({p.unit})" if p.unit else p.column for p in family.parameters)
     columns = []
-    for name, unit, log in (("age", u.Myr, True), ("mass", u.solMass, True), ("ebv", u.mag, False)):
+    for parameter, (low, high) in zip(family.parameters, family.domain, strict=True):
+        name, unit = parameter.column, u.Unit(parameter.unit)
         if name not in params.colnames:
-            raise ColumnError(f"the parameters have no column {name!r}; needed are age (Myr), mass (solMass) and "
-                              "ebv (mag)")
+            raise ColumnError(f"the parameters have no column {name!r}; needed are {needed}")
         try:
             values = u.Quantity(params[name], unit if params[name].unit is None else None).to_value(unit)
         except (u.UnitsError, TypeError):
             raise UnitError(f"column {name!r} is in {params[name].unit}; it needs a unit convertible to {unit}, or "
                             "none") from None
-        if log and (bad := np.flatnonzero(~(values > 0))).size:
-            raise InputError(f"column {name!r} is {values[bad[0]]:g} in row {bad[0]}; it must be positive")
-        columns.append(np.log10(values) if log else np.asarray(values, float))
-    table = load_table()
-    for values, nodes, name, to_unit in ((columns[0], table.log_age, "age", lambda x: f"{10**x:g} Myr"),
-                                         (columns[2], table.ebv, "ebv", lambda x: f"{x:g} mag")):
-        low, high = nodes[0].item(), nodes[-1].item()
-        bad = np.flatnonzero(~((values >= low - 1e-6) & (values <= high + 1e-6)))
+        if parameter.log10 and (bad := np.flatnonzero(~(values > 0))).size:
+            raise InputError(f"column {name!r} is {values[bad[0]]:g} in row {bad[0]}; it must be positive", row=bad[0])
+        theta = np.asarray(parameter.from_column(values), float)
+        bad = np.flatnonzero(~((theta >= low - 1e-6) & (theta <= high + 1e-6)))
         if bad.size:
-            raise InputError(f"column {name!r} is {to_unit(values[bad[0]])} in row {bad[0]}; "
-                             f"the band-flux table goes from {to_unit(low)} to {to_unit(high)}")
+            at, lowest, highest = (f"{parameter.to_column(x):g} {unit}".rstrip() for x in (theta[bad[0]], low, high))
+            raise InputError(f"column {name!r} is {at} in row {bad[0]}; the forward model goes from {lowest} to "
+                             f"{highest}", row=bad[0])
+        columns.append(theta)
     return torch.as_tensor(np.stack(columns, axis=-1), dtype=torch.float64)
 
 
-def _distance_of(params, distance, n, generator):
-    unit = None
-    if distance is None and params is not None and "distance" in params.colnames:
-        distance, unit = params["distance"], params["distance"].unit
-    if distance is None:
-        low, high = _DISTANCE
-        return torch.empty(n, dtype=torch.float64).uniform_(low, high, generator=generator)
+def _covariates_of(family, params, distance, n, generator):
+    """Take covariates from the argument, or columns of the parameters, or draw them."""
+    names = [covariate.name for covariate in family.covariates]
+    if distance is not None and "distance" not in names:
+        raise DistanceError(f"the model family {family.name!r} takes no distance; leave distance= out")
+    given = {} if params is None else {name: (params[name], params[name].unit) for name in names
+                                       if name in params.colnames}
+    if distance is not None:
+        given["distance"] = distance, None
+    known = {name: _distances(values, unit, n) if name == "distance" else _numbers(values, name, unit, family, n)
+             for name, (values, unit) in given.items()}
+    return known if len(known) == len(names) else family.draw_covariates(n, generator, torch.float64) | known
+
+
+def _distances(distance, unit, n):
     mpc = to_mpc(distance, "distance=", unit)
     if not (mpc > 0).all():
         raise DistanceError(f"distance={distance!r} must be positive")
     if mpc.shape not in ((), (1,), (n,)):
         raise DistanceError(f"distance= has shape {mpc.shape} for {n} clusters; give one, or one per cluster")
     return torch.as_tensor(np.broadcast_to(mpc, n).copy())
+
+
+def _numbers(column, name, unit, family, n):
+    (covariate,) = (c for c in family.covariates if c.name == name)
+    try:
+        values = u.Quantity(column, covariate.unit if unit is None else None).to_value(covariate.unit)
+    except (u.UnitsError, TypeError):
+        raise UnitError(f"column {name!r} is in {unit}; it needs the unit {covariate.unit or 'of a pure number'}, or "
+                        "none") from None
+    return torch.as_tensor(np.broadcast_to(np.asarray(values, float), n).copy())
 
 
 def _relative_errors(errors, bands, n, generator, *, noiseless):

@@ -167,13 +167,13 @@ def test_errors_that_are_none(errors):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("age", 0.5, r"'age' is 0.5 Myr in row 1; the band-flux table goes from .* Myr to .* Myr"),
+        ("age", 0.5, r"'age' is 0.5 Myr in row 1; the forward model goes from .* Myr to .* Myr"),
         ("age", 2e4, r"'age' is 20000 Myr in row 1"),
         ("age", -1, "'age' is -1 in row 1; it must be positive"),
         ("age", np.nan, "'age' is nan in row 1"),
         ("mass", 0, "'mass' is 0 in row 1; it must be positive"),
         ("mass", np.nan, "'mass' is nan in row 1"),
-        ("ebv", -0.1, "'ebv' is -0.1 mag in row 1; the band-flux table goes from 0 mag"),
+        ("ebv", -0.1, "'ebv' is -0.1 mag in row 1; the forward model goes from 0 mag"),
         ("ebv", 5, "'ebv' is 5 mag in row 1"),
         ("ebv", np.nan, "'ebv' is nan mag in row 1"),
     ],

@@ -87,6 +87,21 @@ class FullySampledClusters(ModelFamily):
         return self.table.predict(theta, covariates["distance"])
 
     @property
+    def domain(self):
+        """Lowest and highest value of each parameter: of the table, and any mass."""
+        log_age, ebv = self.table.log_age, self.table.ebv
+        return ((log_age[0].item(), log_age[-1].item()), (-math.inf, math.inf), (ebv[0].item(), ebv[-1].item()))
+
+    @property
+    def mock_bands(self):
+        """Names of the bands of mock catalogs: those of WFC3/UVIS."""
+        return WFC3_BANDS
+
+    def with_bands(self, names):
+        """Return the same family for other bands of the packaged tables."""
+        return self._with(bands=tuple(names), table=find_table(**_origin(self.table)))
+
+    @property
     def filter_groups(self):
         """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
         return band_slots(self.band_names)
@@ -100,10 +115,9 @@ class FullySampledClusters(ModelFamily):
             found[name] = lambda theta, i=i, j=j: theta[..., i] * theta[..., j]
         return found
 
-    def to(self, device):
-        """Return the same family with its table on another device."""
-        return FullySampledClusters(bands=self.band_names, noise=self.likelihood.noise.name, prior=self.prior,
-                                    distance=self._distance, whole_myr=self.whole_myr, table=self.table.to(device))
+    def to(self, device=None, dtype=None):
+        """Return the same family with its table on another device or in another precision."""
+        return self._with(table=self.table.to(device, dtype))
 
     def to_dict(self):
         """Return options as plain values; see `from_dict`."""
@@ -137,6 +151,12 @@ class FullySampledClusters(ModelFamily):
                              f"model file's, {origin}")
         return cls(bands=options["bands"], noise=options["noise"], prior=BoxPrior.from_dict(options["prior"]),
                    distance=tuple(options["distance"]), whole_myr=options["whole_myr"], table=table)
+
+    def _with(self, **changed):
+        """Make the same family with some options changed."""
+        options = {"bands": self.band_names, "noise": self.likelihood.noise.name, "prior": self.prior,
+                   "distance": self._distance, "whole_myr": self.whole_myr, "table": self.table}
+        return FullySampledClusters(**options | changed)
 
     @property
     def _distance(self):
