@@ -14,6 +14,7 @@ import torch
 from ..bands import Band
 from ..errors import InputError
 from ..observations import Observed
+from .encoders import read_encoder
 
 __all__ = ["Covariate", "Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
 
@@ -253,6 +254,10 @@ class ModelFamily(ABC):
         """Draw covariates for mocks; by default each is uniform over its range."""
         empty = torch.empty(n, dtype=dtype, device=generator.device)
         return {c.name: empty.clone().uniform_(c.low, c.high, generator=generator) for c in self.covariates}
+
+    def read_encoder(self, values):
+        """Make the encoder that a model file describes; families with encoders of their own add them here."""
+        return read_encoder(values)
 
     def with_bands(self, names) -> ModelFamily:
         """Return the same family for other bands.

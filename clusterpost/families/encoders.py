@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["AbsoluteConditions", "RelativeConditions", "Walter2025Conditions", "read_encoder"]
+__all__ = ["AbsoluteConditions", "FluxConditions", "RelativeConditions", "Walter2025Conditions", "read_encoder"]
 
 
 class Walter2025Conditions:
@@ -168,13 +168,63 @@ class AbsoluteConditions(RelativeConditions):
         return torch.cat([part.to(flux.dtype) for part in parts], dim=1)
 
 
+class FluxConditions:
+    """Fluxes of any sign, their errors and the covariates, for families without an encoder of their own.
+
+    Of each band: asinh magnitude (Lupton et al. 1999; in nats, softened by the flux's error) less the object's
+    own weighted mean, asinh of half the signal-to-noise ratio, and whether it was measured; then that mean, and
+    each covariate.
+
+    Parameters
+    ----------
+    n_bands : int
+    covariates : sequence of str
+        Names of the family's covariates.
+    """
+
+    name = "flux"
+    bounded = False
+    _SMALLEST_ERROR = 0.02  # a better measurement has no greater say in the mean
+
+    def __init__(self, n_bands, covariates):
+        self.n_bands, self.covariates = int(n_bands), tuple(covariates)
+
+    def to_dict(self):
+        """Return plain values for a model file."""
+        return {"name": self.name, "n_bands": self.n_bands, "covariates": list(self.covariates)}
+
+    def size(self, n_bands=None):
+        """Return the number of conditions."""
+        return 3 * self.n_bands + 1 + len(self.covariates)
+
+    def __call__(self, observed):
+        """Encode.
+
+        Parameters
+        ----------
+        observed : Observed
+            Fluxes of any sign, errors positive, where measured.
+
+        Returns
+        -------
+        Tensor (n, n_condition)
+        """
+        measured = observed.measured
+        signal = torch.where(measured, torch.asinh(observed.flux / (2 * observed.error)), 0.0)
+        value = torch.where(measured, signal + torch.log(observed.error), 0.0)
+        weight = torch.where(measured, torch.exp(-signal).clamp(min=self._SMALLEST_ERROR) ** -2, 0.0)
+        mean = (weight * value).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+        known = [observed.covariates[name][:, None].to(value) for name in self.covariates]
+        return torch.cat([torch.where(measured, value - mean, 0.0), signal, measured.to(value), mean, *known], dim=1)
+
+
 def read_encoder(values):
-    """The encoder that a card describes.
+    """Make the encoder that a model file describes.
 
     Parameters
     ----------
     values : str or dict
-        What an encoder's ``to_dict`` gave.
+        What an encoder's ``to_dict`` returned.
 
     Returns
     -------
@@ -187,7 +237,7 @@ def read_encoder(values):
     """
     if values == Walter2025Conditions.name:
         return Walter2025Conditions()
-    for encoder in (RelativeConditions, AbsoluteConditions):
+    for encoder in (RelativeConditions, AbsoluteConditions, FluxConditions):
         if isinstance(values, dict) and values.get("name") == encoder.name:
-            return encoder(values["slots"])
+            return encoder(**{key: value for key, value in values.items() if key != "name"})
     raise ValueError(f"this version of clusterpost has no conditions {values!r}")

@@ -20,9 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from ..errors import ModelError, UncertifiedModelWarning
+from ..errors import InputError, ModelError, UncertifiedModelWarning
 from ..families import family_names, family_of_simulator, get_family
-from ..families.encoders import read_encoder
 from ..utils import write_whole
 from .golden import check_golden_vectors, golden_vectors
 from .metadata import certificate_of, model_hash
@@ -52,12 +51,16 @@ class Model:
 
     def __init__(self, name, flow, card):
         self.name, self.flow, self.card = name, flow, card
-        self._encoder = read_encoder(card["conditions"])
 
     @functools.cached_property
     def family(self):
         """Model family that it was trained for, on its device."""
         return family_of_simulator(self.card["simulator"]).to(self.device)
+
+    @functools.cached_property
+    def encoder(self):
+        """Encoder that makes conditions of observations."""
+        return self.family.read_encoder(self.card["conditions"])
 
     @property
     def bands(self):
@@ -90,7 +93,7 @@ class Model:
         -------
         Tensor (n, n_condition)
         """
-        return self._encoder(observed)
+        return self.encoder(observed)
 
 
 def save_model(stem, flow, card):
@@ -275,7 +278,8 @@ def load_model(name="default", *, device=None):
         flow.load_export(weights)
         model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found})
         check_golden_vectors(flow, tensors, str(stem))
-    except ModelError:
+        model.encoder  # noqa: B018 - a family or an encoder that is unknown shows here, and not in use
+    except (ModelError, InputError):
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{stem} is no model that this version of clusterpost can run "

@@ -1,4 +1,4 @@
-"""What a training step makes small."""
+"""Training objectives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.nn import functional
 
-__all__ = ["LogVariance", "NegativeLogLikelihood", "scale_free_log_likelihood"]
+__all__ = ["LogVariance", "NegativeLogLikelihood"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class LogVariance:
     the NLL's never does (the log-variance divergence; Richter et al. 2020).
     Its importance weights are what it makes even.
 
+    It needs a family whose likelihood has the mass as its amplitude, and a flow over age and reddening.
+
     Attributes
     ----------
     draws : int
@@ -87,7 +89,7 @@ class LogVariance:
         with torch.no_grad():
             unit = torch.rand(shape, generator=generator, device=generator.device).clamp(1e-6, 1 - 1e-6)
             drawn, _ = flow.draw(unit, conditions)
-            target = scale_free_log_likelihood(drawn, mocks, simulator.family.table)
+            target = simulator.family.likelihood.log_prob_of_colors(mocks, drawn)
         density = flow.log_prob(torch.cat([mocks.theta[:, None], drawn], dim=1), conditions)
         difference = target - density[:, 1:]
         with torch.no_grad():  # far outliers have no say in what is usual for an object
@@ -96,25 +98,3 @@ class LogVariance:
         difference = torch.maximum(difference, evidence - self.reach)
         uneven = functional.huber_loss(difference, usual.expand_as(difference), delta=self.bend)
         return uneven - self.nll * density[:, 0].mean()
-
-
-def scale_free_log_likelihood(theta, mocks, table):
-    """ln of the log-normal likelihood of (log t, E), any mass being equally likely in log m.
-
-    Parameters
-    ----------
-    theta : Tensor (n, k, 2)
-        log10 age/Myr, E(B-V)/mag.
-    mocks : Mocks
-    table : BandFluxTable
-
-    Returns
-    -------
-    Tensor (n, k)
-        Less a number of each object.
-    """
-    variance = torch.log1p((mocks.error / mocks.flux) ** 2)
-    weight = torch.where(mocks.measured, 1 / variance, 0.0)[:, None]
-    residual = (torch.log(mocks.flux) + variance / 2)[:, None] - table.ln_flux(*theta.unbind(-1))
-    mean = (weight * residual).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
-    return -0.5 * (weight * (residual - mean) ** 2).sum(-1)

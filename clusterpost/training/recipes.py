@@ -13,7 +13,7 @@ import torch
 from ..bands import ACS_BANDS, WFC3_BANDS, band_slots
 from ..errors import InputError
 from ..families.clusters.table import BandFluxTable, load_table
-from ..families.encoders import AbsoluteConditions, RelativeConditions, Walter2025Conditions
+from ..families.encoders import AbsoluteConditions, FluxConditions, RelativeConditions, Walter2025Conditions
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.maf import MafSpec
 from ..flow.modelfile import load_model, save_model
@@ -22,10 +22,10 @@ from ..flow.spline import SplineSpec
 from ..priors import PARAMETERS
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
-from .observing import AnyBands, MixedErrors
+from .observing import AllBands, AnyBands, FlatErrors, MixedErrors
 from .simulation import Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 
-__all__ = ["RECIPES", "Recipe", "any_bands", "condition_range", "maf", "recipe_sizes", "spline",
+__all__ = ["RECIPES", "Recipe", "affine", "any_bands", "condition_range", "maf", "recipe_sizes", "spline",
            "train_model", "walter2025"]
 
 _N_TEST = 100_000
@@ -47,8 +47,8 @@ class Recipe:
         Of :mod:`clusterpost.training.objectives`.
     config : FitConfig
     learned : tuple of str
-        The parameters that the flow learns.  The mass may be left out: given
-        the others it is known in closed form.
+        The parameters that the flow learns; by default all of the family.  The amplitude of a likelihood that has
+        one, such as the mass of a cluster, may be left out: given the others it is known in closed form.
     n_samples : int
         Draws that inference takes of each posterior unless told otherwise.
     """
@@ -59,8 +59,12 @@ class Recipe:
     spec: object
     objective: object
     config: FitConfig
-    learned: tuple = PARAMETERS
+    learned: tuple | None = None
     n_samples: int = 1000
+
+    def __post_init__(self):
+        if self.learned is None:
+            self.learned = self.simulator.family.parameter_names
 
     def learned_part(self, mocks):
         """The same mocks with the learned parameters only."""
@@ -229,6 +233,42 @@ def recipe_sizes(simulator, encoder, learned):
             "low": tuple(prior.low[index].tolist()), "high": tuple(prior.high[index].tolist())}
 
 
+def affine(family, *, name, errors=None, coverage=None, noise=None, encoder=None, n_blocks=8, width=128,
+           **config) -> Recipe:
+    """Make a recipe of a network for any model family: affine coupling blocks, trained by the NLL.
+
+    Parameters
+    ----------
+    family : ModelFamily
+    name : str
+        Of the model.
+    errors, coverage, noise
+        Of the `~clusterpost.training.simulation.Simulator`.
+    encoder : object, optional
+        By default `~clusterpost.families.encoders.FluxConditions` of the family's bands and covariates.
+    n_blocks, width : int
+        Coupling blocks and neurons a layer.
+    **config
+        Fields of `~clusterpost.training.fit.FitConfig`.
+
+    Returns
+    -------
+    Recipe
+
+    Examples
+    --------
+    >>> from clusterpost.families.clusters import FullySampledClusters
+    >>> from clusterpost.training.recipes import affine
+    >>> affine(FullySampledClusters(), name="mine", epochs=1).learned
+    ('log_age', 'log_mass', 'ebv')
+    """
+    simulator = Simulator(family, noise, errors or FlatErrors(0.05, 0.5), coverage or AllBands())
+    encoder = encoder or FluxConditions(len(family.bands), [covariate.name for covariate in family.covariates])
+    spec = AffineSpec(**recipe_sizes(simulator, encoder, family.parameter_names), width=width,
+                      permutations=choose_permutations(len(family.parameters), n_blocks, seed=2025))
+    return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**_COSINE | config))
+
+
 #: Recipes by the name of their model.
 RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": walter2025}
 
@@ -284,7 +324,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, prog
         "validation_nll": result.best_nll,
         "test_nll": mean_nll(flow, recipe.encoder, test),
         "n_test": _N_TEST,
-        "nll_unit": f"nat, density in ({', '.join(recipe.learned)}): log10 age/Myr, log10 mass/Msun, E(B-V)/mag",
+        "nll_unit": f"nat, density in ({', '.join(recipe.learned)})",
         "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {name: version(name) for name in ("torch", "FrEIA", "numpy")},
         "objective": recipe.objective.to_dict(),

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.flow.network import build_flow
 from clusterpost.noise import get_noise
 from clusterpost.posterior.proposal import MassConditional
 from clusterpost.posterior.target import Target
 from clusterpost.priors import PowerLaw, ProductPrior
-from clusterpost.training import objectives
-from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood, scale_free_log_likelihood
+from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
 from clusterpost.training.recipes import any_bands
 from clusterpost.training.simulation import Mocks, seeded_generator
 
@@ -49,7 +49,7 @@ class NormalFlow(nn.Module):
 class Toy:
     """In the place of a simulator."""
 
-    family = SimpleNamespace(table=None)
+    family = SimpleNamespace(likelihood=SimpleNamespace(log_prob_of_colors=None))
 
     def draw(self, n, generator):
         theta = torch.randn(n, 1, generator=generator)
@@ -59,15 +59,18 @@ class Toy:
         return Mocks(x, torch.ones(n, 1), seen, ~seen, {"distance": nothing}, theta)
 
 
+LIKELIHOOD = Toy.family.likelihood
+
+
 @pytest.fixture
 def conjugate(monkeypatch):
     """ln p(theta) p(x | theta) of the toy in the place of the photometric likelihood."""
 
-    def joint(theta, mocks, table):
+    def joint(mocks, theta):
         x = mocks.flux[:, None]
         return (-0.5 * theta**2 - 0.5 * (x - theta) ** 2).sum(-1)
 
-    monkeypatch.setattr(objectives, "scale_free_log_likelihood", joint)
+    monkeypatch.setattr(LIKELIHOOD, "log_prob_of_colors", joint)
 
 
 def loss_of(flow, objective, progress=1.0, n=2000, seed=0):
@@ -90,12 +93,12 @@ class TestLogVariance:
 
     def test_constants_of_an_object_do_not_matter(self, monkeypatch):
         before = loss_of(NormalFlow(offset=0.2), UNEVEN)
-        joint = objectives.scale_free_log_likelihood
+        joint = LIKELIHOOD.log_prob_of_colors
 
-        def shifted(theta, mocks, table):
-            return joint(theta, mocks, table) + 100 * torch.sin(mocks.flux)
+        def shifted(mocks, theta):
+            return joint(mocks, theta) + 100 * torch.sin(mocks.flux)
 
-        monkeypatch.setattr(objectives, "scale_free_log_likelihood", shifted)
+        monkeypatch.setattr(LIKELIHOOD, "log_prob_of_colors", shifted)
         torch.testing.assert_close(loss_of(NormalFlow(offset=0.2), UNEVEN), before, rtol=1e-3, atol=1e-5)
 
     @pytest.mark.parametrize(("name", "too_much", "too_little"), [("slope", 0.7, 0.3), ("offset", 0.3, -0.3),
@@ -128,11 +131,11 @@ class TestLogVariance:
         torch.testing.assert_close(loss_of(flow, LogVariance(nll=0.3)), parts)
 
     def test_draws_where_there_is_next_to_nothing_are_let_be(self, monkeypatch):
-        joint = objectives.scale_free_log_likelihood
+        joint = LIKELIHOOD.log_prob_of_colors
         gradients = []
         for depth in (1e2, 1e5):
-            monkeypatch.setattr(objectives, "scale_free_log_likelihood", lambda theta, mocks, table, depth=depth: (
-                joint(theta, mocks, table) - depth * (theta[..., 0] > 1)))
+            monkeypatch.setattr(LIKELIHOOD, "log_prob_of_colors", lambda mocks, theta, depth=depth: (
+                joint(mocks, theta) - depth * (theta[..., 0] > 1)))
             flow = NormalFlow(offset=0.2)
             loss_of(flow, UNEVEN).backward()
             gradients.append(flow.offset.grad)
@@ -162,8 +165,7 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     """ln p(x, m | t, E) - ln p(m | t, E, x) under a mass density that is flat over all masses."""
     recipe, mocks = photometry
     simulator = recipe.simulator
-    observed = mocks
-    observed = observed.to(dtype=torch.float64)
+    observed = mocks.to(dtype=torch.float64)
     table = simulator.family.table.to(dtype=torch.float64)
     prior = ProductPrior(log_mass=PowerLaw(-1, -20, 30))
     unit = torch.rand(30, 40, 2, generator=seeded_generator(4)).double()
@@ -172,7 +174,7 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     log_mass, log_q = mass.at(observed, *theta.unbind(-1)).draw(torch.full((30, 40), 0.5).double())
     exact = Target(observed, table, get_noise("lognormal"), prior).log_likelihood(
         torch.stack([theta[..., 0], log_mass, theta[..., 1]], dim=-1)) - log_q
-    got = scale_free_log_likelihood(theta, replace(mocks, flux=observed.flux, error=observed.error), table)
+    got = ClusterLikelihood(table, get_noise("lognormal")).log_prob_of_colors(observed, theta)
     difference = got - exact
     torch.testing.assert_close(difference, difference[:, :1].expand(-1, 40), rtol=0, atol=1e-6)
     assert exact.std(1).min() > 0.5
@@ -181,15 +183,15 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
 def test_scale_free_likelihood_is_blind_to_brightness_distance_and_missing_bands(photometry):
     recipe, mocks = photometry
     theta = recipe.learned_part(mocks).theta[:, None]
-    before = scale_free_log_likelihood(theta, mocks, recipe.simulator.family.table)
+    density = recipe.simulator.family.likelihood.log_prob_of_colors
+    before = density(mocks, theta)
     other = replace(mocks, flux=7 * mocks.flux, error=7 * mocks.error,
                     covariates={"distance": 3 * mocks.covariates["distance"]})
-    torch.testing.assert_close(scale_free_log_likelihood(theta, other, recipe.simulator.family.table), before,
-                               rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(density(other, theta), before, rtol=1e-4, atol=1e-3)
     there = mocks.measured
     other = replace(mocks, flux=torch.where(there, mocks.flux, 3.0), error=torch.where(there, mocks.error, 2.0),
                     measured=there)
-    assert torch.equal(scale_free_log_likelihood(theta, other, recipe.simulator.family.table), before)
+    assert torch.equal(density(other, theta), before)
 
 
 def test_a_flow_learns_by_it():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from ...errors import InputError
 from ..photometric import PhotometricLikelihood
 from .amplitude import MassConditional
@@ -30,6 +32,27 @@ class ClusterLikelihood(PhotometricLikelihood):
     def amplitude(self, prior) -> MassConditional:
         """Return the conditional density of log10 mass, given age and reddening."""
         return MassConditional(self.table, self.noise, prior)
+
+    def log_prob_of_colors(self, observed, theta):
+        """Compute ln of the log-normal likelihood of age and reddening, any mass being equally likely in log m.
+
+        Parameters
+        ----------
+        observed : Observed
+        theta : Tensor (n, k, 2)
+            log10 age/Myr, E(B-V)/mag.
+
+        Returns
+        -------
+        Tensor (n, k)
+            Up to a number of each object.
+        """
+        variance = torch.log1p((observed.error / observed.flux) ** 2)
+        weight = torch.where(observed.measured, 1 / variance, 0.0)[:, None]
+        residual = (torch.log(observed.flux) + variance / 2)[:, None] - self.table.ln_flux(*theta.unbind(-1))
+        # The mass that fits best takes the weighted mean of the residuals away.
+        mean = (weight * residual).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
+        return -0.5 * (weight * (residual - mean) ** 2).sum(-1)
 
     def check_prior(self, prior):
         """Check that a prior stays within the table.
