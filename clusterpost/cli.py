@@ -20,7 +20,7 @@ _EPILOG = """examples:
   clusterpost infer big.parquet out.parquet
   clusterpost infer folder/ out/ --scheduler tcp://host:8786
   clusterpost plot posteriors.fits overview.png
-  clusterpost plot posteriors.fits corner.png --row 5
+  clusterpost plot posteriors.fits corner.png --row 5     with the settings of the posteriors
   clusterpost simulate -n 1000 mocks.fits
   clusterpost fetch NGC1433 -o ngc1433.fits
   clusterpost check
@@ -40,14 +40,14 @@ def _parser():
         sub.set_defaults(call=call)
         return sub
 
-    def inference_options(sub):
+    def inference_options(sub, floor="0.05", seed="0"):
         sub.add_argument("--model", default="default", help="bundled model or model file (default: %(default)s)")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
         sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
                          help="whose distance of the galaxy (default: the table's own, or lee2022)")
         sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names")
-        sub.add_argument("--error-floor", type=float, default=0.05, help="relative, 0 for none (default: %(default)s)")
-        sub.add_argument("--seed", type=int, default=0)
+        sub.add_argument("--error-floor", type=float, help=f"relative, 0 for none (default: {floor})")
+        sub.add_argument("--seed", type=int, help=f"a whole number (default: {seed})")
         sub.add_argument("--device", help="cpu or cuda")
 
     def posterior_options(sub):
@@ -100,7 +100,8 @@ def _parser():
     sub.add_argument("input", help="a catalog that clusterpost infer wrote")
     sub.add_argument("output", help=".png, .pdf or .svg")
     sub.add_argument("--row", type=int, help="row counted from 0: its corner plot instead of the overview")
-    inference_options(sub)
+    sub.add_argument("--prefix", help="of the results, where the catalog has several")
+    inference_options(sub, floor="that of the results", seed="that of the results")
     posterior_options(sub)
     output_options(sub)
 
@@ -193,13 +194,14 @@ def _columns(pairs):
 
 
 def _options(args):
-    return {"model": args.model, "distance": _distance(args.distance),  # the columns are canonical once read
-            "error_floor": args.error_floor, "seed": args.seed, "device": args.device}
+    options = {"model": args.model, "distance": _distance(args.distance), "device": args.device}
+    given = {"error_floor": args.error_floor, "seed": args.seed}  # the columns are canonical once read
+    return options | {name: value for name, value in given.items() if value is not None}
 
 
 def _posterior_options(args):
     """Options of the posterior; the prior is left to the model where nothing is said about it."""
-    options = {"noise": args.noise, "refine": not args.no_refine}
+    options = {"noise": args.noise, "refine": False if args.no_refine else None}
     if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error:
         from .priors import Exponential, PowerLaw, ProductPrior
 
@@ -314,11 +316,12 @@ def _plot(args):
         raise InputError(f"{args.output} exists; give another name, or --overwrite")
     tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
     if args.row is None:
-        figure = plot_catalog(tbl)
+        figure = plot_catalog(tbl, prefix=args.prefix)
     elif not 0 <= args.row < len(tbl):
         raise InputError(f"--row {args.row} is not in {args.input}, which has rows 0 to {len(tbl) - 1}")
     else:
-        figure = plot_posterior(tbl[args.row : args.row + 1], **_options(args), **_posterior_options(args))
+        figure = plot_posterior(tbl[args.row : args.row + 1], prefix=args.prefix, **_options(args),
+                                **_posterior_options(args))
     with whole_file(args.output) as temporary:
         figure.savefig(temporary, dpi=150)
     if not args.quiet:

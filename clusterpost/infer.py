@@ -5,6 +5,8 @@ The only room that sees both the network and the physics.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from .config import conf
 from .errors import ColumnError, InputError
 from .families.clusters.table import load_table
 from .flow.levels import corrected_levels
-from .flow.modelfile import load_model, torch_device
+from .flow.modelfile import MODELS_PATH, Model, load_model, model_stem, torch_device
 from .noise import get_noise
 from .photometry import check_table
 from .posterior.draws import base_points, rotation
@@ -28,7 +30,8 @@ from .posterior.target import Target
 from .posterior.weights import resampled_index
 from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
-from .schema import output_columns
+from .provenance import AUTO, Settings, add_record, free_column, repeat
+from .schema import DISTANCE_COLUMN, output_columns
 from .summarise import summarise
 from .utils import progress_bar
 
@@ -42,7 +45,7 @@ _LEAST_BANDS = 2
 
 
 def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0.84), n_modes=3, noise=None, prior=None,
-                refine=True, recalibrated=False, error_floor=0.05, distance=None, columns=None, prefix="", seed=0,
+                refine=None, recalibrated=False, error_floor=0.05, distance=None, columns=None, prefix="", seed=0,
                 device=None, progress=None):
     """Infer age, mass and reddening of every cluster of a table.
 
@@ -68,10 +71,10 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     prior : object of `clusterpost.priors` or callable, optional
         By default the model's own: flat in log age, log mass and E(B-V).  A
         callable takes theta (..., 3), a tensor, and gives a log density.
-    refine : bool
+    refine : bool, optional
         Weight the network's draws so that they follow the exact posterior,
-        and take more, or a Markov chain, where too few count.  Without it,
-        the results are the network's alone.
+        and take more, or a Markov chain, where too few count.  False gives
+        the network's results alone.  By default wherever the model has a likelihood.
     recalibrated : bool
         Take the quantiles at the levels of a correction that the model's file
         holds (`clusterpost.validation.recalibrate`).
@@ -96,8 +99,10 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     -------
     `~astropy.table.Table`
         A copy of ``tbl`` (of its class) with the columns of
-        :mod:`clusterpost.schema` added.  No row is dropped: one that cannot be
-        inferred holds NaN, and its ``flag`` says why.
+        :mod:`clusterpost.schema` added, and with ``distance`` (Mpc) where that was
+        given as an argument.  No row is dropped: one that cannot be
+        inferred holds NaN, and its ``flag`` says why.  ``meta`` holds all
+        settings, and what is drawn from the results repeats them.
 
     Raises
     ------
@@ -169,17 +174,22 @@ def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, 
     return inference.run(progress)
 
 
-def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=None, refine=True, error_floor=0.05,
-                     distance=None, columns=None, seed=0, device=None, progress=None):
+def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=None, refine=None, error_floor=AUTO,
+                     distance=None, columns=None, prefix=None, seed=None, device=None, progress=None):
     """Draw from the posterior of every cluster of a table.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        As for `infer_table`; not changed.
+        Photometry, as for `infer_table`, or what that returned; not changed.
     n_samples : int
         Draws for each object.
-    model, noise, prior, refine, error_floor, distance, columns, seed, device, progress
+    model, noise, prior, refine, error_floor, distance, columns, seed
+        As for `infer_table`.  By default those that the results in the table
+        were made with; without results, the defaults of `infer_table`.
+    prefix : str, optional
+        Of the results whose settings are repeated, where the table has several.
+    device, progress
         As for `infer_table`.
 
     Returns
@@ -194,7 +204,13 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
     Raises
     ------
     InputError
-        As `infer_table`.
+        As `infer_table`; and if the results in the table had a function as
+        prior, which has to be given again.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If an option contradicts what the results in the table were made with.
 
     Notes
     -----
@@ -212,10 +228,12 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
     """
     n_samples = _whole_number("n_samples", n_samples)
     check_table(tbl)
+    tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
+                          error_floor=error_floor, distance=distance, columns=columns, seed=seed)
     size = max(n_samples, _FEWEST)
-    job = _Job(tbl, model, noise, prior, refine, _RESERVE * size if refine else size, seed, device,
-               columns=columns, distance=distance, error_floor=error_floor)
+    job = _Job(tbl, n_samples=n_samples, size=size, device=device, **options)
     job.ready.findings.raise_or_warn()
+    refine = job.sampler.refined
     theta = np.full((len(tbl), n_samples, 3), np.nan)
     density = np.full((len(tbl), n_samples), np.nan)
     flag = job.ready.flag.copy()
@@ -236,23 +254,24 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
         "log_prob": density,
         "flag": flag,
     })
-    out.meta.update(job.provenance())
+    add_record(out.meta, replace(job.settings, distance=None, reading={}))
+    out.meta.update(_about(job.ready))
     return out
 
 
-def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=True, error_floor=0.05, distance=None,
-             columns=None, seed=0, device=None):
+def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None, error_floor=AUTO, distance=None,
+             columns=None, prefix=None, seed=None, device=None):
     """Log posterior density of parameters.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        As for `infer_table`; not changed.
+        Photometry, as for `infer_table`, or what that returned; not changed.
     theta : array (n, 3) or (n, k, 3)
         One or ``k`` parameter vectors for each row: log10 age/Myr, log10 initial
         mass/Msun, E(B-V)/mag.
-    model, noise, prior, refine, error_floor, distance, columns, seed, device
-        As for `infer_table`.
+    model, noise, prior, refine, error_floor, distance, columns, prefix, seed, device
+        As for `sample_posterior`.
 
     Returns
     -------
@@ -278,9 +297,11 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=True
     if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != 3:
         raise InputError(f"theta has shape {theta.shape}; for {len(tbl)} rows give ({len(tbl)}, 3) or "
                          f"({len(tbl)}, k, 3): log10 age/Myr, log10 mass/Msun, E(B-V)")
-    job = _Job(tbl, model, noise, prior, refine, None, seed, device,
-               columns=columns, distance=distance, error_floor=error_floor)
+    tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
+                          error_floor=error_floor, distance=distance, columns=columns, seed=seed, n_samples=None)
+    job = _Job(tbl, device=device, **options)
     job.ready.findings.raise_or_warn()
+    refine = job.sampler.refined
     stacked = theta.reshape(len(tbl), -1, 3)
     result = np.full(stacked.shape[:2], np.nan)
     for at, target, draws in job.chunks(False, points=stacked.shape[1], draw=refine):
@@ -322,20 +343,24 @@ class TableInference:
         for at, target, draws in job.chunks(progress):
             _put(results, job.ready.rows[at],
                  summarise(draws, target, self.levels, self.n_modes, ascend=refine, taken=taken))
-        record = job.provenance() | ({"CPRECAL": True} if self.recalibrated else {})
-        return _completed(self.tbl, self.registry, results, self.prefix, job.ready, record)
+        settings = replace(job.settings, recalibrated=self.recalibrated)
+        return _completed(self.tbl, self.registry, results, self.prefix, job.ready, settings)
 
 
 class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
     def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device):
-        self.tbl, self.prefix, self.seed, self.device = tbl, prefix, seed, device
+        self.tbl, self.prefix, self.seed, self.device = tbl, prefix, _whole_number("seed", seed, least=0), device
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, quantiles, n_modes, prefix)
         self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), load_table().bands
         self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
                              columns=columns, distance=distance, error_floor=error_floor)
         self.findings = self.ready.findings
+        self.settings = Settings(
+            "exact grid", self.noise.name, self.prior.describe(), prior=self.prior.to_record(),
+            error_floor=self.ready.error_floor, seed=self.seed, distance=None if distance is None else "",
+            reading=_recorded_reading(columns=columns))
 
     def run(self, progress):
         """Infer the rows; return a copy of the table with the results."""
@@ -360,31 +385,39 @@ class ExactInference:
                 _put(results, ready.rows[at],
                      summarise(draws, target, self.levels, self.n_modes, ascend=True, marginals=marginals))
                 bar.update(n)
-        record = {"CPMODEL": "exact grid", "CPNOISE": self.noise.name, "CPPRIOR": self.prior.describe(),
-                  "CPSEED": self.seed}
-        return _completed(self.tbl, self.registry, results, self.prefix, ready, record)
+        return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
 
 
 class _Job:
     """A table, a model, and how the one is inferred with the other."""
 
-    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, **reading):
+    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, *, size=None, **reading):
         self.model = load_model(model, device=device)
         card = self.model.card
         simulator = card["simulator"]
         noise = get_noise(simulator["noise"] if noise is None else noise)
+        refine = True if refine is None else refine
         if prior is not None and not refine:
             raise InputError("prior= needs refinement: a network alone knows the prior that it was trained with only. "
                              "Leave refine=True, or prior= out")
         default = card.get("n_samples", _DEFAULT_SAMPLES)
-        n_samples = _whole_number("n_samples", default if n_samples is None else n_samples, least=10)
+        n_samples = _whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
+        seed = _whole_number("seed", seed, least=0)
+        drawn = n_samples if size is None else _RESERVE * size if refine else size
         bands = self.model.bands
         slots = simulator["coverage"].get("slots", [[i] for i in range(len(bands))])
         at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
         self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
         check_reach(self.ready, self.model, noise)
         self.sampler = Sampler.trained_as(self.model, noise=noise, prior=prior, refined=refine,
-                                          n_samples=n_samples, seed=seed)
+                                          n_samples=drawn, seed=seed)
+        prior = self.sampler.prior
+        elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
+        self.settings = Settings(
+            self.model.name, noise.name, prior.describe(), path=str(model_stem(model)) if elsewhere else None,
+            sha256=card["sha256"][:16], prior=None if prior is self.model.family.prior else prior.to_record(),
+            refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
+            distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
 
     def chunks(self, progress, points=0, draw=True):
         """Successive chunks of rows: their place in ``ready.rows``, target and, if wanted, draws.
@@ -412,18 +445,6 @@ class _Job:
         turn = rotation(self.model.flow.standardize(self.conditions(at)), 1) * n
         return order[(torch.arange(n, device=order.device) + turn.long()) % n]
 
-    def provenance(self):
-        """What a table's meta records of the model."""
-        return {
-            "CPMODEL": self.model.name,
-            "CPHASH": self.model.card["sha256"][:16],
-            "CPNOISE": self.sampler.noise.name,
-            "CPPRIOR": self.sampler.prior.describe(),
-            "CPREFINE": self.sampler.refined,
-            "CPSEED": self.sampler.seed,
-            "CPDRAWS": self.sampler.n_samples,
-        }
-
 
 def _check_outputs(tbl, quantiles, n_modes, prefix):
     check_table(tbl)
@@ -441,24 +462,43 @@ def _put(results, rows, chunk):
             results[name][rows] = values
 
 
-def _completed(tbl, registry, results, prefix, ready, record):
+def _completed(tbl, registry, results, prefix, ready, settings):
     """A copy of the table with the results and what they rest on."""
     results["flag"] |= ready.flag
     results["n_bands"][:] = ready.n_bands
     ready.observed = None  # not needed any more, and half as large as the results
     out = tbl.copy()
+    if settings.distance is not None:  # given as an argument: the table alone would not tell it
+        settings = replace(settings, distance=free_column(tbl, prefix))
+        out[settings.distance] = _as_column(DISTANCE_COLUMN, ready.distance, type(out))
     for column in registry:
         out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)
-    out.meta.update({"CPVERS": __version__, **record, "CPFLOOR": ready.error_floor,
-                     "CPDIST": ready.distance_source, "CPLAYOUT": ready.layout})
+    add_record(out.meta, settings, prefix=prefix, before=tbl)
+    out.meta.update(_about(ready))
     return out
 
 
+def _about(ready):
+    """What else a table's meta records."""
+    return {"CPVERS": __version__, "CPDIST": ready.distance_source, "CPLAYOUT": ready.layout}
+
+
+def _recorded_reading(columns):
+    return {} if columns is None else {"columns": {band: list(names) for band, names in columns.items()}}
+
+
 def _whole_number(name, value, least=1, most=None):
-    if int(value) != value or value < least or (most is not None and value > most):
+    if not _is_whole(value) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"{name}={value!r} must be a whole number {limits}")
     return int(value)
+
+
+def _is_whole(value):
+    try:
+        return int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _check_quantiles(levels):

@@ -29,7 +29,7 @@ class PreparedTable:
 
     Attributes
     ----------
-    error_floor, distance_source, layout
+    error_floor, distance, distance_source, layout
         Of the `~clusterpost.photometry.Photometry` that was read.
     flag : ndarray of int32 (n_row,)
     n_bands : ndarray of int (n_row,)
@@ -43,6 +43,7 @@ class PreparedTable:
     """
 
     error_floor: float
+    distance: np.ndarray
     distance_source: str
     layout: str
     flag: np.ndarray
@@ -113,8 +114,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     flux[unused] = error[unused] = 1.0
     observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit)),
                         {"distance": torch.as_tensor(distance)})
-    return PreparedTable(photometry.error_floor, photometry.distance_source, photometry.layout, flag, n_bands, rows,
-                         observed, findings)
+    return PreparedTable(photometry.error_floor, photometry.distance, photometry.distance_source, photometry.layout,
+                         flag, n_bands, rows, observed, findings)
 
 
 def _computable(flux, error, noise):

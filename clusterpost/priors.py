@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from scipy import stats
@@ -17,11 +17,12 @@ from scipy import stats
 from .errors import InputError
 
 __all__ = ["PARAMETERS", "BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Uniform",
-           "as_prior", "cluster_prior"]
+           "as_prior", "cluster_prior", "prior_from_record"]
 
 #: The three parameters of the cluster model, in the order used everywhere.
 PARAMETERS = ("log_age", "log_mass", "ebv")
 LN10 = math.log(10.0)
+_POINTS_OF_A_FUNCTION = 8  # whose densities tell a function from another
 
 
 class _Bounded:
@@ -89,6 +90,16 @@ class _Bounded:
         -------
         Tensor (...)
             Without meaning where they are not.
+        """
+        raise NotImplementedError
+
+    def to_record(self) -> dict:
+        """Return plain values, from which `prior_from_record` makes the same prior.
+
+        Returns
+        -------
+        dict
+            Of numbers, texts, lists and dicts.
         """
         raise NotImplementedError
 
@@ -167,6 +178,11 @@ class BoxPrior(_Bounded):
         """
         bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
         return self._with_distance("uniform: " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds))
+
+    def to_record(self) -> dict:
+        """Return plain values; see `prior_from_record`."""
+        return {"kind": "box", "names": list(self.names), "low": self.low.tolist(), "high": self.high.tolist(),
+                "distance_error": self.distance_error}
 
 
 @dataclass(frozen=True)
@@ -384,6 +400,12 @@ class ProductPrior(_Bounded):
         text = ", ".join(f"{n} {p.describe()}" for n, p in zip(self.names, self.pieces, strict=True))
         return self._with_distance(text)
 
+    def to_record(self) -> dict:
+        """Return plain values; see `prior_from_record`."""
+        pieces = {name: {"density": type(piece).__name__, **asdict(piece)}
+                  for name, piece in zip(self.names, self.pieces, strict=True)}
+        return {"kind": "product", "pieces": pieces, "distance_error": self.distance_error}
+
 
 class FunctionPrior(_Bounded):
     """A prior given as a function, inside bounds.
@@ -447,6 +469,13 @@ class FunctionPrior(_Bounded):
         bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
         return self._with_distance(f"function {self._name} in " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds))
 
+    def to_record(self) -> dict:
+        """Return plain values: bounds, and the density at a few points, by which another function is told from it."""
+        unit = torch.rand(_POINTS_OF_A_FUNCTION, len(self.names), generator=torch.Generator().manual_seed(0))
+        values = self.log_within(torch.lerp(self.low, self.high, unit)).tolist()
+        return {"kind": "function", "name": self._name, "low": self.low.tolist(), "high": self.high.tolist(),
+                "values": [float(f"{value:.5g}") for value in values], "distance_error": self.distance_error}
+
     @property
     def _name(self):
         return getattr(self.function, "__name__", type(self.function).__name__)
@@ -500,3 +529,43 @@ def as_prior(prior):
         return FunctionPrior(prior)
     raise InputError(f"prior={prior!r} is no prior; give a ProductPrior or BoxPrior of clusterpost.priors, or a "
                      "function that takes theta (..., 3) and gives a log density (...)")
+
+
+def prior_from_record(values):
+    """Make the prior that plain values describe.
+
+    Parameters
+    ----------
+    values : dict
+        From a prior's ``to_record``.
+
+    Returns
+    -------
+    BoxPrior or ProductPrior
+
+    Raises
+    ------
+    InputError
+        If the prior was a function, which plain values cannot hold, or of a
+        kind that this version does not know.
+
+    Examples
+    --------
+    >>> from clusterpost.priors import PowerLaw, ProductPrior, prior_from_record
+    >>> prior = ProductPrior(log_mass=PowerLaw(-2))
+    >>> prior_from_record(prior.to_record()).describe() == prior.describe()
+    True
+    """
+    kind, rest = values.get("kind"), {key: value for key, value in values.items() if key != "kind"}
+    if kind == "box":
+        return BoxPrior(**rest)
+    if kind == "product":
+        pieces = {name: _DENSITIES[piece["density"]](**{k: v for k, v in piece.items() if k != "density"})
+                  for name, piece in values["pieces"].items()}
+        return ProductPrior(**pieces, distance_error=values["distance_error"])
+    if kind == "function":
+        raise InputError(f"the prior was a function, {values['name']}, which a table cannot hold")
+    raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
+
+
+_DENSITIES = {density.__name__: density for density in (Uniform, PowerLaw, Exponential, Normal)}

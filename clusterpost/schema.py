@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-__all__ = ["OUTPUT_COLUMNS", "OutputColumn", "output_columns", "quantile_label"]
+__all__ = ["DISTANCE_COLUMN", "OUTPUT_COLUMNS", "OutputColumn", "output_columns", "quantile_label"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ OUTPUT_COLUMNS = (
                  "stat.probability"),
     OutputColumn("flag", "", "Sum of flag bits; clusterpost.decode_flags names them", "meta.code"),
 )
+
+
+#: The distance of each row, added where it was given as an argument.
+DISTANCE_COLUMN = OutputColumn("distance", "Mpc", "Distance that was given to the inference", "pos.distance")
 
 
 def quantile_label(quantile: float) -> str:

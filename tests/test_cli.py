@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
 
 import clusterpost
 from clusterpost import cli
@@ -264,7 +265,7 @@ def test_simulate(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["-n", "0"], "at least 1"),
-        (["--bands", "F606W"], "unknown band 'F606W'; known bands"),
+        (["--bands", "F606W"], "has no F606W; it has F275W"),
         (["--distance", "-3"], "must be positive"),
         (["--errors", "-1"], "cannot be negative"),
     ],
@@ -281,11 +282,13 @@ def test_bad_simulations(tmp_path, capsys, arguments, message):
 def test_plot(tmp_path, posteriors, capsys):
     pytest.importorskip("corner")
     assert run("plot", posteriors, tmp_path / "overview.png") == 0
-    assert run("plot", posteriors, tmp_path / "corner.png", "--row", 1, "--quiet", "--noise", "normal") == 0
+    assert run("plot", posteriors, tmp_path / "corner.png", "--row", 1, "--quiet") == 0
+    with pytest.warns(AstropyUserWarning, match=r"noise \(lognormal; now normal\)"):
+        assert run("plot", posteriors, tmp_path / "other.png", "--row", 1, "--quiet", "--noise", "normal") == 0
     for name in ("overview.png", "corner.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out == ""
-    assert files(tmp_path) == ["corner.png", "overview.png"]
+    assert files(tmp_path) == ["corner.png", "other.png", "overview.png"]
 
 
 @pytest.mark.parametrize(

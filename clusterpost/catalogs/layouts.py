@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 
 from ..bands import BANDS, find_band
 from ..errors import ColumnError
+from ..provenance import recorded_reading
 from .columns import (
     PHANGS_SENTINELS,
     BandColumns,
@@ -101,7 +102,8 @@ def recognise(tbl, columns=None) -> Layout:
     columns : dict, optional
         ``{"F275W": ("my_flux", "my_error")}``, or with a third name for the
         boolean column of upper limits, for every band to use.  Nothing else
-        is then taken for photometry.
+        is then taken for photometry.  By default, where the table's own names say
+        nothing, what `~clusterpost.infer_table` was given for the results in it.
 
     Returns
     -------
@@ -132,6 +134,16 @@ def recognise(tbl, columns=None) -> Layout:
     """
     if columns is not None:
         return _from_argument(tbl, columns)
+    try:
+        return _recognized(tbl)
+    except ColumnError:
+        recorded = recorded_reading(tbl).get("columns")
+        if recorded is None:
+            raise
+        return _from_argument(tbl, recorded)
+
+
+def _recognized(tbl):
     names = tbl.colnames
     canonical, lacking = _canonical(names)
     if canonical or lacking:

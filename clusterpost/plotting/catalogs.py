@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from ..errors import InputError
+from ..provenance import results_prefix
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .style import COLORS, LABELS, NUMERALS, UNITS, new_figure, style
 
@@ -233,7 +234,7 @@ def _running_quantiles(x, y, levels, least=10):
     return center, np.array([[np.quantile(y[rows], level) for rows in bins] for level in levels])
 
 
-def plot_catalog(out, *, where=None, prefix="", figure=None):
+def plot_catalog(out, *, where=None, prefix=None, figure=None):
     """Ages, masses and reddenings of an inferred catalog at a glance.
 
     Parameters
@@ -242,8 +243,8 @@ def plot_catalog(out, *, where=None, prefix="", figure=None):
         From `~clusterpost.infer_table`.
     where : array of bool or int, optional
         Rows to draw; all by default.
-    prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     figure : Figure, optional
         To draw in.
 
@@ -265,6 +266,7 @@ def plot_catalog(out, *, where=None, prefix="", figure=None):
     >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
     >>> figure = plot_catalog(out)
     """
+    prefix = results_prefix(out, prefix)
     out = out if where is None else out[where]
     low, median, high = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q50", "q84"))
     drawn = np.isfinite(low + median + high).all(1)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..infer import infer_table, sample_posterior
+from ..provenance import AUTO, repeat
 from ..utils import require
 from ..validation.densities import gridded_density, mcmc_draws
 from ..validation.fits import catalog_parameters, drawn_parameters, inferred_parameters
@@ -19,9 +20,10 @@ _PAIRS = ((0, 1), (0, 2), (1, 2))
 _SHARES = (0.393, 0.865, 0.989)  # of 1, 2 and 3 sigma in two dimensions
 _MOST = 6
 _KINDS = ("network", "refined", "exact")
+_REPEATED = {"noise": None, "prior": None, "error_floor": AUTO, "distance": None, "columns": None}
 
 
-def plot_densities(tbl, *, titles=None, model="default", published=None, n_samples=10_000, seed=0, figure=None,
+def plot_densities(tbl, *, titles=None, model="default", published=None, n_samples=10_000, seed=None, figure=None,
                    **options):
     """Posterior densities of a few clusters by the network, refined and exact.
 
@@ -42,7 +44,8 @@ def plot_densities(tbl, *, titles=None, model="default", published=None, n_sampl
     figure : Figure, optional
         To draw in.
     **options
-        ``noise``, ``prior``, ``error_floor``, ``distance`` and ``columns`` of `~clusterpost.infer_table`.
+        ``noise``, ``prior``, ``error_floor``, ``distance``, ``columns`` and ``prefix`` of
+        `~clusterpost.sample_posterior`, by default those that the results in the table were made with.
 
     Returns
     -------
@@ -70,11 +73,10 @@ def plot_densities(tbl, *, titles=None, model="default", published=None, n_sampl
     if not 1 <= len(tbl) <= _MOST:
         raise InputError(f"one to {_MOST} clusters are drawn side by side, not {len(tbl)}; "
                          "pick some, as in plot_densities(tbl[[3, 14, 15, 92]])")
-    prior = options.get("prior")
-    draws = {kind: _draws(tbl, model, n_samples, seed, kind == "refined", options) for kind in _KINDS[:2]
-             if prior is None or kind == "refined"}
-    bare = tbl.copy()
-    best = inferred_parameters(infer_table(bare, model=model, seed=seed, prefix="_figure_", progress=False, **options),
+    bare, options = _repeated(tbl, model, seed, options)
+    draws = {kind: _draws(bare, n_samples, kind == "refined", options) for kind in _KINDS[:2]
+             if options["prior"] is None or kind == "refined"}
+    best = inferred_parameters(infer_table(bare, prefix="_figure_", progress=False, **options),
                                "map", prefix="_figure_")
     catalog = catalog_parameters(tbl, published)
     n_columns = min(2, len(tbl))
@@ -85,15 +87,25 @@ def plot_densities(tbl, *, titles=None, model="default", published=None, n_sampl
         for k, part in enumerate(parts.flat[:len(tbl)]):
             samples = {kind: values[k] for kind, values in draws.items()}
             bounds = _bounds(np.concatenate(list(samples.values())))
-            exact = gridded_density(tbl[k:k + 1], bounds, model=model, **options)
+            exact = gridded_density(bare[k:k + 1], bounds, **_without_seed(options))
             title = f"{NUMERALS[k]}" + (f": {titles[k]}" if titles is not None else "")
             handles = _example(part, title, samples, exact, bounds, best[k], catalog[k])
         figure.legend(*handles, loc="outside lower center", ncols=5)
     return figure
 
 
-def _draws(tbl, model, n_samples, seed, refine, options):
-    drawn = sample_posterior(tbl, model=model, n_samples=n_samples, seed=seed, refine=refine, progress=False, **options)
+def _repeated(tbl, model, seed, options):
+    """The table without its record, and the settings of its results."""
+    prefix = options.pop("prefix", None)
+    return repeat(tbl, prefix=prefix, model=model, seed=seed, **{**_REPEATED, **options})
+
+
+def _without_seed(options):
+    return {name: value for name, value in options.items() if name != "seed"}
+
+
+def _draws(tbl, n_samples, refine, options):
+    drawn = sample_posterior(tbl, n_samples=n_samples, refine=refine, progress=False, **options)
     theta = drawn_parameters(drawn)
     bad = np.flatnonzero(~np.isfinite(theta).all((1, 2)))
     if len(bad):
@@ -175,7 +187,7 @@ def _heights(density):
     return sorted(set(heights))
 
 
-def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=0, figure=None, **options):
+def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=None, figure=None, **options):
     """One cluster's posterior by Markov chains and by this package, in one corner plot.
 
     Parameters
@@ -189,7 +201,8 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=0
     figure : Figure, optional
         To draw in.
     **options
-        ``noise``, ``prior``, ``error_floor``, ``distance`` and ``columns`` of `~clusterpost.infer_table`.
+        ``noise``, ``prior``, ``error_floor``, ``distance``, ``columns`` and ``prefix`` of
+        `~clusterpost.sample_posterior`, by default those that the results in the table were made with.
 
     Returns
     -------
@@ -215,10 +228,11 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=0
     >>> figure = plot_with_mcmc(clusterpost.simulate(1, seed=2), n_samples=500, n_chains=1)
     """
     corner = require("corner", "plot")
-    chain, converged = mcmc_draws(row, n_samples, n_chains=n_chains, seed=seed, model=model, **options)
-    ours = {"refined": _draws(row, model, n_samples, seed, True, options)[0]}
-    if options.get("prior") is None:
-        ours["network alone"] = _draws(row, model, n_samples, seed, False, options)[0]
+    row, options = _repeated(row, model, seed, options)
+    chain, converged = mcmc_draws(row, n_samples, n_chains=n_chains, **options)
+    ours = {"refined": _draws(row, n_samples, True, options)[0]}
+    if options["prior"] is None:
+        ours["network alone"] = _draws(row, n_samples, False, options)[0]
     bounds = _bounds(np.concatenate([chain, *ours.values()]))
     looks = {"emcee": (chain, "black", "solid"), "refined": (ours["refined"], COLORS["posterior"], "solid")}
     if "network alone" in ours:
@@ -243,19 +257,18 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=0
         if not converged:
             labels[0] += " (not converged)"
         figure.legend(handles, labels, loc="upper left", bbox_to_anchor=(0.37, 0.95))
-        _sed_corner(figure, row, chain, model, seed, options)
+        _sed_corner(figure, row, chain, options)
         figure.subplots_adjust(left=0.1, bottom=0.09, right=0.98, top=0.97, wspace=0.06, hspace=0.06)
     return figure
 
 
-def _sed_corner(figure, row, chain, model, seed, options):
+def _sed_corner(figure, row, chain, options):
     """Fluxes at the best of the chain and at the MAP."""
     from ..validation.targets import read_target
 
-    reading = {name: options[name] for name in options if name != "prior"}
-    out = infer_table(row.copy(), model=model, seed=seed, prefix="_figure_", progress=False, **options)
-    table = resimulate(out, [0], False, n_draws=10, prefix="_figure_", model=model, seed=seed, **options)
-    _, target = read_target(row, model=model, prior=options.get("prior"), **reading)
+    out = infer_table(row, prefix="_figure_", progress=False, **options)
+    table = resimulate(out, [0], False, n_draws=10, prefix="_figure_", **options)
+    _, target = read_target(row, **_without_seed(options))
     import torch
 
     theta = torch.as_tensor(chain)[None]

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Row, Table
 
 from ..errors import InputError
+from ..provenance import AUTO, repeat, results_prefix
 from ..utils import require
 from ..validation.fits import inferred_parameters, published_fits
 from .style import COLORS, LABELS, new_figure, style
@@ -18,7 +19,8 @@ _STEMS = ("age", "mass", "ebv")
 # Shares of the probability inside the contours: those of 1, 1.5 and 2 sigma of a normal density in two dimensions.
 _LEVELS = (0.393, 0.675, 0.865)
 _NEAR = 0.5  # standard deviations of the draws; the MAP stands for a mode that is so near to it
-_ONLY_OF_INFER_TABLE = {"quantiles", "n_modes", "prefix"}
+_REPEATED = {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None, "columns": None}
+_ONLY_OF_INFER_TABLE = {"quantiles", "n_modes"}
 
 
 @dataclass
@@ -49,7 +51,7 @@ class _Marks:
 
 
 def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_000, truth=None, catalog=None,
-                   bounds=None, figure=None, seed=0, **options):
+                   bounds=None, prefix=None, figure=None, seed=None, **options):
     """Corner plot of one cluster's posterior, with modes, MAP and catalog value.
 
     Parameters
@@ -57,10 +59,10 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     row_or_table : Row or Table of one row
         Photometry, as for `~clusterpost.infer_table`, or what that returned.
     samples : array (n, 3), optional
-        Draws of log10 age/Myr, log10 mass/Msun, E(B-V)/mag.  By default they are drawn from ``model``; then
-        the MAP and the modes are found, too, where the row does not have them yet.
+        Draws of log10 age/Myr, log10 mass/Msun, E(B-V)/mag.  By default they are drawn with the settings that the
+        row's results were made with; where it has none yet, the MAP and the modes are found, too.
     model : str or Model
-        As for `~clusterpost.infer_table`.
+        As for `~clusterpost.sample_posterior`.
     n_samples : int
         Draws to make.
     truth : array (3,), optional
@@ -72,13 +74,16 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
         recognised; False leaves it out.
     bounds : array (2, 3), optional
         Of the prior: an axis ends there where the posterior touches them.  By default
-        those of `~clusterpost.priors.cluster_prior`.
+        those of the prior that was used.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     figure : Figure, optional
         To draw in.
-    seed : int
-        Of the draws.
+    seed : int, optional
+        Of the draws; by default that of the results.
     **options
-        Of `~clusterpost.infer_table` and `~clusterpost.sample_posterior`.
+        Of `~clusterpost.infer_table` and `~clusterpost.sample_posterior`, for a row without results.  One that
+        contradicts the settings of its results draws another posterior, with a warning.
 
     Returns
     -------
@@ -89,7 +94,8 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     Raises
     ------
     InputError
-        If the table has more than one row, or the row could not be inferred.
+        If the table has more than one row, or the row could not be inferred, or its results had a function as
+        prior, which has to be given again.
     ImportError
         If matplotlib or corner is not installed.
 
@@ -105,16 +111,17 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     """
     corner = require("corner", "plot")
     row = _one_row(row_or_table)
-    prefix = options.get("prefix", "")
     if samples is None:
-        row, samples = _infer(row, model, n_samples, seed, options)
+        row, samples, prior = _infer(row, prefix, model, n_samples, seed, options)
+        bounds = _bounds_of(prior) if bounds is None else bounds
+    prefix = results_prefix(row, prefix)
     samples = np.asarray(samples, dtype=float)
     if samples.ndim != 2 or samples.shape[1] != 3:
         raise InputError(f"samples must have shape (n, 3): log10 age, log10 mass, E(B-V); not {samples.shape}")
     if not len(samples) or not np.isfinite(samples).all():
         raise InputError("the posterior of this row has no finite draws; its flag column says why")
     marks = _marks(row, prefix, truth, catalog, samples.std(0))
-    ranges = _ranges(samples, marks, _prior_bounds() if bounds is None else np.asarray(bounds, dtype=float))
+    ranges = _ranges(samples, marks, np.asarray(_bounds_of(None) if bounds is None else bounds, dtype=float))
     with style():
         figure = new_figure(figure, width=7.6, height=7.6, layout=None)
         corner.corner(samples, fig=figure, range=ranges, labels=LABELS, bins=50, smooth=1.3, smooth1d=1.0,
@@ -139,15 +146,18 @@ def _one_row(row_or_table):
     return row_or_table
 
 
-def _infer(row, model, n_samples, seed, options):
+def _infer(row, prefix, model, n_samples, seed, options):
+    """The row with results, draws, and the prior of both."""
     from ..infer import infer_table, sample_posterior
 
-    of_both = {key: value for key, value in options.items() if key not in _ONLY_OF_INFER_TABLE}
-    drawn = sample_posterior(row, model=model, n_samples=n_samples, seed=seed, **of_both)
-    samples = inferred_samples(drawn)
-    if f"{options.get('prefix', '')}age_map" not in row.colnames:
-        row = infer_table(row, model=model, n_samples=n_samples, seed=seed, **options)
-    return row, samples
+    prefix = results_prefix(row, prefix)
+    repeated = {name: options.pop(name, default) for name, default in _REPEATED.items()}
+    bare, repeated = repeat(row, prefix=prefix, model=model, seed=seed, **repeated)
+    others = {key: value for key, value in options.items() if key not in _ONLY_OF_INFER_TABLE}
+    samples = inferred_samples(sample_posterior(bare, n_samples=n_samples, **repeated, **others))
+    if f"{prefix}age_map" not in row.colnames:
+        row = infer_table(bare, n_samples=n_samples, prefix=prefix, **repeated, **options)
+    return row, samples, repeated["prior"]
 
 
 def inferred_samples(drawn):
@@ -209,10 +219,10 @@ def _catalog_fit(row):
     return values if np.isfinite(values).any() else None
 
 
-def _prior_bounds():
-    from ..priors import cluster_prior
+def _bounds_of(prior):
+    from ..priors import as_prior
 
-    prior = cluster_prior()
+    prior = as_prior(prior)
     return np.stack([prior.low.numpy(), prior.high.numpy()]).astype(float)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from .. import flags
 from ..errors import InputError
 from ..photometry import Photometry
+from ..provenance import repeat, results_prefix
 from .photometry import plain_log_ticks
 from .style import COLORS, new_figure, style
 
@@ -24,7 +25,7 @@ _SLOTS = {"F275W": ("F275W",), "F336W": ("F336W",), "F438W": ("F438W", "F435W_AC
 _LABELS = {"F275W": "F275W", "F336W": "F336W", "F438W": "B", "F555W": "V", "F814W": "I"}
 
 
-def plot_support(out, *, where=None, mocks=None, prefix="", columns=None, figure=None):
+def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figure=None):
     """Magnitudes, errors and colors of a catalog, with the rows marked that a model could not, or hardly, explain.
 
     Parameters
@@ -36,10 +37,10 @@ def plot_support(out, *, where=None, mocks=None, prefix="", columns=None, figure
     mocks : `~astropy.table.Table`, optional
         Mocks to draw behind the catalog as what the model knows: their photometry, with errors.  By default 20 000
         from the prior, from `~clusterpost.simulate`, at the catalog's distances.
-    prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     columns : dict, optional
-        As for `~clusterpost.infer_table`.
+        As for `~clusterpost.infer_table`; by default what that was given.
     figure : Figure, optional
         To draw in.
 
@@ -67,15 +68,17 @@ def plot_support(out, *, where=None, mocks=None, prefix="", columns=None, figure
     >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
     >>> figure = plot_support(out)
     """
+    prefix = results_prefix(out, prefix)
     if f"{prefix}flag" not in out.colnames:
         raise InputError(f"the table has no column {prefix + 'flag'!r}; is it from infer_table, and prefix= right?")
     out = out if where is None else out[where]
-    magnitude, error, distance = _by_slot(out, columns)
+    bare, reading = repeat(out, prefix=prefix, columns=columns, distance=None)
+    magnitude, error, distance = _by_slot(bare, **reading)
     if not np.isfinite(magnitude).any():
         raise InputError("no row has a measured flux")
     if mocks is None:
         mocks = _mocks(distance)
-    model = _by_slot(mocks, None)[0]
+    model = _by_slot(mocks)[0]
     bits = np.asarray(out[f"{prefix}flag"])
     group = np.full(len(out), len(_GROUPS))
     for k, (_, mask, *_) in reversed(list(enumerate(_GROUPS))):
@@ -105,9 +108,9 @@ def plot_support(out, *, where=None, mocks=None, prefix="", columns=None, figure
     return figure
 
 
-def _by_slot(tbl, columns):
+def _by_slot(tbl, **reading):
     """AB magnitudes and relative errors (n, 5), NaN where not measured, and distances."""
-    known = Photometry.from_table(tbl, columns=columns, error_floor=None)
+    known = Photometry.from_table(tbl, error_floor=None, **reading)
     magnitude, error = (np.full((len(tbl), len(_SLOTS)), np.nan) for _ in range(2))
     for k, bands in enumerate(_SLOTS.values()):
         for band in bands:

@@ -14,6 +14,7 @@ from astropy.table import Table
 from ..bands import BANDS
 from ..errors import InputError
 from ..infer import sample_posterior
+from ..provenance import AUTO, repeat, results_prefix
 from ..training.simulation import seeded_generator
 from .fits import PARAMETERS, catalog_parameters, drawn_parameters, inferred_parameters, log10
 from .maps import FineGrid
@@ -26,8 +27,8 @@ _GRID_AT_ONCE = 8
 _STREAM = 2610  # of random numbers, apart from those of mocks
 
 
-def predictive_check(tbl, *, n_draws=500, model="default", noise=None, prior=None, refine=True, error_floor=0.05,
-                     distance=None, columns=None, seed=0, device=None, progress=None):
+def predictive_check(tbl, *, n_draws=500, model="default", noise=None, prior=None, refine=None, error_floor=AUTO,
+                     distance=None, columns=None, prefix=None, seed=None, device=None, progress=None):
     """Observe every object's posterior draws again, and rank the real measurement among them.
 
     Parameters
@@ -36,7 +37,7 @@ def predictive_check(tbl, *, n_draws=500, model="default", noise=None, prior=Non
         Photometry, with or without results.
     n_draws : int
         Posterior draws of each object, each observed once with the errors of that object.
-    model, noise, prior, refine, error_floor, distance, columns, seed, device, progress
+    model, noise, prior, refine, error_floor, distance, columns, prefix, seed, device, progress
         As for `~clusterpost.sample_posterior`.
 
     Returns
@@ -61,14 +62,14 @@ def predictive_check(tbl, *, n_draws=500, model="default", noise=None, prior=Non
     >>> len(check), check["mean"].unit
     (15, Unit("mJy"))
     """
-    reading = {"error_floor": error_floor, "distance": distance, "columns": columns}
-    draws = sample_posterior(tbl, n_samples=n_draws, model=model, noise=noise, prior=prior, refine=refine, seed=seed,
-                             device=device, progress=progress, **reading)
+    tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, error_floor=error_floor,
+                          distance=distance, columns=columns, refine=refine, seed=seed)
+    draws = sample_posterior(tbl, n_samples=n_draws, device=device, progress=progress, **options)
     theta = drawn_parameters(draws)
-    rows, target = read_target(tbl, model=model, noise=noise, prior=prior, **reading)
+    rows, target = read_target(tbl, **{name: options[name] for name in options.keys() - {"refine", "seed"}})
     inferred = np.isfinite(theta[rows]).all((1, 2))
     rows, target = rows[inferred], target[torch.as_tensor(inferred)]
-    generator = seeded_generator(seed, _STREAM)
+    generator = seeded_generator(options["seed"], _STREAM)
     parts = {name: [] for name in ("row", "band", "flux", "error", "mean", "q16", "q84", "rank")}
     for at in torch.arange(len(rows)).split(_AT_ONCE):
         part = target[at]
@@ -156,7 +157,7 @@ def bands_of(table):
     return sorted(set(np.asarray(table["band"]).tolist()), key=lambda band: BANDS[band].pivot)
 
 
-def map_chi2(out, published=None, *, grid=False, prefix="", model="default", noise=None, error_floor=0.05,
+def map_chi2(out, published=None, *, grid=False, prefix=None, model="default", noise=None, error_floor=AUTO,
              distance=None, columns=None):
     """Reduced chi-square of the MAPs, of the catalog's own fits and of a grid's best point.
 
@@ -169,10 +170,10 @@ def map_chi2(out, published=None, *, grid=False, prefix="", model="default", noi
     grid : bool
         Also find the least chi-square on a fine grid (690 ages, 301 reddenings, the best mass at each; about a tenth
         of a second for each object).
-    prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     model, noise, error_floor, distance, columns
-        What it was given.
+        By default what it was given.
 
     Returns
     -------
@@ -193,12 +194,14 @@ def map_chi2(out, published=None, *, grid=False, prefix="", model="default", noi
     >>> import clusterpost
     >>> from clusterpost.validation import map_chi2
     >>> out = clusterpost.infer_table(clusterpost.simulate(3, noise="normal", seed=2), noise="normal")
-    >>> table = map_chi2(out, grid=True, noise="normal")
+    >>> table = map_chi2(out, grid=True)
     >>> bool((table["chi2_map"] <= table["chi2_grid"] + 0.01).all())
     True
     """
-    rows, target = read_target(out, model=model, noise=noise, error_floor=error_floor, distance=distance,
-                               columns=columns)
+    prefix = results_prefix(out, prefix)
+    bare, options = repeat(out, prefix=prefix, model=model, noise=noise, error_floor=error_floor, distance=distance,
+                           columns=columns)
+    rows, target = read_target(bare, **options)
     theta = {"map": inferred_parameters(out, "map", prefix=prefix), "catalog": catalog_parameters(out, published)}
     free = np.maximum(target.observed.n_measured.numpy() - len(PARAMETERS), 1)
     table = Table({"n_bands": np.zeros(len(out), int)})
@@ -232,8 +235,8 @@ def _with_best_mass(target, theta):
     return theta
 
 
-def resimulate(out, rows, published=None, *, n_draws=500, prefix="", model="default", noise=None, prior=None,
-               refine=True, error_floor=0.05, distance=None, columns=None, seed=0):
+def resimulate(out, rows, published=None, *, n_draws=500, prefix=None, model="default", noise=None, prior=None,
+               refine=None, error_floor=AUTO, distance=None, columns=None, seed=None):
     """What chosen clusters look like in each band at their MAP, at the catalog's fit and over their posteriors.
 
     Parameters
@@ -245,10 +248,10 @@ def resimulate(out, rows, published=None, *, n_draws=500, prefix="", model="defa
         As for `map_chi2`.
     n_draws : int
         Of each posterior.
-    prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     model, noise, prior, refine, error_floor, distance, columns, seed
-        What it was given.
+        By default what it was given.
 
     Returns
     -------
@@ -274,15 +277,15 @@ def resimulate(out, rows, published=None, *, n_draws=500, prefix="", model="defa
     >>> len(resimulate(out, [0, 2], n_draws=50))
     10
     """
-    some = out[[int(row) for row in rows]]
-    reading = {"error_floor": error_floor, "distance": distance, "columns": columns}
-    usable, target = read_target(some, model=model, noise=noise, prior=prior, **reading)
+    prefix = results_prefix(out, prefix)
+    some, options = repeat(out[[int(row) for row in rows]], prefix=prefix, model=model, noise=noise, prior=prior,
+                           error_floor=error_floor, distance=distance, columns=columns, refine=refine, seed=seed)
+    draws = sample_posterior(some, n_samples=n_draws, progress=False, **options)
+    usable, target = read_target(some, **{name: options[name] for name in options.keys() - {"refine", "seed"}})
     best = inferred_parameters(some, "map", prefix=prefix)
     bad = np.setdiff1d(np.arange(len(some)), usable[np.isfinite(best[usable]).all(1)])
     if len(bad):
         raise InputError(f"row {list(rows)[bad[0]]} has no result, and so no fluxes of one; its flag column says why")
-    draws = sample_posterior(some, n_samples=n_draws, model=model, noise=noise, prior=prior, refine=refine, seed=seed,
-                             progress=False, **reading)
     theta = drawn_parameters(draws)
     catalog = catalog_parameters(some, published)
     fluxes = [torch.exp(target.ln_flux(torch.as_tensor(x))).numpy() for x in (best[:, None], catalog[:, None], theta)]

@@ -8,19 +8,21 @@ from ..flow.modelfile import load_model
 from ..noise import get_noise
 from ..posterior.target import Target
 from ..prepare import prepare
+from ..provenance import AUTO, repeat
 
 __all__ = ["read_target"]
 
 
-def read_target(tbl, *, model="default", noise=None, prior=None, error_floor=0.05, distance=None, columns=None):
+def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, error_floor=AUTO, distance=None,
+                columns=None):
     """The exact posterior densities of a table's rows, as inference with a model sees them.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
         Photometry, with or without results.
-    model, noise, prior, error_floor, distance, columns
-        As for `~clusterpost.infer_table`.
+    prefix, model, noise, prior, error_floor, distance, columns
+        As for `~clusterpost.sample_posterior`.
 
     Returns
     -------
@@ -42,7 +44,11 @@ def read_target(tbl, *, model="default", noise=None, prior=None, error_floor=0.0
     >>> rows.tolist(), len(target.table.bands)
     ([0, 1], 8)
     """
-    model = load_model(model)
+    tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, error_floor=error_floor,
+                          distance=distance, columns=columns)
+    noise, prior, error_floor, distance, columns = (options[name] for name in ("noise", "prior", "error_floor",
+                                                                               "distance", "columns"))
+    model = load_model(options["model"])
     family = model.family
     noise = family.likelihood.noise if noise is None else get_noise(noise)
     ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,

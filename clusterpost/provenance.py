@@ -1,0 +1,383 @@
+"""How the results in a table were made, so that whatever is drawn from them repeats it.
+
+``meta`` says so under one readable key for each setting (`KEYS`), for the results that were added last, and completely,
+for the results under each prefix, as JSON under ``CPRECORD``.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from astropy.utils.exceptions import AstropyUserWarning
+
+from .catalogs.records import meta_value
+from .errors import DistanceError, InputError, ModelError
+
+__all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_reading", "recorded_settings", "repeat",
+           "results_prefix"]
+
+#: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
+AUTO = "auto"
+_RECORD_KEY = "CPRECORD"
+#: The readable key of each setting.
+KEYS = {"model": "CPMODEL", "sha256": "CPHASH", "noise": "CPNOISE", "prior": "CPPRIOR", "refine": "CPREFINE",
+        "error_floor": "CPFLOOR", "seed": "CPSEED", "n_samples": "CPDRAWS", "recalibrated": "CPRECAL"}
+_DEFAULTS = {"model": "default", "error_floor": 0.05, "seed": 0}
+_EXACT = "exact grid"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides on a posterior, besides the photometry.
+
+    Attributes
+    ----------
+    model : str
+        Name of the model; ``exact grid`` without one.
+    path : str or None
+        Of the model's file, where it is not bundled.
+    sha256 : str or None
+        First digits of the hash of its weights.
+    noise : str
+    prior : dict or None
+        As `clusterpost.priors.prior_from_record` takes it; None for the model's own.
+    words : str
+        The prior's description.
+    refine : bool or None
+    error_floor : float
+    seed : int
+    n_samples : int or None
+        Draws that were asked for.
+    recalibrated : bool
+    distance : str or None
+        Column that holds the distances, where they were given as an argument.
+    reading : dict
+        How the photometry was read, as far as the table does not say it: ``columns``.
+    """
+
+    model: str
+    noise: str
+    words: str
+    path: str | None = None
+    sha256: str | None = None
+    prior: dict | None = None
+    refine: bool | None = None
+    error_floor: float = 0.05
+    seed: int = 0
+    n_samples: int | None = None
+    recalibrated: bool = False
+    distance: str | None = None
+    reading: dict = field(default_factory=dict)
+
+    @property
+    def readable(self) -> dict:
+        """One value for each of `KEYS` that applies."""
+        values = asdict(self) | {"prior": self.words, "recalibrated": self.recalibrated or None}
+        return {key: values[name] for name, key in KEYS.items() if values[name] is not None}
+
+
+def add_record(meta, settings, *, prefix="", before=None):
+    """Record how results were made.
+
+    Parameters
+    ----------
+    meta : dict
+        Of the table that holds them; changed.
+    settings : Settings
+    prefix : str
+        Of the results' columns.
+    before : Table, optional
+        The table that they are added to, whose other results keep their records.
+    """
+    entries = {} if before is None else _entries(before)
+    entries.pop(prefix, None)
+    entries[prefix] = {name: value for name, value in asdict(settings).items() if value not in (None, {}, False)}
+    entries[prefix]["refine"] = settings.refine
+    for key in (*KEYS.values(), _RECORD_KEY):
+        for old in [name for name in meta if str(name).upper() == key]:
+            del meta[old]
+    meta.update(settings.readable)
+    meta[_RECORD_KEY] = json.dumps(entries)
+
+
+def recorded_settings(tbl, prefix=None) -> Settings | None:
+    """Return how the results in a table were made.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    prefix : str, optional
+        Of the results; by default the table's only ones.
+
+    Returns
+    -------
+    Settings or None
+        None where the table says nothing of it.
+
+    Raises
+    ------
+    InputError
+        If there are results of several prefixes, made in different ways, and none is chosen.
+    """
+    entries = _entries(tbl)
+    readable = {name: meta_value(tbl, key) for name, key in KEYS.items()}
+    if not entries:
+        return _from_readable(readable) if readable["model"] is not None else None
+    if prefix not in entries:
+        if len({json.dumps(entry, sort_keys=True) for entry in entries.values()}) > 1 and prefix is None:
+            raise InputError(f"the table has results of several inferences, under the prefixes "
+                             f"{', '.join(map(repr, entries))}; choose one with option:prefix")
+        prefix = next(reversed(entries))
+    settings = Settings(**entries[prefix])
+    if prefix == next(reversed(entries)) and settings.readable != {
+            KEYS[name]: value for name, value in readable.items() if value is not None}:
+        return _amended(settings, readable)
+    return settings
+
+
+def _entries(tbl):
+    text = meta_value(tbl, _RECORD_KEY)
+    return {} if text is None else json.loads(str(text))
+
+
+def _from_readable(values):
+    """Settings of a table that only has the readable keys: its prior is known in words alone."""
+    values = {name: value for name, value in values.items() if value is not None}
+    values["words"] = values.pop("prior", "")
+    return Settings(**{"noise": "lognormal", "prior": {"kind": "words"}, **values})
+
+
+def _amended(settings, readable):
+    """Settings with what the readable keys say instead: someone changed them."""
+    changed = _from_readable(readable)
+    values = asdict(settings) | {name: value for name, value in asdict(changed).items()
+                                 if name in readable and name != "prior" and readable[name] is not None}
+    if changed.words != settings.words:
+        values |= {"words": changed.words, "prior": changed.prior}
+    if changed.model != settings.model:
+        values["path"] = None
+    return Settings(**values)
+
+
+def results_prefix(tbl, prefix=None) -> str:
+    """Return the prefix of the results in a table.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    prefix : str, optional
+        What the user chose, which is returned.
+
+    Returns
+    -------
+    str
+        The empty one where the table has none, or several of which one is empty.
+
+    Raises
+    ------
+    InputError
+        If there are several, none of them empty.
+    """
+    entries = _entries(tbl)
+    if prefix is not None or not entries or "" in entries:
+        return prefix or ""
+    if len(entries) > 1:
+        raise InputError(f"the table has results under the prefixes {', '.join(map(repr, entries))}; choose one with "
+                         "option:prefix")
+    return next(iter(entries))
+
+
+def recorded_reading(tbl) -> dict:
+    """Return how the photometry of a result was read, where its columns do not say it.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    dict
+        Options of `~clusterpost.read_catalog`; empty where nothing is recorded.
+    """
+    entries = _entries(tbl)
+    return _reading(entries[next(reversed(entries))].get("reading", {})) if entries else {}
+
+
+def _reading(values):
+    columns = values.get("columns")
+    return {**values, "columns": {band: tuple(names) for band, names in columns.items()}} if columns else dict(values)
+
+
+def repeat(tbl, *, prefix=None, **given):
+    """Complete options by those that the results in a table were made with.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        With or without results; not changed.
+    prefix : str, optional
+        As for `recorded_settings`.
+    **given
+        Options of `~clusterpost.sample_posterior` as a user gave them: None, `AUTO` or the model ``"default"`` for
+        those that are left open.  Only these are completed.
+
+    Returns
+    -------
+    bare : `~astropy.table.Table`
+        The table without its record, as all that counts is in the options.
+    options : dict
+        Values for the names of ``given``.
+
+    Raises
+    ------
+    InputError
+        If the prior was a function, or another that the table cannot hold, and is not given.
+    ModelError
+        If the model is not here.
+
+    Warns
+    -----
+    AstropyUserWarning
+        If an option contradicts the record, or the model has other weights now.
+    """
+    settings = recorded_settings(tbl, prefix)
+    bare = tbl.copy(copy_data=False)
+    for key in [key for key in bare.meta if str(key).upper() in (_RECORD_KEY, *KEYS.values())]:
+        del bare.meta[key]
+    open_ = {name for name, value in given.items()
+             if value is None or (isinstance(value, str) and value in (AUTO, _DEFAULTS["model"]))}
+    if given.get("error_floor", AUTO) is None:
+        open_.discard("error_floor")
+    if settings is None:
+        return bare, {name: _DEFAULTS.get(name) if name in open_ else value for name, value in given.items()}
+    reading = _reading(settings.reading)
+    recorded = {"model": settings.path or ("default" if settings.model == _EXACT else settings.model),
+                "noise": settings.noise, "refine": settings.refine, "error_floor": settings.error_floor,
+                "seed": settings.seed, "n_samples": settings.n_samples, **reading}
+    if settings.distance in bare.colnames:
+        recorded["distance"] = np.asarray(bare[settings.distance], dtype=float) * u.Mpc
+    options = {name: recorded.get(name) if name in open_ else value for name, value in given.items()}
+    if "model" in given:
+        card = _card(options["model"], settings)
+        if "prior" in open_:
+            options["prior"] = _recorded_prior(settings, card)
+        _check_same(settings, card, given.keys() - open_, options)
+    _check_same_photometry(tbl, recorded, {name: given[name] for name in ("distance", "columns")
+                                           if name in given.keys() - open_})
+    return bare, options
+
+
+def _card(model, settings):
+    from .flow.modelfile import load_model, model_stem
+
+    try:
+        stem = model if hasattr(model, "card") else model_stem(model)
+    except ModelError as error:
+        raise ModelError(f"the results in this table were made with the model {settings.model!r}, which is not here "
+                         f"({error}); name a model with option:model") from None
+    return load_model(stem).card
+
+
+def _own_prior(card):
+    from .families.registry import family_of_simulator
+
+    return family_of_simulator(card["simulator"]).prior
+
+
+def _recorded_prior(settings, card):
+    from .priors import prior_from_record
+
+    if settings.prior is None:
+        return None
+    if settings.prior["kind"] == "words":
+        if settings.words in ("", _own_prior(card).describe()):
+            return None
+        why = f"their prior is recorded in words only ({settings.words})"
+    else:
+        try:
+            return prior_from_record(settings.prior)
+        except InputError as error:
+            why = str(error)
+    raise InputError(f"what the results in this table are cannot be drawn again: {why}. Give the prior with "
+                     "option:prior")
+
+
+def _check_same(settings, card, explicit, options):
+    """Warn where the options are not those of the record."""
+    different = []
+    if settings.sha256 and not card["sha256"].startswith(settings.sha256):
+        different.append(f"the model ({settings.model}, weights {settings.sha256[:8]}; now {card['name']}, weights "
+                         f"{card['sha256'][:8]})")
+    for name in ("noise", "refine", "error_floor"):
+        value = options.get(name) or (0.0 if name == "error_floor" else options.get(name))
+        if name in explicit and value != getattr(settings, name) and getattr(settings, name) is not None:
+            different.append(f"{name} ({getattr(settings, name)}; now {value})")
+    if "prior" in explicit and not _same_prior(options["prior"], settings, card):
+        different.append(f"prior ({settings.words}; now another)")
+    if settings.recalibrated:
+        different.append("the levels of their quantiles (recalibrated, which draws are not)")
+    _warn_different(different)
+
+
+def _same_prior(given, settings, card):
+    from .priors import as_prior
+
+    recorded = settings.prior
+    if recorded is None or recorded["kind"] == "words":
+        return settings.words in ("", as_prior(given).describe())
+    one, other = as_prior(given).to_record(), recorded
+    if one["kind"] == other["kind"] == "function":
+        bounds = ("low", "high", "distance_error", "values")
+        return all(np.allclose(one[name], other[name], rtol=1e-3, atol=1e-3) for name in bounds)
+    return one == other
+
+
+def _check_same_photometry(tbl, recorded, given):
+    """Warn where distances or columns are not those of the record."""
+    from .catalogs.distances import table_distances
+    from .catalogs.layouts import recognise
+
+    if not given:
+        return
+    different = []
+    layout = recognise(tbl, recorded.get("columns"))
+    if "columns" in given and recognise(tbl, given["columns"]).bands != layout.bands:
+        different.append("columns")
+    if "distance" in given:
+        try:
+            before = table_distances(tbl, layout, recorded.get("distance"))[0]
+        except DistanceError:  # the results have none, or it was lost on the way
+            before = None
+        now = table_distances(tbl, layout, given["distance"])[0]
+        if before is not None and not np.allclose(before, now, rtol=1e-6, equal_nan=True):
+            row = int(np.argmax(~np.isclose(before, now, rtol=1e-6, equal_nan=True)))
+            different.append(f"distance ({before[row]:g} Mpc in row {row}; now {now[row]:g} Mpc)")
+    _warn_different(different)
+
+
+def _warn_different(different):
+    if different:
+        warnings.warn("what is drawn now is not what the results in this table are. They were made with other "
+                      f"settings: {', '.join(different)}. Leave the options out to repeat the results, or infer the "
+                      "table anew", AstropyUserWarning, stacklevel=5)
+
+
+def free_column(tbl: Table, prefix: str) -> str:
+    """Return a name for the column of distances that were given as an argument.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    prefix : str
+
+    Returns
+    -------
+    str
+        ``distance``, or ``distance_used`` beside a column of that name, with the prefix.
+    """
+    return f"{prefix}distance" if f"{prefix}distance" not in tbl.colnames else f"{prefix}distance_used"
