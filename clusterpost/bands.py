@@ -13,8 +13,8 @@ import numpy as np
 
 from .errors import InputError
 
-__all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "add_band", "band_slots", "find_band", "get_band", "list_bands",
-           "pivot_wavelength", "remove_band", "user_curves"]
+__all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "add_band", "band_slots", "find_band", "get_band",
+           "include_bands", "list_bands", "pivot_wavelength", "remove_band", "user_curves"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,14 @@ class Band:
     instrument: str
     pivot: float
     ab_minus_vega: float
-    wfc3: str
+    wfc3: str = ""
     aliases: tuple = ()
     curve: str = ""
     filter_alone: bool = False
+
+    def __post_init__(self):
+        if not self.wfc3:
+            object.__setattr__(self, "wfc3", self.name)
 
 
 _UVIS, _PYPHOT, _EAZY = "pymgal/filters/wfc3_uvis_", "pyphot/libs/ascii_sources/hst_", "ppxf/examples/FILTER.RES.txt#"
@@ -148,10 +152,10 @@ def find_band(name) -> Band | None:
     >>> find_band("ACS/WFC F814W").name
     'F814W_ACS'
     """
+    if name in BANDS:
+        return BANDS[name]
     form = str(name).strip().upper().translate(str.maketrans("/- .", "____"))
-    if form in BANDS:
-        return BANDS[form]
-    return next((band for band in BANDS.values() if form in band.aliases), None)
+    return next((band for band in BANDS.values() if form == band.name.upper() or form in band.aliases), None)
 
 
 def get_band(name: str) -> Band:
@@ -272,6 +276,32 @@ def add_band(name, curve, *, instrument="user", ab_minus_vega=None, aliases=()) 
     _user_curves[name] = wave, throughput
     BANDS[name] = Band(name, str(instrument), pivot_wavelength((wave, throughput)), zero, name, aliases, "user")
     return BANDS[name]
+
+
+def include_bands(bands):
+    """Make the bands of a model family known, so that tables with them can be read.
+
+    Parameters
+    ----------
+    bands : sequence of Band
+
+    Raises
+    ------
+    InputError
+        If another band has the name of one of them.
+
+    Examples
+    --------
+    >>> from clusterpost.bands import WFC3_BANDS, get_band, include_bands
+    >>> include_bands(get_band(name) for name in WFC3_BANDS)
+    """
+    for band in bands:
+        known = find_band(band.name)
+        if known is None:
+            BANDS[band.name] = band
+        elif known != band:
+            raise InputError(f"the model family has a band {band.name} with a pivot of {band.pivot:g} Angstrom, and "
+                             f"{known.name} is known already, with {known.pivot:g}; rename one of them")
 
 
 def remove_band(name):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from ..bands import include_bands
 from ..errors import ModelError
 from .base import ModelFamily
 
@@ -101,9 +102,15 @@ def family_of_simulator(values: Mapping) -> ModelFamily:
     """
     described = values.get("family")
     if described is None:
-        return get_family("clusters").from_dict(values)
+        return _included(get_family("clusters").from_dict(values))
     family = get_family(described["name"])
     if described["version"] > family.version:
         raise ModelError(f"the model needs version {described['version']} of the family {family.name!r}, and version "
                          f"{family.version} is installed; upgrade clusterpost, or the package of the family")
-    return family.from_dict(described["options"])
+    return _included(family.from_dict(described["options"]))
+
+
+def _included(family):
+    """Make the bands of a family known, too: tables are read by the names of bands."""
+    include_bands(family.bands)
+    return family
