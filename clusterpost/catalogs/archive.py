@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -35,6 +36,7 @@ __all__ = ["cache_dir", "clear_cache", "fetch_file", "known_listing", "list_cach
            "verify_cache"]
 
 _RECORD, _PART, _LISTING = ".record.json", ".part", ".listing"
+_THREAD = "clusterpost download"
 
 
 def cache_dir() -> Path:
@@ -130,7 +132,8 @@ def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = 
         return names
 
     def bring(path, output, given_up):
-        output.write_text(json.dumps(transport.folder_names(path, output, given_up)))
+        names = transport.folder_names(path, output, given_up)
+        output.write_text(json.dumps([name for name in names if _is_name(name)]))
 
     place = _place(path, folder) / _LISTING
     _fetch(place, f"{path.strip('/')}/".lstrip("/"), folder, bring, refresh=True)
@@ -225,11 +228,14 @@ def clear_cache() -> int:
 # Places and records
 
 
+def _is_name(part):
+    # Hidden names and records are the cache's own.
+    return part.isprintable() and not (part.startswith((".", "/")) or "\\" in part or part.endswith(_RECORD))
+
+
 def _place(path, folder):
     parts = PurePosixPath(path).parts
-    # Hidden names and records are the cache's own.
-    if any(part.startswith((".", "/")) or "\\" in part or part.endswith(_RECORD) or not part.isprintable()
-           for part in parts):
+    if not all(map(_is_name, parts)):
         raise ArchiveError(f"{path!r} is no name of a file below the archive's root")
     server = urlsplit(transport.file_url(""))
     return Path(folder or cache_dir(), re.sub(r"[^\w.-]", "_", server.netloc), server.path.strip("/"), *parts)
@@ -313,12 +319,23 @@ def _download(path, private, bring, sha256):
     url, name, seconds = transport.file_url(path), PurePosixPath(path).name or "its list", conf.archive_total_time
     given_up = threading.Event()
 
+    def failure(error, attempts):
+        return ArchiveError(
+            f"{name} did not come from {urlsplit(url).netloc} in {attempts} attempt{'s' * (attempts > 1)} "
+            f"({_why(error)}). Check the network or try again later; what 'clusterpost cache list' shows needs none"
+        )
+
     def attempt(_, output, __):
         if given_up.is_set():
             raise TimeoutError
         output = Path(output)
         output.unlink()  # pooch's is for its owner alone, and a cache may be a group's
-        bring(path, output, given_up)
+        try:
+            bring(path, output, given_up)
+        except RequestException as error:
+            if isinstance(_cause(error), socket.gaierror):  # no network, and no use in asking again
+                raise failure(error, 1) from error
+            raise
         if fault := fault_of(output, name, largest=conf.archive_max_size * 1e6):
             raise ArchiveError(f"{url}: {fault}; nothing was kept. Try again later")
         if sha256 not in (None, found := pooch.file_hash(output)):  # here, as pooch would download it again and again
@@ -337,17 +354,14 @@ def _download(path, private, bring, sha256):
         raise ArchiveError(f"{url} did not come within {seconds:g} s; try again later, or raise "
                            "clusterpost.conf.archive_total_time") from None
     except (RequestException, ValueError) as error:  # what pooch repeats
-        raise ArchiveError(
-            f"{name} did not come from {urlsplit(url).netloc} in {conf.archive_retries + 1} attempts ({_why(error)}). "
-            "Check the network or try again later; what 'clusterpost cache list' shows needs no network"
-        ) from error
+        raise failure(error, conf.archive_retries + 1) from error
     finally:
         given_up.set()
 
 
 def _is_of_others(message):
-    """Keep pooch from announcing each file on standard error, where a progress bar may be."""
-    return _PART not in message.getMessage()
+    """Keep pooch from telling of our downloads on standard error, where a progress bar may be."""
+    return message.threadName != _THREAD
 
 
 def _within(seconds, work):
@@ -360,7 +374,7 @@ def _within(seconds, work):
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=_THREAD, daemon=True).start()
     return future.result(timeout=seconds)
 
 
@@ -374,6 +388,11 @@ def _why(error):
         return f"no answer within {conf.archive_timeout:g} s"
     if isinstance(error, ChunkedEncodingError):
         return "the connection ended before the file did"
+    cause = _cause(error)
+    return str(getattr(cause, "strerror", None) or cause)[:100]
+
+
+def _cause(error):
     while inner := error.__cause__ or error.__context__:
         error = inner
-    return str(getattr(error, "strerror", None) or error)[:100]
+    return error

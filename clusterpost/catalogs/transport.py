@@ -138,7 +138,7 @@ def _linked_names(page, url):
     links = re.findall(r"<a\s[^<>]*?href\s*=\s*[\"']([^\"']*)", page, re.IGNORECASE)
     paths = {urlsplit(urljoin(url, html.unescape(link))).path for link in links}
     names = {unquote(path.removeprefix(urlsplit(url).path)) for path in paths}
-    return {name for name in names if name.isprintable() and name.rstrip("/") and "/" not in name[:-1]}
+    return {name for name in names if name.strip("/") and "/" not in name[:-1]}
 
 
 # astroquery

@@ -188,11 +188,12 @@ def test_a_server_in_trouble_is_asked_again(served):
     assert len(served.asked("a.fits")) == 4
 
 
-def test_the_repetitions_end(served):
+def test_the_repetitions_end(served, capfd):
     served.faults["a.fits"] = [("status", 503)] * 9
     with clusterpost.conf.set_temp("archive_retries", 2), pytest.raises(ArchiveError, match=r"3 attempts.*status 503"):
         fetch_file("a.fits")
     assert len(served.asked("a.fits")) == 3
+    assert capfd.readouterr().err == ""
 
 
 def test_a_slow_answer(served):
@@ -285,7 +286,8 @@ def test_what_is_given_up_does_not_go_on_in_the_background(served, cache, monkey
     monkeypatch.setattr(transport, "_CHUNK", 1000)
     with clusterpost.conf.set_temp("archive_total_time", 0.3), pytest.raises(ArchiveError, match=r"within 0\.3 s"):
         fetch_file("a.fits")
-    (left,) = (thread for thread in threading.enumerate() if thread.name.endswith("(run)") and thread not in before)
+    (left,) = (thread for thread in threading.enumerate()
+               if thread.name == "clusterpost download" and thread not in before)
     left.join(timeout=3)  # the whole file takes longer
     assert not left.is_alive()
     assert len(served.seen) == 1
@@ -364,16 +366,21 @@ def test_an_address_that_is_none(cache):
         fetch_file("a.fits")
 
 
-def test_no_network_is_told_in_a_few_words(served, monkeypatch):
+def test_no_network_is_told_in_a_few_words(served, monkeypatch, capfd):
     fetch_file("a.fits")
 
+    asked = []
+
     def unknown(*arguments, **options):
+        asked.append(arguments)
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(ArchiveError, match=r"\(Name or service not known\)\. Check the network .*cache list") as caught:
         fetch_file("c.txt")
     assert len(str(caught.value)) < 250
+    assert len(asked) == 1  # again and again, it would take long to learn that one is offline
+    assert capfd.readouterr().err == ""
     assert fetch_file("a.fits").read_bytes() == FITS
 
 
@@ -395,7 +402,8 @@ def test_list_folder(served):
 
 
 def test_names_that_no_file_can_have_are_not_listed(served, monkeypatch):
-    links = ["%2e%2e%2f%2e%2e%2fetc%2fpasswd", "%00.fits", "a%2Fb", "/", "//elsewhere.org/x", "b.fits"]
+    links = ["%2e%2e%2f%2e%2e%2fetc%2fpasswd", "%00.fits", "a%2Fb", "/", "//elsewhere.org/x", ".listing", "a%5cb",
+             "b.fits"]
     page = "".join(f"<a class='x' href='{link}'>x</a>" for link in links)
     monkeypatch.setattr("archive_server._Handler._index", lambda self, place: page.encode())
     assert list_folder("") == ["b.fits"]
