@@ -26,7 +26,7 @@ class Band:
     name : str
         Canonical name, as used for columns, such as ``F275W`` or ``F435W_ACS``.
     instrument : str
-        ``WFC3/UVIS``, ``ACS/WFC``, ``WFC3/IR``, ``Johnson-Cousins``, or what a user calls it.
+        ``WFC3/UVIS``, ``ACS/WFC``, ``WFC3/IR``, ``Johnson-Cousins``, ``SDSS``, or what a user calls it.
     pivot : float
         Pivot wavelength in Angstrom.
     ab_minus_vega : float
@@ -58,6 +58,7 @@ class Band:
 
 _UVIS, _PYPHOT, _EAZY = "pymgal/filters/wfc3_uvis_", "pyphot/libs/ascii_sources/hst_", "ppxf/examples/FILTER.RES.txt#"
 _ACS, _IR, _BESSELL = "pymgal/filters/wfc_acs_", "pymgal/filters/wfc3_ir_", "sedpy/data/filters/bessell_"
+_SDSS = "speclite/data/filters/sdss2010-"
 # AB - Vega: CALSPEC's alpha_lyr_stis_011 through these curves, by python -m clusterpost.training.curves.
 _CURVES = {
     "WFC3/UVIS": (
@@ -99,12 +100,20 @@ _CURVES = {
         ("R_JC", 6498.1, 0.192, f"{_BESSELL}R.par"),
         ("I_JC", 8020.1, 0.445, f"{_BESSELL}I.par"),
     ),
+    "SDSS": (
+        ("u_SDSS", 3589.3, 0.868, f"{_SDSS}u.ecsv"),
+        ("g_SDSS", 4701.4, -0.111, f"{_SDSS}g.ecsv"),
+        ("r_SDSS", 6177.2, 0.145, f"{_SDSS}r.ecsv"),
+        ("i_SDSS", 7496.5, 0.366, f"{_SDSS}i.ecsv"),
+        ("z_SDSS", 8904.2, 0.524, f"{_SDSS}z.ecsv"),
+    ),
 }
 _WORDS = {  # of an instrument, before or after the filter's name
     "WFC3/UVIS": ("UVIS", "WFC3", "WFC3_UVIS"),
     "ACS/WFC": ("ACS", "ACS_WFC", "WFC_ACS"),
     "WFC3/IR": ("IR", "WFC3_IR", "WFC3"),
     "Johnson-Cousins": ("JC", "JOHNSON", "COUSINS", "BESSELL"),
+    "SDSS": ("SDSS", "SLOAN"),
 }
 _SAME_SLOT = {"F435W_ACS": "F438W"}
 #: Filters that one camera alone has, and that their plain name therefore tells.
@@ -119,7 +128,7 @@ def _builtin():
             broad = not plain.endswith("N")  # narrow bands of two cameras hold other lines
             slot = _SAME_SLOT.get(name, plain if instrument == "ACS/WFC" and plain in uvis and broad else name)
             names = [form for word in _WORDS[instrument] for form in (f"{plain}_{word}", f"{word}_{plain}")]
-            names += [short for short, of in _PLAIN.items() if of == name]
+            names = [form.upper() for form in names] + [short for short, of in _PLAIN.items() if of == name]
             yield Band(name, instrument, pivot, zero, slot, tuple(other for other in names if other != name), curve,
                        curve.startswith(f"{_PYPHOT}wfc3"))
 

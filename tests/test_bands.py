@@ -46,7 +46,7 @@ def test_the_bands_that_surveys_have():
             "F657N", "F658N"]
     acs = ["F435W", "F475W", "F555W", "F606W", "F625W", "F775W", "F814W", "F850LP", "F658N"]
     assert set(BANDS) == {*uvis, *(f"{name}_ACS" for name in acs), "F110W_IR", "F125W_IR", "F160W_IR",
-                          *(f"{name}_JC" for name in "UBVRI")}
+                          *(f"{name}_JC" for name in "UBVRI"), *(f"{name}_SDSS" for name in "ugriz")}
     assert {name for name, band in BANDS.items() if band.filter_alone} == {"F656N", "F658N"}
 
 
@@ -66,7 +66,8 @@ def test_color_slot_is_the_nearest_wfc3_band():
 @pytest.mark.parametrize(("name", "canonical"), [
     ("F275W", "F275W"), ("f275w", "F275W"), ("f814w_acs", "F814W_ACS"), ("ACS_F814W", "F814W_ACS"),
     ("ACS/WFC F814W", "F814W_ACS"), ("wfc3_uvis_f336w", "F336W"), ("F435W", "F435W_ACS"), ("wfc3 f160w", "F160W_IR"),
-    ("F850LP", "F850LP_ACS"), ("Johnson V", "V_JC"), ("bessell_I", "I_JC")])
+    ("F850LP", "F850LP_ACS"), ("Johnson V", "V_JC"), ("bessell_I", "I_JC"), ("sdss r", "r_SDSS"),
+    ("U_SDSS", "u_SDSS")])
 def test_lookup_by_name_or_alias(name, canonical):
     assert get_band(name).name == canonical
 

@@ -16,6 +16,7 @@ ENTRY_POINTS = "clusterpost.families"
 # Families of this package, imported when first asked for.
 _BUILT_IN = {
     "clusters": "clusterpost.families.clusters:FullySampledClusters",
+    "galaxies": "clusterpost.families.galaxies:Galaxies",
 }
 _registered: dict[str, type[ModelFamily]] = {}
 

@@ -3,7 +3,7 @@
 The curves come from public packages, none of which clusterpost imports or
 contains: they are read from their wheels, ::
 
-    pip download --no-deps -d wheels pymgal==1.0 astro-sedpy==0.4.1 pyphot==2.1.1 ppxf==9.5.2
+    pip download --no-deps -d wheels pymgal==1.0 astro-sedpy==0.4.1 pyphot==2.1.1 ppxf==9.5.2 speclite==1.0.0
     python -m clusterpost.training.curves wheels
 
 which prints what :mod:`clusterpost.bands` states of every band.  Vega is

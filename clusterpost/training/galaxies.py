@@ -2,13 +2,14 @@
 
 The light of a galaxy's components is that of the networks of PROVABGS.  They are not shipped. ::
 
-    python -m clusterpost.training.galaxies components provabgs_nmf_emulator.safetensors sdss2010.npz
+    pip download --no-deps -d wheels speclite==1.0.0
+    python -m clusterpost.training.galaxies components provabgs_nmf_emulator.safetensors wheels
     python -m clusterpost.training.galaxies errors nsa.ecsv
 
 The first file holds the arrays of the four networks ``nmf.v0.1.seed0_99.*.8x256.*`` of
 https://github.com/changhoonhahn/provabgs (MIT license), those of its surviving-mass network ``emu_msurv.nmf.1``, and
-the components of the histories, named as `Emulator` describes.  The second holds, for each of the bands u, g, r, i
-and z, the wavelengths ``u_w`` (Angstrom) and the response ``u_r`` (Doi et al. 2010, AJ 139, 1628; airmass 1.3).
+the components of the histories, named as `Emulator` describes.  `speclite` brings the responses of the bands (Doi et
+al. 2010, AJ 139, 1628; airmass 1.3).
 
 Notes
 -----
@@ -30,10 +31,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ..bands import get_band
 from ..families.galaxies.components import COMPONENTS_PATH, chebyshev
 from ..families.galaxies.dust import birth_cloud_curve, diffuse_curve
 from ..families.galaxies.errors import ERRORS_PATH, measure_errors
 from ..families.galaxies.forward import NANOMAGGY_MJY
+from .curves import open_sources, read_curve
 
 __all__ = ["LOG_GAMMA", "MAX_REDSHIFT", "Emulator", "band_parts", "component_sets", "fit_polynomials",
            "part_weights"]
@@ -320,8 +323,9 @@ def _make_components(args):
     from ..utils import write_whole
 
     emulator = Emulator.read(args.emulator)
-    with np.load(args.curves) as arrays:
-        curves = {name: (arrays[f"{name}_w"], arrays[f"{name}_r"]) for name in _PARTS}
+    read = open_sources(args.curves)
+    files = {name: get_band(f"{name}_SDSS").curve for name in _PARTS}
+    curves = {name: read_curve(read, file) for name, file in files.items()}
     redshifts = MAX_REDSHIFT * _chebyshev_points(args.redshifts)
     inputs, outputs = component_sets(emulator, curves, redshifts, args.sets, args.seed)
     sys.stderr.write(f"{len(inputs)} sets of {outputs.shape[1]} numbers\n")
@@ -345,7 +349,8 @@ def _make_components(args):
         "emulator": "PROVABGS, networks nmf.v0.1.seed0_99 (Hahn et al. 2023, ApJ 945, 16; MIT license)",
         "emulator_sha256": hashlib.sha256(Path(args.emulator).read_bytes()).hexdigest(),
         "curves": "SDSS at airmass 1.3 (Doi et al. 2010, AJ 139, 1628)",
-        "curves_sha256": hashlib.sha256(Path(args.curves).read_bytes()).hexdigest(),
+        "curves_sha256": {name: hashlib.sha256(read(file)).hexdigest() for name, file in files.items()},
+        "sha256": hashlib.sha256(tensors["coefficients"].numpy().tobytes()).hexdigest(),
         "rms": round(rms, 6),
         "source": f"python -m clusterpost.training.galaxies components --sets {args.sets} --redshifts {args.redshifts} "
                   f"--seed {args.seed}",
@@ -378,7 +383,7 @@ def main(argv=None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     light = commands.add_parser("components", help="fit the light of the components")
     light.add_argument("emulator", help="arrays of the networks of PROVABGS (safetensors)")
-    light.add_argument("curves", help="responses of the SDSS bands (npz)")
+    light.add_argument("curves", help="wheel of speclite 1.0.0, or a folder with it")
     light.add_argument("-o", "--output", default=str(COMPONENTS_PATH), help="file to write (default: the packaged one)")
     light.add_argument("--sets", type=int, default=200, help="metallicity histories at each redshift (%(default)s)")
     light.add_argument("--redshifts", type=int, default=81, help="number of redshifts (default: %(default)s)")

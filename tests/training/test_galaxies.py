@@ -68,7 +68,12 @@ def test_networks_as_published(emulator, shared_data):
 
 def test_command(emulator, shared_data, tmp_path, capsys):
     folder = shared_data / "galaxies"
-    assert main(["components", str(folder / "provabgs_nmf_emulator.safetensors"), str(folder / "sdss2010.npz"), "-o",
+    curves = np.load(folder / "sdss2010.npz")
+    (tmp_path / "speclite/data/filters").mkdir(parents=True)
+    for band in "ugriz":
+        rows = [f"{w!r} {r!r}" for w, r in zip(curves[f"{band}_w"].tolist(), curves[f"{band}_r"].tolist(), strict=True)]
+        (tmp_path / f"speclite/data/filters/sdss2010-{band}.ecsv").write_text("\n".join(["wavelength response", *rows]))
+    assert main(["components", str(folder / "provabgs_nmf_emulator.safetensors"), str(tmp_path), "-o",
                  str(tmp_path / "c.safetensors"), "--sets", "2", "--redshifts", "3"]) == 0
     assert "wrote" in capsys.readouterr().err
     made, packaged = Components.read(tmp_path / "c.safetensors"), GalaxyModel().components

@@ -38,7 +38,8 @@ class Components:
         at redshift 0; ``band`` (n_part,), the band of each part; ``lookback``, ``star_formation``, ``metallicity`` of
         the `Histories`; ``age``, ``ln_distance``, coefficients of powers of the redshift, the highest first.
     header : dict
-        Provenance; names the ``bands``, the ``redshift`` range, and the ``log_gamma`` range.
+        Provenance; names the ``bands``, the ``redshift`` range, the ``log_gamma`` range and ``sha256``, the hash of the
+        coefficients.
 
     Notes
     -----
@@ -47,6 +48,8 @@ class Components:
 
     def __init__(self, tensors, header):
         self.tensors, self.header = tensors, header
+        #: Hash of the coefficients.
+        self.identity = header["sha256"]
         self.bands = tuple(header["bands"])
         self.max_redshift = float(header["redshift"][1])
         self.log_gamma_range = tuple(header["log_gamma"])

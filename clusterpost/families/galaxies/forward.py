@@ -17,10 +17,8 @@ import torch
 from .components import Components, load_components
 from .dust import birth_cloud_curve, diffuse_curve
 
-__all__ = ["NANOMAGGY_MJY", "PARAMETERS", "GalaxyModel"]
+__all__ = ["NANOMAGGY_MJY", "GalaxyModel"]
 
-#: The parameters, in the order used everywhere.
-PARAMETERS = ("log_mstar", "stick1", "stick2", "stick3", "log_gamma1", "log_gamma2", "tau_bc", "tau_ism", "dust_index")
 #: A nanomaggy, the flux of an AB magnitude of 22.5, in mJy.
 NANOMAGGY_MJY = 3.631e-3
 _LN10 = math.log(10.0)
@@ -37,9 +35,9 @@ class GalaxyModel:
     Notes
     -----
     Batched, differentiable, and in the precision and on the device of the components.  ``theta`` has the nine columns
-    of `PARAMETERS`: log10 of the stellar mass formed in solar masses, three sticks of the star formation history, log10
-    of the two coefficients of the metallicity history, the optical depths of birth clouds and of diffuse dust at
-    5500 A, and the slope of the latter's curve.
+    of `~clusterpost.families.galaxies.parameters.PARAMETERS`: log10 of the stellar mass formed in solar masses, three
+    sticks of the star formation history, log10 of the two coefficients of the metallicity history, the optical depths
+    of birth clouds and of diffuse dust at 5500 A, and the slope of the latter's curve.
 
     Examples
     --------
@@ -117,8 +115,44 @@ class GalaxyModel:
         """
         return self.ln_flux_per_mass(theta[..., 1:], redshift) + _LN10 * theta[..., :1]
 
-    def derived(self, theta, redshift):
-        """Compute what follows from the parameters.
+    def log_surviving_mass(self, theta, redshift):
+        """Compute log10 of the stellar mass that is left, remnants included.
+
+        Parameters
+        ----------
+        theta : Tensor (..., 9)
+        redshift : Tensor (...)
+            Broadcasts with ``theta[..., 0]``.
+
+        Returns
+        -------
+        Tensor (...)
+            log10 of solar masses.
+        """
+        _, surviving = self.components.spectra(theta[..., 4:6], redshift)
+        fractions = self.components.histories.mass_fractions(theta[..., 1:4], self.components.age(redshift))
+        return theta[..., 0] + torch.log10((fractions * surviving).sum(-1))
+
+    def log_star_formation_rate(self, theta, redshift, duration):
+        """Compute log10 of the mean star formation rate over the last ``duration``.
+
+        Parameters
+        ----------
+        theta : Tensor (..., 9)
+        redshift : Tensor (...)
+        duration : float
+            Gyr.
+
+        Returns
+        -------
+        Tensor (...)
+            log10 of solar masses per year.
+        """
+        age = self.components.age(redshift)
+        return theta[..., 0] + torch.log10(self.components.histories.specific_rate(theta[..., 1:4], age, duration))
+
+    def mean_age(self, theta, redshift):
+        """Compute the mass-weighted mean age of the stars formed.
 
         Parameters
         ----------
@@ -127,20 +161,23 @@ class GalaxyModel:
 
         Returns
         -------
-        dict of str to Tensor (...)
-            ``log_mstar_surviving``, log10 of the stellar mass that is left, solar masses; ``log_sfr_100myr`` and
-            ``log_sfr_1gyr``, log10 of the mean star formation rate, solar masses per year; ``age_mw``, mass-weighted
-            mean age, Gyr; ``log_metallicity_mw``, log10 of the mass-weighted mean mass fraction of metals.
+        Tensor (...)
+            Gyr.
         """
-        log_mass, sticks, log_gamma = theta[..., 0], theta[..., 1:4], theta[..., 4:6]
-        components, histories = self.components, self.components.histories
-        age = components.age(redshift).expand(log_mass.shape)
-        _, surviving = components.spectra(log_gamma, redshift)
-        left = (histories.mass_fractions(sticks, age) * surviving).sum(-1)
-        return {
-            "log_mstar_surviving": log_mass + torch.log10(left),
-            "log_sfr_100myr": log_mass + torch.log10(histories.specific_rate(sticks, age, 0.1)),
-            "log_sfr_1gyr": log_mass + torch.log10(histories.specific_rate(sticks, age, 1.0)),
-            "age_mw": histories.mean_age(sticks, age),
-            "log_metallicity_mw": torch.log10(histories.mean_metallicity(sticks, log_gamma, age)),
-        }
+        return self.components.histories.mean_age(theta[..., 1:4], self.components.age(redshift))
+
+    def log_mean_metallicity(self, theta, redshift):
+        """Compute log10 of the mass-weighted mean metallicity of the stars formed.
+
+        Parameters
+        ----------
+        theta : Tensor (..., 9)
+        redshift : Tensor (...)
+
+        Returns
+        -------
+        Tensor (...)
+            log10 of the mass fraction of metals.
+        """
+        histories, age = self.components.histories, self.components.age(redshift)
+        return torch.log10(histories.mean_metallicity(theta[..., 1:4], theta[..., 4:6], age))

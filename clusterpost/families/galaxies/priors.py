@@ -8,32 +8,17 @@ eighth.  Both are here: `galaxy_prior` with ``sticks="uniform"``, that of their 
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from ...errors import InputError
 from ...priors import BoxPrior
-from .forward import PARAMETERS
+from .parameters import PARAMETERS
 
-__all__ = ["BOUNDS", "STICKS", "GalaxyPrior", "galaxy_prior"]
+__all__ = ["STICKS", "GalaxyPrior", "galaxy_prior"]
 
-_GAMMA = (math.log10(4.5e-5), math.log10(1.5e-2))
-#: Least and greatest value of each parameter (Hahn & Melchior 2022, their Table 1 and code).
-BOUNDS = {
-    "log_mstar": (7.0, 12.5),
-    "stick1": (0.0, 1.0),
-    "stick2": (0.0, 1.0),
-    "stick3": (0.0, 1.0),
-    "log_gamma1": _GAMMA,
-    "log_gamma2": _GAMMA,
-    "tau_bc": (0.0, 3.0),
-    "tau_ism": (0.0, 3.0),
-    "dust_index": (-2.0, 1.0),
-}
 #: The density of each stick s is p s^(p - 1): the powers p, by name of the prior.
 STICKS = {"uniform": (1.0, 1.0, 1.0), "dirichlet": (3.0, 2.0, 1.0)}
-_FIRST = PARAMETERS.index("stick1")
+_FIRST = [p.name for p in PARAMETERS].index("stick1")
 
 
 class GalaxyPrior(BoxPrior):
@@ -62,12 +47,20 @@ class GalaxyPrior(BoxPrior):
     def __init__(self, sticks="uniform"):
         if sticks not in STICKS:
             raise InputError(f"unknown prior of the star formation history {sticks!r}; choose from {', '.join(STICKS)}")
-        low, high = zip(*BOUNDS.values(), strict=True)
-        super().__init__(low, high, PARAMETERS)
+        super().__init__([p.low for p in PARAMETERS], [p.high for p in PARAMETERS], [p.name for p in PARAMETERS])
         self.sticks = sticks
         powers = torch.ones(len(PARAMETERS))
         powers[_FIRST:_FIRST + 3] = torch.tensor(STICKS[sticks])
         self._powers = powers
+
+    def to_dict(self):
+        """Return plain values; see `from_dict`."""
+        return {"sticks": self.sticks}
+
+    @classmethod
+    def from_dict(cls, values) -> GalaxyPrior:
+        """Make the prior from what `to_dict` returned."""
+        return cls(values["sticks"])
 
     def to_unit(self, theta):
         """Map parameters to the unit cube, in which the prior is uniform.

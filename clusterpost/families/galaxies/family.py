@@ -1,0 +1,128 @@
+"""Galaxies in the bands of the Sloan Digital Sky Survey, as a model family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ...bands import get_band
+from ...errors import InputError
+from ...noise import get_noise
+from ..base import Derived, ModelFamily
+from ..photometric import PhotometricLikelihood
+from .forward import GalaxyModel
+from .parameters import PARAMETERS, REDSHIFT
+from .priors import GalaxyPrior
+
+__all__ = ["Galaxies"]
+
+
+class Galaxies(ModelFamily):
+    """PROVABGS without its burst, in ugriz, at a known redshift.
+
+    Parameters
+    ----------
+    noise : str
+        Noise model of the likelihood.
+    sticks : {"uniform", "dirichlet"}
+        Prior of the star formation history; see `clusterpost.families.galaxies.priors`.
+    redshift : tuple of float
+        Range of training.
+    model : GalaxyModel, optional
+        Forward model; by default the packaged one.
+
+    Raises
+    ------
+    InputError
+        If an option is unknown, or the redshift goes beyond the forward model's.
+
+    Examples
+    --------
+    >>> from clusterpost.families.galaxies import Galaxies
+    >>> [quantity.column for quantity in Galaxies().derived]
+    ['stellar_mass', 'sfr_100myr', 'sfr_1gyr', 'age_mw', 'metallicity_mw']
+    """
+
+    name = "galaxies"
+    version = 1
+    parameters = PARAMETERS
+    min_bands = 5
+
+    def __init__(self, *, noise="lognormal", sticks="uniform", redshift=(REDSHIFT.low, REDSHIFT.high),
+                 model: GalaxyModel | None = None):
+        self.model = GalaxyModel() if model is None else model
+        low, high = redshift
+        if not 0 < low < high <= self.model.components.max_redshift:
+            raise InputError(f"redshift={redshift!r} must be an increasing pair within 0 and "
+                             f"{self.model.components.max_redshift:g}")
+        self.covariates = (replace(REDSHIFT, low=float(low), high=float(high)),)
+        self.bands = tuple(get_band(name) for name in self.model.bands)
+        self.prior = GalaxyPrior(sticks)
+        self.likelihood = PhotometricLikelihood(self._predict, get_noise(noise), self.band_names)
+        self.derived = (
+            self._derived("log_stellar_mass", "stellar_mass", "solMass", "phys.mass", r"\log_{10}(M_\star/M_\odot)",
+                          "stellar mass that is left, remnants included", self.model.log_surviving_mass, log10=True),
+            self._derived("log_sfr_100myr", "sfr_100myr", "solMass / yr", "phys.SFR",
+                          r"\log_{10}(\mathrm{SFR}_{100\,\mathrm{Myr}})",
+                          "mean star formation rate over the last 100 Myr",
+                          lambda theta, z: self.model.log_star_formation_rate(theta, z, 0.1), log10=True),
+            self._derived("log_sfr_1gyr", "sfr_1gyr", "solMass / yr", "phys.SFR",
+                          r"\log_{10}(\mathrm{SFR}_{1\,\mathrm{Gyr}})", "mean star formation rate over the last Gyr",
+                          lambda theta, z: self.model.log_star_formation_rate(theta, z, 1.0), log10=True),
+            self._derived("age_mw", "age_mw", "Gyr", "time.age", r"\langle t\rangle_M",
+                          "mass-weighted mean age of the stars", self.model.mean_age),
+            self._derived("log_metallicity_mw", "metallicity_mw", "", "phys.abund.Z", r"\log_{10}\langle Z\rangle_M",
+                          "mass-weighted mean mass fraction of metals", self.model.log_mean_metallicity, log10=True),
+        )
+
+    @staticmethod
+    def _derived(name, column, unit, ucd, label, description, function, log10=False):
+        return Derived(name=name, column=column, unit=unit, ucd=ucd, label=f"${label}$", description=description,
+                       log10=log10, function=lambda theta, covariates: function(theta, covariates["redshift"]))
+
+    def _predict(self, theta, covariates):
+        return self.model.ln_flux(theta, covariates["redshift"])
+
+    def simulate(self, theta, covariates, generator=None):
+        """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
+        return self._predict(theta, covariates)
+
+    def to(self, device):
+        """Return the same family on another device."""
+        return Galaxies(**self._options(), model=self.model.to(device))
+
+    def to_dict(self):
+        """Return options as plain values; see `from_dict`."""
+        return {**self._options(), "components": self.model.components.identity}
+
+    @classmethod
+    def from_dict(cls, options: Mapping, model: GalaxyModel | None = None) -> Galaxies:
+        """Make the family from its options.
+
+        Parameters
+        ----------
+        options : mapping
+            What `to_dict` returned.
+        model : GalaxyModel, optional
+            By default the packaged one.
+
+        Returns
+        -------
+        Galaxies
+
+        Raises
+        ------
+        InputError
+            If the components of the forward model are others than the options name.
+        """
+        family = cls(noise=options["noise"], sticks=options["sticks"], redshift=tuple(options["redshift"]), model=model)
+        if family.model.components.identity != options["components"]:
+            raise InputError(f"the model was trained with the components {options['components'][:12]} of galaxies, and "
+                             f"those here are {family.model.components.identity[:12]}; install the version of "
+                             "clusterpost that it was trained with")
+        return family
+
+    def _options(self):
+        (redshift,) = self.covariates
+        return {"noise": self.likelihood.noise.name, "sticks": self.prior.sticks,
+                "redshift": [redshift.low, redshift.high]}

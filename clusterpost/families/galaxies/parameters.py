@@ -1,0 +1,32 @@
+"""Parameters of galaxies, and the redshift at which they are seen."""
+
+from __future__ import annotations
+
+import math
+
+from ..base import Covariate, Parameter
+
+__all__ = ["PARAMETERS", "REDSHIFT"]
+
+_GAMMA = {"low": math.log10(4.5e-5), "high": math.log10(1.5e-2)}
+_DEPTH = {"low": 0.0, "high": 3.0, "ucd": "phys.absorption.opticalDepth"}
+
+#: Parameters of a galaxy, with the bounds of Hahn & Melchior (2022), their Table 1 and code.
+PARAMETERS = (
+    Parameter(name="log_mstar", column="log_mstar_formed", ucd="phys.mass", low=7.0, high=12.5,
+              label=r"$\log_{10}(M_\mathrm{formed}/M_\odot)$",
+              description="log10 of the stellar mass formed in solar masses"),
+    *(Parameter(name=f"stick{k}", column=f"sfh_stick{k}", low=0.0, high=1.0, label=f"$s_{k}$",
+                description=f"stick {k} of the star formation history") for k in (1, 2, 3)),
+    *(Parameter(name=f"log_gamma{k}", column=f"log_gamma{k}", ucd="phys.abund.Z", **_GAMMA,
+                label=rf"$\log_{{10}}\gamma_{k}$",
+                description=f"log10 of coefficient {k} of the metallicity history") for k in (1, 2)),
+    Parameter(name="tau_bc", column="tau_bc", **_DEPTH, label=r"$\tau_\mathrm{BC}$",
+              description="optical depth at 5500 Angstrom of the birth clouds about stars younger than 10 Myr"),
+    Parameter(name="tau_ism", column="tau_ism", **_DEPTH, label=r"$\tau_\mathrm{ISM}$",
+              description="optical depth at 5500 Angstrom of the diffuse dust"),
+    Parameter(name="dust_index", column="dust_index", low=-2.0, high=1.0, label=r"$n_\mathrm{dust}$",
+              description="slope of the curve of the diffuse dust, relative to that of Calzetti et al. (2000)"),
+)
+#: Below a redshift of 0.001 it tells nothing of the distance.
+REDSHIFT = Covariate(name="redshift", low=0.001, high=0.2, description="redshift of the galaxy, known exactly")
