@@ -84,12 +84,24 @@ class Galaxies(ModelFamily):
         return self.model.ln_flux(theta, covariates["redshift"])
 
     def simulate(self, theta, covariates, generator=None):
-        """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
+        """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`.
+
+        Raises
+        ------
+        InputError
+            If a redshift is not positive, or beyond what the forward model knows.
+        """
+        redshift, highest = covariates["redshift"], self.model.components.max_redshift
+        beyond = ~((redshift > 0) & (redshift <= highest))
+        if beyond.any():
+            row = int(beyond.nonzero()[0])
+            raise InputError(f"the redshift is {redshift[row].item():g} in row {{row}}; the forward model goes from 0 "
+                             f"to {highest:g}", row=row)
         return self._predict(theta, covariates)
 
-    def to(self, device):
-        """Return the same family on another device."""
-        return Galaxies(**self._options(), model=self.model.to(device))
+    def to(self, device=None, dtype=None):
+        """Return the same family on another device or in another precision."""
+        return Galaxies(**self._options(), model=self.model.to(device, dtype))
 
     def to_dict(self):
         """Return options as plain values; see `from_dict`."""

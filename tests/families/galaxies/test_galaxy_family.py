@@ -6,8 +6,11 @@ import astropy.units as u
 import numpy as np
 import pytest
 import torch
+from astropy.table import QTable, Table
 
+import clusterpost
 from clusterpost.bands import find_band
+from clusterpost.catalogs.nsa import read_nsa
 from clusterpost.errors import InputError
 from clusterpost.families import get_family
 from clusterpost.families.galaxies import Galaxies
@@ -15,6 +18,7 @@ from clusterpost.families.galaxies.errors import nsa_errors
 from clusterpost.families.galaxies.forward import NANOMAGGY_MJY
 from clusterpost.noise import get_noise
 from clusterpost.observations import Observed
+from clusterpost.photometry import Photometry
 from clusterpost.training.simulation import Simulator, seeded_generator
 
 
@@ -110,5 +114,30 @@ def test_posterior_draws_of_chains_fit_as_well_as_their_own_model(shared_data, g
 
 
 def test_on_another_device(galaxies):
-    moved = galaxies.to("cpu")
+    moved = galaxies.to("cpu", torch.float64)
     assert moved.to_dict() == galaxies.to_dict()
+    assert moved.model.components.tensors["coefficients"].dtype == torch.float64
+
+
+def test_simulated_tables():
+    tbl = clusterpost.simulate(50, model="galaxies", seed=1)
+    assert tbl["r_SDSS"].unit == u.mJy
+    assert ((tbl["redshift"] > 0) & (tbl["redshift"] < 0.2)).all()
+    assert {"log_mstar_formed_true", "tau_ism_true", "u_SDSS_err"} <= set(tbl.colnames)
+    params = QTable({name.removesuffix("_true"): tbl[name] for name in tbl.colnames if name.endswith("_true")})
+    params["redshift"] = 0.05
+    exact = clusterpost.simulate(params, model="galaxies")
+    params["redshift"] = 0.1
+    assert (clusterpost.simulate(params, model="galaxies")["g_SDSS"] < exact["g_SDSS"]).all()
+    params["redshift"][3] = 0.4
+    with pytest.raises(InputError, match=r"0\.4 in row 3"):
+        clusterpost.simulate(params, model="galaxies")
+
+
+def test_a_catalog_goes_in_as_it_is_read():
+    """The columns that `read_nsa` writes are those of the family."""
+    flux = np.outer(np.arange(1, 4), [0.5, 0.7, 10.0, 40.0, 80.0, 110.0, 140.0])
+    tbl = read_nsa(Table({"NMGY": flux, "NMGY_IVAR": (25 / flux) ** 2, "Z": np.full(3, 0.02)}))
+    photometry = Photometry.from_table(tbl, distance=1.0).select(Galaxies().band_names)
+    np.testing.assert_allclose(photometry.flux, flux[:, 2:] * NANOMAGGY_MJY)
+    np.testing.assert_allclose(photometry.error, flux[:, 2:] * NANOMAGGY_MJY / 25)  # and no floor is added
