@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Column, QTable
@@ -26,7 +27,7 @@ _DOI = "10.17909/jray-9798"
 
 
 def list_phangs() -> QTable:
-    """The targets of the PHANGS-HST cluster catalogs.
+    """List the targets of the PHANGS-HST cluster catalogs.
 
     Returns
     -------
@@ -61,9 +62,10 @@ def list_phangs() -> QTable:
     return QTable(out)
 
 
-def fetch_phangs(target, *, release="dr4", classifier="human", classes=(1, 2), table="both", cache=True,
-                 progress=None) -> QTable:
-    """A star-cluster catalog of PHANGS-HST, from the cache or from the archive.
+def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifier: str = "human",
+                 classes: int | Sequence[int] = (1, 2), table: str = "both", cache: bool = True,
+                 progress: bool | None = None) -> QTable:
+    """Fetch a star-cluster catalog of PHANGS-HST, from the cache or from the archive.
 
     Parameters
     ----------
@@ -92,14 +94,16 @@ def fetch_phangs(target, *, release="dr4", classifier="human", classes=(1, 2), t
         and negative errors as they are.  Several targets are below each other,
         with columns ``target`` and ``galaxy``.  ``meta`` has ``target``,
         ``galaxy``, ``release``, ``classby``, ``classes``, ``tables``, ``source``
-        (files), ``doi``, and ``failed`` where targets could not be had.
+        (files), ``doi``, and ``failed`` with the targets that did not come.
 
     Raises
     ------
     InputError
         If an option or the target is unknown.
     ArchiveError
-        If the archive does not give it, or has it not clearly.
+        If the archive does not give it, or it is not clear which of its files it is.
+    ImportError
+        If files are to come by astroquery, and that is not installed.
 
     Warns
     -----
@@ -148,7 +152,7 @@ def fetch_phangs(target, *, release="dr4", classifier="human", classes=(1, 2), t
                 bar.update()
     if not tables:
         first = next(iter(failed.values()))
-        raise first if len(failed) == 1 else ArchiveError(f"none of {len(failed)} targets could be had: {first}")
+        raise first if len(failed) == 1 else ArchiveError(f"none of {len(failed)} targets came: {first}")
     for name, error in failed.items():
         warnings.warn(f"{name} is left out: {error}", AstropyUserWarning, stacklevel=2)
     for name, tbl in tables.items() if len(tables) > 1 or not single else ():
@@ -168,7 +172,7 @@ def fetch_phangs(target, *, release="dr4", classifier="human", classes=(1, 2), t
 
 
 def _wanted(target, reader):
-    """Targets in order, each once, and what could not be resolved."""
+    """Return targets in order, each once, and what could not be resolved."""
     names = [target] if isinstance(target, str) else list(target)
     if not names:
         raise InputError("no target is named; give a galaxy, several, or 'all'")

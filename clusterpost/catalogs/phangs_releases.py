@@ -49,7 +49,7 @@ PINNED = {
 
 
 class _Reader:
-    """Reads the targets of a release; subclasses know its files."""
+    """Reader of the targets of a release; subclasses know its files."""
 
     def __init__(self, classifier, classes, table, folder):
         self.classifier, self.classes, self.table, self.folder = classifier, classes, table, folder
@@ -67,7 +67,7 @@ class _Reader:
         return file
 
     def located(self, path, wanted):
-        """A file by its known name, or else the one of its folder that is wanted."""
+        """Fetch a file by its known name, or else the one of its folder that is wanted."""
         folder, _, name = path.rpartition("/")
         listed = known_listing(folder, folder=self.folder)
         if listed is None or name in listed:
@@ -81,7 +81,7 @@ class _Reader:
         raise _unclear(folder, found or names, f"{name}, which is not there")
 
     def parts(self):
-        """The kinds of files to read: their classes, those wanted of them, and what their names say."""
+        """Yield the kinds of files to read: what their names say, and the classes wanted of them if not all."""
         for kind, name in (((1, 2), "12"), ((3,), "3")):
             if wanted := [c for c in kind if c in self.classes]:
                 yield name, wanted if len(wanted) < len(kind) else None
@@ -138,7 +138,7 @@ class _DR5(_Reader):
 
     @functools.cached_property
     def primary(self):
-        """Each table, with the target of every row."""
+        """Read each table, with the target of every row."""
         out = []
         for kind, wanted in self.parts():
             label = "1+2" if kind == "12" else kind
@@ -174,7 +174,7 @@ class _DR5(_Reader):
 
 
 class _DR3(_Reader):
-    """The names of its files are not known: the folder's list must tell."""
+    """Reader of DR3, of which the names of files are not known: the folder's list must tell."""
 
     _CLASSIFIERS: ClassVar = {"human": {"human"}, "machine": {"machine", "ml"}}
     _OTHER: ClassVar = {"drc", "img", "assoc", "association", "associations", "candidates"}
@@ -201,7 +201,7 @@ class _DR3(_Reader):
         return name.endswith((".fits", ".fits.gz")) and target in words and not words & (wrong | self._OTHER)
 
     def choice(self, names):
-        """Files to read with the classes to take from them; None where the names leave it open."""
+        """Choose files to read and the classes to take from them, or None where the names leave it open."""
         plain = [name for name in names if "class" not in name]
         if plain:
             tables = self.pair(plain) if len(plain) == len(names) else None
@@ -216,7 +216,7 @@ class _DR3(_Reader):
         return chosen
 
     def pair(self, names):
-        """One file with all that is asked for, or one of observed and one of fitted properties."""
+        """Return one file with all that is asked for, or one of observed and one of fitted properties."""
         kinds = {table: [name for name in names if table in _words(name)] for table in ("obs", "sed")}
         if len(names) == 1 and not any(kinds.values()):
             return names

@@ -1,10 +1,12 @@
-"""The tables of the PHANGS-HST archive as they are handed out: read, labelled, joined and stacked."""
+"""The tables of the PHANGS-HST archive as they are handed out: read, labeled, joined and stacked."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -27,7 +29,7 @@ _LIMITS = {"LIMLO": "lower end of the 1 sigma interval", "LIMHI": "upper end of 
 
 
 def _meanings():
-    """Pattern of a name, unit, and description with the pattern's groups."""
+    """Yield the pattern of a name, the unit, and a description with the pattern's groups."""
     photometry = "corrected for aperture and Milky Way extinction"
     yield r"PHANGS_(F\d{3}W)_MJY(?:_TOT)?", "mJy", f"Flux density in {{0}}, {photometry}; -9999 = no coverage"
     yield r"PHANGS_(F\d{3}W)_MJY(?:_TOT)?_ERR", "mJy", "Its error in {0}; negative = the flux is an upper limit"
@@ -62,8 +64,8 @@ def _meanings():
 _MEANINGS = [(re.compile(pattern, re.IGNORECASE), unit, text) for pattern, unit, text in _meanings()]
 
 
-def read_fits(data) -> Table:
-    """A table of the archive, without masks.
+def read_fits(data: str | Path | bytes) -> Table:
+    """Read a table of the archive, without masks.
 
     Parameters
     ----------
@@ -93,8 +95,8 @@ def read_fits(data) -> Table:
     return tbl
 
 
-def select_classes(tbl, classifier, classes) -> Table:
-    """The rows of some classes.
+def select_classes(tbl: Table, classifier: str, classes: Sequence[int]) -> Table:
+    """Select the rows of some classes.
 
     Parameters
     ----------
@@ -117,8 +119,8 @@ def select_classes(tbl, classifier, classes) -> Table:
     return tbl[np.isin(np.asarray(tbl[name], dtype=float), classes)]
 
 
-def join_tables(obs, sed, what) -> Table:
-    """Observed and fitted properties of the same clusters, by the cluster's number.
+def join_tables(obs: Table, sed: Table, what: str) -> Table:
+    """Join observed and fitted properties of the same clusters, by the cluster's number.
 
     Parameters
     ----------
@@ -173,8 +175,8 @@ def join_tables(obs, sed, what) -> Table:
     return out
 
 
-def stack_tables(tables) -> Table:
-    """Tables of several targets below each other, with all columns of any.
+def stack_tables(tables: list[Table]) -> Table:
+    """Stack tables of several targets, with all columns of any.
 
     Parameters
     ----------
@@ -201,8 +203,8 @@ def stack_tables(tables) -> Table:
     return out
 
 
-def to_qtable(tbl, what) -> QTable:
-    """The table with units and descriptions.
+def to_qtable(tbl: Table, what: str) -> QTable:
+    """Give a table units and descriptions.
 
     Parameters
     ----------
@@ -229,12 +231,12 @@ def to_qtable(tbl, what) -> QTable:
 
 
 def _nothing(column):
-    """What stands for no value in a column of this kind."""
+    """Return what stands for no value in a column of this kind."""
     return {"f": np.nan, "c": np.nan, "i": _NO_INTEGER, "u": 0, "b": False}.get(column.dtype.kind, "")
 
 
 def _take(column, rows):
-    """Rows of a column; those below zero have no value."""
+    """Take rows of a column; those below zero have no value."""
     if (rows >= 0).all():
         return column[rows]
     if not len(column):
@@ -248,7 +250,7 @@ def _take(column, rows):
 
 
 def _matching(obs, sed, what):
-    """Row numbers in either table for each cluster, -1 where it has none."""
+    """Return row numbers in either table for each cluster, -1 where it has none."""
     if np.array_equal(obs, sed):
         return np.arange(len(obs)), np.arange(len(obs))
     for ids, table in ((obs, "obs"), (sed, "sed")):

@@ -21,7 +21,7 @@ _NAME = re.compile(r"(ngc|n|ic|messier|m)0*(\d+)([a-z]?)")
 
 @functools.cache
 def target_table() -> Table:
-    """The 39 targets; not to be changed.
+    """Read the 39 targets; the table is not to be changed.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def target_table() -> Table:
 
 @functools.cache
 def _names():
-    """Targets by every name of their galaxy, without pointing."""
+    """Return targets by every name of their galaxy, without pointing."""
     out = {name_key(target)[0]: [target] for target in WITHIN}
     aliases = {row["galaxy"]: row["aliases"] for row in distance_table()}
     for target, galaxy in target_table().iterrows("target", "galaxy"):
@@ -42,8 +42,8 @@ def _names():
     return out
 
 
-def name_key(name):
-    """A name in one form, and the letter of a pointing.
+def name_key(name: str) -> tuple[str, str]:
+    """Return a name in one form, and the letter of a pointing.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ def name_key(name):
     return f"{catalog}{match[2]}", match[3]
 
 
-def resolve_target(name):
-    """The targets that a name means.
+def resolve_target(name: str) -> list[str]:
+    """Return the targets that a name means.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def resolve_target(name):
     raise InputError(f"{name!r} is not a target of PHANGS-HST{hint}; clusterpost.list_phangs() lists them")
 
 
-def galaxy_of(target):
-    """The galaxy of a target, by which its distance is known.
+def galaxy_of(target: str) -> str:
+    """Return the galaxy of a target, by which its distance is known.
 
     Parameters
     ----------

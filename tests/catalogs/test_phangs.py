@@ -232,7 +232,7 @@ def test_all_bad(server):
     server.faults[BUNDLE.format("ngc1300")] = [("status", 403)]
     with pytest.raises(ArchiveError, match="403"):
         fetch_phangs("ngc1300")
-    with pytest.raises(ArchiveError, match=r"none of 2 targets could be had: 'x' is"):
+    with pytest.raises(ArchiveError, match=r"none of 2 targets came: 'x' is"):
         fetch_phangs(["x", "y"])
 
 

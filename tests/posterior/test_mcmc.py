@@ -5,6 +5,7 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 from brute import dense, mocks, worst_quantile
 
+import clusterpost
 from clusterpost import flags
 from clusterpost.noise import get_noise
 from clusterpost.posterior import mcmc
@@ -110,12 +111,16 @@ def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monke
 
 
 def test_without_emcee_such_a_cluster_keeps_what_there_is(monkeypatch):
-    monkeypatch.setitem(sys.modules, "emcee", None)  # no import of it succeeds
-    monkeypatch.setattr(refine_module, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "emcee", None)  # as if it were not installed
     with pytest.warns(AstropyUserWarning, match=r"pip install 'clusterpost\[mcmc\]'"):
         target, out = refined_by_a_poor_proposal(monkeypatch)
     assert (out.flag == flags.LOW_EFFICIENCY).all()
     assert target.prior.inside(out.theta).all()
+    monkeypatch.setattr(refine_module, "_AIM", 50.0)  # more than can be reached
+    with pytest.warns(AstropyUserWarning, match="keep LOW_EFFICIENCY"):
+        table = clusterpost.infer_table(clusterpost.simulate(2, seed=1), n_samples=100, progress=False)
+    assert ((table["flag"] & flags.LOW_EFFICIENCY) > 0).all()
+    assert (table["age_q16"] < table["age_q84"]).all()
     theta, weight = start()
     with pytest.raises(ImportError, match=r"pip install 'clusterpost\[mcmc\]'"):
         run_chain(target[0], theta, weight, 10)
