@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from . import __version__
@@ -12,6 +13,7 @@ from .errors import InputError
 __all__ = ["main"]
 
 _FIGURES = (".png", ".pdf", ".svg")
+_WHOLE = "files are written whole or not at all"
 _EPILOG = """examples:
   clusterpost infer catalog.fits posteriors.fits
   clusterpost infer mine.ecsv out.fits --distance 9.9 --columns F275W=flux_nuv,err_nuv F336W=flux_u,err_u ...
@@ -34,10 +36,10 @@ def _parser():
     parser.add_argument("--version", action="version", version=f"clusterpost {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name, call, text, example):
+    def command(name, call, text, example, kept=None):
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
                                   epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter)
-        sub.set_defaults(call=call)
+        sub.set_defaults(call=call, kept=kept)  # what an interruption leaves
         return sub
 
     def inference_options(sub, floor="0.05", seed="0"):
@@ -66,7 +68,7 @@ def _parser():
         sub.add_argument("--quiet", action="store_true", help="no progress and no summary on standard error")
 
     sub = command("infer", _infer, "infer the posteriors of a catalog",
-                  "clusterpost infer catalog.fits posteriors.fits")
+                  "clusterpost infer catalog.fits posteriors.fits", _WHOLE)
     sub.add_argument("input", help="FITS, ECSV, VOTable, CSV, Parquet or LEGUS .tab file, or folder of Parquet files")
     sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet, which is written in parts and goes on after a "
                      "kill; for a folder another folder")
@@ -85,7 +87,7 @@ def _parser():
     output_options(sub)
 
     sub = command("simulate", _simulate, "simulate clusters from the prior, with their truths",
-                  "clusterpost simulate -n 1000 mocks.fits")
+                  "clusterpost simulate -n 1000 mocks.fits", _WHOLE)
     sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet")
     sub.add_argument("-n", type=int, default=1000, help="number of mocks (default: %(default)s)")
     sub.add_argument("--bands", nargs="+", help="default: the five of WFC3/UVIS")
@@ -96,7 +98,7 @@ def _parser():
     output_options(sub)
 
     sub = command("plot", _plot, "draw an inferred catalog, or the posterior of one row",
-                  "clusterpost plot posteriors.fits corner.png --row 5")
+                  "clusterpost plot posteriors.fits corner.png --row 5", _WHOLE)
     sub.add_argument("input", help="a catalog that clusterpost infer wrote")
     sub.add_argument("output", help=".png, .pdf or .svg")
     sub.add_argument("--row", type=int, help="row counted from 0: its corner plot instead of the overview")
@@ -105,7 +107,8 @@ def _parser():
     posterior_options(sub)
     output_options(sub)
 
-    sub = command("fetch", _fetch, "fetch catalogs of PHANGS-HST", "clusterpost fetch NGC1433 -o ngc1433.fits")
+    sub = command("fetch", _fetch, "fetch catalogs of PHANGS-HST", "clusterpost fetch NGC1433 -o ngc1433.fits",
+                  "files that are whole stay in the cache, and the same command fetches the others")
     sub.add_argument("target", nargs="*", help="galaxies such as NGC1433, M74 or ngc628c, or 'all'")
     sub.add_argument("-o", "--output", help=".fits, .ecsv, .vot or .parquet (default: only fill the cache)")
     sub.add_argument("--list", action="store_true", help="print the targets, and fetch nothing")
@@ -125,7 +128,8 @@ def _parser():
     sub.add_argument("--json", action="store_true", help="all that is known of it, as JSON")
 
     sub = command("train", _train, "train a model or search for one, or go on with what was interrupted",
-                  "clusterpost train any_bands -o run/")
+                  "clusterpost train any_bands -o run/",
+                  "the same command goes on with what is in %(output)s: the last checkpoint, or the finished trials")
     sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf or walter2025; with --search any_bands, or none "
                      "for five bands always measured, for both families, or walter2025 for its own")
     sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file, or for the search")
@@ -144,7 +148,8 @@ def _parser():
     sub.add_argument("--after", metavar="FOLDER", help="a shorter search, with whose best trials to begin")
 
     sub = command("validate", _validate, "check a model on mocks and on real photometry, and certify it",
-                  "clusterpost validate walter2025 -o validation/")
+                  "clusterpost validate walter2025 -o validation/",
+                  "what is finished is in %(output)s, and the same command goes on with it")
     sub.add_argument("model", help="bundled model or model file")
     sub.add_argument("-o", "--output", required=True, help="folder for report.html, tables and figures; a run that was "
                      "interrupted goes on where it was")
@@ -253,14 +258,11 @@ def _infer_in_parts(args, many, options):
 
     if args.rows_per_part is not None:
         options["rows_per_part"] = args.rows_per_part
-    try:
-        if many:
-            infer_dataset(args.input, args.output, args.scheduler, **options)
-        else:
-            infer_file(args.input, args.output, overwrite=args.overwrite, **options)
-    except KeyboardInterrupt:
-        _say("clusterpost: interrupted; finished parts are kept, and the same command goes on with them")
-        return 130
+    args.kept = "finished parts are kept, and the same command goes on with them"
+    if many:
+        infer_dataset(args.input, args.output, args.scheduler, **options)
+    else:
+        infer_file(args.input, args.output, overwrite=args.overwrite, **options)
     if not args.quiet:
         _say_inferred(args.output, read_column(args.output, f"{args.prefix}flag"))
     return 0
@@ -308,12 +310,11 @@ def _plot(args):
 
     from .catalogs.reader import read_catalog
     from .plotting import plot_catalog, plot_posterior
-    from .utils import whole_file
+    from .utils import check_target, whole_file
 
     if Path(args.output).suffix.lower() not in _FIGURES:
         raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(_FIGURES)}")
-    if Path(args.output).exists() and not args.overwrite:
-        raise InputError(f"{args.output} exists; give another name, or --overwrite")
+    check_target(args.output, overwrite=args.overwrite)
     tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
     if args.row is None:
         figure = plot_catalog(tbl, prefix=args.prefix)
@@ -478,14 +479,20 @@ def main(argv=None) -> int:
     -------
     int
         0 when done, 1 when ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
-        when interrupted.
+        when interrupted, 141 when whoever reads standard output stopped (as of SIGINT and SIGPIPE).
     """
     args = _parser().parse_args(argv)
     try:
-        return args.call(args)
+        code = args.call(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Python writes what is left at its end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (InputError, ImportError, OSError) as error:
         _say(f"clusterpost: {error}")
         return 2
     except KeyboardInterrupt:
-        _say("clusterpost: interrupted; nothing was written")
+        _say("clusterpost: interrupted" + (f"; {args.kept % vars(args)}" if args.kept else ""))
         return 130

@@ -5,35 +5,145 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
-__all__ = ["lazy_names", "progress_bar", "require", "whole_file", "write_whole"]
+from .errors import InputError
+
+__all__ = ["check_target", "exclusive", "lazy_names", "progress_bar", "remove_leftovers", "require",
+           "to_disk", "whole_file", "write_whole"]
 
 
 @contextlib.contextmanager
-def whole_file(path):
-    """Give a temporary path beside ``path`` that becomes it only on success.
+def exclusive(path, *, wait=True):
+    """Hold a lock that excludes other processes, also those on other machines with the same file system.
+
+    The system frees the lock of a process that dies.  The file goes while the
+    lock is held: who has it open then is told by filelock that it is gone, and
+    locks a new one.
 
     Parameters
     ----------
     path : path
-        The file to appear.  What was there before stays until the new one is whole.
+        Of the lock file, which must not be used for anything else.
+    wait : bool
+        Wait for a process that holds it.
+
+    Raises
+    ------
+    TimeoutError
+        If another process holds it and ``wait`` is False.
+    """
+    from filelock import FileLock
+
+    with FileLock(path, timeout=-1 if wait else 0):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                os.unlink(path)
+
+
+def check_target(path, *, overwrite=False):
+    """Raise before long work if no file can be written to this path.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    InputError
+        If the folder is absent, the file exists, or there is something that is
+        no plain file: a folder, a link, a pipe or a device.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
+    if path.is_symlink():
+        raise InputError(f"{path} is a link, which is not written to; name the file itself")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a pipe or a device and no plain file; name another")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: nothing can be written to the folder {path.parent}; choose another")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; give another name, or overwrite it with --overwrite (overwrite=True)")
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Give a temporary path that becomes ``path`` only on success, and that no other process has.
+
+    Parameters
+    ----------
+    path : path
+        The file to appear.  What was there before stays until the new one is
+        whole and on the disk.
 
     Yields
     ------
     pathlib.Path
-        The same name in a folder of its own, to write to.
+        A file of the same name, to be made, in a hidden folder beside it.  What
+        a killed process left of that folder is removed.
+
+    Raises
+    ------
+    InputError
+        As from `check_target`.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise OSError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-    # In a folder that nobody else can write to, so that no link can take its place.
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
-        temporary = Path(folder, path.name)
-        yield temporary
-        os.replace(temporary, path)
+    check_target(path, overwrite=True)
+    with _partial(path) as folder:
+        folder.mkdir(mode=0o700)  # so that nobody else can put a link there
+        yield folder / path.name
+        to_disk(folder / path.name)
+        os.replace(folder / path.name, path)
+        to_disk(path.parent)
+
+
+def remove_leftovers(path):
+    """Remove what a process that was killed while it wrote this file left beside it.
+
+    Parameters
+    ----------
+    path : path
+    """
+    with _partial(Path(path)):
+        pass
+
+
+@contextlib.contextmanager
+def _partial(path):
+    """Give the name of the hidden folder that a file is made in, which is not there before and after."""
+    folder = path.with_name(f".{path.name}.partial")
+    with exclusive(path.with_name(f".{path.name}.lock")):
+        _remove(folder)
+        try:
+            yield folder
+        finally:
+            _remove(folder)
+
+
+def to_disk(path):
+    """Have the system write a file, or the names in a folder, to the disk."""
+    with contextlib.suppress(PermissionError):  # of folders on Windows
+        handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove(folder):
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_whole(path, data: bytes):

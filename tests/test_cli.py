@@ -1,6 +1,7 @@
 import functools
 import json
 import re
+import signal
 import subprocess
 import sys
 
@@ -222,8 +223,60 @@ def test_interrupted(tmp_path, catalog, capsys, monkeypatch):
 
     monkeypatch.setattr("clusterpost.infer.infer_table", interrupt)
     assert run("infer", catalog, tmp_path / "out.fits") == 130
-    assert "nothing was written" in capsys.readouterr().err
+    assert "interrupted; files are written whole or not at all" in capsys.readouterr().err
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("where", "arguments", "said"), [
+    ("clusterpost.training.mocks.simulate", ["simulate", "out.fits"], "files are written whole or not at all"),
+    ("clusterpost.validation.report.validate_model", ["validate", "any_bands", "-o", "report"],
+     "what is finished is in report, and the same command goes on with it"),
+    ("clusterpost.training.recipes.train_model", ["train", "any_bands", "-o", "run"],
+     "the same command goes on with what is in run"),
+    ("clusterpost.catalogs.phangs.fetch_phangs", ["fetch", "NGC1433"], "files that are whole stay in the cache"),
+    ("clusterpost.check.check_installation", ["check"], "interrupted\n"),
+])
+def test_an_interruption_says_what_it_leaves(tmp_path, capsys, monkeypatch, where, arguments, said):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(where, interrupt)
+    assert run(*arguments) == 130
+    assert said in capsys.readouterr().err
+
+
+def test_targets_are_refused_before_the_work(tmp_path, catalog, capsys, monkeypatch):
+    def work(*args, **kwargs):
+        raise AssertionError("began to work")
+
+    for name in ("clusterpost.infer.infer_table", "clusterpost.training.mocks.simulate",
+                 "clusterpost.catalogs.phangs.fetch_phangs", "clusterpost.catalogs.reader.read_catalog"):
+        monkeypatch.setattr(name, work)
+    (tmp_path / "link.fits").symlink_to(catalog)
+    (tmp_path / "link.png").symlink_to(catalog)
+    (tmp_path / "folder.parquet").mkdir()
+    before = catalog.read_bytes()
+    for arguments, said in [
+        (("infer", catalog, tmp_path / "link.fits", "--overwrite"), "is a link"),
+        (("infer", catalog, tmp_path / "folder.parquet", "--overwrite"), "is a folder"),
+        (("simulate", tmp_path / "link.fits", "--overwrite"), "is a link"),
+        (("plot", catalog, tmp_path / "link.png", "--overwrite"), "is a link"),
+        (("fetch", "NGC1433", "-o", tmp_path / "link.fits", "--overwrite"), "is a link"),
+    ]:
+        assert run(*arguments) == 2
+        assert said in capsys.readouterr().err
+    assert catalog.read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="no such signal here")
+def test_a_reader_that_stops_is_no_error():
+    """As of ``clusterpost models --json any_bands | head -1``."""
+    command = [sys.executable, "-m", "clusterpost", "models", "any_bands", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
 
 
 # simulate

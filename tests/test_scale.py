@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tracemalloc
 import warnings
-from pathlib import Path
 
 import astropy.units as u
 import numpy as np
@@ -29,11 +28,12 @@ pytest.importorskip("pandas")
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from clusterpost.scale import infer_file, plan_catalog, stream
-from clusterpost.scale.pieces import ParquetSource, Reading
+from clusterpost.findings import Findings
+from clusterpost.scale import infer_file, job, plan_catalog
+from clusterpost.scale.chunks import ParquetSource
+from clusterpost.scale.job import Job
 from clusterpost.scale.plan import bytes_per_row
-from clusterpost.scale.witnesses import with_witnesses
-from clusterpost.scale.work import Work
+from clusterpost.scale.reading import Reading, read_as_one
 
 FAST = {"n_samples": 20, "refine": False}
 
@@ -64,15 +64,15 @@ def regrouped(path, into, size):
 
 def counted(monkeypatch, stop_after=None):
     """The first rows of the parts that are inferred from here on."""
-    seen, on = [], Work.on
+    seen, infer = [], Job.infer
 
-    def counting(self, tbl, start=0):
-        if stop_after is not None and len(seen) > stop_after:
+    def counting(self, source, chunk):
+        if len(seen) == stop_after:
             raise KeyboardInterrupt
-        seen.append((start, len(tbl)))
-        return on(self, tbl, start)
+        seen.append(chunk.start)
+        return infer(self, source, chunk)
 
-    monkeypatch.setattr(Work, "on", counting)
+    monkeypatch.setattr(Job, "infer", counting)
     return seen
 
 
@@ -150,25 +150,25 @@ def test_mapped_columns(clusters, expected, tmp_path):
 # What a table decides as a whole
 
 
-def read_in_pieces(path, size, **options):
+def read_in_chunks(path, size, **options):
     catalog = ParquetSource(path, size)
-    reading = with_witnesses(Reading(options.get("columns"), options.get("distance_source")), [catalog])
-    return [piece.read(reading) for piece in catalog.pieces()]
+    reading = read_as_one(Reading(options.get("columns"), options.get("distance_source")), [catalog])
+    return [reading(chunk, path) for chunk in catalog.chunks()]
 
 
 def assert_read_alike(path, size, **options):
-    """Pieces say what the whole says; where they hold nothing to say, no more."""
+    """Chunks say what the whole says; where they hold nothing to say, no more."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         whole = clusterpost.read_catalog(path, **options)
-    with warnings.catch_warnings(record=True) as told_of_pieces:
+    with warnings.catch_warnings(record=True) as told_of_chunks:
         warnings.simplefilter("always")
-        pieces = read_in_pieces(path, size, **options)
-    assert {str(w.message) for w in told} == {str(w.message) for w in told_of_pieces}
-    for piece in pieces:
-        assert piece.meta == whole.meta
-        assert piece.colnames == whole.colnames
-    got = vstack(pieces, metadata_conflicts="silent")
+        chunks = read_in_chunks(path, size, **options)
+    assert {str(w.message) for w in told} == {str(w.message) for w in told_of_chunks}
+    for chunk in chunks:
+        assert chunk.meta == whole.meta
+        assert chunk.colnames == whole.colnames
+    got = vstack(chunks, metadata_conflicts="silent")
     for name in whole.colnames:
         one, two = (np.ma.filled(np.ma.asarray(t[name]), -1) if t[name].dtype.kind != "U" else np.asarray(t[name])
                     for t in (got, whole))
@@ -208,7 +208,7 @@ def surveys(draw):
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tbl=surveys(), size=st.integers(1, 12))
-def test_pieces_of_a_survey_are_understood_as_the_whole(tmp_path, tbl, size):
+def test_chunks_of_a_survey_are_understood_as_the_whole(tmp_path, tbl, size):
     """Cameras by galaxy, distances by name, sentinels: a row means the same beside any others."""
     path = tmp_path / "survey.parquet"
     tbl.write(path, overwrite=True)
@@ -223,22 +223,22 @@ def test_levels_are_compared_in_the_whole_table(tmp_path):
     for name in tbl.colnames:
         if name.endswith(("_mJy", "_mJy_ERR", "_mJy_TOT_ERR")):
             good = np.asarray(tbl[name]) > -900
-            tbl[name][:25][good[:25]] *= 10 ** (-0.4 * 1.724)  # most rows have the known slip, the last pieces have not
+            tbl[name][:25][good[:25]] *= 10 ** (-0.4 * 1.724)  # most rows have the known slip, the last chunks have not
     tbl.write(tmp_path / "in.parquet")
     whole = assert_read_alike(tmp_path / "in.parquet", 7)
     assert "1.724" in whole.meta["CPLEVELS"]
 
 
-def test_witnesses_are_few(tmp_path, monkeypatch):
+def test_few_rows_stand_for_the_whole(tmp_path):
     tbl = Table({"galaxy": ["NGC 628", "NGC 1433"] * 50})
     for band in ("F275W", "F336W"):
         tbl[band], tbl[f"{band}_err"] = Column(np.ones(100), unit="mJy"), Column(np.ones(100), unit="mJy")
     tbl.write(tmp_path / "in.parquet")
-    reading = with_witnesses(Reading(), [ParquetSource(tmp_path / "in.parquet", 7)])
+    reading = read_as_one(Reading(), [ParquetSource(tmp_path / "in.parquet", 7)])
     assert reading.places == ("0", "1")
     tbl["distance"] = 9.0
     tbl.write(tmp_path / "own.parquet")
-    assert with_witnesses(Reading(), [ParquetSource(tmp_path / "own.parquet", 7)]).places == ()
+    assert read_as_one(Reading(), [ParquetSource(tmp_path / "own.parquet", 7)]).places == ()
 
 
 def test_columns_that_some_parts_alone_would_write_otherwise(tmp_path, clusters):
@@ -381,6 +381,12 @@ def test_files_that_cannot_be(source, tmp_path):
         infer_file(source, tmp_path / "out.fits")
     with pytest.raises(InputError, match="exists"):
         infer_file(source, source)
+    (tmp_path / "folder.parquet").mkdir()
+    (tmp_path / "link.parquet").symlink_to(source)
+    for name, said in (("folder", "is a folder"), ("link", "is a link")):
+        with pytest.raises(InputError, match=said):
+            infer_file(source, tmp_path / f"{name}.parquet", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.parquet", "link.parquet", "text.parquet"]
     Table.read(source)[:0].write(tmp_path / "empty.parquet")
     with pytest.raises(InputError, match="no rows"):
         infer_file(tmp_path / "empty.parquet", tmp_path / "out.parquet")
@@ -394,9 +400,9 @@ def test_files_that_cannot_be(source, tmp_path):
 
 _KILLED = """
 import os, signal, sys
-from clusterpost.scale import infer_file, parts, work
+from clusterpost.scale import checkpoints, infer_file, job
 where, at = sys.argv[3], int(sys.argv[4])
-module = parts if hasattr(parts, where) else work.Work
+module = checkpoints if hasattr(checkpoints, where) else job.Job
 done, call = [], getattr(module, where)
 def killed(*args):
     done.append(1)
@@ -413,7 +419,7 @@ infer_file(sys.argv[1], sys.argv[2], rows_per_part=3, n_samples=20, refine=False
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
 @pytest.mark.parametrize(("where", "at", "left"), [
-    ("on", 4, [6, 9]),  # the first call is of a few rows for the output's columns
+    ("infer", 3, [6, 9]),
     ("write_rows", 2, [3, 6, 9]),
     ("_assemble", 1, []),
 ])
@@ -426,7 +432,7 @@ def test_killed_and_resumed(source, expected, tmp_path, monkeypatch, where, at, 
     assert list((tmp_path / "out.parquet.parts").glob("part-*.parquet"))
     seen = counted(monkeypatch)
     out = infer_file(source, tmp_path / "out.parquet", rows_per_part=3, **FAST)
-    assert [start for start, _ in seen[1:]] == left
+    assert seen == left
     assert_same_file(out, expected, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["expected.parquet", "out.parquet"]
 
@@ -455,7 +461,7 @@ def flip(path, where):
     lambda parts: (parts / "part-000001.parquet").write_bytes((parts / "part-000001.parquet").read_bytes()[:-100]),
     lambda parts: (parts / "part-000001.parquet").unlink(),
     lambda parts: (parts / "part-000001.json").unlink(),
-    lambda parts: (parts / "part-000001.json").write_text('{"mark": 3}'),
+    lambda parts: (parts / "part-000001.json").write_text('{"fingerprint": 3}'),
     lambda parts: (parts / "part-000001.json").write_text("[1"),
     lambda parts: os.replace(parts / "part-000002.parquet", parts / "part-000001.parquet"),
 ])
@@ -463,10 +469,9 @@ def test_damaged_parts_are_done_again(source, expected, interrupted, tmp_path, m
     damage(tmp_path / "out.parquet.parts")
     seen = counted(monkeypatch)
     infer_file(source, interrupted, rows_per_part=3, **FAST)
-    starts = [start for start, _ in seen[1:]]
-    assert 3 in starts
-    assert 9 in starts
-    assert 0 not in starts
+    assert 3 in seen
+    assert 9 in seen
+    assert 0 not in seen
     assert_same_file(interrupted, expected, tmp_path)
 
 
@@ -476,7 +481,7 @@ def test_a_part_whose_rows_changed_is_done_again(source, interrupted, tmp_path, 
     tbl.write(tmp_path / "changed.parquet")
     seen = counted(monkeypatch)
     infer_file(tmp_path / "changed.parquet", interrupted, rows_per_part=3, **FAST)
-    assert [start for start, _ in seen[1:]] == [3, 9]
+    assert seen == [3, 9]
     assert_close(Table.read(interrupted), clusterpost.infer_table(tbl, **FAST))
 
 
@@ -491,7 +496,7 @@ def test_a_part_whose_rows_changed_is_done_again(source, interrupted, tmp_path, 
 def test_parts_of_other_options_are_refused_and_kept(source, interrupted, options, named):
     parts = interrupted.with_name("out.parquet.parts")
     before = {p.name: p.read_bytes() for p in parts.iterdir()}
-    with pytest.raises(InputError, match=f"holds parts of another run .*{named}.*remove that folder"):
+    with pytest.raises(InputError, match=f"holds results of another run .*{named}.*remove that folder"):
         infer_file(source, interrupted, **{"rows_per_part": 3, **FAST, **options})
     assert {p.name: p.read_bytes() for p in parts.iterdir()} == before
 
@@ -506,13 +511,24 @@ def test_a_prior_is_known_by_its_densities(source, tmp_path, monkeypatch):
         infer_file(source, tmp_path / "out.parquet", prior=lambda theta: -2 * theta[..., 2], **options)
     seen = counted(monkeypatch)
     infer_file(source, tmp_path / "out.parquet", prior=lambda theta: 0 - theta[..., 2], **options)
-    assert len(seen) == 3
+    assert seen == [6, 9]
 
 
 def test_two_processes_do_not_work_on_the_same(source, interrupted):
-    with (FileLock(interrupted.with_name("out.parquet.parts") / ".lock"),
+    with (FileLock(interrupted.with_name(".out.parquet.parts.lock")),
           pytest.raises(InputError, match=r"another process works in .*out.parquet.parts")):
         infer_file(source, interrupted, rows_per_part=3, **FAST)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text(path.read_text()[:40]), lambda path: path.unlink(),
+                                    lambda path: path.write_text("3"), lambda path: path.write_bytes(b"\xff\xfe")])
+def test_a_record_that_a_crash_left_unreadable_is_made_again(source, expected, interrupted, tmp_path, monkeypatch,
+                                                             damage):
+    damage(interrupted.with_name("out.parquet.parts") / "job.json")
+    seen = counted(monkeypatch)
+    infer_file(source, interrupted, rows_per_part=3, **FAST)
+    assert seen == [9]
+    assert_same_file(interrupted, expected, tmp_path)
 
 
 def test_an_old_target_stays_until_the_new_one_is_whole(source, tmp_path, monkeypatch):
@@ -540,7 +556,15 @@ def test_what_is_not_ours_stays(source, interrupted):
 
 def test_memory_does_not_grow_with_the_file(source, tmp_path, monkeypatch):
     """Of all but inference itself, which sees a part at a time."""
-    monkeypatch.setattr(Work, "on", lambda self, tbl, start=0: (tbl.copy(), stream_findings(len(tbl))))
+
+    class Copying:
+        def __init__(self, tbl, **options):
+            self.tbl, self.findings = tbl, Findings(rows=len(tbl))
+
+        def run(self, progress):
+            return self.tbl.copy()
+
+    monkeypatch.setitem(job._CALLS, "infer_table", (clusterpost.infer_table, Copying))
     peaks = []
     for n in (2_000, 8_000):
         tbl = Table.read(source)[np.arange(n) % 12]
@@ -554,12 +578,6 @@ def test_memory_does_not_grow_with_the_file(source, tmp_path, monkeypatch):
         tracemalloc.stop()
         assert pool.bytes_allocated() - before < 1e6
     assert peaks[1] < 1.3 * peaks[0]
-
-
-def stream_findings(n):
-    from clusterpost.findings import Findings
-
-    return Findings(rows=n)
 
 
 def test_command_line(source, expected, tmp_path, capsys, monkeypatch):
@@ -579,7 +597,6 @@ def test_the_record_can_be_read_by_people(interrupted):
     said = json.loads((interrupted.with_name("out.parquet.parts") / "job.json").read_text())
     assert (said["call"], said["n_samples"], said["refine"], said["error_floor"]) == ("infer_table", 20, False, 0.05)
     assert isinstance(said["quantiles"], str | list)
-    assert Path(stream.__file__).exists()
 
 
 def test_the_plan(tmp_path, capsys):

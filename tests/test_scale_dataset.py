@@ -79,10 +79,14 @@ def test_a_folder_is_one_table(mocks, expected, tmp_path, client, capsys):
     files = sorted(out.rglob("*.parquet"))
     times = [file.stat().st_mtime_ns for file in files]
     files[0].unlink()
+    left = files[2].with_name(f"{files[2].name}.parts")  # of a worker that was killed at the very end
+    left.mkdir()
+    (left / "job.json").write_text("{}")
     files[1].write_bytes(files[1].read_bytes()[:-50])
     infer_dataset(source, out, client, **FAST)
     again = [file.stat().st_mtime_ns for file in files]
     assert [a != b for a, b in zip(again, times, strict=True)] == [True, True, False]
+    assert not left.exists()
     assert_close(joined(out), expected)
     with pytest.raises(InputError, match=r"holds results of another run .*seed: 0 then, 3 now"):
         infer_dataset(source, out, client, seed=3, **FAST)
@@ -121,8 +125,22 @@ def test_what_cannot_be(tmp_path, client, mocks):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no Parquet files"):
         infer_dataset(tmp_path / "empty", tmp_path / "out", client)
+    for inside in (source, source / "out"):
+        with pytest.raises(InputError, match="are inside one another"):
+            infer_dataset(source, inside, client)
+    with pytest.raises(InputError, match="are inside one another"):
+        infer_dataset(source, tmp_path, client)
+    (tmp_path / "link").symlink_to(source)
+    with pytest.raises(InputError, match="are inside one another"):
+        infer_dataset(source, tmp_path / "link" / "out", client)
+    assert not (source / "out").exists()
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty"):
-        infer_dataset(source, source, client)
+        infer_dataset(source, tmp_path / "others", client)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="is not a folder"):
+        infer_dataset(source, tmp_path / "file", client)
     with pytest.raises(InputError, match="cannot share an array distance="):
         infer_dataset(source, tmp_path / "out", client, distance=[1.0] * 12)
     bad = Table(mocks)
@@ -154,7 +172,7 @@ def test_a_lost_worker_costs_what_it_was_at(tmp_path, client, mocks):
     while killed is None and thread.is_alive() and time.monotonic() < deadline:
         time.sleep(0.02)
         finished = {file: file.stat().st_mtime_ns for file in target.rglob("part[0-9].parquet")
-                    if ".parts" not in str(file)}
+                    if not file.parent.name.startswith(".")}
         begun = {file: file.stat().st_mtime_ns for file in target.rglob("*.parts/part-*.json")}
         busy = [worker for worker, tasks in client.processing().items() if tasks]
         if finished and begun and busy:

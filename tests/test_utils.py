@@ -1,8 +1,16 @@
+import multiprocessing
+import os
+import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import pytest
 
-from clusterpost.utils import progress_bar, require, whole_file, write_whole
+from clusterpost.errors import InputError
+from clusterpost.utils import check_target, exclusive, progress_bar, require, whole_file, write_whole
 
 
 def names(folder):
@@ -13,7 +21,7 @@ def test_whole_file_appears_on_success(tmp_path):
     target = tmp_path / "table.fits"
     with whole_file(target) as temporary:
         assert temporary.suffix == ".fits"
-        assert temporary.parent.parent == tmp_path  # on the same disk
+        assert temporary.parent.parent == tmp_path
         temporary.write_bytes(b"new")
         assert not target.exists()
     assert target.read_bytes() == b"new"
@@ -54,7 +62,8 @@ def test_whole_file_is_written_where_nobody_else_can_write(tmp_path):
 
 
 def test_whole_file_says_which_folder_is_missing(tmp_path):
-    with pytest.raises(OSError, match=r"folder .*nowhere does not exist"), whole_file(tmp_path / "nowhere" / "x.fits"):
+    with (pytest.raises(InputError, match=r"folder .*nowhere does not exist"),
+          whole_file(tmp_path / "nowhere" / "x.fits")):
         pass
 
 
@@ -89,3 +98,96 @@ def test_progress_bar_is_silent_away_from_a_terminal(capsys):
     with progress_bar(total=3, show=True) as bar:
         bar.update(3)
     assert "3/3" in capsys.readouterr().err
+
+
+# Targets, locks and leftovers
+
+
+def test_what_is_no_plain_file_is_no_target(tmp_path):
+    (tmp_path / "there.fits").write_bytes(b"there")
+    (tmp_path / "link.fits").symlink_to(tmp_path / "there.fits")
+    (tmp_path / "dangling.fits").symlink_to(tmp_path / "nothing")
+    (tmp_path / "folder.fits").mkdir()
+    os.mkfifo(tmp_path / "pipe.fits")
+    for name, said in (("link", "is a link"), ("dangling", "is a link"), ("folder", "is a folder"),
+                       ("pipe", "a pipe or a device")):
+        path = tmp_path / f"{name}.fits"
+        with pytest.raises(InputError, match=said):
+            check_target(path, overwrite=True)
+        with pytest.raises(InputError, match=said):
+            write_whole(path, b"new")
+    with pytest.raises(InputError, match="a pipe or a device"):
+        check_target("/dev/null", overwrite=True)
+    with pytest.raises(InputError, match="exists; give another name"):
+        check_target(tmp_path / "there.fits")
+    check_target(tmp_path / "there.fits", overwrite=True)
+    check_target(tmp_path / "new.fits")
+    assert (tmp_path / "there.fits").read_bytes() == b"there"
+    assert not (tmp_path / "nothing").exists()
+
+
+_WRITES_FOR_EVER = """
+import sys, time
+from clusterpost.utils import whole_file
+with whole_file(sys.argv[1]) as temporary:
+    temporary.write_bytes(b"half")
+    print("begun", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_the_next_run_removes_what_a_killed_one_left(tmp_path):
+    target = tmp_path / "table.fits"
+    process = subprocess.Popen([sys.executable, "-c", _WRITES_FOR_EVER, str(target)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"begun\n"
+    process.kill()
+    process.communicate()
+    assert not target.exists()
+    assert ".table.fits.partial" in names(tmp_path)
+    write_whole(target, b"whole")
+    assert target.read_bytes() == b"whole"
+    assert names(tmp_path) == ["table.fits"]
+
+
+def test_what_a_live_run_writes_is_left_to_it(tmp_path):
+    target = tmp_path / "table.fits"
+    with whole_file(target) as temporary:
+        temporary.write_bytes(b"one")
+        other = threading.Thread(target=write_whole, args=(target, b"two"))
+        other.start()
+        other.join(timeout=0.3)
+        assert other.is_alive()
+        assert temporary.read_bytes() == b"one"
+        assert not target.exists()
+    other.join(timeout=60)
+    assert target.read_bytes() == b"two"
+    assert names(tmp_path) == ["table.fits"]
+
+
+def _enter(folder, wait, n):
+    """How often this process was inside, was refused, and found another inside."""
+    inside = refused = broken = 0
+    for _ in range(n):
+        try:
+            with exclusive(folder / ".lock", wait=wait):
+                try:
+                    os.close(os.open(folder / "inside", os.O_CREAT | os.O_EXCL))
+                except FileExistsError:
+                    broken += 1
+                    continue
+                time.sleep(0.0002)
+                os.unlink(folder / "inside")
+                inside += 1
+        except TimeoutError:
+            refused += 1
+    return inside, refused, broken
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_the_lock_excludes(tmp_path, wait):
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        counts = np.array(list(pool.map(_enter, [tmp_path] * 4, [wait] * 4, [100] * 4)))
+    assert counts[:, 2].sum() == 0
+    assert counts[:, :2].sum() == 400
+    assert counts[:, 0].sum() == 400 if wait else counts[:, 0].sum() > 0
+    assert names(tmp_path) == []

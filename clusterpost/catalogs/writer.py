@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..utils import require, whole_file
+from ..utils import check_target, require, whole_file
 
 __all__ = ["FORMATS", "check_writable", "write_catalog"]
 
@@ -88,12 +88,10 @@ def check_writable(path, *, overwrite=False):
     Raises
     ------
     InputError
-        If the suffix is unknown, the folder absent, or the file exists.
+        If the suffix is unknown or, as of `~clusterpost.utils.check_target`, no
+        file can be written there.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path}: no format is known for the suffix {path.suffix!r}; use one of {', '.join(FORMATS)}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; give another name, or overwrite it with --overwrite (overwrite=True)")
+    check_target(path, overwrite=overwrite)

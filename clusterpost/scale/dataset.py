@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from ..errors import InputError
 from ..findings import Findings
 from ..utils import progress_bar, require
 from . import hats
-from .columns import join_samples
-from .parts import finished, run
-from .pieces import ParquetSource
-from .stream import survey
-from .witnesses import with_witnesses
-from .work import ROWS_PER_PART, differences, plan_work
+from .checkpoints import claim, run
+from .chunks import ParquetSource
+from .job import ROWS_PER_PART, plan_job
+from .output import join_samples
+from .reading import read_as_one
 
 __all__ = ["infer_dataset", "read_column"]
 
@@ -57,7 +55,8 @@ def infer_dataset(source, target, client=None, *, columns=None, distance_source=
     Raises
     ------
     InputError
-        As `~clusterpost.scale.infer_file`; also if the target holds anything else.
+        As `~clusterpost.scale.infer_file`; also if the target holds anything
+        else, or one of source and target is inside the other.
 
     Notes
     -----
@@ -74,37 +73,33 @@ def infer_dataset(source, target, client=None, *, columns=None, distance_source=
     source, target = hats.catalog_of(source), Path(target)
     if np.ndim(options.get("distance")):
         raise InputError("the files of a dataset cannot share an array distance=; add a column 'distance'")
-    work = plan_work(options, columns=columns, distance_source=distance_source, exact=exact,
-                     rows_per_part=rows_per_part)
+    job = plan_job(options, columns=columns, distance_source=distance_source, exact=exact,
+                   rows_per_part=rows_per_part)
     root = hats.data_folder(source)
     files = _files(root)
-    _claim(target, work)
-    catalogs = [ParquetSource(file, work.size) for file in files]
-    work = work.read_with(with_witnesses(work.reading, catalogs))
-    places = [target / file.relative_to(source) for file in files]
+    _check_folders(source, target)
+    target.mkdir(parents=True, exist_ok=True)
+    claim(target / _RECORD, job, target)
+    catalogs = [ParquetSource(file, job.size) for file in files]
     rows = [catalog.n_rows for catalog in catalogs]
+    job = replace(job, reading=read_as_one(job.reading, catalogs))
     del catalogs
     with _connected(client) as client:
         with progress_bar(sum(rows), show=progress, desc="checking", unit="row") as bar:
-            tasks = {client.submit(_survey, work, file, pure=False): i for i, file in enumerate(files)}
-            frames = _gather(tasks, lambda i, _: bar.update(rows[i]))
-        work = work.written_as(reduce(join_samples, (frame for frame, _ in frames if frame is not None)))
+            surveys = _on_workers(client, _survey, [(job, file) for file in files], lambda i: bar.update(rows[i]))
+        sum((survey.findings for survey in surveys), Findings()).raise_or_warn()
+        job = job.writing(reduce(join_samples, (survey.sample for survey in surveys if survey.sample is not None)))
+        tasks = [(job, file, target / file.relative_to(source), survey.digests)
+                 for file, survey in zip(files, surveys, strict=True)]
         with progress_bar(sum(rows), show=progress, desc="inferring", unit="row") as bar:
-            tasks = {client.submit(_infer, work, file, place, digests, pure=False): i
-                     for i, (file, place, (_, digests)) in enumerate(zip(files, places, frames, strict=True))
-                     if digests}
-            results = _gather(tasks, lambda i, _: bar.update(rows[i]), len(files))
-    total = Findings()
-    for findings in results:
-        total += findings or Findings()
-    total.raise_or_warn()
+            _on_workers(client, _infer, tasks, lambda i: bar.update(rows[i]))
     hats.complete(source, target)
     (target / _DONE).touch()
     return target
 
 
 def read_column(path, name):
-    """One column of a file or dataset of any size.
+    """Read one column of a file or dataset of any size.
 
     Parameters
     ----------
@@ -127,20 +122,18 @@ def read_column(path, name):
                            for file in files])
 
 
-def _survey(work, file):
-    """On a worker: read one file and see that it can be inferred."""
-    work.check_here()
-    catalog = ParquetSource(file, work.size)
-    return survey(work, catalog) if catalog.n_rows else (None, [])
+def _survey(job, file):
+    """On a worker: read and check one file."""
+    job.check_here()
+    survey = job.survey(ParquetSource(file, job.size))
+    return replace(survey, findings=survey.findings.moved(0, f"{file}: "))
 
 
-def _infer(work, file, place, digests):
+def _infer(job, file, place, digests):
     """On a worker: infer one file, if that is not done."""
-    findings = finished(work, place, digests)
-    if findings is None:
+    if digests:
         place.parent.mkdir(parents=True, exist_ok=True)
-        findings = run(work, ParquetSource(file, work.size), place, digests, whole=False, progress=False, wait=True)
-    return findings
+        run(job, ParquetSource(file, job.size), place, digests, progress=False, wait=True)
 
 
 def _files(root):
@@ -156,21 +149,16 @@ def _files(root):
     return inside
 
 
-def _claim(target, work):
-    """Make the folder, or see that what is there is of the same job."""
-    target.mkdir(parents=True, exist_ok=True)
-    record = target / _RECORD
-    if record.exists():
-        before = json.loads(record.read_text())
-        if before != work.identity:
-            raise InputError(f"{target} holds results of another run ({differences(before, work.identity)}); go on "
-                             "with the same options, or give another folder")
-        return
-    if any(target.iterdir()):
+def _check_folders(source, target):
+    """Raise if the results would be, or become, part of what is inferred, or would be mixed with other files."""
+    inner, outer = target.resolve(), source.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise InputError(f"{target} and {source} are inside one another; name a folder outside of the other for the "
+                         "results")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is not a folder; name one for the results")
+    if target.exists() and not (target / _RECORD).exists() and any(target.iterdir()):
         raise InputError(f"{target} is not empty; give a folder that is, or that does not exist")
-    fresh = target / f"{_RECORD}.new"
-    fresh.write_text(json.dumps(work.identity, indent=1))
-    os.replace(fresh, record)
 
 
 @contextlib.contextmanager
@@ -190,16 +178,17 @@ def _connected(client):
         yield client
 
 
-def _gather(tasks, report, n=None):
-    """The results of all tasks in order; the first error ends them."""
+def _on_workers(client, function, tasks, report):
+    """Call a function on the workers for each task; return the results in order.  The first error ends all."""
     distributed = require("distributed", "scale")
-    results = [None] * (len(tasks) if n is None else n)
+    results = [None] * len(tasks)
+    futures = {client.submit(function, *task, pure=False): i for i, task in enumerate(tasks)}
     try:
-        for future, result in distributed.as_completed(tasks, with_results=True):
-            results[tasks[future]] = result
-            report(tasks[future], result)
+        for future, result in distributed.as_completed(futures, with_results=True):
+            results[futures[future]] = result
+            report(futures[future])
             future.release()
     finally:
-        for future in tasks:
+        for future in futures:
             future.cancel()
     return results

@@ -13,31 +13,13 @@ _COLLECTION = "collection.properties"
 
 
 def is_hats(folder) -> bool:
-    """Whether a folder is a HATS catalog.
-
-    Parameters
-    ----------
-    folder : path
-
-    Returns
-    -------
-    bool
-    """
+    """Tell whether a folder is a HATS catalog."""
     folder = Path(folder)
     return (folder / "dataset").is_dir() and any((folder / name).is_file() for name in _PROPERTIES)
 
 
 def catalog_of(source) -> Path:
-    """The catalog of a HATS collection; any other folder itself.
-
-    Parameters
-    ----------
-    source : path
-
-    Returns
-    -------
-    `~pathlib.Path`
-    """
+    """Return the catalog of a HATS collection; any other folder itself."""
     source = Path(source)
     if not (source / _COLLECTION).is_file():
         return source
@@ -46,21 +28,7 @@ def catalog_of(source) -> Path:
 
 
 def data_folder(source) -> Path:
-    """Where the data files of a source are.
-
-    Parameters
-    ----------
-    source : path
-
-    Returns
-    -------
-    `~pathlib.Path`
-
-    Raises
-    ------
-    ImportError
-        If it is a HATS catalog and LSDB is not installed.
-    """
+    """Return where the data files of a source are; a HATS catalog needs LSDB to be installed."""
     source = Path(source)
     if not is_hats(source):
         return source
@@ -69,12 +37,7 @@ def data_folder(source) -> Path:
 
 
 def complete(source, target):
-    """Describe the results for a HATS catalog as one, now that all its pixels are there.
-
-    Parameters
-    ----------
-    source, target : `~pathlib.Path`
-    """
+    """Describe the results for a HATS catalog as one, now that all its pixels are there."""
     if not is_hats(source):
         return
     parquet_metadata, paths = require("hats.io.parquet_metadata", "hats"), require("hats.io.paths", "hats")

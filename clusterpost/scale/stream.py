@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from ..catalogs.writer import check_writable
-from ..errors import DistanceError, InputError
-from ..photometry import Photometry
-from ..utils import progress_bar
-from .columns import join_samples, sample
-from .parts import run
-from .pieces import ParquetSource
-from .witnesses import with_witnesses
-from .work import ROWS_PER_PART, path_of, plan_work
+from ..errors import InputError
+from ..utils import check_target, progress_bar
+from .checkpoints import run
+from .chunks import ParquetSource, open_source
+from .job import ROWS_PER_PART, plan_job
+from .reading import read_as_one
 
 __all__ = ["infer_file"]
 
@@ -77,61 +73,20 @@ def infer_file(source, target, *, columns=None, distance_source=None, exact=Fals
     >>> len(out), out["age_q50"].unit
     (3, Unit("Myr"))
     """
-    target = path_of(target)
-    check_writable(target, overwrite=overwrite)
-    work = plan_work(options, columns=columns, distance_source=distance_source, exact=exact,
-                     rows_per_part=rows_per_part)
-    catalog = work.open(source)
-    if isinstance(catalog, ParquetSource):
-        work = work.read_with(with_witnesses(work.reading, [catalog]))
-    check_distances(work, catalog.n_rows)
-    with progress_bar(catalog.n_rows, show=progress, desc="checking", unit="row") as bar:
-        frame, digests = survey(work, catalog, bar.update)
-    run(work.written_as(frame), catalog, target, digests, progress=progress)
-    return target
-
-
-def survey(work, catalog, report=lambda n: None):
-    """Read a whole catalog without inferring it: whatever is wrong with it shows now.
-
-    Parameters
-    ----------
-    work : Work
-    catalog : ParquetSource or TableSource
-    report : callable, optional
-        Told how many rows more were read.
-
-    Returns
-    -------
-    frame : `~astropy.table.Table`
-        A few rows that show all columns.
-    digests : list of str
-        Of its pieces.
-    """
+    target = Path(target)
+    if target.suffix.lower() != ".parquet":
+        raise InputError(f"{target}: parts are written as Parquet; name it {target.with_suffix('.parquet').name}, and "
+                         "clusterpost.read_catalog and write_catalog make any other format of it")
+    check_target(target, overwrite=overwrite)
+    job = plan_job(options, columns=columns, distance_source=distance_source, exact=exact,
+                   rows_per_part=rows_per_part)
+    catalog = open_source(source, job.size, columns, distance_source)
     if catalog.n_rows == 0:
         raise InputError(f"{catalog.path}: the table has no rows; give one with at least one cluster")
-    frame, digests = None, []
-    for piece in catalog.pieces():
-        tbl = piece.read(work.reading)
-        with piece.messages():
-            distance = work.options.get("distance")
-            if np.ndim(distance):
-                distance = distance[piece.start : piece.start + len(tbl)]
-            Photometry.of_rows(tbl, distance=distance, error_floor=work.options.get("error_floor", 0.05))
-            frame = sample(tbl) if frame is None else join_samples(frame, sample(tbl))
-        digests.append(piece.digest)
-        report(len(tbl))
-    return frame, digests
-
-
-def check_distances(work, n_rows):
-    """Distances given for each row must be as many as the rows.
-
-    Parameters
-    ----------
-    work : Work
-    n_rows : int
-    """
-    distance = work.options.get("distance")
-    if np.ndim(distance) and len(distance) != n_rows:
-        raise DistanceError(f"distance= has {len(distance)} values for {n_rows} rows; give one, or one per row")
+    if isinstance(catalog, ParquetSource):
+        job = replace(job, reading=read_as_one(job.reading, [catalog]))
+    with progress_bar(catalog.n_rows, show=progress, desc="checking", unit="row") as bar:
+        survey = job.survey(catalog, bar.update)
+    survey.findings.raise_or_warn()
+    run(job.writing(survey.sample), catalog, target, survey.digests, progress=progress)
+    return target

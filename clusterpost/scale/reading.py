@@ -1,4 +1,4 @@
-"""The few rows that a table has to be read with so that its pieces are understood as the whole is.
+"""Chunks read as they would be within the whole table.
 
 Most of reading looks at one row at a time.  What does not: a table of both
 cameras, where a row without B has the camera of its galaxy; distances that
@@ -8,33 +8,80 @@ of a survey, a median over each galaxy.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
-from astropy.table import vstack
+from astropy.table import Table, vstack
+from astropy.utils.exceptions import AstropyUserWarning
 
 from ..catalogs.columns import PHANGS_SENTINELS, find, phangs_columns
 from ..catalogs.levels import CORRECTION, check_levels
-from ..catalogs.records import DISTANCE_KEY, meta_value
+from ..catalogs.reader import read_catalog
+from ..catalogs.records import DISTANCE_KEY, LEVELS_KEY, meta_value
+from ..errors import InputError
 from ..utils import require
-from .pieces import as_table
+from .chunks import arrow_to_table, parquet_bytes
 
-__all__ = ["with_witnesses"]
+__all__ = ["Reading", "read_as_one"]
 
 
-def with_witnesses(reading, sources):
-    """A reading that knows the whole table.
+@dataclass(frozen=True)
+class Reading:
+    """How chunks are read so that it makes no difference with how many other rows.
 
-    Parameters
+    Attributes
     ----------
-    reading : Reading
-    sources : sequence of ParquetSource
-        Whose rows, one after the other, are the table.
-
-    Returns
-    -------
-    Reading
+    columns, distance_source
+        As for `~clusterpost.read_catalog`.
+    context : pyarrow.Table, optional
+        Rows from all over the table, read along with each chunk: whatever one
+        row of a galaxy, or of the table, says of the others is known in every chunk.
+    places : tuple of str
+        Where those rows are, for messages.
+    levels : str, optional
+        What the comparison of mJy with Vega columns found in the whole table,
+        which no chunk repeats; empty for nothing.
     """
+
+    columns: dict | None = None
+    distance_source: str | None = None
+    context: object = None
+    places: tuple = ()
+    levels: str | None = None
+
+    def __call__(self, chunk, path) -> Table:
+        """Read a chunk of the file at this path."""
+        if isinstance(chunk.rows, Table):
+            return chunk.rows
+        rows, n = chunk.rows, len(self.places)
+        if n:
+            rows = require("pyarrow", "scale").concat_tables([self.context, rows], promote_options="permissive")
+        try:
+            with warnings.catch_warnings():
+                if self.levels is not None:  # the user was told
+                    warnings.filterwarnings("ignore", "mJy and Vega columns disagree", AstropyUserWarning)
+                tbl = read_catalog(arrow_to_table(rows), columns=self.columns, distance_source=self.distance_source)
+        except InputError as error:
+            if error.row is not None and error.row < n:
+                error.row, place = None, self.places[error.row]
+                error.args = (str(error.args[0]).replace("{row}", place),)
+            raise error.moved(f"{path}: ", chunk.start - n) from None
+        if self.levels is not None:
+            tbl.meta.pop(LEVELS_KEY, None)
+            tbl.meta.update({LEVELS_KEY: self.levels} if self.levels else {})
+        return tbl[n:]
+
+    @property
+    def digest(self):
+        """Of all that this adds to the rows themselves."""
+        said = repr((self.columns, self.distance_source, self.places, self.levels))
+        return hashlib.sha256(said.encode() + (parquet_bytes(self.context) if self.places else b"")).hexdigest()
+
+
+def read_as_one(reading, sources):
+    """Return a reading that knows the whole table, whose rows are those of the sources one after the other."""
     names = sources[0].schema.names
     levels = _levels(names, sources)
     found = _find(names, sources)
@@ -43,19 +90,21 @@ def with_witnesses(reading, sources):
     rows, places = [], []
     for number, source in enumerate(sources):
         mine = [row for where, row in found if where == number]
-        for piece in source.pieces({row // source.size for row in mine}) if mine else ():
-            inside = [row for row in mine if row // source.size == piece.number]
-            rows.append(piece.rows.take([row - piece.start for row in inside]))
+        for i, chunk in enumerate(source.arrow()) if mine else ():
+            inside = [row for row in mine if row // source.size == i]
+            if not inside:
+                continue
+            rows.append(chunk.take([row - i * source.size for row in inside]))
             places += [str(row) if len(sources) == 1 else f"{row} of {source.path.name}" for row in inside]
     together = require("pyarrow", "scale").concat_tables(rows, promote_options="permissive").combine_chunks()
-    return replace(reading, witnesses=together, places=tuple(places), levels=levels)
+    return replace(reading, context=together, places=tuple(places), levels=levels)
 
 
 def _find(names, sources):
     """The first row of each galaxy that differs in what matters, as (source, row)."""
     galaxy, distance = find(names, "galaxy", "PHANGS_GALAXY"), find(names, "distance", "PHANGS_DMPC")
     cameras = _camera_columns(names)
-    empty = as_table(sources[0].schema.empty_table())
+    empty = arrow_to_table(sources[0].schema.empty_table())
     taken = meta_value(empty, DISTANCE_KEY) is not None  # an earlier reading's, as long as it is the galaxy's
     if not (cameras or (galaxy and (distance is None or taken))):
         return []
@@ -63,13 +112,13 @@ def _find(names, sources):
     needed = list(dict.fromkeys(name for name in (galaxy, *cameras, compared) if name))
     known, first, found = set(), {}, []
     for number, source in enumerate(sources):
-        for start, tbl in source.columns(needed):
-            kinds = _kinds(tbl, galaxy, cameras, compared, first)
+        for i, rows in enumerate(source.arrow()):
+            kinds = _kinds(arrow_to_table(rows, needed), galaxy, cameras, compared, first)
             for row in sorted(np.unique(kinds, return_index=True, axis=0)[1]):
                 kind = tuple(kinds[row])
                 if kind not in known:
                     known.add(kind)
-                    found.append((number, start + int(row)))
+                    found.append((number, i * source.size + int(row)))
     return found
 
 
@@ -110,5 +159,5 @@ def _levels(names, sources):
         return None
     needed = [c for columns in (*fluxes.values(), *errors.values()) for c in columns]
     needed += [c for c in (find(names, "galaxy", "PHANGS_GALAXY"), CORRECTION) if c in names]
-    parts = [tbl for source in sources for _, tbl in source.columns(needed)]
+    parts = [arrow_to_table(rows, needed) for source in sources for rows in source.arrow()]
     return check_levels(vstack(parts, metadata_conflicts="silent")) or ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-from pathlib import Path
 
 import numpy as np
 from astropy.table import Table, TableMergeError, vstack
@@ -18,18 +16,7 @@ __all__ = ["join_samples", "sample", "schema_of", "write_rows"]
 
 
 def sample(tbl) -> Table:
-    """A few rows that show how a table's columns are written.
-
-    Parameters
-    ----------
-    tbl : `~astropy.table.Table`
-
-    Returns
-    -------
-    `~astropy.table.Table`
-        The first row, and one with a mask for each column that has one: without a masked row,
-        a column is written without its mask.
-    """
+    """Return the first row and, for each column with a mask, a masked one: without it no mask would be written."""
     rows = {0}
     for column in tbl.itercols():
         mask = np.asarray(getattr(column, "mask", False))
@@ -39,17 +26,7 @@ def sample(tbl) -> Table:
 
 
 def join_samples(one, two) -> Table:
-    """A sample of two parts together.
-
-    Parameters
-    ----------
-    one, two : `~astropy.table.Table`
-        As from `sample`.
-
-    Returns
-    -------
-    `~astropy.table.Table`
-        Its ``meta``, units and descriptions are those of the first.
+    """Return a sample of two chunks together, with ``meta``, units and descriptions of the first.
 
     Raises
     ------
@@ -71,37 +48,20 @@ def join_samples(one, two) -> Table:
 
 
 def schema_of(tbl):
-    """The arrow schema that a table is written with: types, units, descriptions and meta.
-
-    Parameters
-    ----------
-    tbl : `~astropy.table.Table`
-
-    Returns
-    -------
-    pyarrow.Schema
-    """
+    """Return the arrow schema that astropy writes a table with: types, units, descriptions and meta."""
     with tempfile.TemporaryDirectory() as folder:
-        tbl.write(Path(folder) / "sample.parquet", format="parquet")
-        return require("pyarrow.parquet", "scale").read_schema(Path(folder) / "sample.parquet")
+        path = f"{folder}/sample.parquet"
+        tbl.write(path, format="parquet")
+        return require("pyarrow.parquet", "scale").read_schema(path)
 
 
 def write_rows(tbl, path, schema):
-    """Write a part of a table, whole or not at all, with the columns of the whole.
-
-    Parameters
-    ----------
-    tbl : `~astropy.table.Table`
-    path : `~pathlib.Path`
-    schema : pyarrow.Schema
-    """
-    fresh = path.with_name(f"{path.name}.new")
-    require("pyarrow.parquet", "scale").write_table(_as_arrow(tbl, schema), fresh)
-    os.replace(fresh, path)
+    """Write a part of a table with the columns of the whole."""
+    require("pyarrow.parquet", "scale").write_table(_as_arrow(tbl, schema), path)
 
 
 def _as_arrow(tbl, schema):
-    """As astropy writes it, which makes a small array of each row of a column of arrays, and takes its time."""
+    """Convert as astropy does, which is slow, as it makes a small array of each row of a column of arrays."""
     pyarrow = require("pyarrow", "scale")
     with serialize_context_as("parquet"):
         plain = represent_mixins_as_columns(tbl)

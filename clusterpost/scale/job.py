@@ -1,0 +1,166 @@
+"""An inference job: its options, and the identity and fingerprints that make it resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import __version__
+from ..errors import DistanceError, InputError
+from ..findings import Findings
+from ..flow.modelfile import load_model
+from ..infer import ExactInference, TableInference, exact_posterior, infer_table
+from ..posterior.draws import base_points
+from ..priors import as_prior
+from .output import join_samples, sample, schema_of
+from .reading import Reading
+
+__all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "plan_job"]
+
+#: Rows that are inferred, written and, after a kill, at most lost together.
+ROWS_PER_PART = 16384
+_CALLS = {"infer_table": (infer_table, TableInference), "exact_posterior": (exact_posterior, ExactInference)}
+_WITHOUT_EFFECT = ("progress", "device", "columns")  # on the numbers; columns are canonical once read
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first reading of all rows of a source tells.
+
+    Attributes
+    ----------
+    sample : `~astropy.table.Table` or None
+        A few rows that show how all columns are written; None without rows.
+    digests : tuple of str
+        Of the chunks.
+    findings : Findings
+    """
+
+    sample: object
+    digests: tuple
+    findings: Findings
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a process must know to infer its chunks.
+
+    Attributes
+    ----------
+    call : str
+        ``infer_table`` or ``exact_posterior``.
+    options : dict
+        All its keyword arguments.
+    size : int
+        Rows of a chunk.
+    identity : dict
+        What the numbers depend on besides the rows, in words.
+    reading : Reading
+    schema : pyarrow.Schema, optional
+        Of the output.
+    """
+
+    call: str
+    options: dict
+    size: int
+    identity: dict
+    reading: Reading
+    schema: object = None
+
+    def survey(self, source, report=lambda n: None) -> Survey:
+        """Read and check all rows without inferring them, telling ``report`` how many more were read."""
+        self._check_distances(source)
+        columns, digests, findings = None, [], Findings()
+        for chunk in source.chunks():
+            tbl = self.reading(chunk, source.path)
+            findings += self._prepared(tbl, chunk.start, source.path).findings.moved(chunk.start)
+            columns = sample(tbl) if columns is None else join_samples(columns, sample(tbl))
+            digests.append(chunk.digest)
+            report(len(tbl))
+        return Survey(columns, tuple(digests), findings)
+
+    def infer(self, source, chunk):
+        """Infer the rows of one chunk of a source."""
+        return self._prepared(self.reading(chunk, source.path), chunk.start, source.path).run(progress=False)
+
+    def _prepared(self, tbl, start=0, path=""):
+        options = dict(self.options)
+        if np.ndim(options["distance"]):
+            options["distance"] = options["distance"][start : start + len(tbl)]
+        try:
+            return _CALLS[self.call][1](tbl, **options)
+        except InputError as error:
+            raise error.moved(f"{path}: ", start) from None
+
+    def _check_distances(self, source):
+        distance = self.options["distance"]
+        if np.ndim(distance) and len(distance) != source.n_rows:
+            raise DistanceError(f"distance= has {len(distance)} values for {source.n_rows} rows; give one, or one per "
+                                "row")
+
+    def fingerprint(self, digest) -> str:
+        """Return what is the same only for results of this job from rows of this digest."""
+        said = json.dumps([self.identity, self.reading.digest, digest], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def writing(self, columns) -> Job:
+        """Return the same job with the schema of the output for a table of which these rows are a sample."""
+        return replace(self, schema=schema_of(sample(self._prepared(columns).run(progress=False))))
+
+    def check_here(self):
+        """Raise if this process has another clusterpost or model, and would give other results."""
+        here = _identity(self.call, self.options, self.size, self.reading)
+        if here != self.identity:
+            raise InputError(f"this worker would not give the same results ({differences(self.identity, here)}); "
+                             "install the same clusterpost and models everywhere")
+
+
+def plan_job(options, *, columns, distance_source, exact, rows_per_part) -> Job:
+    """Check the options of `~clusterpost.scale.infer_file` and make a job of them."""
+    call = "exact_posterior" if exact else "infer_table"
+    bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names what is unknown
+    bound.apply_defaults()
+    options = {name: value for name, value in bound.arguments.items() if name not in ("tbl", "progress")}
+    if int(rows_per_part) != rows_per_part or rows_per_part < 1:
+        raise InputError(f"rows_per_part={rows_per_part!r} must be a whole number of at least 1")
+    size, reading = int(rows_per_part), Reading(columns, distance_source)
+    return Job(call, options, size, _identity(call, options, size, reading), reading)
+
+
+def _identity(call, options, size, reading):
+    said = {name: _in_words(value) for name, value in options.items() if name not in _WITHOUT_EFFECT}
+    if "model" in options:
+        said["model"] = load_model(options["model"], device="cpu").card["sha256"]
+    if options["prior"] is not None:
+        said["prior"] = _prior_in_words(options["prior"])
+    said |= {"columns": _in_words(reading.columns), "distance_source": reading.distance_source}
+    return json.loads(json.dumps({"call": call, "rows_per_part": size, "version": __version__, **said}))
+
+
+def _in_words(value):
+    """Return something that JSON can hold and that differs where the value does."""
+    if np.ndim(value):
+        numbers = np.asarray(getattr(value, "value", value))
+        if numbers.size > 16:
+            digest = hashlib.sha256(np.ascontiguousarray(numbers).tobytes()).hexdigest()[:16]
+            return f"{numbers.size} values {digest} {getattr(value, 'unit', '')}"
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _prior_in_words(prior):
+    """Describe a prior and, as that says little of a function, its density at a thousand points."""
+    prior = as_prior(prior)
+    low, high = prior.low.double(), prior.high.double()
+    points = low + (high - low) * base_points(1024, len(low), 0).double()
+    density = prior.log_prob(points.float()).double().numpy()
+    return f"{prior.describe()} {hashlib.sha256(density.tobytes()).hexdigest()[:16]}"
+
+
+def differences(before, now) -> str:
+    """Say where two identities differ."""
+    return ", ".join(f"{name}: {before.get(name)} then, {now.get(name)} now" for name in {**before, **now}
+                     if before.get(name) != now.get(name))
