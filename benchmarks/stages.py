@@ -31,7 +31,7 @@ STAGES = {
                             (sampler.UnitPoints, "__call__")],
     "refinement": [(refine, "_rescue"), (refine, "_by_chain")],
     "modes": [(summarise, "find_modes")],
-    "MAP": [(summarise, "maximum")],
+    "MAP": [(summarise, "find_map")],
     "quantiles": [(summarise, "quantiles"), (summarise, "entropy")],
     "support": [(summarise, "support")],
     "table": [(infer, "prepare"), (infer, "check_reach"), (infer, "conditions_of"), (infer, "load_model"),

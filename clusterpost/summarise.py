@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import flags
-from .posterior.maximum import maximum
+from .posterior.ascent import find_map
 from .posterior.modes import find_modes
 from .posterior.refine import support
 from .posterior.summary import entropy, quantiles
@@ -47,14 +47,16 @@ def summarise(draws, target, levels, n_modes, *, ascend, taken=None, marginals=N
     modes = find_modes(theta, n_modes, weight=weight)
     best = modes.theta[:, 0]
     if ascend:
-        best = maximum(target, theta, draws.log_density)
+        best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high)
     if marginals is None:
-        log_stellar_mass = theta[..., 1] + torch.log10(target.table.surviving_mass(theta[..., 0]))
-        every = [*theta.unbind(-1), log_stellar_mass]
-        taken = [levels] * len(every) if taken is None else taken
-        marginals = (torch.stack([quantiles(x, at, weight) for x, at in zip(every, taken, strict=True)], 1),
-                     (weight[..., None].double() * theta).sum(1),
-                     entropy(draws.normalised, weight))
+        taken = [levels] * 4 if taken is None else taken
+        marginals = _marginals(theta, weight, draws.normalised, target.table, taken)
+        for row, every in draws.every.items():
+            # Quantiles of all draws there are: of those that are kept, they are less certain.
+            log_density = every.log_density - draws.log_evidence[row]
+            alone = _marginals(every.theta[None], every.weight[None], log_density[None], target.table, taken)
+            for of_all, of_one in zip(marginals, alone, strict=True):
+                of_all[row] = of_one[0]
     quantile, mean, results_entropy = marginals
     results = {}
     for i, (name, power) in enumerate((*_PARAMETERS, ("stellar_mass", True))):
@@ -73,6 +75,14 @@ def summarise(draws, target, levels, n_modes, *, ascend, taken=None, marginals=N
                "efficiency": draws.efficiency, "log_evidence": draws.log_evidence,
                "support": p_value, "flag": flag}
     return results | {name: values.cpu().numpy() for name, values in numbers.items()}
+
+
+def _marginals(theta, weight, log_density, table, taken):
+    """Quantiles (n, 4, n_level), means (n, 3) and entropy (n,) of weighted draws."""
+    log_stellar_mass = theta[..., 1] + torch.log10(table.surviving_mass(theta[..., 0]))
+    every = [*theta.unbind(-1), log_stellar_mass]
+    return (torch.stack([quantiles(x, at, weight) for x, at in zip(every, taken, strict=True)], 1),
+            (weight[..., None].double() * theta).sum(1), entropy(log_density, weight))
 
 
 def _linear(values, power):

@@ -14,13 +14,13 @@ import itertools
 
 import torch
 
-from .ordering import ascending
+from .weights import argsort
 
 __all__ = ["ascend", "choose_starts", "find_map"]
 
 _N_STARTS = 32
 #: Climbers in each round, the highest of those before: from the starts, and then from both sides of the best end.
-_FIRST, _SECOND = (32, 24, 16, 8, 4, 2), (16, 16, 12, 8, 6, 4, 2)
+_FIRST, _SECOND = (32, 16, 8, 4, 2, 2), (6, 4, 3, 2, 2)
 _N_RIDGE, _REACH = 96, 6.0  # points that are looked at before the second part, and widths to either side
 _STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor where nothing lies higher
 _LEAST_GAIN = 2e-3  # a gain in log density below this counts as none
@@ -80,7 +80,7 @@ def choose_starts(theta, value, n_starts=_N_STARTS):
     n, n_samples, n_parameters = theta.shape
     n_starts = max(1, min(n_starts, n_samples // 8))
     size = -(-n_samples // n_starts)
-    order = ascending(theta[..., 0])
+    order = argsort(theta[..., 0])
     # The last part is filled up with the draws before it.
     at = (torch.arange(n_starts, device=theta.device)[:, None] * size).clamp(max=n_samples - size)
     order = order[:, (at + torch.arange(size, device=theta.device)).reshape(-1)]

@@ -52,12 +52,6 @@ class KernelDensity:
         self.root = cholesky(covariance + unit)
         self.width = _N_KERNELS ** (-1.0 / (n_parameters + 4))
 
-    def __getitem__(self, rows):
-        """The same of these clusters only."""
-        new = object.__new__(KernelDensity)
-        new.center, new.root, new.width = self.center[rows], self.root[rows], self.width
-        return new
-
     def draw(self, unit, conditions=None):
         """Points, each about the next kernel, and their log density; see `Flow.draw`."""
         kernel = torch.arange(unit.shape[1], device=unit.device) % _N_KERNELS

@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from .covariance import cholesky
-from .ordering import argmax, ascending
+from .weights import argsort
 
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
 
@@ -147,7 +147,7 @@ def _resample(x, weight, size):
 
     The order makes the set even, and free of the pattern of a Sobol sequence.
     """
-    order = ascending(x[:, 0])
+    order = argsort(x[:, 0])
     level = torch.gather(weight, 1, order).double().cumsum(dim=1)
     step = (torch.arange(size, dtype=level.dtype, device=x.device) + 0.5) / size
     at = torch.searchsorted(level, (step * level[:, -1:]).contiguous()).clamp(max=x.shape[2] - 1)
@@ -168,7 +168,7 @@ def _link(seeds):
     seeds = torch.gather(seeds, 2, order[:, None].expand(-1, p, -1))
     not_denser = torch.full((size, size), -torch.inf, dtype=seeds.dtype, device=seeds.device).triu()
     near = _Kernels(seeds).log(seeds.mT).add_(not_denser)
-    parent = argmax(near)
+    parent = near.argmax(dim=-1)
     nearest = torch.gather(near, 2, parent[..., None])[..., 0]
     itself = torch.arange(size, device=seeds.device).expand(n, -1)
     head = _follow(torch.where(nearest < -0.5 * _LINK**2, itself, parent))

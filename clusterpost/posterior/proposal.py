@@ -14,15 +14,10 @@ import torch
 
 from ..families.clusters.amplitude import MassConditional
 from ..families.clusters.table import LN10
-from .draws import base_points
-from .tilt import Tilt, times_as_many
-from .weights import thinned
 
 __all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "base_dimensions"]
 
 _EDGE = 2.0**-24
-_POINTS_AT_ONCE = 200_000
-_N_TILT = 1024
 
 
 @dataclass
@@ -37,14 +32,11 @@ class Draws:
         The log density that each was drawn with.
     shift : Tensor (n, k) or None
         What is added to ln distance, drawn from its own density (which is not in ``log_q``).
-    tilt : Tilt or None
-        How they were thinned.
     """
 
     theta: torch.Tensor
     log_q: torch.Tensor
     shift: torch.Tensor | None = None
-    tilt: Tilt | None = None
 
 
 def base_dimensions(prior):
@@ -65,13 +57,12 @@ def base_dimensions(prior):
 class _Proposal:
     """What the proposals have in common."""
 
-    #: Whether thinned draws are kept evenly along the age, as quasi-random points want it, or independently.
-    even = True
-
     def __init__(self, flow, table, noise, prior, *, trained_noise="lognormal", defensive=0.1):
         self.flow, self.prior = flow, prior
         self.mass = MassConditional(table, noise, prior)
         self.trained_noise, self.defensive = trained_noise, float(defensive)
+        #: Whether the mass follows from a closed form where that is an approximation, or from a table.
+        self.quick = True
 
     def with_flow(self, flow, defensive):
         """The same with another flow, and uniform draws among it for every cluster.
@@ -85,18 +76,20 @@ class _Proposal:
         -------
         proposal of the same class
         """
-        return type(self)(flow, self.mass.table, self.mass.noise, self.prior, trained_noise=None, defensive=defensive)
+        other = type(self)(flow, self.mass.table, self.mass.noise, self.prior, trained_noise=None, defensive=defensive)
+        other.quick = False
+        return other
 
     def bounds(self, like):
         """Lower and upper bounds of the flow's parameters, as tensors like another."""
         columns = list(self._columns)
         return self.prior.low.to(like)[columns], self.prior.high.to(like)[columns]
 
-    def _flow_draw(self, observed, conditions, unit):
+    def _flow_draw(self, observed, conditions, unit, n_samples):
         """The flow's draws; where they may miss something, the first few are uniform in the prior's bounds instead."""
         theta, log_q = self.flow.draw(unit, conditions)
         rows = self._needs_defence(observed).nonzero()[:, 0]
-        n_uniform = round(self.defensive * unit.shape[1])
+        n_uniform = round(self.defensive * n_samples) * (unit.shape[1] // n_samples)
         if not (len(rows) and n_uniform):
             return theta, log_q
         low, high = self.bounds(unit)
@@ -153,7 +146,7 @@ class AmplitudeProposal(_Proposal):
 
     _columns = (0, 2)
 
-    def draw(self, observed, conditions, unit) -> Draws:
+    def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
         """Draw.
 
         Parameters
@@ -163,18 +156,20 @@ class AmplitudeProposal(_Proposal):
             The flow's.
         unit : Tensor (n, k, `base_dimensions`)
             Points of the unit cube.
+        n_samples : int, optional
+            How many are drawn at a time, of which k is a multiple and the
+            uniform draws a whole number; k by default.
 
         Returns
         -------
         Draws
         """
-        (two, log_q, shift), mass, tilt = self._tilted(observed, conditions, unit)
-        log_age, ebv = two.unbind(-1)
-        log_mass, log_mass_q = mass.draw(unit[..., 2])
-        log_q = log_q + tilt.log_density(mass.log_total).to(log_q) + log_mass_q
-        return Draws(torch.stack([log_age, log_mass, ebv], dim=-1), log_q, shift, tilt)
+        two, log_q = self._flow_draw(observed, conditions, unit[..., :2], n_samples or unit.shape[1])
+        shift, (log_age, ebv) = self._shift(unit), two.unbind(-1)
+        log_mass, log_mass_q = self.mass.at(observed, log_age, ebv, shift, closed=self.quick).draw(unit[..., 2])
+        return Draws(torch.stack([log_age, log_mass, ebv], dim=-1), log_q + log_mass_q, shift)
 
-    def log_prob(self, observed, conditions, theta, shift=None, *, tilt=None, n_samples=None):
+    def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
         """Log density that points of the prior's bounds are drawn with.
 
         Parameters
@@ -184,45 +179,17 @@ class AmplitudeProposal(_Proposal):
         theta : Tensor (n, k, 3)
         shift : Tensor (n, k), optional
             Added to ln distance.
-        tilt : Tilt, optional
-            That of the draws; by default it is found anew.
         n_samples : int, optional
-            How many are drawn at a time, which the uniform draws are a whole number of; k by default.
+            As of `draw`.
 
         Returns
         -------
         Tensor (n, k)
         """
-        if tilt is None:
-            points = base_points(_N_TILT, base_dimensions(self.prior), 0).to(theta).clamp(_EDGE, 1 - _EDGE)
-            tilt = self._tilted(observed, conditions, points.expand(len(theta), -1, -1))[-1]
         log_age, log_mass, ebv = theta.unbind(-1)
         two = torch.stack([log_age, ebv], dim=-1)
         log_q = self._flow_log_prob(observed, two, conditions, n_samples or two.shape[1])
-        mass = self.mass.at(observed, log_age, ebv, shift)
-        return log_q + tilt.log_density(mass.log_total).to(log_q) + mass.log_prob(log_mass)
-
-    def _tilted(self, observed, conditions, unit):
-        """The flow's draws as many as the mass's range leaves of them, the density of the mass at each."""
-        parts = two, log_q, shift = *self._flow_draw(observed, conditions, unit[..., :2]), self._shift(unit)
-        mass = self.mass.at(observed, *two.unbind(-1), shift)
-        tilt = Tilt.none(log_q)
-        times = torch.where(self._needs_defence(observed), 1, times_as_many(mass.log_total))
-        if (times == 1).all():
-            return parts, mass, tilt
-        k = unit.shape[1]
-        for many in times.unique().tolist():
-            rows = (times == many).nonzero()[:, 0]
-            for at in rows.split(max(1, _POINTS_AT_ONCE // (many * k))) if many > 1 else ():
-                points = _copies(unit[at], many)
-                more = *self.flow.draw(points[..., :2], conditions[at]), self._shift(points)
-                log_factor = self.mass.at(observed[at], *more[0].unbind(-1), more[2]).log_total
-                tilt[at], share = Tilt.of(log_factor, k)
-                index, _ = thinned(share, k, order=more[0][..., 0] if self.even else None)
-                for old, new in zip(parts, more, strict=True):
-                    if old is not None:
-                        old[at] = new.take_along_dim(index.reshape(index.shape + (1,) * (new.ndim - 2)), 1)
-        return parts, self.mass.at(observed, *two.unbind(-1), shift), tilt
+        return log_q + self.mass.at(observed, log_age, ebv, shift, closed=self.quick).log_prob(log_mass)
 
     def flow_parameters(self, theta, shift=None):
         """The parameters that the flow is over, (..., 2)."""
@@ -244,13 +211,13 @@ class FlowProposal(_Proposal):
 
     _columns = (0, 1, 2)
 
-    def draw(self, observed, conditions, unit) -> Draws:
+    def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
         """Draw; see `AmplitudeProposal.draw`."""
         shift = self._shift(unit)
-        theta, log_q = self._flow_draw(observed, conditions, unit[..., :3])
+        theta, log_q = self._flow_draw(observed, conditions, unit[..., :3], n_samples or unit.shape[1])
         return Draws(theta if shift is None else _move_mass(theta, shift), log_q, shift)
 
-    def log_prob(self, observed, conditions, theta, shift=None, *, tilt=None, n_samples=None):
+    def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
         """Log density; see `AmplitudeProposal.log_prob`."""
         at = theta if shift is None else _move_mass(theta, -shift)
         return self._flow_log_prob(observed, at, conditions, n_samples or at.shape[1])
@@ -258,14 +225,6 @@ class FlowProposal(_Proposal):
     def flow_parameters(self, theta, shift=None):
         """The parameters that the flow is over: the mass as it is at the nominal distance."""
         return theta if shift is None else _move_mass(theta, -shift)
-
-
-def _copies(unit, many):
-    """So many times as many points of the unit cube: copies, each moved around it by another step."""
-    ratio = 1.3247179572447460 ** -(1.0 + torch.arange(unit.shape[-1], dtype=torch.float64, device=unit.device))
-    steps = torch.arange(many, dtype=torch.float64, device=unit.device)[:, None] * ratio
-    moved = torch.remainder(unit[:, None] + torch.frac(steps).to(unit)[:, None], 1.0)
-    return moved.flatten(1, 2).clamp(_EDGE, 1 - _EDGE)
 
 
 def _move_mass(theta, shift):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 
 import torch
@@ -22,13 +22,13 @@ from .mcmc import run_chain
 from .proposal import Draws
 from .weights import effective, log_mean, log_weights, normalized, thinned
 
-__all__ = ["Refined", "UnitPoints", "n_base_points", "refine", "support"]
+__all__ = ["AllDraws", "Refined", "UnitPoints", "n_base_points", "refine", "support"]
 
-_MORE = (4, 8)  # times as many draws, where those would do
+_MORE = (2, 4, 8)  # times as many draws, where those would do
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
 _AIM, _MOST = 0.6, 1500  # share of the draws that should be effective, and draws beyond which no more are asked
 _LEAST_SUPPORT = 1e-3
-_POINTS_AT_ONCE = 200_000
+_POINTS_AT_ONCE = 400_000
 
 
 class UnitPoints:
@@ -67,6 +67,23 @@ def n_base_points(n_samples):
 
 
 @dataclass
+class AllDraws:
+    """Every weighted draw of one cluster.
+
+    Attributes
+    ----------
+    theta : Tensor (m, 3)
+    weight : Tensor (m,)
+        Adding up to one.
+    log_density : Tensor (m,)
+    """
+
+    theta: torch.Tensor
+    weight: torch.Tensor
+    log_density: torch.Tensor
+
+
+@dataclass
 class Refined:
     """Weighted draws of ``n`` clusters.
 
@@ -86,6 +103,9 @@ class Refined:
         Effective draws that the result rests on.
     flag : Tensor (n,) of int32
         Low efficiency, refined by MCMC.
+    every : dict of int to AllDraws
+        All draws of the clusters, by their number, that were given more than
+        ``k``, of which ``theta`` keeps as many.
     """
 
     theta: torch.Tensor
@@ -95,6 +115,7 @@ class Refined:
     log_evidence: torch.Tensor
     n_effective: torch.Tensor
     flag: torch.Tensor
+    every: dict[int, AllDraws] = field(default_factory=dict)
 
     @property
     def normalised(self):
@@ -144,20 +165,24 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     aim = _AIM * min(n_samples, _MOST) if aim is None else float(aim)
     least = aim / 2 if least is None else float(least)
     rows = torch.arange(len(target), device=conditions.device)
-    first = proposal.draw(target.observed, conditions, points(rows, 0, n_samples))
-    sampler = _Sampler(proposal, target, conditions, rows, points, n_samples, first)
+    sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()
-    poor = (out.n_effective < aim).nonzero()[:, 0]
-    for at in poor.split(max(1, _POINTS_AT_ONCE // n_base_points(n_samples))) if len(poor) else ():
-        _rescue(sampler[at], out, aim, adapt)
-    out.flag[out.n_effective < least] |= flags.LOW_EFFICIENCY
-    poor = (out.n_effective < least).nonzero()[:, 0].tolist() if mcmc else []
-    if poor and find_spec("emcee") is None:
+    _draw_more(sampler, out, aim, adapt)
+    without_chains = False
+    for row in (out.n_effective < aim).nonzero()[:, 0].tolist():
+        # Alone and from the first draw on: a sum over a batch is rounded as the batch's size has it, which would
+        # choose other kernels and chains for the same cluster among other neighbors.
+        if adapt:
+            _fit_kernels(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
+                         out, row, aim)
+        if out.n_effective[row] < least:
+            out.flag[row] |= flags.LOW_EFFICIENCY
+            without_chains |= mcmc and find_spec("emcee") is None
+            if mcmc and not without_chains:
+                _by_chain(out, row, target[row], seed)
+    if without_chains:
         warnings.warn("some rows would need Markov chains and keep LOW_EFFICIENCY, as emcee is not installed: "
                       "pip install 'clusterpost[mcmc]'", AstropyUserWarning, stacklevel=2)
-        poor = []
-    for row in poor:
-        _by_chain(out, row, target, seed)
     return out
 
 
@@ -198,28 +223,21 @@ class _Sampler:
     (the deterministic mixture of multiple importance sampling, Veach & Guibas 1995; Cornuet et al. 2012).
     """
 
-    def __init__(self, proposal, target, conditions, rows, points, n_samples, draws):
+    def __init__(self, proposal, target, conditions, rows, points, n_samples):
         self.proposal, self.target, self.conditions = proposal, target, conditions
         self.rows, self.points, self.n_samples = rows, points, n_samples
-        self.draws = draws
-        self.log_density = target.log_density(draws.theta, draws.shift)
+        self.draws = proposal.draw(target.observed, conditions, points(rows, 0, n_samples))
+        self.log_density = target.log_density(self.draws.theta, self.draws.shift)
         self.fitted, self.fitted_log_q = [], []  # besides the proposal
 
     def __getitem__(self, at):
-        """The same of some of its rows."""
+        """The same of some of its rows, before anything is fitted."""
         new = object.__new__(_Sampler)
         new.__dict__.update(self.__dict__)
         new.target, new.conditions, new.rows = self.target[at], self.conditions[at], self.rows[at]
         shift = None if self.draws.shift is None else self.draws.shift[at]
-        tilt = None if self.draws.tilt is None else self.draws.tilt[at]
-        new.draws = Draws(self.draws.theta[at], self.draws.log_q[at], shift, tilt)
-        new.log_density = self.log_density[at]
-        new.fitted = [source.with_flow(source.flow[at], source.defensive) for source in self.fitted]
-        new.fitted_log_q = [log_q[at] for log_q in self.fitted_log_q]
+        new.draws, new.log_density = Draws(self.draws.theta[at], self.draws.log_q[at], shift), self.log_density[at]
         return new
-
-    def __len__(self):
-        return len(self.rows)
 
     @property
     def log_weight(self):
@@ -234,78 +252,95 @@ class _Sampler:
 
     def more(self, times):
         """Draw so many more times from the proposal."""
-        for _ in range(times):
-            self._add(self.proposal.draw(self.target.observed, self.conditions, self._next()))
+        unit = self._next(times * self.n_samples)
+        self._add(self.proposal.draw(self.target.observed, self.conditions, unit, n_samples=self.n_samples))
 
     def fit(self, uniform):
         """Fit kernels to the draws and draw from those, a share of them uniform."""
         flow_parameters = self.proposal.flow_parameters(self.draws.theta, self.draws.shift)
         kernels = KernelDensity(flow_parameters, self.log_weight, *self.proposal.bounds(flow_parameters))
         source = self.proposal.with_flow(kernels, uniform)
-        new = source.draw(self.target.observed, self.conditions, self._next())
+        new = source.draw(self.target.observed, self.conditions, self._next(self.n_samples))
         self.fitted_log_q = [torch.cat([log_q, self._log_prob(other, new)], 1)
                              for other, log_q in zip(self.fitted, self.fitted_log_q, strict=True)]
         self.fitted_log_q.append(torch.cat([self._log_prob(source, self.draws), new.log_q], 1))
         self.fitted.append(source)
-        self._add(Draws(new.theta, self._log_prob(self.proposal, new, self.draws.tilt), new.shift))
+        self._add(Draws(new.theta, self._log_prob(self.proposal, new), new.shift))
+
+    @property
+    def n_effective(self):
+        """Effective draws, (n,)."""
+        log_weight = self.log_weight
+        return torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective(normalized(log_weight)))
 
     def result(self):
-        """What the draws say, as many of them as there were first."""
+        """Weigh the draws, and keep as many of them as there were first."""
         log_weight, theta = self.log_weight, self.draws.theta
-        weight = normalized(log_weight)
-        n_effective = torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective(weight))
-        own = log_weight.shape[1] - self.n_samples * len(self.fitted)
-        index, weight = thinned(weight, self.n_samples, order=theta[..., 0])
-        theta = torch.gather(theta, 1, index[..., None].expand(-1, -1, theta.shape[-1]))
-        return Refined(theta, weight.to(theta.dtype), torch.gather(self.log_density, 1, index), n_effective / own,
-                       log_mean(log_weight), n_effective, torch.zeros_like(self.rows, dtype=torch.int32))
+        every, n_effective = normalized(log_weight), self.n_effective
+        index, weight = thinned(every, self.n_samples, order=theta[..., 0])
+        kept = torch.gather(theta, 1, index[..., None].expand(-1, -1, theta.shape[-1]))
+        log_density = self.log_density
+        if self.draws.shift is not None:  # that was each draw's at a distance of its own
+            log_density = self.target.log_density(theta)
+        out = Refined(kept, weight.to(theta.dtype), torch.gather(log_density, 1, index),
+                      n_effective / theta.shape[1], log_mean(log_weight), n_effective,
+                      torch.zeros_like(self.rows, dtype=torch.int32))
+        if theta.shape[1] > self.n_samples:
+            out.every = {i: AllDraws(theta[i], every[i].to(theta.dtype), log_density[i])
+                         for i in range(len(theta))}
+        return out
 
-    def _next(self):
+    def _next(self, k):
         start = self.draws.theta.shape[1]
-        return self.points(self.rows, start, start + self.n_samples)
+        return self.points(self.rows, start, start + k)
 
-    def _log_prob(self, source, draws, tilt=None):
-        return source.log_prob(self.target.observed, self.conditions, draws.theta, draws.shift, tilt=tilt,
+    def _log_prob(self, source, draws):
+        return source.log_prob(self.target.observed, self.conditions, draws.theta, draws.shift,
                                n_samples=self.n_samples)
 
     def _add(self, new):
         shift = None if new.shift is None else torch.cat([self.draws.shift, new.shift], 1)
         self.log_density = torch.cat([self.log_density, self.target.log_density(new.theta, new.shift)], 1)
         self.draws = Draws(torch.cat([self.draws.theta, new.theta], 1), torch.cat([self.draws.log_q, new.log_q], 1),
-                           shift, self.draws.tilt)
+                           shift)
 
 
-def _rescue(sampler, out, aim, adapt):
-    """More draws, then kernels, for clusters of which the first draws left too little."""
-    wanted = aim / out.n_effective[sampler.rows]
-    times = torch.bucketize(wanted, wanted.new_tensor(_MORE))  # which of them would do, if any
-    for i, many in enumerate((*_MORE, 1 if adapt else _MORE[-1])):
-        group = sampler[(times == i).nonzero()[:, 0]]
-        if not len(group):
-            continue
-        if many > 1:
+def _draw_more(sampler, out, aim, adapt):
+    """Draw as many more times as do, for the clusters where that is few times."""
+    wanted = aim / out.n_effective
+    # Which of them would do: none of them (-1) has to, one, or (their number) not even the largest.
+    times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE))) - 1
+    for i, many in enumerate(_MORE if adapt else (*_MORE, _MORE[-1])):
+        rows = (times == i).nonzero()[:, 0]
+        for at in rows.split(max(1, _POINTS_AT_ONCE // (many * sampler.n_samples))) if len(rows) else ():
+            group = sampler[at]
             group.more(many - 1)
-            _put(out, group.rows, group.result(), efficiency=True)
-        for uniform in _UNIFORM if adapt else ():
-            group = group[(out.n_effective[group.rows] < aim).nonzero()[:, 0]]
-            if not len(group):
-                break
-            group.fit(uniform)
-            _put(out, group.rows, group.result(), efficiency=False)
+            _put(out, at, group.result())
 
 
-def _put(out, rows, result, *, efficiency):
-    """Take a result; the efficiency remains the proposal's own."""
-    for name, values in vars(result).items():
-        if name != "efficiency" or efficiency:
-            getattr(out, name)[rows] = values
+def _fit_kernels(sampler, out, row, aim):
+    """Draw from kernels fitted to the draws of one cluster, again and again."""
+    efficiency = out.efficiency[row].clone()  # the proposal's own
+    for uniform in _UNIFORM:
+        sampler.fit(uniform)
+        if sampler.n_effective >= aim:
+            break
+    _put(out, torch.tensor([row], device=out.flag.device), sampler.result())
+    out.efficiency[row] = efficiency
+
+
+def _put(out, rows, result):
+    for name in ("theta", "weight", "log_density", "efficiency", "log_evidence", "n_effective"):
+        getattr(out, name)[rows] = getattr(result, name)
+    out.every.update({row: result.every[i] for i, row in enumerate(rows.tolist()) if i in result.every})
 
 
 def _by_chain(out, row, target, seed):
     """Markov chains for one cluster."""
     k = out.theta.shape[1]
-    chain = run_chain(target[row], out.theta[row], out.weight[row], k, seed=seed)
+    chain = run_chain(target, out.theta[row], out.weight[row], k, seed=seed)
     out.theta[row], out.log_density[row], out.weight[row] = chain.theta, chain.log_density, 1 / k
+    out.every.pop(row, None)
     out.n_effective[row] = chain.n_effective
     out.flag[row] |= flags.MCMC
     if chain.converged:

@@ -92,10 +92,7 @@ class Sampler:
         shift = rotation(self.flow.standardize(conditions), self.points.shape[1])
         points = UnitPoints(self.points, shift)
         if self.refined:
-            out = refine(self.proposal, target, conditions, points, n_samples=self.n_samples, seed=self.seed)
-            if self.prior.distance_error:  # each draw's was that at a distance of its own
-                out.log_density = target.log_density(out.theta)
-            return out
+            return refine(self.proposal, target, conditions, points, n_samples=self.n_samples, seed=self.seed)
         rows = torch.arange(len(target), device=conditions.device)
         draws = self.proposal.draw(target.observed, conditions, points(rows, 0, self.n_samples))
         unknown = torch.full((len(target),), torch.nan, device=conditions.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .ordering import ascending
+from .weights import argsort
 
 __all__ = ["entropy", "mean", "quantiles"]
 
@@ -46,7 +46,7 @@ def quantiles(draws, levels, weight=None):
         some = max(1, _DRAWS_AT_ONCE // draws.shape[1])
         return torch.cat([_weighted_quantiles(x, levels, w)
                           for x, w in zip(draws.split(some), weight.split(some), strict=True)])
-    ordered = torch.gather(draws, 1, ascending(draws))
+    ordered = torch.gather(draws, 1, argsort(draws))
     position = levels * (draws.shape[1] - 1)
     below = position.floor().long().clamp(max=draws.shape[1] - 1)
     above = (below + 1).clamp(max=draws.shape[1] - 1)
@@ -57,7 +57,7 @@ def quantiles(draws, levels, weight=None):
 def _weighted_quantiles(draws, levels, weight):
     counts = weight > 0
     draws = torch.where(counts, draws, torch.inf)  # those of no weight last
-    order = ascending(draws)
+    order = argsort(draws)
     ordered = torch.gather(draws, 1, order)
     step = torch.gather(weight, 1, order).double()
     middle = step.cumsum(dim=1) - step / 2

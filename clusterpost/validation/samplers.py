@@ -38,7 +38,6 @@ class PosteriorSampler:
     def __init__(self, model, *, refine=True):
         self.model, self.refine = load_model(model), refine
         self._inner = Sampler.trained_as(self.model, refined=refine, n_samples=_WEIGHTED, seed=0)
-        self._inner.proposal.even = False  # draws of a mock are to be independent
 
     def __call__(self, mocks, n_draws, generator):
         """Draw.
@@ -72,7 +71,7 @@ class PosteriorSampler:
         log_q_truth : Tensor (n,)
         """
         draws, log_evidence = self._drawn(mocks, n_draws, generator)
-        truth = self._log_prob(self._observed(mocks), mocks.theta[:, None], draws.tilt)
+        truth = self._log_prob(self._observed(mocks), mocks.theta[:, None])
         return draws.theta, draws.log_q, truth[:, 0] - log_evidence
 
     def log_prob(self, mocks, theta):
@@ -90,13 +89,13 @@ class PosteriorSampler:
         """
         return self._log_prob(self._observed(mocks), theta)
 
-    def _log_prob(self, observed, theta, tilt=None):
+    def _log_prob(self, observed, theta):
         theta, inner = theta.to(self.model.device), self._inner
         if self.refine:
             return inner.target(observed).log_density(theta)
         low, high = inner.prior.low.to(theta), inner.prior.high.to(theta)
         inside = torch.minimum(torch.maximum(theta, low), high)
-        density = inner.proposal.log_prob(observed, self._encode(observed), inside, tilt=tilt)
+        density = inner.proposal.log_prob(observed, self._encode(observed), inside)
         return torch.where(inner.prior.inside(theta), density, -torch.inf)
 
     def _observed(self, mocks):

@@ -104,23 +104,29 @@ def test_kernels_find_what_the_proposal_hardly_meets():
 
 
 @pytest.mark.parametrize(("width", "aim", "drawings"),
-                         [([0.4, 0.2], 100, ["NormalFlow"]), ([0.4, 0.2], None, ["NormalFlow"] * 4),
-                          ([1.0, 0.5], None, ["NormalFlow"] * 8), ([8.0, 4.0], None, ["NormalFlow", "KernelDensity"])],
+                         [([0.4, 0.2], 100, ["NormalFlow"]), ([0.4, 0.2], None, ["NormalFlow"] * 2),
+                          ([1.0, 0.5], None, ["NormalFlow"] * 2),
+                          ([8.0, 4.0], None, ["NormalFlow", "NormalFlow", "KernelDensity"])],
                          ids=["enough", "four times", "eight times", "kernels"])
-def test_no_more_draws_than_it_takes(width, aim, drawings):
+def test_no_more_draws_than_it_takes(width, aim, drawings, request):
     theta, observed, table = mocks(1, seed=5, error=(0.3, 0.4), mass=(4.0, 5.0))
-    drawn = []
+    drawn, counts = [], []
 
     class Counting(AmplitudeProposal):
-        def draw(self, observed, conditions, unit):
+        def draw(self, observed, conditions, unit, **options):
             drawn.append(type(self.flow).__name__)
-            assert unit.shape[1] == 500
-            return super().draw(observed, conditions, unit)
+            counts.append(unit.shape[1])
+            return super().draw(observed, conditions, unit, **options)
 
     out, _ = refined(observed, table, "lognormal", cluster_prior(), n_samples=500, aim=aim, kind=Counting, mcmc=False,
                      flow=NormalFlow(width), conditions=theta[:, [0, 2]])
     assert drawn[:len(drawings)] == drawings
     assert len(drawn) == len(drawings) or drawings[-1] == "KernelDensity"
+    more = {"four times": 1500, "eight times": 3500}  # besides the first 500
+    if drawings[-1] == "KernelDensity":
+        assert set(counts) == {500}
+    else:
+        assert counts == [500, *(n for name, n in more.items() if name in request.node.name)]
     assert out.theta.shape[1] == 500
     assert out.n_effective >= (0.6 * 500 if aim is None else aim)
 

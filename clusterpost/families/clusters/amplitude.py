@@ -74,25 +74,11 @@ class Tabulated:
 
 
 class MassDensity:
-    """Densities of log10 mass at ``k`` ages and reddenings of each of ``n`` clusters.
-
-    Attributes
-    ----------
-    log_total : Tensor (n, k)
-        How much of the likelihood the prior of the mass leaves at each age and
-        reddening: ln of their product's integral over the mass, less that of the
-        likelihood.  Zero for clusters whose density is tabulated.
-    """
+    """Densities of log10 mass at ``k`` ages and reddenings of each of ``n`` clusters."""
 
     def __init__(self, parts, low, high):
         self._parts, self._low, self._high = parts, low, high
-        self._order = torch.cat([rows for rows, *_ in parts]).argsort()
-
-    @property
-    def log_total(self):
-        """See the class."""
-        return self._joined(lambda rows, density, total:
-                            density.cumulative[..., 0].new_zeros(density.nodes.shape[:2]) if total is None else total)
+        self._order = torch.cat([rows for rows, _ in parts]).argsort()
 
     def draw(self, unit):
         """Draw masses.
@@ -108,7 +94,7 @@ class MassDensity:
         log_q : Tensor (n, k)
             Their log density, in log10 mass.
         """
-        def quantile(rows, density, total):
+        def quantile(rows, density):
             x = density.quantile(unit[rows, :, None])
             return torch.stack([x, density.log_prob(x)])[..., 0].to(unit.dtype)
 
@@ -117,7 +103,7 @@ class MassDensity:
 
     def log_prob(self, log_mass):
         """Log density, in log10 mass, of given masses (n, k) within the prior's bounds."""
-        def at(rows, density, total):
+        def at(rows, density):
             return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0].to(log_mass.dtype)
 
         return self._joined(at) + math.log(LN10)
@@ -147,7 +133,7 @@ class MassConditional:
         self.table, self.noise, self.prior = table, noise, prior
         self.low, self.high = (float(end[prior.names.index("log_mass")]) * LN10 for end in (prior.low, prior.high))
 
-    def at(self, observed, log_age, ebv, shift=None) -> MassDensity:
+    def at(self, observed, log_age, ebv, shift=None, *, closed=False) -> MassDensity:
         """The densities at given ages and reddenings.
 
         Parameters
@@ -156,6 +142,11 @@ class MassConditional:
         log_age, ebv : Tensor (n, k)
         shift : Tensor (n, k), optional
             Added to ln distance.
+        closed : bool
+            Take the closed form for all clusters: of log-normal stand-ins for
+            their detections, without limits, and where it is no power law
+            without the prior.  What it leaves out must then be weighted; it is
+            many times quicker than a table.
 
         Returns
         -------
@@ -164,40 +155,13 @@ class MassConditional:
         ln_flux = self._ln_flux(observed, log_age, ebv)
         if shift is not None:
             ln_flux = ln_flux - 2 * shift[..., None]
-        closed = self.is_closed(observed)
+        closed = self.is_closed(observed) | closed
         parts = []
         # Closed form or table, each cluster by itself whatever the others are.
         for kind, rows in ((self._closed, closed.nonzero()[:, 0]), (self._tabulated, (~closed).nonzero()[:, 0])):
             if len(rows):
-                parts.append((rows, *kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
+                parts.append((rows, kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
         return MassDensity(parts, self.low, self.high)
-
-    def highest(self, observed):
-        """The posterior density at the mass where it is highest, for clusters of which the closed form is exact.
-
-        Parameters
-        ----------
-        observed : Observed
-
-        Returns
-        -------
-        callable
-            Of log_age and ebv, each Tensor (n, k) within the prior's bounds, to
-            that log_mass and to log likelihood plus log prior there, each (n, k).
-        """
-        value, weight, total = self._stand_in(observed)
-        share, weight, shift = (weight / total)[..., None], weight[..., None], self.prior.mass_slope / total
-        at_best = self.noise.log_likelihood(observed.flux, observed.error, observed.measured, value[:, None])
-        value = (value - distance_term(observed.covariates["distance"])[:, None])[:, None]
-
-        def highest(log_age, ebv):
-            residual = value - self.table.ln_flux(log_age, ebv)
-            ln_mass = ((residual @ share)[..., 0] + shift).clamp(self.low, self.high)
-            chi2 = ((residual - ln_mass[..., None]).square() @ weight)[..., 0]
-            log_mass = ln_mass / LN10
-            return log_mass, at_best - 0.5 * chi2 + self.prior.log_within(torch.stack([log_age, log_mass, ebv], -1))
-
-        return highest
 
     def is_closed(self, observed):
         """Of which clusters the closed form is exact, (n,)."""
@@ -224,9 +188,7 @@ class MassConditional:
 
     def _closed(self, observed, log_age, ebv, ln_flux):
         mean, sigma = (x[..., None].double() for x in self._peak(observed, ln_flux))
-        slope = self.prior.mass_slope
-        density = CutNormal(mean + slope * sigma**2, sigma, self.low, self.high)
-        return density, (slope * mean + 0.5 * (slope * sigma) ** 2 + density.log_inside)[..., 0]
+        return CutNormal(mean + (self.prior.mass_slope or 0.0) * sigma**2, sigma, self.low, self.high)
 
     def _tabulated(self, observed, log_age, ebv, ln_flux):
         mean, sigma = self._peak(observed, ln_flux)
@@ -238,7 +200,7 @@ class MassConditional:
         nodes = torch.cat([ends[..., :1] + edges, nodes, ends[..., 1:] - edges], dim=-1).clamp(self.low, self.high)
         nodes = nodes.sort(-1).values
         if self.prior.mass_slope is not None:
-            return Tabulated(nodes, self._log_density(observed, log_age, ebv, ln_flux, nodes)), None
+            return Tabulated(nodes, self._log_density(observed, log_age, ebv, ln_flux, nodes))
         # The prior may have its peak elsewhere: look everywhere, then closer where there is something.
         everywhere = torch.linspace(self.low, self.high, _N_COARSE, dtype=mean.dtype, device=mean.device)
         nodes = torch.cat([nodes, everywhere.expand(*mean.shape, -1)], dim=-1).sort(-1).values
@@ -249,7 +211,7 @@ class MassConditional:
             there = self._log_density(observed, log_age, ebv, ln_flux, closer)
             nodes, order = torch.cat([nodes, closer], dim=-1).sort(-1)
             log_density = torch.gather(torch.cat([log_density, there], dim=-1), -1, order)
-        return Tabulated(nodes, log_density), None
+        return Tabulated(nodes, log_density)
 
     def _log_density(self, observed, log_age, ebv, ln_flux, nodes):
         """Log likelihood plus log prior along the mass, but for a constant, (n, k, n_node)."""
