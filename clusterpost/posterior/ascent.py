@@ -20,7 +20,7 @@ __all__ = ["ascend", "choose_starts", "find_map"]
 
 _N_STARTS = 32
 #: Climbers in each round, the highest of those before: from the starts, and then from both sides of the best end.
-_FIRST, _SECOND = (32, 16, 8, 4, 2, 2), (6, 4, 3, 2, 2)
+_FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (6, 4, 3, 2, 2)
 _N_RIDGE, _REACH = 96, 6.0  # points that are looked at before the second part, and widths to either side
 _STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor where nothing lies higher
 _LEAST_GAIN = 2e-3  # a gain in log density below this counts as none
