@@ -19,6 +19,7 @@ _PUBLIC = {
     "fetch_phangs": "catalogs.phangs",
     "infer_table": "infer",
     "list_bands": "bands",
+    "is_good": "flags",
     "list_models": "flow.modelfile",
     "list_phangs": "catalogs.phangs",
     "load_model": "flow.modelfile",

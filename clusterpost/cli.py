@@ -63,6 +63,11 @@ def _parser():
         sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
                          help="relative standard deviation of the distance, such as 0.05, to marginalize over")
 
+    def row_options(sub, what):
+        sub.add_argument("--where", metavar="EXPR", help=f"{what} for which an expression of columns holds, such as "
+                         "'class <= 2 and age_q50 < 10'; 'good' in it is what --good is")
+        sub.add_argument("--good", action="store_true", help=f"{what} without a flag that calls for caution")
+
     def output_options(sub):
         sub.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
         sub.add_argument("--quiet", action="store_true", help="no progress and no summary on standard error")
@@ -82,6 +87,7 @@ def _parser():
                      help="rows in memory, and those that a kill costs at most (default: 16384)")
     sub.add_argument("--scheduler", metavar="ADDRESS",
                      help="of a Dask cluster to infer a folder on (default: a cluster of this machine's cores)")
+    row_options(sub, "write only rows")
     inference_options(sub)
     posterior_options(sub)
     output_options(sub)
@@ -102,6 +108,7 @@ def _parser():
     sub.add_argument("input", help="a catalog that clusterpost infer wrote")
     sub.add_argument("output", help=".png, .pdf or .svg")
     sub.add_argument("--row", type=int, help="row counted from 0: its corner plot instead of the overview")
+    row_options(sub, "draw only rows")
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
     inference_options(sub, floor="that of the results", seed="that of the results")
     posterior_options(sub)
@@ -231,6 +238,7 @@ def _infer(args):
         options["n_samples"] = args.n_samples
     options |= {"quantiles": args.quantiles, "prefix": args.prefix, "progress": _progress(args)}
     reading = {"columns": _columns(args.columns), "distance_source": args.distance_source}
+    _where(args)
     many = args.scheduler is not None or Path(args.input).is_dir()
     if many or Path(args.output).suffix.lower() == ".parquet":
         return _infer_in_parts(args, many, {**reading, **options, "exact": args.exact})
@@ -239,23 +247,53 @@ def _infer(args):
     return _infer_at_once(args, reading, options)
 
 
+def _where(args):
+    """The expression that says which rows to keep, checked as far as possible without a table; None for all."""
+    from .selection import column_names
+
+    parts = [f"({args.where})"] if args.where is not None else []
+    expression = " and ".join([*parts, *(["good"] if args.good else [])])
+    if expression:
+        column_names(expression)
+    return expression or None
+
+
 def _infer_at_once(args, reading, options):
     from .catalogs.reader import read_catalog
     from .catalogs.writer import check_writable, write_catalog
     from .infer import exact_posterior, infer_table
+    from .selection import column_names
 
     check_writable(args.output, overwrite=args.overwrite)
     call = exact_posterior if args.exact else infer_table
-    out = call(read_catalog(args.input, **reading), **options)
+    tbl, where = read_catalog(args.input, **reading), _where(args)
+    early = where is not None and column_names(where) <= set(tbl.colnames)  # rows that nobody wants are not inferred
+    out = call(_rows_where(tbl, where, "") if early else tbl, **options)
+    if not early:
+        out = _rows_where(out, where, args.prefix)
     write_catalog(out, args.output, overwrite=args.overwrite)
     if not args.quiet:
         _say_inferred(args.output, out[f"{args.prefix}flag"])
     return 0
 
 
+def _rows_where(tbl, where, prefix):
+    from .selection import select_rows
+
+    if where is None:
+        return tbl
+    chosen = select_rows(tbl, where, prefix=prefix)
+    if not chosen.any():
+        raise InputError(f"no row of {len(tbl)} is left by {where}")
+    return tbl[chosen]
+
+
 def _infer_in_parts(args, many, options):
     from .scale import infer_dataset, infer_file, read_column
 
+    if args.where is not None or args.good:
+        raise InputError("--where and --good are not for output in parts, which is Parquet; write all rows, and select "
+                         "when you plot or read them")
     if args.rows_per_part is not None:
         options["rows_per_part"] = args.rows_per_part
     args.kept = "finished parts are kept, and the same command goes on with them"
@@ -316,8 +354,11 @@ def _plot(args):
         raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(_FIGURES)}")
     check_target(args.output, overwrite=args.overwrite)
     tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
+    where = _where(args)
     if args.row is None:
-        figure = plot_catalog(tbl, prefix=args.prefix)
+        figure = plot_catalog(tbl, where=where, prefix=args.prefix)
+    elif where is not None:
+        raise InputError("--row draws one row; leave --where and --good out")
     elif not 0 <= args.row < len(tbl):
         raise InputError(f"--row {args.row} is not in {args.input}, which has rows 0 to {len(tbl) - 1}")
     else:

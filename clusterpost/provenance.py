@@ -131,7 +131,7 @@ def recorded_settings(tbl, prefix=None) -> Settings | None:
     if prefix not in entries:
         if len({json.dumps(entry, sort_keys=True) for entry in entries.values()}) > 1 and prefix is None:
             raise InputError(f"the table has results of several inferences, under the prefixes "
-                             f"{', '.join(map(repr, entries))}; choose one with option:prefix")
+                             f"{', '.join(map(repr, entries))}; choose one with prefix=")
         prefix = next(reversed(entries))
     settings = Settings(**entries[prefix])
     if prefix == next(reversed(entries)) and settings.readable != {
@@ -188,7 +188,7 @@ def results_prefix(tbl, prefix=None) -> str:
         return prefix or ""
     if len(entries) > 1:
         raise InputError(f"the table has results under the prefixes {', '.join(map(repr, entries))}; choose one with "
-                         "option:prefix")
+                         "prefix=")
     return next(iter(entries))
 
 
@@ -279,7 +279,7 @@ def _card(model, settings):
         stem = model if hasattr(model, "card") else model_stem(model)
     except ModelError as error:
         raise ModelError(f"the results in this table were made with the model {settings.model!r}, which is not here "
-                         f"({error}); name a model with option:model") from None
+                         f"({error}); name a model with model=") from None
     return load_model(stem).card
 
 
@@ -304,7 +304,7 @@ def _recorded_prior(settings, card):
         except InputError as error:
             why = str(error)
     raise InputError(f"what the results in this table are cannot be drawn again: {why}. Give the prior with "
-                     "option:prior")
+                     "prior=")
 
 
 def _check_same(settings, card, explicit, options):

@@ -467,3 +467,38 @@ def test_help_is_quick():
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert shown.stdout.strip().endswith("[]")
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Four clusters of two classes, one of them no cluster of the model."""
+    path = tmp_path_factory.mktemp("rows") / "mixed.fits"
+    tbl = clusterpost.simulate(4, seed=2)
+    tbl["class"] = [1, 2, 3, 1]
+    tbl["F336W"][3] *= 1e3
+    tbl.write(path)
+    return path
+
+
+def test_rows_to_write(mixed, tmp_path, capsys):
+    assert run("infer", mixed, tmp_path / "a.fits", "-n", 50, "--where", "class <= 2") == 0
+    assert clusterpost.read_catalog(tmp_path / "a.fits")["class"].tolist() == [1, 2, 1]
+    assert run("infer", mixed, tmp_path / "b.fits", "-n", 50, "--good", "--where", "class <= 2", "--prefix", "p_") == 0
+    out = clusterpost.read_catalog(tmp_path / "b.fits")
+    assert clusterpost.is_good(out).all()
+    assert set(out["class"]) <= {1, 2}
+    assert len(out) < 3
+    assert run("plot", tmp_path / "a.fits", tmp_path / "a.png", "--good") == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["{out}.fits", "--where", "class <"], "cannot be understood"),
+    (["{out}.fits", "--where", "clas == 1"], "did you mean 'class'"),
+    (["{out}.fits", "--where", "class > 5"], "no row of 4 is left by"),
+    (["{out}.parquet", "--good"], "--where and --good are not for output in parts"),
+])
+def test_rows_that_cannot_be_chosen(mixed, tmp_path, capsys, arguments, message):
+    assert run("infer", mixed, *(str(a).format(out=tmp_path / "out") for a in arguments)) == 2
+    assert message in capsys.readouterr().err
+    assert files(tmp_path) == []

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from astropy.table import Column
+from astropy.table import Column, Table
 
 from clusterpost import flags
-from clusterpost.flags import FLAGS, decode_flags
+from clusterpost.errors import ColumnError
+from clusterpost.flags import FLAGS, decode_flags, is_good
 
 
 def test_bits_are_single_and_different():
@@ -33,3 +34,24 @@ def test_a_column(kind):
 
 def test_all_bits():
     assert decode_flags(sum(f.bit for f in FLAGS)) == [f.name for f in FLAGS]
+
+
+def test_every_flag_has_a_severity():
+    assert {f.severity for f in FLAGS} == set(flags.SEVERITIES)
+    by_severity = {s: {f.bit for f in FLAGS if f.severity == s} for s in flags.SEVERITIES}
+    assert {2, 4, 64, 128, 4096} <= by_severity["information"]
+    assert {1, 256, 1024, 2048} <= by_severity["caution"] | by_severity["bad"]
+
+
+@pytest.mark.parametrize("flag", FLAGS, ids=lambda f: f.name)
+def test_rows_to_keep(flag):
+    assert is_good([flag.bit, 0]).tolist() == [flag.severity == "information", True]
+
+
+def test_good_rows_of_a_table():
+    tbl = Table({"a_flag": [2, 256]})
+    tbl.meta["CPRECORD"] = '{"a_": {"model": "any_bands", "noise": "lognormal", "words": ""}}'
+    assert is_good(tbl).tolist() == [True, False]
+    assert is_good(tbl["a_flag"]).tolist() == [True, False]
+    with pytest.raises(ColumnError, match="no column 'flag'"):
+        is_good(Table({"a_flag": [2]}))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 
 from ..errors import InputError
+from ..flags import FLAGS, flag_values, is_good
 from ..provenance import results_prefix
+from ..selection import select_rows
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .style import COLORS, LABELS, NUMERALS, UNITS, new_figure, style
 
 __all__ = ["plot_catalog", "plot_comparison", "plot_deviation"]
 
 _STEMS = ("age", "mass", "ebv")
+_MOST_BARS = 300  # more would be a fog
 
 
 def plot_comparison(out, published=None, where=None, *, highlight=None, examples=None, prefix="", figure=None):
@@ -235,14 +236,15 @@ def _running_quantiles(x, y, levels, least=10):
 
 
 def plot_catalog(out, *, where=None, prefix=None, figure=None):
-    """Ages, masses and reddenings of an inferred catalog at a glance.
+    """Draw ages, masses and reddenings of an inferred catalog at a glance.
 
     Parameters
     ----------
     out : Table
         From `~clusterpost.infer_table`.
-    where : array of bool or int, optional
-        Rows to draw; all by default.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that says which, such as ``"class <= 2 and good"``
+        (`clusterpost.selection.select_rows`); all by default.
     prefix : str, optional
         The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     figure : Figure, optional
@@ -251,8 +253,9 @@ def plot_catalog(out, *, where=None, prefix=None, figure=None):
     Returns
     -------
     matplotlib.figure.Figure
-        Medians with bars from the 16 to the 84 % quantile in the plane of age and mass, colored by
-        reddening; histograms of the three; and how often each flag is set.
+        Medians in the plane of age and mass, colored by reddening, with bars from the 16 to the 84 % quantile for
+        up to 300 rows, and the median length of the bars for more; histograms of the three; and how often each flag
+        is set.  Rows that `~clusterpost.is_good` refuses are faint crosses, and not in the histograms.
 
     Raises
     ------
@@ -267,52 +270,69 @@ def plot_catalog(out, *, where=None, prefix=None, figure=None):
     >>> figure = plot_catalog(out)
     """
     prefix = results_prefix(out, prefix)
-    out = out if where is None else out[where]
+    if where is not None:
+        out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
     low, median, high = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q50", "q84"))
-    drawn = np.isfinite(low + median + high).all(1)
-    if not drawn.any():
+    inferred = np.isfinite(low + median + high).all(1)
+    if not inferred.any():
         raise InputError("no row of this table was inferred; its flag column says why")
-    flags = _flag_counts(out, prefix)
+    has_flags = f"{prefix}flag" in out.colnames
+    good = inferred & (is_good(out, prefix=prefix) if has_flags else True)
+    doubtful = inferred & ~good
+    counted = good if good.any() else inferred
     with style():
-        figure = new_figure(figure, width=10.5, height=5.8)
-        grid = figure.add_gridspec(3, 2, width_ratios=(2.3, 1))
+        figure = new_figure(figure, width=10.5, height=6.4)
+        grid = figure.add_gridspec(4, 2, width_ratios=(2.3, 1))
         main = figure.add_subplot(grid[:, 0])
-        _age_mass(figure, main, low[drawn], median[drawn], high[drawn])
+        _age_mass(figure, main, low[counted], median[counted], high[counted])
+        main.scatter(*median[doubtful, :2].T, s=14, marker="x", color="0.55", lw=0.8, alpha=0.5, zorder=0.5,
+                     rasterized=True)
+        said = [f"{good.sum():,} good of {len(out):,} rows"]
+        said += [f"{doubtful.sum():,} doubtful (crosses)"] if doubtful.any() else []
+        said += [f"{(~inferred).sum():,} not inferred"] if not inferred.all() else []
+        main.set_title(", ".join(said), loc="left")
         for i in range(3):
             ax = figure.add_subplot(grid[i, 1])
-            ax.hist(median[drawn, i], bins=_bins(median[drawn, i]), color=COLORS["posterior"], alpha=0.35)
-            ax.hist(median[drawn, i], bins=_bins(median[drawn, i]), histtype="step", color=COLORS["posterior"], lw=1)
-            ax.set(xlabel=LABELS[i], ylabel="clusters")
-        lines = [f"{drawn.sum():,} of {len(out):,} clusters inferred"]
-        lines += [f"{count:,} {name}" for name, count in flags.most_common()]
-        main.text(0.02, 0.98, "\n".join(lines), transform=main.transAxes, va="top", fontsize=8.5, linespacing=1.4,
-                  bbox={"facecolor": "white", "edgecolor": "0.8", "alpha": 0.85, "boxstyle": "round,pad=0.4"})
+            bins = _bins(median[counted, i])
+            ax.hist(median[counted, i], bins=bins, color=COLORS["posterior"], alpha=0.35)
+            ax.hist(median[counted, i], bins=bins, histtype="step", color=COLORS["posterior"], lw=1)
+            ax.set(xlabel=f"median {LABELS[i]}", ylabel="rows")
+        ax = figure.add_subplot(grid[3, 1])
+        ax.set_axis_off()
+        if has_flags:
+            ax.text(0, 1, _flag_lines(flag_values(out, prefix)), va="top", fontsize=8.5, linespacing=1.35,
+                    transform=ax.transAxes)
     return figure
+
+
+def _flag_lines(values):
+    counts = [(int(((values & flag.bit) != 0).sum()), flag) for flag in FLAGS]
+    lines = [f"{count:,} {flag.name}" + ("" if flag.severity == "information" else f" ({flag.severity})")
+             for count, flag in sorted(counts, key=lambda pair: -pair[0]) if count]
+    return "\n".join(["flags", *lines] if lines else ["no flags"])
 
 
 def _bins(values):
     return np.histogram_bin_edges(values, int(np.clip(2 * np.sqrt(len(values)), 5, 50)))
 
 
-def _flag_counts(out, prefix):
-    from ..flags import decode_flags
-
-    name = f"{prefix}flag"
-    if name not in out.colnames:
-        return Counter()
-    return Counter(flag for row in decode_flags(np.asarray(out[name])) for flag in row)
-
-
 def _age_mass(figure, ax, low, median, high):
-    alpha = float(np.clip(12 / np.sqrt(len(median)), 0.1, 0.7))
-    ax.errorbar(median[:, 0], median[:, 1], xerr=[(median - low)[:, 0], (high - median)[:, 0]],
-                yerr=[(median - low)[:, 1], (high - median)[:, 1]], fmt="none", ecolor="0.6", elinewidth=0.5,
-                alpha=alpha, zorder=0, rasterized=True)
+    bars = {"fmt": "none", "ecolor": "0.6", "elinewidth": 0.5, "rasterized": True}
+    below, above = (median - low)[:, :2].T, (high - median)[:, :2].T
+    if len(median) <= _MOST_BARS:
+        alpha = float(np.clip(12 / np.sqrt(len(median)), 0.1, 0.7))
+        ax.errorbar(*median[:, :2].T, xerr=[below[0], above[0]], yerr=[below[1], above[1]], alpha=alpha, zorder=0,
+                    **bars)
     # In random order: sorted by color, the reddened would hide the others where clusters crowd.
     order = np.random.default_rng(0).permutation(len(median))
     points = ax.scatter(*median[order, :2].T, c=median[order, 2], s=float(np.clip(500 / np.sqrt(len(median)), 4, 30)),
-                        cmap="viridis", lw=0, vmin=0, vmax=max(np.percentile(median[:, 2], 98), 0.1), rasterized=True)
+                        cmap="viridis", lw=0, alpha=1.0 if len(median) <= _MOST_BARS else 0.7, vmin=0,
+                        vmax=max(np.percentile(median[:, 2], 98), 0.1), rasterized=True)
     figure.colorbar(points, ax=ax, label=f"median {LABELS[2]}", extend="max", pad=0.02)
     ax.set(xlabel=f"median {LABELS[0]}", ylabel=f"median {LABELS[1]} (initial mass)")
-    bottom, top = ax.get_ylim()
-    ax.set_ylim(bottom, top + 0.22 * (top - bottom))
+    if len(median) > _MOST_BARS:
+        x, y = ax.get_xlim()[1] - 1.2 * np.median(above[0]), ax.get_ylim()[0] + 1.2 * np.median(below[1])
+        ax.errorbar([x], [y], xerr=np.median([below[0], above[0]], axis=1)[:, None],
+                    yerr=np.median([below[1], above[1]], axis=1)[:, None], color="black", capsize=2, lw=1)
+        ax.annotate("median 16\N{EN DASH}84 %", (x, y), xytext=(-4, 6), textcoords="offset points", ha="right",
+                    fontsize=8)

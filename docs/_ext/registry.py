@@ -40,8 +40,8 @@ class Flags(RegistryTable):
     def lines(self):
         from clusterpost.flags import FLAGS
 
-        rows = [(str(f.bit), f.name, f.description) for f in FLAGS]
-        return list_table(("Bit", "Name", "Meaning"), rows, "8 24 68")
+        rows = [(str(f.bit), f.name, f.severity, f.description) for f in FLAGS]
+        return list_table(("Bit", "Name", "Severity", "Meaning"), rows, "8 20 12 60")
 
 
 class OutputColumns(RegistryTable):

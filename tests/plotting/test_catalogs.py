@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from astropy.table import vstack
 from matplotlib.figure import Figure
 
 from clusterpost.errors import ColumnError, InputError
@@ -114,17 +115,41 @@ def test_running_quantiles_are_those_of_the_points():
 def test_catalog_overview(catalog):
     figure = plot_catalog(catalog)
     assert isinstance(figure, Figure)
-    text = figure.axes[0].texts[0].get_text()
-    assert "54 of 60" in text
-    assert "6 not inferred" in text
-    assert "6 missing band" in text
+    assert figure.axes[0].get_title(loc="left") == "54 good of 60 rows, 6 not inferred"
+    text = "\n".join(text.get_text() for ax in figure.axes for text in ax.texts)
+    assert "6 not inferred (bad)" in text
+    assert "6 missing band\n" in f"{text}\n"
     figure.draw_without_rendering()
+
+
+def test_doubtful_rows_are_drawn_apart(catalog):
+    catalog["flag"][:5] |= 256
+    figure = plot_catalog(catalog)
+    assert "49 good of 60 rows, 5 doubtful (crosses)" in figure.axes[0].get_title(loc="left")
+    good, doubtful = (c.get_offsets() for c in figure.axes[0].collections[-2:])
+    assert len(good) == 49
+    np.testing.assert_allclose(doubtful[0], np.log10([catalog["age_q50"][0], catalog["mass_q50"][0]]))
+    counts = sum(patch.get_height() for patch in figure.axes[2].patches[:-1] if hasattr(patch, "get_height"))
+    assert counts == 49
+    assert "5 poor fit (caution)" in "\n".join(t.get_text() for ax in figure.axes for t in ax.texts)
+
+
+def test_rows_by_an_expression(catalog):
+    catalog["flag"][:5] |= 256
+    figure = plot_catalog(catalog, where="good")
+    assert figure.axes[0].get_title(loc="left") == "49 good of 49 rows"
+
+
+def test_many_rows_have_one_bar(catalog):
+    figure = plot_catalog(vstack([catalog] * 7))
+    assert "16" in figure.axes[0].texts[0].get_text()
+    assert len(figure.axes[0].containers) == 1
 
 
 def test_catalog_overview_of_a_part_without_flags(catalog):
     catalog.remove_column("flag")
     figure = plot_catalog(catalog, where=np.arange(60) < 20)
-    assert figure.axes[0].texts[0].get_text() == "18 of 20 clusters inferred"
+    assert figure.axes[0].get_title(loc="left") == "18 good of 20 rows, 2 not inferred"
 
 
 def test_catalog_refusals(catalog):
