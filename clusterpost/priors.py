@@ -16,11 +16,9 @@ from scipy import stats
 
 from .errors import InputError
 
-__all__ = ["PARAMETERS", "BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Uniform",
+__all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Uniform",
            "as_prior", "cluster_prior", "prior_from_record"]
 
-#: The three parameters of the cluster model, in the order used everywhere.
-PARAMETERS = ("log_age", "log_mass", "ebv")
 LN10 = math.log(10.0)
 _POINTS_OF_A_FUNCTION = 8  # whose densities tell a function from another
 
@@ -40,6 +38,23 @@ class _Bounded:
         if not 0 <= self.distance_error < 1:
             raise InputError(f"distance_error={distance_error!r} must be a relative standard deviation from 0 to "
                              "below 1, such as 0.05 for 5 %")
+
+    def of_family(self, family):
+        """Return the prior for a family's parameters.
+
+        Parameters
+        ----------
+        family : ModelFamily
+
+        Raises
+        ------
+        InputError
+            If it is over other parameters.
+        """
+        if self.names != family.parameter_names:
+            raise InputError(f"the prior is over {', '.join(self.names)}, and the model infers "
+                             f"{', '.join(family.parameter_names)}")
+        return self
 
     @property
     def mass_slope(self):
@@ -114,8 +129,8 @@ class BoxPrior(_Bounded):
     ----------
     low, high : sequence of float
         Bounds of each parameter.
-    names : sequence of str
-        Names of the parameters.
+    names : sequence of str, optional
+        Names of the parameters; by default those of fully sampled clusters.
     distance_error : float
         Standard deviation of ln distance.
 
@@ -126,13 +141,15 @@ class BoxPrior(_Bounded):
     ('log_age', 'log_mass', 'ebv')
     """
 
-    def __init__(self, low, high, names=PARAMETERS, distance_error=0.0):
-        super().__init__(low, high, names, distance_error)
+    def __init__(self, low, high, names=None, distance_error=0.0):
+        super().__init__(low, high, [p.name for p in _cluster_parameters()] if names is None else names,
+                         distance_error)
 
     @classmethod
-    def of(cls, parameters) -> BoxPrior:
+    def of(cls, parameters, distance_error=0.0) -> BoxPrior:
         """Make the uniform prior between the bounds of a family's parameters."""
-        return cls([p.low for p in parameters], [p.high for p in parameters], [p.name for p in parameters])
+        return cls([p.low for p in parameters], [p.high for p in parameters], [p.name for p in parameters],
+                   distance_error)
 
     def to_dict(self):
         """Return plain values; see `from_dict`."""
@@ -339,17 +356,19 @@ class ProductPrior(_Bounded):
 
     Parameters
     ----------
-    log_age, log_mass, ebv : Uniform, PowerLaw, Exponential or Normal, optional
-        Densities of log10 age/Myr, log10 initial mass/Msun and E(B-V)/mag;
-        uniform by default.  Bounds that are not given are those of
-        `cluster_prior`.
+    family : str or ModelFamily
+        Family whose parameters they are of, or its name.
     distance_error : float
         Standard deviation of ln distance.
+    **densities : Uniform, PowerLaw, Exponential or Normal
+        By the name of the parameter: ``log_age``, ``log_mass`` and ``ebv`` for clusters, for log10 age/Myr,
+        log10 initial mass/Msun and E(B-V)/mag.  Parameters without one are uniform; bounds that are not given are
+        those of the parameter.
 
     Raises
     ------
     InputError
-        If bounds are the wrong way round, or no density of this kind is known.
+        If bounds are the wrong way round, a parameter is unknown, or no density of this kind is known.
 
     Examples
     --------
@@ -359,11 +378,18 @@ class ProductPrior(_Bounded):
     log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv exponential 0.3 in 0..1.5, distance error 0.05
     """
 
-    def __init__(self, *, log_age=None, log_mass=None, ebv=None, distance_error=0.0):
-        box, pieces = cluster_prior(), []
-        for name, piece, low, high in zip(PARAMETERS, (log_age, log_mass, ebv), box.low.tolist(), box.high.tolist(),
-                                          strict=True):
-            piece = Uniform() if piece is None else piece
+    def __init__(self, *, family="clusters", distance_error=0.0, **densities):
+        parameters = _cluster_parameters() if family == "clusters" else _family(family).parameters
+        names = [p.name for p in parameters]
+        unknown = [name for name in densities if name not in names]
+        if unknown:
+            raise InputError(f"no parameter is called {unknown[0]!r}; there are {', '.join(names)}. For another model, "
+                             "name its family: ProductPrior(family=...)")
+        self.family = family if isinstance(family, str) else family.name
+        self.given, pieces = {name: piece for name, piece in densities.items() if piece is not None}, []
+        bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded as the tensors of bounds are
+        for name, (low, high) in zip(names, bounds.tolist(), strict=True):
+            piece = self.given.get(name, Uniform())
             if not isinstance(piece, Uniform | _Slope | Normal):
                 raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential or Normal of "
                                  "clusterpost.priors, or a function of all parameters as the prior")
@@ -373,13 +399,19 @@ class ProductPrior(_Bounded):
                 raise InputError(f"the prior of {name} has the bounds {piece.low:g}..{piece.high:g}; "
                                  "the lower must lie below the upper")
             pieces.append(piece)
-        super().__init__([p.low for p in pieces], [p.high for p in pieces], PARAMETERS, distance_error)
+        super().__init__([p.low for p in pieces], [p.high for p in pieces], names, distance_error)
         self.pieces = tuple(pieces)
+
+    def of_family(self, family):
+        """Return the same densities for a family's parameters; those without one are uniform within its bounds."""
+        return ProductPrior(family=family, distance_error=self.distance_error, **self.given)
 
     @property
     def mass_slope(self):
         """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
-        piece = self.pieces[PARAMETERS.index("log_mass")]
+        if "log_mass" not in self.names:
+            return None
+        piece = self.pieces[self.names.index("log_mass")]
         if isinstance(piece, Uniform):
             return 0.0
         return piece._slope / LN10 if isinstance(piece, _Slope) else None
@@ -404,7 +436,7 @@ class ProductPrior(_Bounded):
         """Return plain values; see `prior_from_record`."""
         pieces = {name: {"density": type(piece).__name__, **asdict(piece)}
                   for name, piece in zip(self.names, self.pieces, strict=True)}
-        return {"kind": "product", "pieces": pieces, "distance_error": self.distance_error}
+        return {"kind": "product", "family": self.family, "pieces": pieces, "distance_error": self.distance_error}
 
 
 class FunctionPrior(_Bounded):
@@ -413,10 +445,12 @@ class FunctionPrior(_Bounded):
     Parameters
     ----------
     function : callable
-        Takes theta, a tensor (..., 3) of log10 age/Myr, log10 mass/Msun and
-        E(B-V)/mag, and gives the log density (...), normalised or not.
+        Takes theta, a tensor (..., n_parameter), for clusters of log10 age/Myr, log10 mass/Msun and
+        E(B-V)/mag, and gives the log density (...), normalized or not.
     low, high : sequence of float, optional
-        By default those of `cluster_prior`.
+        By default those of the family's parameters.
+    family : str or ModelFamily
+        Family whose parameters theta holds, or its name.
     distance_error : float
         Standard deviation of ln distance.
 
@@ -426,11 +460,16 @@ class FunctionPrior(_Bounded):
     >>> old_is_clear = FunctionPrior(lambda theta: -theta[..., 0] * theta[..., 2])
     """
 
-    def __init__(self, function, low=None, high=None, *, distance_error=0.0):
-        box = cluster_prior()
-        super().__init__(box.low if low is None else low, box.high if high is None else high, PARAMETERS,
+    def __init__(self, function, low=None, high=None, *, family="clusters", distance_error=0.0):
+        parameters = _cluster_parameters() if family == "clusters" else _family(family).parameters
+        box = BoxPrior.of(parameters)
+        super().__init__(box.low if low is None else low, box.high if high is None else high, box.names,
                          distance_error)
-        self.function = function
+        self.function, self._given = function, (low, high)
+
+    def of_family(self, family):
+        """Return the same function for a family's parameters, with its bounds where none were given."""
+        return FunctionPrior(self.function, *self._given, family=family, distance_error=self.distance_error)
 
     def sample(self, n, generator):
         """Not possible of a function.
@@ -460,7 +499,7 @@ class FunctionPrior(_Bounded):
         bad = torch.isnan(values) | torch.isposinf(values)
         if bad.any():
             point = [round(x, 4) for x in at[bad][0].tolist()]
-            raise InputError(f"the prior {self._name} gave {values[bad][0].item()} at (log_age, log_mass, ebv) = "
+            raise InputError(f"the prior {self._name} gave {values[bad][0].item()} at ({', '.join(self.names)}) = "
                              f"{point}; it must give a log density, -inf where there is none")
         return values
 
@@ -494,16 +533,30 @@ def cluster_prior(distance_error=0.0) -> BoxPrior:
     BoxPrior
         log10 t/Myr in [0, log10 13750], log10 m/Msun in [2, 8], E(B-V) in [0, 1.5] mag.
     """
-    return BoxPrior([0.0, 2.0, 0.0], [math.log10(13750.0), 8.0, 1.5], distance_error=distance_error)
+    return BoxPrior.of(_cluster_parameters(), distance_error)
 
 
-def as_prior(prior):
-    """What a user gave as a prior, as an object of this module.
+def _cluster_parameters():
+    from .families.clusters.parameters import PARAMETERS  # which knows priors in its turn
+
+    return PARAMETERS
+
+
+def _family(family):
+    from .flow.modelfile import find_family
+
+    return find_family(family) if isinstance(family, str) else family
+
+
+def as_prior(prior, family=None):
+    """Make a prior of what a user gave.
 
     Parameters
     ----------
     prior : object, callable or None
-        None for `cluster_prior`.
+        None for the family's own.
+    family : ModelFamily, optional
+        Whose parameters it is over; by default those of fully sampled clusters.
 
     Returns
     -------
@@ -513,7 +566,7 @@ def as_prior(prior):
     Raises
     ------
     InputError
-        If it is neither.
+        If it is no prior, or one over other parameters.
 
     Examples
     --------
@@ -522,11 +575,11 @@ def as_prior(prior):
     ('log_age', 'log_mass', 'ebv')
     """
     if prior is None:
-        return cluster_prior()
-    if isinstance(prior, _Bounded):
-        return prior
+        return cluster_prior() if family is None else family.prior
     if callable(prior):
-        return FunctionPrior(prior)
+        prior = FunctionPrior(prior, family=family or "clusters")
+    if isinstance(prior, _Bounded):
+        return prior if family is None else prior.of_family(family)
     raise InputError(f"prior={prior!r} is no prior; give a ProductPrior or BoxPrior of clusterpost.priors, or a "
                      "function that takes theta (..., 3) and gives a log density (...)")
 
@@ -562,7 +615,7 @@ def prior_from_record(values):
     if kind == "product":
         pieces = {name: _DENSITIES[piece["density"]](**{k: v for k, v in piece.items() if k != "density"})
                   for name, piece in values["pieces"].items()}
-        return ProductPrior(**pieces, distance_error=values["distance_error"])
+        return ProductPrior(**pieces, family=values.get("family", "clusters"), distance_error=values["distance_error"])
     if kind == "function":
         raise InputError(f"the prior was a function, {values['name']}, which a table cannot hold")
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")

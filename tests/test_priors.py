@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clusterpost.errors import InputError
+from clusterpost.families.clusters import PARAMETERS, FullySampledClusters
 from clusterpost.priors import (
-    PARAMETERS,
     BoxPrior,
     Exponential,
     Normal,
@@ -23,7 +23,7 @@ from clusterpost.priors import (
 
 def test_cluster_prior_is_that_of_the_paper():
     prior = cluster_prior()
-    assert prior.names == PARAMETERS == ("log_age", "log_mass", "ebv")
+    assert prior.names == tuple(p.name for p in PARAMETERS) == ("log_age", "log_mass", "ebv")
     np.testing.assert_allclose(prior.low, [0.0, 2.0, 0.0])
     np.testing.assert_allclose(prior.high, [math.log10(13750), 8.0, 1.5], rtol=1e-6)
 
@@ -201,3 +201,21 @@ def test_within_the_bounds_the_density_needs_no_look_at_them(prior):
     assert torch.equal(prior.log_prob(theta)[inside], prior.log_within(theta[inside]))
     assert torch.isneginf(prior.log_prob(theta)[~inside]).all()
     assert torch.isfinite(prior.log_within(theta[inside])).all()
+
+
+def test_priors_take_the_bounds_of_the_model(tmp_path):
+    """A model trained with narrower bounds has no answer outside them, whatever the prior."""
+    narrow = FullySampledClusters(prior=BoxPrior([1.0, 3.0, 0.0], [3.0, 6.0, 1.0]))
+    for prior in (ProductPrior(log_mass=PowerLaw(-2)), lambda theta: -theta[..., 2], None):
+        bound = as_prior(prior, narrow)
+        assert bound.low.tolist() == [1.0, 3.0, 0.0]
+        assert bound.high.tolist() == [3.0, 6.0, 1.0]
+    given = as_prior(ProductPrior(log_mass=PowerLaw(-2, 4.0)), narrow)
+    assert (given.low[1], given.high[1]) == (4.0, 6.0)
+
+
+def test_priors_of_other_parameters():
+    with pytest.raises(InputError, match="no parameter is called 'metallicity'; there are log_age, log_mass, ebv"):
+        ProductPrior(metallicity=Normal(0, 0.2))
+    with pytest.raises(InputError, match="is over a, b, and the model infers log_age, log_mass, ebv"):
+        as_prior(BoxPrior([0, 0], [1, 1], ["a", "b"]), FullySampledClusters())

@@ -59,7 +59,7 @@ class Sampler:
         """
         family = model.family
         return cls(model, family.table, family.likelihood.noise if noise is None else noise,
-                   family.prior if prior is None else as_prior(prior), refined=refined, n_samples=n_samples,
+                   as_prior(prior, family), refined=refined, n_samples=n_samples,
                    seed=seed)
 
     def target(self, observed):

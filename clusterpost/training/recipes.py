@@ -19,7 +19,6 @@ from ..flow.maf import MafSpec
 from ..flow.modelfile import load_model, save_model
 from ..flow.network import build_flow
 from ..flow.spline import SplineSpec
-from ..priors import PARAMETERS
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AllBands, AnyBands, FlatErrors, MixedErrors
@@ -87,8 +86,8 @@ def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
     Recipe
     """
     simulator, encoder = walter2025_simulator(), Walter2025Conditions()
-    spec = AffineSpec(**recipe_sizes(simulator, encoder, PARAMETERS), width=width,
-                      permutations=choose_permutations(len(PARAMETERS), n_blocks, seed=2025))
+    spec = AffineSpec(**recipe_sizes(simulator, encoder), width=width,
+                      permutations=choose_permutations(len(simulator.family.parameters), n_blocks, seed=2025))
     return Recipe("walter2025", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**config),
                   n_samples=10_000)
 
@@ -164,7 +163,7 @@ def spline(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None,
     """
     simulator, slots = _any_simulator(bands, table, prior, errors, noise)
     encoder = AbsoluteConditions(slots)
-    spec = SplineSpec(**recipe_sizes(simulator, encoder, PARAMETERS), order=(0, 2, 1), width=tuple(width),
+    spec = SplineSpec(**recipe_sizes(simulator, encoder), order=(0, 2, 1), width=tuple(width),
                       depth=tuple(depth), bins=tuple(bins), splines=tuple(splines), knots=knots)
     return Recipe("spline", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**(_MUON | config)))
 
@@ -191,7 +190,7 @@ def maf(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, bl
     """
     simulator, slots = _any_simulator(bands, table, prior, errors, noise)
     encoder = AbsoluteConditions(slots)
-    spec = MafSpec(**recipe_sizes(simulator, encoder, PARAMETERS), blocks=blocks, width=width, depth=depth)
+    spec = MafSpec(**recipe_sizes(simulator, encoder), blocks=blocks, width=width, depth=depth)
     settings = {"schedule": "cosine", "learning_rate": 5e-4, "l2": 0.0, "patience": 1000} | config
     return Recipe("maf", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
 
@@ -211,7 +210,7 @@ def _any_simulator(bands, table, prior, errors, noise):
                      errors=errors or MixedErrors(), coverage=AnyBands(slots)), slots
 
 
-def recipe_sizes(simulator, encoder, learned):
+def recipe_sizes(simulator, encoder, learned=None):
     """What the spec of every kind of flow has.
 
     Parameters
@@ -219,15 +218,15 @@ def recipe_sizes(simulator, encoder, learned):
     simulator : Simulator
     encoder : object
         Of :mod:`clusterpost.families.encoders`.
-    learned : tuple of str
-        Parameters that the flow learns.
+    learned : tuple of str, optional
+        Parameters that the flow learns; all of the family by default.
 
     Returns
     -------
     dict
         Numbers of parameters and conditions, and the bounds.
     """
-    prior = simulator.prior
+    prior, learned = simulator.prior, learned or simulator.family.parameter_names
     index = [prior.names.index(name) for name in learned]
     return {"n_parameters": len(learned), "n_conditions": encoder.size(len(simulator.bands)),
             "low": tuple(prior.low[index].tolist()), "high": tuple(prior.high[index].tolist())}
@@ -264,7 +263,7 @@ def affine(family, *, name, errors=None, coverage=None, noise=None, encoder=None
     """
     simulator = Simulator(family, noise, errors or FlatErrors(0.05, 0.5), coverage or AllBands())
     encoder = encoder or FluxConditions(len(family.bands), [covariate.name for covariate in family.covariates])
-    spec = AffineSpec(**recipe_sizes(simulator, encoder, family.parameter_names), width=width,
+    spec = AffineSpec(**recipe_sizes(simulator, encoder), width=width,
                       permutations=choose_permutations(len(family.parameters), n_blocks, seed=2025))
     return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**_COSINE | config))
 

@@ -29,7 +29,6 @@ from ..posterior.draws import base_points
 from ..posterior.proposal import AmplitudeProposal, FlowProposal, MassConditional
 from ..posterior.target import Target
 from ..posterior.weights import effective, log_weights, normalized
-from ..priors import PARAMETERS
 from ..utils import require, whole_file
 from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, make_optimizers, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
@@ -66,8 +65,8 @@ def affine_family(trial, simulator) -> Recipe:
     encoder = Walter2025Conditions() if everywhere else AbsoluteConditions(band_slots(simulator.bands))
     betas = {"0.8, 0.8": (0.8, 0.8), "0.9, 0.999": (0.9, 0.999)}
     n_blocks = trial.suggest_int("blocks", 4, 21)
-    spec = AffineSpec(**recipe_sizes(simulator, encoder, PARAMETERS),
-                      permutations=choose_permutations(len(PARAMETERS), n_blocks, seed=2025),
+    spec = AffineSpec(**recipe_sizes(simulator, encoder),
+                      permutations=choose_permutations(len(simulator.family.parameters), n_blocks, seed=2025),
                       width=trial.suggest_int("width", 128, 2048, log=True))
     config = FitConfig(learning_rate=trial.suggest_float("learning_rate", 1e-5, 1e-2, log=True),
                        learning_rate_decay=trial.suggest_float("learning_rate_decay", 0.1, 0.9),
@@ -217,9 +216,9 @@ class _Problem:
 
     def mass_nll(self, recipe, mocks):
         """NLL of the mass given the rest, for a flow that does not learn it: the same for every such flow."""
-        if recipe.learned == PARAMETERS:
-            return 0.0
         simulator = self.simulator.to(self.device)
+        if recipe.learned == simulator.family.parameter_names:
+            return 0.0
         mass = MassConditional(simulator.family.table, get_noise(simulator.noise), simulator.prior)
         log_age, log_mass, ebv = mocks.theta[:, None].unbind(-1)
         return -mass.at(mocks, log_age, ebv).log_prob(log_mass).double().mean().item()
@@ -227,12 +226,12 @@ class _Problem:
     def sampling(self, flow, recipe):
         """Importance efficiencies, and the speed of the draws."""
         simulator, noise = self.simulator.to(self.device), get_noise(self.simulator.noise)
-        kind = FlowProposal if recipe.learned == PARAMETERS else AmplitudeProposal
+        kind = FlowProposal if recipe.learned == simulator.family.parameter_names else AmplitudeProposal
         proposal = kind(flow, simulator.family.table, noise, simulator.prior, trained_noise=noise.name)
         mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
         conditions = recipe.encoder(mocks)
         observed = mocks
-        points = base_points(_N_DRAWS, len(PARAMETERS), self.seed).to(self.device)
+        points = base_points(_N_DRAWS, len(simulator.family.parameters), self.seed).to(self.device)
         efficiency, seconds = [], 0.0
         with torch.inference_mode():
             for rows in torch.arange(self.n_objects).split(_OBJECTS_AT_ONCE):

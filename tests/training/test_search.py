@@ -117,7 +117,7 @@ class TestTable:
         again = Table.read(folder / "search.ecsv")
         assert again.meta["best"] == table.meta["best"]
         assert list(again["trial"]) == list(table["trial"])
-        assert again.meta["simulator"]["bands"] == list(WFC3_BANDS)
+        assert again.meta["simulator"]["family"]["options"]["bands"] == list(WFC3_BANDS)
 
     def test_a_finished_search_is_given_back(self, searched):
         folder, table = searched

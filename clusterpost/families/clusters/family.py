@@ -12,23 +12,13 @@ from ...bands import WFC3_BANDS, band_slots, get_band
 from ...errors import InputError
 from ...noise import get_noise
 from ...priors import BoxPrior
-from ..base import Covariate, Derived, ModelFamily, Parameter
+from ..base import Derived, ModelFamily
 from .ages import WholeMyrPrior, at_whole_myr
 from .likelihood import ClusterLikelihood
+from .parameters import DISTANCE, PARAMETERS
 from .table import EXTINCTION, BandFluxTable, find_table, load_table
 
-__all__ = ["PARAMETERS", "FullySampledClusters"]
-
-#: Parameters of a cluster, with the bounds of Walter et al. (2025), Sect. 2.2.
-PARAMETERS = (
-    Parameter(name="log_age", column="age", unit="Myr", ucd="time.age", log10=True, low=0.0, high=math.log10(13750.0),
-              label=r"$\log_{10}(t/\mathrm{Myr})$", description="age of the instantaneous burst"),
-    Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=8.0,
-              label=r"$\log_{10}(m/M_\odot)$", description="initial (formed) stellar mass"),
-    Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
-              label=r"$E(B-V)$ [mag]", description="color excess E(B-V) of a foreground screen"),
-)
-DISTANCE = Covariate(name="distance", unit="Mpc", low=1.0, high=30.0, log=True, description="distance of the cluster")
+__all__ = ["FullySampledClusters"]
 
 
 class FullySampledClusters(ModelFamily):
@@ -71,7 +61,11 @@ class FullySampledClusters(ModelFamily):
         self.whole_myr = whole_myr
         self.bands = tuple(get_band(name) for name in bands)
         self.table = (table or load_table()).select(self.band_names)
-        prior = BoxPrior.of(self.parameters) if prior is None else prior
+        if prior is None:
+            prior = BoxPrior.of(self.parameters)
+        else:  # columns, figures and other priors are bounded as this one
+            bounds = zip(self.parameters, prior.low.tolist(), prior.high.tolist(), strict=True)
+            self.parameters = tuple(replace(p, low=low, high=high) for p, low, high in bounds)
         self.prior = WholeMyrPrior(prior.low, prior.high, prior.names) if whole_myr else prior
         self.likelihood = ClusterLikelihood(self.table, get_noise(noise))
         self.derived = (
