@@ -337,8 +337,7 @@ def describe_model(model):
         "sha256": card["sha256"],
         "bands": " ".join(model.bands),
         "noise": card["simulator"]["noise"],
-        "prior": ", ".join(f"{name} {low:g} to {high:g}" for name, low, high in
-                           zip(*(card["simulator"]["prior"][key] for key in ("names", "low", "high")), strict=True)),
+        "prior": ", ".join(f"{p.name} {p.low:g} to {p.high:g}" for p in model.family.parameters),
         "learned": " ".join(model.learned),
         "weights": f"{card['n_weights']:,}, {card['architecture']['kind']}",
     }
