@@ -231,7 +231,7 @@ def component_sets(emulator, curves, redshifts, n_each, seed=0):
     inputs : Tensor (n, 3)
         The two log10 coefficients of the metallicity history and the redshift, each scaled to -1..1.
     outputs : Tensor (n, 5 n_part + 4)
-        ln of the light and of the surviving masses; see `clusterpost.families.galaxies.components.Components.spectra`.
+        ln of the light and of the surviving masses; see `clusterpost.families.galaxies.components.Components`.
     """
     from astropy.cosmology import Planck13
 

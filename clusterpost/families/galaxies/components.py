@@ -25,6 +25,7 @@ __all__ = ["COMPONENTS_PATH", "Components", "chebyshev", "load_components"]
 COMPONENTS_PATH = Path(__file__).parents[2] / "data" / "provabgs_sdss.safetensors"
 #: Older and younger than 10 Myr of the youngest component, and the three others.
 N_SPECTRA = 5
+_FEW = 8  # draws at a redshift, below which it is no gain to evaluate the polynomial at that redshift first
 
 
 class Components:
@@ -54,9 +55,13 @@ class Components:
         self.max_redshift = float(header["redshift"][1])
         self.log_gamma_range = tuple(header["log_gamma"])
         self.histories = Histories(*(tensors[name] for name in ("lookback", "star_formation", "metallicity")))
-        pairs, self._pair = tensors["degrees"][:, :2].long().unique(dim=0, return_inverse=True)
+        degrees, coefficients = tensors["degrees"].long(), tensors["coefficients"]
+        pairs, self._pair = degrees[:, :2].unique(dim=0, return_inverse=True)
         self._first, self._second = pairs.unbind(1)
-        self._power = tensors["degrees"][:, 2].long()
+        self._power = degrees[:, 2]
+        # (n_power, n_pair, n_output): the same coefficients, zero where there is no term.
+        self._by_power = coefficients.new_zeros(int(self._power.max()) + 1, len(pairs), coefficients.shape[1])
+        self._by_power[self._power, self._pair] = coefficients
         #: (n_part, n_band): which band each part is of.
         self.membership = functional.one_hot(tensors["band"].long(), len(self.bands)).to(tensors["coefficients"])
 
@@ -124,8 +129,8 @@ class Components:
     def _polynomial(self, name, redshift):
         return functools.reduce(lambda value, c: value * redshift + c, self.tensors[name].unbind())
 
-    def spectra(self, log_gamma, redshift):
-        """Light of each component per solar mass formed, without dust, and the mass that is left of it.
+    def ln_light(self, log_gamma, redshift):
+        """Compute the light of each component per solar mass formed, without dust.
 
         Parameters
         ----------
@@ -135,19 +140,37 @@ class Components:
 
         Returns
         -------
-        ln_light : Tensor (..., 5, n_part)
+        Tensor (..., 5, n_part)
             What each part of a band adds to the band's flux, in ln of mJy at 1 Mpc: stars older and younger than
             10 Myr of component one, and components two to four.
-        surviving : Tensor (..., 4)
-            Stellar mass left per solar mass formed in each component.
         """
+        return self._evaluate(log_gamma, redshift, slice(None, -4)).unflatten(-1, (N_SPECTRA, -1))
+
+    def surviving_mass(self, log_gamma, redshift):
+        """Compute the stellar mass that is left per solar mass formed in each component.
+
+        Parameters
+        ----------
+        log_gamma : Tensor (..., 2)
+        redshift : Tensor (...)
+            Broadcasts with ``log_gamma[..., 0]``.
+
+        Returns
+        -------
+        Tensor (..., 4)
+        """
+        return torch.exp(self._evaluate(log_gamma, redshift, slice(-4, None)))
+
+    def _evaluate(self, log_gamma, redshift, outputs):
         low, high = self.log_gamma_range
         gamma = (2 * log_gamma - (low + high)) / (high - low)
         first, second = (chebyshev(x, int(self._first.max())) for x in gamma.unbind(-1))
         pairs = first[..., self._first] * second[..., self._second]
         powers = chebyshev(2 * redshift / self.max_redshift - 1, int(self._power.max()))
-        x = (pairs[..., self._pair] * powers[..., self._power]) @ self.tensors["coefficients"]
-        return x[..., :-4].unflatten(-1, (N_SPECTRA, -1)), torch.exp(x[..., -4:])
+        if log_gamma.ndim > 1 and redshift.shape[-1:] == (1,) and log_gamma.shape[-2] >= _FEW:
+            # Many draws at each redshift: first the polynomial of two variables that there is at it.
+            return pairs @ torch.tensordot(powers[..., 0, :], self._by_power[..., outputs], 1)
+        return (pairs[..., self._pair] * powers[..., self._power]) @ self.tensors["coefficients"][:, outputs]
 
 
 def chebyshev(x, degree):

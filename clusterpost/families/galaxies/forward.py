@@ -86,8 +86,7 @@ class GalaxyModel:
         """
         sticks, log_gamma, tau_bc, tau_ism, dust_index = shape.split((3, 2, 1, 1, 1), -1)
         components = self.components
-        ln_light, _ = components.spectra(log_gamma, redshift)
-        light = torch.exp(ln_light)
+        light = torch.exp(components.ln_light(log_gamma, redshift))
         fractions = components.histories.mass_fractions(sticks, components.age(redshift))
         first, *later = fractions[..., None].unbind(-2)
         young = first * light[..., 1, :]
@@ -129,7 +128,7 @@ class GalaxyModel:
         Tensor (...)
             log10 of solar masses.
         """
-        _, surviving = self.components.spectra(theta[..., 4:6], redshift)
+        surviving = self.components.surviving_mass(theta[..., 4:6], redshift)
         fractions = self.components.histories.mass_fractions(theta[..., 1:4], self.components.age(redshift))
         return theta[..., 0] + torch.log10((fractions * surviving).sum(-1))
 
