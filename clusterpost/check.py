@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["Finding", "check_installation"]
 
-_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "tqdm", "pooch", "requests", "filelock")
+_NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "msgspec", "tqdm", "pooch", "requests",
+           "filelock")
 _OPTIONAL = {"matplotlib": "plot", "corner": "plot", "dust_extinction": "train", "optuna": "train", "zuko": "maf",
              "pyarrow": "scale", "astroquery": "archive", "emcee": "mcmc"}
 _TABLE_SHA256 = {
@@ -61,10 +62,12 @@ def check_installation() -> Iterator[Finding]:
         yield _package(package, f"pip install 'clusterpost[{extra}]'", needed=False)
     if broken:
         return
-    found = [*_tables(), *_models()]
-    yield from found
-    if not any(f.problem for f in found):
-        yield _inference()
+    # Models need the tables, and the inference needs a model: after a problem the rest would only repeat it.
+    for look in (_tables, _models, _inference):
+        found = list(look())
+        yield from found
+        if any(f.problem for f in found):
+            return
 
 
 def _package(name, install, *, needed):
@@ -121,6 +124,7 @@ def _inference():
     text = f"age {low:.0f} to {high:.0f} Myr for a noiseless cluster of 100 Myr"
     # Five-percent errors: the true age is well inside what any working model allows.
     if not (np.isfinite([low, high]).all() and low / 2 < 100 < high * 2):
-        return Finding("inference", text, True, "report this with the output of clusterpost check")
-    return Finding("inference", text)
+        yield Finding("inference", text, True, "report this with the output of clusterpost check")
+    else:
+        yield Finding("inference", text)
 

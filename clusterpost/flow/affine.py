@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import FrEIA.framework as Ff
 import FrEIA.modules as Fm
 import torch
+from msgspec import Meta
 from torch import nn
 
-from .base import Flow, Spec
+from .base import Bounds, Depth, Flow, Index, Size, Spec, check_order, count_dense
 from .transforms import ProbitBox, Standardize
 
 __all__ = ["AffineFlow", "AffineSpec", "Permute", "choose_permutations"]
@@ -41,16 +43,30 @@ class AffineSpec(Spec):
         mean another function.
     """
 
-    n_parameters: int
-    n_conditions: int
-    low: tuple
-    high: tuple
-    permutations: tuple
-    width: int = 256
-    depth: int = 2
-    clamp: float = 2.0
+    n_parameters: Size
+    n_conditions: Size
+    low: Bounds
+    high: Bounds
+    permutations: tuple[tuple[Index, ...], ...]
+    width: Size = 256
+    depth: Depth = 2
+    clamp: Annotated[float, Meta(gt=0, le=100)] = 2.0
     kind: str = "cinn-affine"
     formula: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        for order in self.permutations:
+            check_order(order, self.n_parameters)
+
+    def count_weights(self):
+        """Compute the number of trained weights, without building the network."""
+        first = self.n_parameters // 2
+        halves = (first, self.n_parameters - first)
+        hidden = [self.width] * self.depth
+        each = sum(count_dense([given + self.n_conditions, *hidden, 2 * moved])
+                   for given, moved in (halves, halves[::-1]))
+        return len(self.permutations) * each
 
 
 class Permute(Fm.InvertibleModule):

@@ -1,33 +1,71 @@
-"""What every flow can do, whatever its blocks are."""
+"""Base classes of conditional flows and of their architectures."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, fields
+from typing import Annotated
 
+import msgspec
 import torch
+from msgspec import Meta
 from torch import nn
 
-__all__ = ["Flow", "Spec"]
+__all__ = ["Bounds", "Depth", "Flow", "Index", "Size", "Spec", "check_order", "count_dense"]
+
+#: Types of an architecture's fields; a model file's numbers are checked against them.
+Size = Annotated[int, Meta(ge=1, le=2**20)]
+Depth = Annotated[int, Meta(ge=0, le=2**20)]
+Index = Annotated[int, Meta(ge=0, lt=1000)]
+Bounds = Annotated[tuple[Annotated[float, Meta(ge=-1e30, le=1e30)], ...], Meta(min_length=1, max_length=1000)]
 
 
 class Spec:
-    """Base of the flows' architectures: plain values that go to the model file and come back."""
+    """Base of the flows' architectures: plain values that go to the model file and come back.
+
+    A subclass is a dataclass with the fields ``n_parameters``, ``n_conditions``, ``low`` and ``high``, and
+    defines `count_weights`.
+    """
+
+    def __post_init__(self):
+        if not len(self.low) == len(self.high) == self.n_parameters:
+            raise ValueError(f"{self.n_parameters} parameters need as many lower and upper bounds, not "
+                             f"{len(self.low)} and {len(self.high)}")
+        if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError("every lower bound of a parameter must lie below its upper bound")
+
+    def count_weights(self) -> int:
+        """Compute the number of trained weights, without building the network."""
+        raise NotImplementedError
 
     def to_dict(self):
-        """As plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values):
-        """From what `to_dict` gave, lists in the place of tuples allowed."""
+        """Make a spec from what `to_dict` returned, with lists in the place of tuples.
+
+        Raises
+        ------
+        ValueError
+            If a value is absent, unknown, of the wrong kind or out of bounds.
+        """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
-            raise TypeError(f"{cls.__name__} has no {', '.join(sorted(unknown))}")
-        return cls(**{name: _tuples(value) for name, value in values.items()})
+            raise ValueError(f"{cls.__name__} has no {', '.join(sorted(unknown))[:100]}")
+        return msgspec.convert(values, cls)
 
 
-def _tuples(value):
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+def count_dense(sizes) -> int:
+    """Count weights and biases of successive linear layers of these sizes."""
+    return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
+
+
+def check_order(order, n):
+    """Raise ValueError unless ``order`` holds each number below ``n`` once."""
+    if sorted(order) != list(range(n)):
+        raise ValueError(f"{list(order)[:20]} is no order of {n} parameters")
 
 
 class Flow(nn.Module):

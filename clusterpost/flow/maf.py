@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..utils import require
-from .base import Flow, Spec
+from .base import Bounds, Depth, Flow, Size, Spec, count_dense
 from .transforms import ProbitBox, Standardize
 
 __all__ = ["MafFlow", "MafSpec"]
@@ -37,15 +37,20 @@ class MafSpec(Spec):
         Version of the formulas below.
     """
 
-    n_parameters: int
-    n_conditions: int
-    low: tuple
-    high: tuple
-    blocks: int = 15
-    width: int = 500
-    depth: int = 2
+    n_parameters: Size
+    n_conditions: Size
+    low: Bounds
+    high: Bounds
+    blocks: Size = 15
+    width: Size = 500
+    depth: Depth = 2
     kind: str = "maf"
     formula: int = 1
+
+    def count_weights(self):
+        """Compute the number of trained weights, without building the network."""
+        hidden = [self.width] * self.depth
+        return self.blocks * count_dense([self.n_parameters + self.n_conditions, *hidden, 2 * self.n_parameters])
 
 
 class MafFlow(Flow):

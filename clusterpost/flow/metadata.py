@@ -1,11 +1,17 @@
-"""Metadata of model files: what a card holds, and the hash that identifies a model."""
+"""Metadata of model files: the schema of a card, and the hash that identifies a model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from typing import Annotated, Any
 
-__all__ = ["FREE_ENTRIES", "certificate_of", "model_hash"]
+import msgspec
+from msgspec import Meta
+
+from ..errors import ModelError
+
+__all__ = ["FREE_ENTRIES", "ModelMetadata", "certificate_of", "model_hash", "read_metadata"]
 
 #: Entries of a card that change no number which the model gives, or that name the hash themselves.
 FREE_ENTRIES = ("format", "name", "sha256", "n_weights", "training", "certificate", "recalibration")
@@ -65,3 +71,204 @@ def certificate_of(card: dict) -> dict | None:
     """
     certificate = card.get("certificate")
     return certificate if isinstance(certificate, dict) and certificate.get("sha256") == card.get("sha256") else None
+
+
+# Bounds of what a card may state.  They are far beyond any sensible model; memory is bounded by the size of the
+# weights' file, which `read_spec` and `load_model` compare sizes with before anything is allocated.
+_Name = Annotated[str, Meta(min_length=1, max_length=100)]
+_Hash = Annotated[str, Meta(max_length=64)]
+_Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
+_Count = Annotated[int, Meta(ge=0, le=2**40)]
+_Index = Annotated[int, Meta(ge=0, lt=1000)]
+_Slots = tuple[Annotated[tuple[_Index, ...], Meta(min_length=1, max_length=2)], ...]
+
+
+class RangeMetadata(msgspec.Struct, frozen=True):
+    """Lower and upper ends, a number for each condition.
+
+    Attributes
+    ----------
+    low, high : tuple of float
+    """
+
+    low: tuple[_Number, ...]
+    high: tuple[_Number, ...]
+
+
+class ErrorsMetadata(msgspec.Struct, frozen=True):
+    """Kind of relative errors in training, and their range.
+
+    Attributes
+    ----------
+    kind : str
+    low, high : float
+    """
+
+    kind: _Name
+    low: Annotated[float, Meta(ge=0, le=1e6)]
+    high: Annotated[float, Meta(ge=0, le=1e6)]
+
+
+class CoverageMetadata(msgspec.Struct, frozen=True):
+    """Choice of measured bands in training.
+
+    Attributes
+    ----------
+    kind : str
+    slots : tuple of tuple of int or None
+        Indices of the bands that can fill each slot, where not every band is always measured.
+    """
+
+    kind: _Name
+    slots: _Slots | None = None
+
+
+class FamilyMetadata(msgspec.Struct, frozen=True):
+    """Model family, and the options that make it.
+
+    Attributes
+    ----------
+    name : str
+    version : int
+    options : dict
+        Checked by the family.
+    """
+
+    name: _Name
+    version: Annotated[int, Meta(ge=1, le=10**6)]
+    options: dict[str, Any]
+
+
+class SimulatorMetadata(msgspec.Struct, frozen=True):
+    """Simulator that a model was trained with.
+
+    Attributes
+    ----------
+    noise : str
+    errors : ErrorsMetadata
+    coverage : CoverageMetadata
+    family : FamilyMetadata or None
+        None in files of version 0.1, whose simulator holds the options of fully sampled clusters.
+    """
+
+    noise: _Name
+    errors: ErrorsMetadata
+    coverage: CoverageMetadata
+    family: FamilyMetadata | None = None
+
+
+class StampMetadata(msgspec.Struct, frozen=True):
+    """Hash of the model that a certificate or a recalibration is of.
+
+    Attributes
+    ----------
+    sha256 : str
+    """
+
+    sha256: _Hash
+
+
+class RecalibrationMetadata(msgspec.Struct, frozen=True):
+    """Correction of quantiles; see `clusterpost.validation.recalibrate`.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of the model that it was learned for.
+    refine : bool
+        Whether it is one of refined posteriors.
+    levels : tuple of float
+    shares : tuple of tuple of float
+        For each parameter, the share of true values below the quantile of each level.
+    """
+
+    sha256: _Hash
+    refine: bool
+    levels: tuple[Annotated[float, Meta(ge=0, le=1)], ...]
+    shares: tuple[tuple[Annotated[float, Meta(ge=0, le=1)], ...], ...]
+
+
+class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of a model file's card, as far as anything is computed from them.
+
+    Attributes
+    ----------
+    format : int
+        2, or 1 for files of version 0.1.
+    name : str
+    sha256 : str
+        `model_hash`; in format 1 the hash of the weights' file.
+    architecture : dict
+        Checked by `~clusterpost.flow.network.read_spec`.
+    n_weights : int
+    conditions : str or dict
+        Encoder; checked by the family.
+    learned : tuple of str
+        The parameters that the flow draws, in order.
+    simulator : SimulatorMetadata
+    training : dict
+        Record of the training.
+    n_samples : int
+        Default number of draws.
+    condition_range : RangeMetadata or None
+        Where training has shown conditions to the network; None for encoders that bound them themselves.
+    certificate : StampMetadata or None
+    recalibration : RecalibrationMetadata or None
+    """
+
+    format: Annotated[int, Meta(ge=1, le=2)]
+    name: Annotated[str, Meta(max_length=255)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    architecture: dict[str, Any]
+    n_weights: _Count
+    conditions: _Name | dict[str, Any]
+    learned: Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=1000)]
+    simulator: SimulatorMetadata
+    training: dict[str, Any]
+    n_samples: Annotated[int, Meta(ge=10, le=10**7)] = 1000
+    condition_range: RangeMetadata | None = None
+    certificate: StampMetadata | None = None
+    recalibration: RecalibrationMetadata | None = None
+
+
+def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
+    """Parse a card and check it against the schema.
+
+    Parameters
+    ----------
+    text : bytes
+        JSON.
+    where : str
+        Name of the file, for messages.
+
+    Returns
+    -------
+    card : dict
+        All entries, as plain values.
+    metadata : ModelMetadata
+        Those that numbers are computed from.
+
+    Raises
+    ------
+    ModelError
+        If it is no JSON, or an entry is absent, of the wrong kind, or out of bounds.
+
+    Examples
+    --------
+    >>> from clusterpost.flow.metadata import read_metadata
+    >>> read_metadata(b'{"format": 3}', "mine.json")
+    Traceback (most recent call last):
+        ...
+    clusterpost.errors.ModelError: mine.json has format 3; this version of clusterpost reads 1 and 2
+    """
+    try:
+        card = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:  # malformed, no text at all, or nested beyond reason
+        raise ModelError(f"{where} is not valid JSON ({error}); get the file anew") from None
+    found = card.get("format") if isinstance(card, dict) else None
+    if type(found) is not int or found not in (1, 2):
+        raise ModelError(f"{where} has format {str(found)[:20]}; this version of clusterpost reads 1 and 2")
+    try:
+        return card, msgspec.convert(card, ModelMetadata)
+    except msgspec.ValidationError as error:
+        raise ModelError(f"{where} is no card of a model ({error}); get both files anew") from None

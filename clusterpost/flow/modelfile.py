@@ -9,14 +9,15 @@ that changes numbers.  A certificate of calibration is added to the card later
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import warnings
 from pathlib import Path
 
+import msgspec
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -24,7 +25,7 @@ from ..errors import InputError, ModelError, UncertifiedModelWarning
 from ..families import family_names, family_of_simulator, get_family
 from ..utils import write_whole
 from .golden import check_golden_vectors, golden_vectors
-from .metadata import certificate_of, model_hash
+from .metadata import certificate_of, model_hash, read_metadata
 from .network import build_flow, read_spec
 
 __all__ = ["MODELS_PATH", "Model", "bundled_models", "find_family", "list_models", "load_model", "model_stem",
@@ -34,6 +35,8 @@ __all__ = ["MODELS_PATH", "Model", "bundled_models", "find_family", "list_models
 MODELS_PATH = Path(__file__).parent.parent / "models"
 _FORMAT = 2
 _WITHOUT_COVERED_CARD = 1  # version 0.1: the hash is one of the weights' file alone
+_LARGEST_CARD, _LARGEST_WEIGHTS = 2**24, 2**31  # bytes
+_LONGEST = 300  # letters of a message about what a file holds
 _warned = set()  # files that were loaded without a certificate
 
 
@@ -46,11 +49,47 @@ class Model:
     flow : Flow
         In evaluation mode, on its device.
     card : dict
-        What the JSON file says.
+        All entries of the JSON file, with the model's hash as ``sha256``.
+    metadata : ModelMetadata
+        The entries that numbers are computed from, checked against the schema.
     """
 
-    def __init__(self, name, flow, card):
-        self.name, self.flow, self.card = name, flow, card
+    def __init__(self, name, flow, card, metadata):
+        self.name, self.flow, self.card, self.metadata = name, flow, card, metadata
+
+    def __repr__(self):
+        return (f"<Model {self.name!r}: {', '.join(self.parameters)} from {len(self.bands)} bands, "
+                f"{self.metadata.n_weights:,} weights, {self.card['sha256'][:12]}, on {self.device}>")
+
+    def check(self):
+        """Check that network, encoder and family belong together.
+
+        Raises
+        ------
+        ModelError
+            If they do not.
+        """
+        spec, prior, n_bands = self.flow.spec, self.family.prior, len(self.bands)
+        size = self.encoder.size(n_bands)
+        if size != spec.n_conditions:
+            raise ModelError(f"the encoder gives {size} conditions and the network takes {spec.n_conditions}")
+        if len(set(self.learned)) != spec.n_parameters or not set(self.learned) <= set(self.parameters):
+            raise ModelError(f"the network draws {spec.n_parameters} parameters, and the card states "
+                             f"{', '.join(self.learned)} of {', '.join(self.parameters)}")
+        if tuple(prior.names) != self.parameters:
+            raise ModelError("the prior is not one of the family's parameters")
+        at = [self.parameters.index(name) for name in self.learned]
+        for mine, other in ((spec.low, prior.low), (spec.high, prior.high)):
+            if not torch.equal(torch.tensor(mine), other[at].cpu().float()):
+                raise ModelError("the bounds of the network are not those of the prior")
+        if len(set(self.bands)) < n_bands:
+            raise ModelError(f"a band is named twice: {', '.join(self.bands)}")
+        slots = [*(self.metadata.simulator.coverage.slots or ()), *getattr(self.encoder, "slots", ())]
+        if not all(0 <= index < n_bands for slot in slots for index in slot):
+            raise ModelError(f"a slot holds a band that is none of the {n_bands}")
+        limits = self.metadata.condition_range
+        if limits is not None and not len(limits.low) == len(limits.high) == size:
+            raise ModelError(f"the range of the conditions has not {size} lower and upper ends")
 
     @functools.cached_property
     def family(self):
@@ -76,6 +115,29 @@ class Model:
     def device(self):
         """Where the weights are."""
         return self.flow.box.low.device
+
+    def to(self, device):
+        """Return the model on a device: itself if it is there.
+
+        Parameters
+        ----------
+        device : str or torch.device
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        ModelError
+            If torch knows no such device, or sees none.
+        """
+        device = torch.empty(0, device=torch_device(device)).device  # with its number
+        if device == self.device:
+            return self
+        flow = build_flow(self.flow.spec)
+        flow.load_export(self.flow.export())
+        return Model(self.name, flow.requires_grad_(False).eval().to(device), self.card, self.metadata)
 
     @property
     def learned(self):
@@ -125,10 +187,10 @@ def save_model(stem, flow, card):
         "n_weights": sum(p.numel() for p in flow.parameters()),
         **card,
     }
-    card = json.loads(json.dumps(card))  # tuples as the lists that they are read as
+    card = msgspec.json.decode(msgspec.json.encode(card))  # as it will be read: lists for tuples, null for NaN
     card["sha256"] = model_hash(card, weights)
     write_whole(stem.parent / f"{stem.name}.safetensors", save_tensors(tensors))
-    write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1).encode())
+    write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1, allow_nan=False).encode())
     return card
 
 
@@ -232,9 +294,9 @@ def load_model(name="default", *, device=None):
 
     Parameters
     ----------
-    name : str or path
+    name : str, path or Model
         Name of a bundled model, ``default``, or the path of a model file
-        (either file of the pair, or without suffix).
+        (either file of the pair, or without suffix).  A model is returned as it is, or moved to ``device``.
     device : str, optional
         ``cpu`` or ``cuda``; by default `clusterpost.conf.device`.
 
@@ -261,43 +323,55 @@ def load_model(name="default", *, device=None):
     ('F275W', 'F336W', 'F438W', 'F555W', 'F814W')
     """
     if isinstance(name, Model):
-        return name
+        return name if device is None else name.to(device)
     stem = model_stem(name)
-    card = _read_card(stem)
+    card, metadata = read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json")
+    data = _bounded_bytes(f"{stem}.safetensors", _LARGEST_WEIGHTS)
     device = torch_device(device)
     try:
-        data = (stem.parent / f"{stem.name}.safetensors").read_bytes()
         tensors = load_tensors(data)
         weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
         found = model_hash(card, weights)
-        stated = hashlib.sha256(data).hexdigest() if card["format"] == _WITHOUT_COVERED_CARD else found
-        if stated != card.get("sha256"):
-            raise ModelError(f"{stem} does not have the sha256 that its card states: the weights or the card are not "
+        stated = hashlib.sha256(data).hexdigest() if metadata.format == _WITHOUT_COVERED_CARD else found
+        if stated != metadata.sha256:
+            raise ModelError("the files do not have the sha256 that the card states: the weights or the card are not "
                              "as they were written; get both files anew")
-        flow = build_flow(read_spec(card["architecture"]))
+        spec = read_spec(metadata.architecture)
+        _check_sizes(spec, weights, metadata)
+        flow = build_flow(spec)
         flow.load_export(weights)
-        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found})
+        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found}, metadata)
+        model.check()
         check_golden_vectors(flow, tensors, str(stem))
-        model.encoder  # noqa: B018 - a family or an encoder that is unknown shows here, and not in use
-    except (ModelError, InputError):
+    except InputError as error:
+        raise ModelError(f"{stem}: {str(error)[:_LONGEST]}") from error
+    except ImportError:  # of an optional package that this kind of flow needs
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # whatever a file from elsewhere holds, it is one kind of error that it stops with
         raise ModelError(f"{stem} is no model that this version of clusterpost can run "
-                         f"({type(error).__name__}: {error}); get both files anew") from error
+                         f"({type(error).__name__}: {str(error)[:_LONGEST]}); get both files anew") from error
     _warn_uncertified(stem, model.card)
     return model
 
 
+def _bounded_bytes(path, largest):
+    with open(path, "rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ModelError(f"{path} is larger than {largest:,} bytes, more than a model of clusterpost takes")
+    return data
+
+
+def _check_sizes(spec, weights, metadata):
+    """Compare the sizes that a card states with the weights, before anything of these sizes is allocated."""
+    wanted, there = spec.count_weights(), sum(value.numel() for value in weights.values())
+    if not wanted == metadata.n_weights <= there:
+        raise ModelError(f"the architecture has {wanted:,} weights, the card states {metadata.n_weights:,} and the "
+                         f"file holds {there:,} numbers; get both files anew")
+
+
 def _read_card(stem):
-    try:
-        card = json.loads((stem.parent / f"{stem.name}.json").read_text())
-    except ValueError as error:  # no JSON, or no text at all
-        raise ModelError(f"{stem}.json is not valid JSON ({error}); get the file anew") from None
-    found = card.get("format") if isinstance(card, dict) else None
-    if type(found) is not int or found not in (_WITHOUT_COVERED_CARD, _FORMAT):
-        raise ModelError(f"{stem}.json has format {found}; this version of clusterpost reads "
-                         f"{_WITHOUT_COVERED_CARD} and {_FORMAT}")
-    return card
+    return read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json")[0]
 
 
 def find_family(name="default"):
@@ -385,12 +459,12 @@ def model_stem(name="default"):
     """
     from ..config import conf
 
-    name = conf.default_model if str(name) == "default" else name
-    bundled = MODELS_PATH / str(name)
-    for stem in (bundled, Path(str(name).removesuffix(".json").removesuffix(".safetensors"))):
-        if (stem.parent / f"{stem.name}.json").is_file() and (stem.parent / f"{stem.name}.safetensors").is_file():
-            return stem
-    raise ModelError(f"no model {str(name)!r}: bundled models are {', '.join(bundled_models())}; "
+    name = str(conf.default_model if str(name) == "default" else name)
+    for stem in (MODELS_PATH / name, Path(name.removesuffix(".json").removesuffix(".safetensors"))):
+        with contextlib.suppress(OSError, ValueError):  # names that no file can have
+            if all((stem.parent / f"{stem.name}.{suffix}").is_file() for suffix in ("json", "safetensors")):
+                return stem
+    raise ModelError(f"no model {name[:200]!r}: bundled models are {', '.join(bundled_models())}; "
                      "a path names a .safetensors file that has its .json beside it")
 
 

@@ -27,11 +27,11 @@ def read_spec(values):
     Raises
     ------
     ValueError
-        If there is no such kind of flow.
+        If there is no such kind of flow, or a value does not fit it.
     """
     kind = values.get("kind")
-    if kind not in FLOWS:
-        raise ValueError(f"this version of clusterpost has no flow {kind!r}; it has {', '.join(FLOWS)}")
+    if not isinstance(kind, str) or kind not in FLOWS:
+        raise ValueError(f"this version of clusterpost has no flow {str(kind)[:40]!r}; it has {', '.join(FLOWS)}")
     return FLOWS[kind][0].from_dict(values)
 
 

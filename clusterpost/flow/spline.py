@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .base import Flow, Spec
+from .base import Bounds, Depth, Flow, Index, Size, Spec, check_order, count_dense
 from .transforms import Standardize, UnitBox
 
 __all__ = ["SplineBlock", "SplineFlow", "SplineSpec", "rational_quadratic", "spline_knots"]
@@ -52,18 +52,34 @@ class SplineSpec(Spec):
         mean another function.
     """
 
-    n_parameters: int
-    n_conditions: int
-    low: tuple
-    high: tuple
-    order: tuple
-    width: tuple
-    depth: tuple
-    bins: tuple
-    splines: tuple
-    knots: int = 256
+    n_parameters: Size
+    n_conditions: Size
+    low: Bounds
+    high: Bounds
+    order: tuple[Index, ...]
+    width: tuple[Size, ...]
+    depth: tuple[Depth, ...]
+    bins: tuple[Size, ...]
+    splines: tuple[Size, ...]
+    knots: Size = 256
     kind: str = "cinn-spline"
     formula: int = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_order(self.order, self.n_parameters)
+        for name in ("width", "depth", "bins", "splines"):
+            if len(getattr(self, name)) != self.n_parameters:
+                raise ValueError(f"{name} must have a number for each of {self.n_parameters} blocks")
+
+    def count_weights(self):
+        """Compute the number of trained weights, without building the network."""
+        total = 0
+        for i, (width, depth, bins, splines) in enumerate(zip(self.width, self.depth, self.bins, self.splines,
+                                                              strict=True)):
+            total += i * (self.knots + 1) * width + count_dense([self.n_conditions, width])
+            total += 2 * depth * count_dense([width, width]) + count_dense([width, splines * (3 * bins + 1)])
+        return total
 
 
 def spline_knots(parameters):

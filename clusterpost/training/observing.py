@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
+import msgspec
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 
 __all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "MixedErrors", "read_coverage", "read_errors"]
 
@@ -133,9 +134,9 @@ class EmpiricalErrors:
     mocks are no smaller than those of faint ones, and cover more than the catalog.
     """
 
-    ln_flux: tuple
-    mean: tuple
-    scatter: tuple
+    ln_flux: tuple[tuple[float, ...], ...]
+    mean: tuple[tuple[float, ...], ...]
+    scatter: tuple[tuple[float, ...], ...]
     low: float = 0.02
     high: float = 1.5
 
@@ -251,7 +252,7 @@ class AnyBands:
         one less, equally often.
     """
 
-    slots: tuple
+    slots: tuple[tuple[int, ...], ...]
     complete: float = 0.45
 
     kind = "any"
@@ -276,12 +277,14 @@ _KINDS = {kind.kind: kind for kind in (FlatErrors, MixedErrors, EmpiricalErrors,
 
 
 def _read(values):
-    values = {name: _tuples(value) for name, value in values.items()}
-    return _KINDS[values.pop("kind")](**values)
-
-
-def _tuples(value):
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+    """Make what `to_dict` described; its values are checked against the class's types."""
+    kind = values.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ModelError(f"this version of clusterpost has no observing conditions of the kind {str(kind)[:40]!r}")
+    try:
+        return msgspec.convert({name: value for name, value in values.items() if name != "kind"}, _KINDS[kind])
+    except msgspec.ValidationError as error:
+        raise ModelError(f"observing conditions of the kind {kind!r} are not as they are described: {error}") from None
 
 
 def to_dict(observing):

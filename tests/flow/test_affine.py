@@ -261,7 +261,7 @@ class TestSpec:
                 read_spec({**SPEC.to_dict(), "kind": kind})
 
     def test_unknown_field_is_refused(self):
-        with pytest.raises(TypeError, match="colour"):
+        with pytest.raises(ValueError, match="colour"):
             AffineSpec.from_dict({**SPEC.to_dict(), "colour": 1})
 
     @settings(deadline=None, max_examples=50)

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 
@@ -122,6 +123,22 @@ def test_either_file_or_neither_names_it(stem, suffix):
 def test_a_model_is_given_back(stem):
     model = load_model(stem, device="cpu")
     assert load_model(model) is model
+    assert load_model(model, device="cpu") is model
+
+
+def test_a_model_s_device_is_honored_or_refused(stem):
+    model = load_model(stem, device="cpu")
+    moved = load_model(model, device="meta")
+    assert moved.device.type == "meta"
+    assert model.device.type == "cpu"
+    with pytest.raises(ModelError, match="torch knows no device 'nonsense'"):
+        load_model(model, device="nonsense")
+
+
+def test_a_model_says_what_it_is(stem):
+    model = load_model(stem, device="cpu")
+    assert repr(model) == (f"<Model 'tiny': log_age, log_mass, ebv from 5 bands, {model.card['n_weights']:,} weights, "
+                           f"{model.card['sha256'][:12]}, on cpu>")
 
 
 def test_nothing_is_pickled(stem, monkeypatch):
@@ -159,7 +176,7 @@ def test_damaged_weights(stem):
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
     path.write_bytes(data)
-    refused(stem, "does not have the sha256 that its card states: .*; get both files anew")
+    refused(stem, "do not have the sha256 that the card states: .*; get both files anew")
 
 
 @pytest.mark.parametrize("keep", [0, 4, 100, -1])
@@ -206,11 +223,11 @@ def test_an_architecture_that_does_not_fit(stem, change):
     architecture = json.loads(stem.with_suffix(".json").read_text())["architecture"]
     change_card(stem, architecture={**architecture, **change})
     state_hash(stem)
-    refused(stem, "no model that this version|gives other numbers")
+    refused(stem, "no model that this version|gives other numbers|the architecture has .* weights")
 
 
 def test_unknown_conditions(stem):
-    change_card(stem, conditions={"name": "colors"})
+    change_card(stem, conditions={"name": "colors", "slots": [[0], [1]]})
     state_hash(stem)
     refused(stem, "has no conditions .*colors.*get both files anew")
 
@@ -311,17 +328,94 @@ def test_bundled_models_load_on_other_processors():
 OPTIONS = ("simulator", "family", "options")
 
 
-@pytest.mark.parametrize("path", [(*OPTIONS, "prior", "high", 0), (*OPTIONS, "distance", 1), ("learned", 0),
-                                  ("conditions",), (*OPTIONS, "bands", 2), ("n_samples",),
-                                  ("architecture", "clamp")])
-def test_a_card_that_was_changed(stem, path):
+@pytest.mark.parametrize(("path", "value"), [
+    ((*OPTIONS, "prior", "high", 0), 2.0), ((*OPTIONS, "distance", 1), 7.0), (("learned", 0), "ebv"),
+    (("conditions",), "colors"), ((*OPTIONS, "bands", 2), "F435W_ACS"), (("n_samples",), 20),
+    (("architecture", "clamp"), 1.9), (("condition_range",), {"low": [0.0] * 11, "high": [1.0] * 11}), (("new",), 1)])
+def test_a_card_that_was_changed(stem, path, value):
     card = json.loads(stem.with_suffix(".json").read_text())
     entry = card
     for key in path[:-1]:
         entry = entry[key]
-    entry[path[-1]] = entry.get(path[-1]) if isinstance(entry, dict) and path[-1] not in entry else 7
+    entry[path[-1]] = value
     stem.with_suffix(".json").write_text(json.dumps(card))
-    refused(stem, "does not have the sha256 that its card states: .*card")
+    refused(stem, "do not have the sha256 that the card states: .*card")
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"n_samples": 7}, r"int` >= 10 - at `\$\.n_samples`"),
+    ({"n_samples": True}, "n_samples"),
+    ({"learned": []}, "learned"),
+    ({"learned": ["log_age", "log_mass", "log_mass"]}, "the network draws 3 parameters"),
+    ({"learned": ["log_mass", "log_age", "ebv"]}, "bounds of the network are not those of the prior"),
+    ({"simulator": {}}, r"missing required field `noise` - at `\$\.simulator`"),
+    ({"condition_range": {"low": [0.0], "high": [1.0]}}, "has not 11 lower and upper ends"),
+    ({"condition_range": {"low": ["a"], "high": [1.0]}}, "condition_range"),
+    ({"conditions": {"name": "relative", "slots": [[0], [1], [2], [3], [4]]}}, "the encoder gives 15 conditions"),
+    ({"conditions": {"name": "relative", "slots": [[0], [1], [900]]}}, "the encoder gives 9 conditions"),
+    ({"conditions": {"name": "absolute", "slots": [["a"], [1]]}}, "no model that this|the encoder gives 7 conditions"),
+    ({"n_weights": 10**9}, "the card states 1,000,000,000"),
+    ({"certificate": {"sha256": 5}}, "certificate"),
+    ({"training": [1]}, "training"),
+])
+def test_a_card_that_does_not_fit_the_schema_or_the_weights(stem, changes, message):
+    change_card(stem, **changes)
+    state_hash(stem)
+    refused(stem, message)
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("prior", {"names": ["a", "b", "c"], "low": [0, 2, 0], "high": [4.138302803039551, 8, 1.5]}), ("prior", 5),
+    ("prior", {"names": ["log_age"], "low": [], "high": []}), ("bands", ["F275W"]), ("bands", ["F275W"] * 5),
+    ("bands", "F275W"), ("bands", ["F275W", "F336W", "F438W", "F555W", "nope"]), ("distance", [1]), ("distance", None),
+    ("noise", "nope"), ("noise", [1]), ("sed_sha256", "0"), ("whole_myr", ...), ("bands", [["F275W"]])])
+def test_a_family_s_options_that_do_not_fit(stem, option, value):
+    card = json.loads(stem.with_suffix(".json").read_text())
+    options = {**card["simulator"]["family"]["options"], option: value}
+    card["simulator"]["family"]["options"] = {k: v for k, v in options.items() if v is not ...}
+    change_card(stem, simulator=card["simulator"])
+    state_hash(stem)
+    refused(stem, "tiny")
+
+
+@pytest.mark.parametrize("change", [{"depth": 10**9}, {"n_conditions": 10**9}, {"width": 2**20}, {"depth": 2**20},
+                                    {"permutations": [[0, 1, 2]] * 10**5}, {"width": 0}, {"depth": -1},
+                                    {"low": [0.0, 2.0]}, {"low": [9.0, 9.0, 9.0]}, {"permutations": [[0, 0, 1]]},
+                                    {"clamp": 0.0}, {"clamp": "a"}, {"formula": 2}, {"kind": ["maf"]}])
+def test_sizes_are_refused_before_they_are_allocated(stem, change):
+    architecture = json.loads(stem.with_suffix(".json").read_text())["architecture"]
+    change_card(stem, architecture={**architecture, **change})
+    state_hash(stem)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(stem, "no model that this version|the architecture has .* weights, the card states")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
+
+
+@pytest.mark.parametrize("text", ["[" * 10**6 + "]" * 10**6, '{"a":' * 10**6 + "1" + "}" * 10**6, '{"format": 1e999}',
+                                  '{"format": NaN}'])
+def test_json_that_is_made_to_break_readers(stem, text):
+    stem.with_suffix(".json").write_text(text)
+    refused(stem, r"tiny\.json is not valid JSON")
+
+
+def test_a_card_or_weights_too_large_are_not_read(stem, monkeypatch):
+    monkeypatch.setattr("clusterpost.flow.modelfile._LARGEST_WEIGHTS", 1000)
+    refused(stem, "is larger than 1,000 bytes")
+    monkeypatch.setattr("clusterpost.flow.modelfile._LARGEST_CARD", 100)
+    refused(stem, r"tiny\.json is larger than 100 bytes")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "", None, 5, "../" * 100])
+def test_names_that_no_file_can_have(name):
+    with pytest.raises(ModelError, match="no model"):
+        load_model(name)
+
+
+def test_messages_are_short(stem):
+    change_card(stem, learned=["x" * 10**6])
+    with pytest.raises(ModelError) as info:
+        load_model(stem)
+    assert len(str(info.value)) < 1000
 
 
 def test_what_changes_no_number_is_free(stem):
