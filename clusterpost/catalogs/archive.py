@@ -336,14 +336,7 @@ def _download(path, private, bring, sha256):
             if isinstance(_cause(error), socket.gaierror):  # no network, and no use in asking again
                 raise failure(error, 1) from error
             raise
-        if fault := fault_of(output, name, largest=conf.archive_max_size * 1e6):
-            raise ArchiveError(f"{url}: {fault}; nothing was kept. Try again later")
-        if sha256 not in (None, found := pooch.file_hash(output)):  # here, as pooch would download it again and again
-            raise ArchiveError(
-                f"{url} is not the file that is known: its sha256 is {found} and not {sha256}. If the archive has a "
-                f"new version, a newer clusterpost may know it; clusterpost.catalogs.archive.fetch_file({path!r}) "
-                "gets it without this check"
-            )
+        _check_new(output, path, sha256)
 
     files = pooch.Pooch(private, base_url="", registry={name: None}, urls={name: url},
                         retry_if_failed=conf.archive_retries)
@@ -357,6 +350,19 @@ def _download(path, private, bring, sha256):
         raise failure(error, conf.archive_retries + 1) from error
     finally:
         given_up.set()
+
+
+def _check_new(file, path, sha256):
+    """Refuse a new file that is not what it should be; pooch would download it again and again."""
+    url = transport.file_url(path)
+    if fault := fault_of(file, PurePosixPath(path).name, largest=conf.archive_max_size * 1e6):
+        raise ArchiveError(f"{url}: {fault}; nothing was kept. Try again later")
+    if sha256 not in (None, found := pooch.file_hash(file)):
+        raise ArchiveError(
+            f"{url} is not the file that is known: its sha256 is {found} and not {sha256}. If the archive has a new "
+            f"version, a newer clusterpost may know it; clusterpost.catalogs.archive.fetch_file({path!r}) gets it "
+            "without this check"
+        )
 
 
 def _is_of_others(message):
