@@ -337,6 +337,29 @@ def test_rows_without_any_measurement(source, tmp_path):
     assert [p.name for p in tmp_path.glob("no*")] == ["none.parquet"]
 
 
+def odd(source, path):
+    """A row for each kind of number that nothing can be computed with, and ordinary ones between them."""
+    tbl = Table.read(source)
+    for row, (name, number) in enumerate([
+            ("F814W_err", 1e20), ("F814W_err", 3.4e38), ("F336W", 1e-45), ("F336W", 1e300), ("F275W", -np.inf),
+            ("F275W_err", np.inf), ("F438W_err", 1e-300), ("distance", 1e100), ("distance", np.inf)]):
+        tbl[name] = tbl[name].astype(float)
+        tbl[name][row] = number
+    tbl.write(path)
+    return path
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_no_odd_row_stops_a_stream(source, tmp_path, refine):
+    path, options = odd(source, tmp_path / "odd.parquet"), {"n_samples": 50, "refine": refine}
+    expected = clusterpost.infer_table(clusterpost.read_catalog(path), **options)
+    out = Table.read(infer_file(path, tmp_path / "out.parquet", rows_per_part=2, **options))
+    assert len(out) == 12
+    assert out["flag"].tolist() == expected["flag"].tolist()
+    assert [row for row in range(12) if out["flag"][row] == 0] == [6, 9, 10, 11]  # an error of 0 and its floor are fine
+    assert_close(out, expected)
+
+
 # What is wrong shows before any work, and where
 
 
