@@ -15,7 +15,7 @@ from astropy.table import Column, MaskedColumn, QTable, Table, vstack
 from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from infer_tables import assert_close, assert_same, without
+from infer_tables import assert_close, assert_same, value, without
 
 import clusterpost
 from clusterpost import cli, conf
@@ -337,6 +337,24 @@ def test_rows_without_any_measurement(source, tmp_path):
     assert [p.name for p in tmp_path.glob("no*")] == ["none.parquet"]
 
 
+def test_no_row_depends_on_its_chunk(tmp_path):
+    """Rows with a bad band, which need more draws, kernels or chains, and ordinary ones."""
+    tbl, generator = clusterpost.simulate(8, seed=11), np.random.default_rng(0)
+    for row, band in zip((0, 3, 6), ("F275W", "F336W", "F438W"), strict=True):
+        tbl[band][row] *= 10 ** generator.uniform(0.5, 4)
+    clusterpost.write_catalog(tbl, tmp_path / "in.parquet")
+    whole = clusterpost.infer_table(clusterpost.read_catalog(tmp_path / "in.parquet"))
+    assert (whole["efficiency"] < 0.3).any()
+    for size in (1, 3):
+        out = Table.read(infer_file(tmp_path / "in.parquet", tmp_path / f"{size}.parquet", rows_per_part=size))
+        assert out["flag"].tolist() == whole["flag"].tolist()
+        for name in ("age", "mass", "ebv"):
+            width = value(whole[f"{name}_q84"]) - value(whole[f"{name}_q16"])
+            for of, share in (("q16", 2e-5), ("q50", 2e-5), ("q84", 2e-5), ("mean", 2e-5), ("map", 1e-2)):
+                change = np.abs(value(out[f"{name}_{of}"]) - value(whole[f"{name}_{of}"]))
+                assert (change <= share * width).all(), (size, name, of)
+
+
 def odd(source, path):
     """A row for each kind of number that nothing can be computed with, and ordinary ones between them."""
     tbl = Table.read(source)
@@ -357,7 +375,7 @@ def test_no_odd_row_stops_a_stream(source, tmp_path, refine):
     assert len(out) == 12
     assert out["flag"].tolist() == expected["flag"].tolist()
     assert [row for row in range(12) if out["flag"][row] == 0] == [6, 9, 10, 11]  # an error of 0 and its floor are fine
-    assert_close(out, expected)
+    assert_close(out, expected, but=("chi2_map", "age_map", "mass_map", "ebv_map"))  # a ridge has no one maximum
 
 
 # What is wrong shows before any work, and where
