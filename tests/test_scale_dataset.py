@@ -151,6 +151,16 @@ def test_what_cannot_be(tmp_path, client, mocks):
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 
+def test_no_odd_row_stops_a_cluster(tmp_path, client, mocks):
+    tbl = Table(mocks)
+    tbl["F814W_err"][0], tbl["F336W"][4], tbl["distance"][8], tbl["F275W"][9] = 1e20, 1e300, np.inf, -np.inf
+    out = joined(infer_dataset(split(tbl, tmp_path / "in", 4), tmp_path / "out", client, **FAST))
+    wanted = clusterpost.infer_table(clusterpost.read_catalog(tbl), n_samples=20, refine=False)
+    assert out["flag"].tolist() == wanted["flag"].tolist()
+    assert (out["flag"][[0, 4, 8, 9]] != 0).all()
+    assert_close(out, wanted)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
 def test_a_lost_worker_costs_what_it_was_at(tmp_path, client, mocks):
     tbl = mocks[np.arange(64) % 12]
