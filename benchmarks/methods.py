@@ -11,6 +11,7 @@ from mocks import LEVELS, quantiles_of
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import load_model
 from clusterpost.noise import get_noise
@@ -98,7 +99,7 @@ def mcmc(rows, n, most_steps=20_000):
     """Emcee on the likelihood of `clusterpost.infer_table`, until its autocorrelation time says that it converged."""
     import emcee
 
-    table, noise, prior = load_table().select(WFC3_BANDS), get_noise("lognormal"), cluster_prior()
+    likelihood, prior = ClusterLikelihood(load_table().select(WFC3_BANDS), get_noise("lognormal")), cluster_prior()
     low, high = prior.low.double().numpy(), prior.high.double().numpy()
     method = Method("emcee", n, "lognormal", None)
     ended = []
@@ -129,7 +130,7 @@ def mcmc(rows, n, most_steps=20_000):
     def run(at):
         seen = rows.observed("lognormal", at).to(dtype=torch.float32)
         with torch.inference_mode():
-            found = np.stack([one(Target(seen[[k]], table, noise, prior), int(i)) for k, i in enumerate(at)])
+            found = np.stack([one(Target(seen[[k]], likelihood, prior), int(i)) for k, i in enumerate(at)])
         good, steps = sum(c for c, _ in ended), np.median([s for _, s in ended])
         method.note = f"{_WALKERS} walkers, {steps:.0f} steps in the median; {good} of {len(ended)} chains converged"
         return found

@@ -6,6 +6,7 @@ from astropy import units as u
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise
 from clusterpost.posterior.grid import ExactGrid
@@ -80,7 +81,8 @@ class Rows:
         parts = []
         for i in at:
             seen = self.observed("walter2025", [i]).to(dtype=torch.float32)
-            theta, weight = dense_draws(Target(seen, table, get_noise("walter2025"), cluster_prior()))
+            likelihood = ClusterLikelihood(table, get_noise("walter2025"))
+            theta, weight = dense_draws(Target(seen, likelihood, cluster_prior()))
             parts.append([quantiles(x, LEVELS, weight)[0].tolist() for x in theta.unbind(-1)])
         return np.array(parts)
 

@@ -16,6 +16,7 @@ from . import __version__
 from .bands import band_slots
 from .config import conf
 from .errors import ColumnError, InputError
+from .families.clusters.likelihood import ClusterLikelihood
 from .families.clusters.table import load_table
 from .flow.levels import corrected_levels
 from .flow.modelfile import MODELS_PATH, Model, load_model, model_stem, torch_device
@@ -374,7 +375,7 @@ class ExactInference:
             for start in range(0, len(ready.rows), size):
                 at = slice(start, start + size)
                 observed = ready.observed[at].to(device)
-                target = Target(observed.to(dtype=torch.float32), table, self.noise, self.prior)
+                target = Target(observed.to(dtype=torch.float32), ClusterLikelihood(table, self.noise), self.prior)
                 summary = grid.summarise(observed, self.levels, points)
                 n, theta = len(target), summary.theta.float()
                 one = torch.ones(n, device=device)
@@ -409,8 +410,7 @@ class _Job:
         at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
         self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
         check_reach(self.ready, self.model, noise)
-        self.sampler = Sampler.trained_as(self.model, noise=noise, prior=prior, refined=refine,
-                                          n_samples=drawn, seed=seed)
+        self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed)
         prior = self.sampler.prior
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(
@@ -428,8 +428,9 @@ class _Job:
         with torch.inference_mode(), progress_bar(n, show=progress, desc="inferring", unit="row") as bar:
             for start in range(0, n, size):
                 at = slice(start, start + size)
-                target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32))
-                yield at, target, self.sampler(target, self.conditions(at)) if draw else None
+                conditions = self.conditions(at)
+                target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
+                yield at, target, self.sampler(target, conditions) if draw else None
                 bar.update(len(target))
 
     def conditions(self, at):

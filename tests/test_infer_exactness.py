@@ -12,6 +12,7 @@ from infer_tables import PARAMETERS, coordinate, differences, half_width, theta_
 import clusterpost
 from clusterpost import exact_posterior, flags, infer_table, sample_posterior
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise
 from clusterpost.observations import Observed
@@ -54,7 +55,7 @@ def brute(tbl, row, noise="lognormal", prior=None, shape=(90, 70, 40)):
     observed = Observed(*(x[:, used] for x in (observed.flux, observed.error, observed.measured, observed.limit)),
                         observed.covariates)
     table = load_table().select([list(EIGHT)[i] for i in used]).to(dtype=torch.float64)
-    target = Target(observed, table, get_noise(noise), prior)
+    target = Target(observed, ClusterLikelihood(table, get_noise(noise)), prior)
     shifts = torch.linspace(-3.6, 3.6, 13, dtype=torch.float64) if prior.distance_error else torch.zeros(1).double()
     log_weight = torch.log_softmax(-0.5 * shifts**2, 0)
     low, high = prior.low.double(), prior.high.double()
@@ -83,7 +84,8 @@ def target_of(tbl, noise="lognormal"):
     observed = observed_of(tbl, noise)
     observed = Observed(*(x[:, :5] for x in (observed.flux, observed.error, observed.measured, observed.limit)),
                         observed.covariates)
-    return Target(observed, load_table().select(list(WFC3_BANDS)).to(dtype=torch.float64), get_noise(noise),
+    likelihood = ClusterLikelihood(load_table().select(list(WFC3_BANDS)).to(dtype=torch.float64), get_noise(noise))
+    return Target(observed, likelihood,
                   cluster_prior())
 
 

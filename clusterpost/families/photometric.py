@@ -50,6 +50,15 @@ class PhotometricLikelihood:
                 f"noise={self.noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row {row}, "
                 f"band {self.band_names[band]}; leave that band out or choose noise='normal'")
 
+    def check_prior(self, prior):
+        """Check that the model is defined wherever a prior is; by default it is everywhere.
+
+        Raises
+        ------
+        InputError
+            If the prior reaches beyond.
+        """
+
     def ln_flux(self, observed, theta, covariates=None):
         """Compute the natural log of the flux in mJy of objects with parameters ``theta``.
 

@@ -16,7 +16,7 @@ from .weights import resampled_index
 
 __all__ = ["Chain", "run_chain"]
 
-_N_WALKERS = 64
+_N_WALKERS = 64  # many times the number of parameters, as differential evolution wants it
 _N_BURN = 300
 _N_STEPS = 500  # between looks at the autocorrelation time
 _MOST_STEPS = 3000
@@ -30,7 +30,7 @@ class Chain:
 
     Attributes
     ----------
-    theta : Tensor (n_samples, 3)
+    theta : Tensor (n_samples, n_parameter)
     log_density : Tensor (n_samples,)
     converged : bool
         Whether the chain was as long as it should be.
@@ -51,7 +51,7 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     ----------
     target : Target
         Of one cluster.
-    theta : Tensor (k, 3)
+    theta : Tensor (k, n_parameter)
     weight : Tensor (k,)
         Adding up to one.
     n_samples : int
@@ -74,7 +74,8 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     """
     emcee = require("emcee", "mcmc")
     rng = np.random.RandomState(seed)
-    prior = target.prior
+    prior, p = target.prior, theta.shape[-1]
+    distance_error = getattr(prior, "distance_error", 0.0)
     low, high = prior.low.double().numpy(), prior.high.double().numpy()
     start = theta[resampled_index(weight[None].double(), _N_WALKERS, order=theta[None, :, 0])[0]].double().cpu().numpy()
     start = start + _JITTER * (high - low) * rng.standard_normal(start.shape)
@@ -82,16 +83,16 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     # Back inside, and no two of them on the bound.
     start = low + np.abs(start - low)
     start = np.clip(high - np.abs(high - start), low, high)
-    if prior.distance_error:
+    if distance_error:
         start = np.concatenate([start, rng.standard_normal((_N_WALKERS, 1))], axis=1)
 
     def log_density(position):
         points = torch.as_tensor(position, dtype=theta.dtype, device=theta.device)[None]
-        shift = prior.distance_error * points[..., 3] if prior.distance_error else None
+        shift = distance_error * points[..., p] if distance_error else None
         with torch.inference_mode():
-            density = target.log_density(points[..., :3], shift)
+            density = target.log_density(points[..., :p], shift)
             if shift is not None:
-                density = density - 0.5 * points[..., 3] ** 2
+                density = density - 0.5 * points[..., p] ** 2
         # Minus infinity stays what it is: of finite numbers in its place all would be alike, and walkers go anywhere.
         return torch.where(torch.isnan(density), -torch.inf, density)[0].double().cpu().numpy()
 
@@ -111,8 +112,8 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     if somewhere.any():
         chain, values = chain[somewhere], values[somewhere]
     take = np.linspace(0, len(chain) - 1, n_samples).round().astype(int)
-    points = torch.as_tensor(chain[take, :3]).to(theta)
+    points = torch.as_tensor(chain[take, :p]).to(theta)
     log_value = torch.as_tensor(values[take]).to(theta)
-    if prior.distance_error:
-        log_value = log_value + 0.5 * torch.as_tensor(chain[take, 3] ** 2).to(theta)
+    if distance_error:
+        log_value = log_value + 0.5 * torch.as_tensor(chain[take, p] ** 2).to(theta)
     return Chain(points, log_value, converged, len(chain) / time if np.isfinite(time) and time > 0 else 0.0)

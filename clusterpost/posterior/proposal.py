@@ -12,12 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..families.clusters.amplitude import MassConditional
-from ..families.clusters.table import LN10
-
 __all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "base_dimensions"]
 
 _EDGE = 2.0**-24
+LN10 = math.log(10.0)
 
 
 @dataclass
@@ -26,8 +24,7 @@ class Draws:
 
     Attributes
     ----------
-    theta : Tensor (n, k, 3)
-        log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag.
+    theta : Tensor (n, k, n_parameter)
     log_q : Tensor (n, k)
         The log density that each was drawn with.
     shift : Tensor (n, k) or None
@@ -39,33 +36,25 @@ class Draws:
     shift: torch.Tensor | None = None
 
 
-def base_dimensions(prior):
-    """How many coordinates of the unit cube a draw takes.
-
-    Parameters
-    ----------
-    prior : object of `clusterpost.priors`
-
-    Returns
-    -------
-    int
-        One for each parameter, and one for the distance where it is uncertain.
-    """
-    return len(prior.names) + (prior.distance_error > 0)
+def base_dimensions(prior) -> int:
+    """Count the coordinates of the unit cube that a draw takes: parameters, and the distance where it is uncertain."""
+    return len(prior.names) + (getattr(prior, "distance_error", 0.0) > 0)
 
 
 class _Proposal:
     """What the proposals have in common."""
 
-    def __init__(self, flow, table, noise, prior, *, trained_noise="lognormal", defensive=0.1):
-        self.flow, self.prior = flow, prior
-        self.mass = MassConditional(table, noise, prior)
+    def __init__(self, flow, likelihood, prior, *, trained_noise="lognormal", defensive=0.1):
+        self.flow, self.likelihood, self.prior = flow, likelihood, prior
+        self.distance_error = getattr(prior, "distance_error", 0.0)
         self.trained_noise, self.defensive = trained_noise, float(defensive)
+        #: Parameter with a density of its own, given the others; None where the flow draws all.
+        self.mass = None if likelihood is None else likelihood.amplitude(prior)
         #: Whether the mass follows from a closed form where that is an approximation, or from a table.
         self.quick = True
 
     def with_flow(self, flow, defensive):
-        """The same with another flow, and uniform draws among it for every cluster.
+        """Return the same with another flow, and uniform draws among it for every cluster.
 
         Parameters
         ----------
@@ -76,7 +65,7 @@ class _Proposal:
         -------
         proposal of the same class
         """
-        other = type(self)(flow, self.mass.table, self.mass.noise, self.prior, trained_noise=None, defensive=defensive)
+        other = type(self)(flow, self.likelihood, self.prior, trained_noise=None, defensive=defensive)
         other.quick = False
         return other
 
@@ -108,8 +97,9 @@ class _Proposal:
 
     def _needs_defence(self, observed):
         """Of which clusters the likelihood is not the one that the flow was trained with, (n,)."""
-        other = self.mass.noise.name != self.trained_noise
-        return observed.limit.any(-1) | other
+        if self.likelihood is None:
+            return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
+        return observed.limit.any(-1) | (self.likelihood.noise.name != self.trained_noise)
 
     def _mixed(self, theta, log_q, share):
         low, high = self.bounds(theta)
@@ -119,9 +109,9 @@ class _Proposal:
 
     def _shift(self, unit):
         """The distance's shift from the last coordinate, or None."""
-        if not self.prior.distance_error:
+        if not self.distance_error:
             return None
-        return self.prior.distance_error * torch.special.ndtri(unit[..., 3].clamp(_EDGE, 1 - _EDGE))
+        return self.distance_error * torch.special.ndtri(unit[..., -1].clamp(_EDGE, 1 - _EDGE))
 
 
 class AmplitudeProposal(_Proposal):
@@ -133,8 +123,8 @@ class AmplitudeProposal(_Proposal):
         Over (log age, E(B-V)): ``draw(unit (n, k, 2), conditions)`` gives theta
         (n, k, 2) and its log density (n, k), ``log_prob(theta, conditions)`` the
         latter of given theta.
-    table : `~clusterpost.families.clusters.table.BandFluxTable`
-    noise : object of `clusterpost.noise`
+    likelihood : object
+        With an amplitude; see `clusterpost.families.base.Likelihood`.
     prior : object of `clusterpost.priors`
     trained_noise : str
         The noise model that the flow was trained with.
@@ -144,7 +134,9 @@ class AmplitudeProposal(_Proposal):
         than the flow's; the density is that of the mixture.
     """
 
-    _columns = (0, 2)
+    @property
+    def _columns(self):
+        return tuple(i for i, name in enumerate(self.prior.names) if name != self.mass.parameter)
 
     def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
         """Draw.
@@ -164,10 +156,12 @@ class AmplitudeProposal(_Proposal):
         -------
         Draws
         """
-        two, log_q = self._flow_draw(observed, conditions, unit[..., :2], n_samples or unit.shape[1])
-        shift, (log_age, ebv) = self._shift(unit), two.unbind(-1)
-        log_mass, log_mass_q = self.mass.at(observed, log_age, ebv, shift, closed=self.quick).draw(unit[..., 2])
-        return Draws(torch.stack([log_age, log_mass, ebv], dim=-1), log_q + log_mass_q, shift)
+        last = len(self._columns)
+        others, log_q = self._flow_draw(observed, conditions, unit[..., :last], n_samples or unit.shape[1])
+        shift, others = self._shift(unit), list(others.unbind(-1))
+        log_mass, log_mass_q = self.mass.at(observed, *others, shift, closed=self.quick).draw(unit[..., last])
+        others.insert(self.prior.names.index(self.mass.parameter), log_mass)
+        return Draws(torch.stack(others, dim=-1), log_q + log_mass_q, shift)
 
     def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
         """Log density that points of the prior's bounds are drawn with.
@@ -186,47 +180,53 @@ class AmplitudeProposal(_Proposal):
         -------
         Tensor (n, k)
         """
-        log_age, log_mass, ebv = theta.unbind(-1)
-        two = torch.stack([log_age, ebv], dim=-1)
-        log_q = self._flow_log_prob(observed, two, conditions, n_samples or two.shape[1])
-        return log_q + self.mass.at(observed, log_age, ebv, shift, closed=self.quick).log_prob(log_mass)
+        others = theta[..., list(self._columns)]
+        log_q = self._flow_log_prob(observed, others, conditions, n_samples or others.shape[1])
+        mass = self.mass.at(observed, *others.unbind(-1), shift, closed=self.quick)
+        return log_q + mass.log_prob(theta[..., self.prior.names.index(self.mass.parameter)])
 
     def flow_parameters(self, theta, shift=None):
-        """The parameters that the flow is over, (..., 2)."""
-        return theta[..., [0, 2]]
+        """Return the parameters that the flow is over."""
+        return theta[..., list(self._columns)]
 
 
 class FlowProposal(_Proposal):
-    """Everything from a flow over (log age, log mass, E(B-V)).
+    """All parameters from a flow.
 
     Parameters
     ----------
-    flow, table, noise, prior, trained_noise, defensive
-        As of `AmplitudeProposal`; the flow is over three parameters.
+    flow, likelihood, prior, trained_noise, defensive
+        As of `AmplitudeProposal`; the flow is over all parameters, and there may be no likelihood.
 
     Notes
     -----
-    Where the distance is uncertain the mass moves with it.
+    Where the distance is uncertain the amplitude moves with it.
     """
 
-    _columns = (0, 1, 2)
+    @property
+    def _columns(self):
+        return tuple(range(len(self.prior.names)))
 
     def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
         """Draw; see `AmplitudeProposal.draw`."""
         shift = self._shift(unit)
-        theta, log_q = self._flow_draw(observed, conditions, unit[..., :3], n_samples or unit.shape[1])
-        return Draws(theta if shift is None else _move_mass(theta, shift), log_q, shift)
+        theta, log_q = self._flow_draw(observed, conditions, unit[..., :len(self._columns)], n_samples or unit.shape[1])
+        return Draws(self._moved(theta, shift), log_q, shift)
 
     def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
         """Log density; see `AmplitudeProposal.log_prob`."""
-        at = theta if shift is None else _move_mass(theta, -shift)
+        at = self._moved(theta, None if shift is None else -shift)
         return self._flow_log_prob(observed, at, conditions, n_samples or at.shape[1])
 
     def flow_parameters(self, theta, shift=None):
         """The parameters that the flow is over: the mass as it is at the nominal distance."""
-        return theta if shift is None else _move_mass(theta, -shift)
+        return self._moved(theta, None if shift is None else -shift)
 
-
-def _move_mass(theta, shift):
-    log_age, log_mass, ebv = theta.unbind(-1)
-    return torch.stack([log_age, log_mass + 2 * shift / LN10, ebv], dim=-1)
+    def _moved(self, theta, shift):
+        """Parameters as they are at a distance that is farther by ``shift`` in its ln: fluxes fall with its square."""
+        if shift is None:
+            return theta
+        parts = list(theta.unbind(-1))
+        at = self.prior.names.index(self.mass.parameter)
+        parts[at] = parts[at] + 2 * shift / LN10
+        return torch.stack(parts, dim=-1)

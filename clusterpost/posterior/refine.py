@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 
 import torch
@@ -117,6 +117,13 @@ class Refined:
     flag: torch.Tensor
     every: dict[int, AllDraws] = field(default_factory=dict)
 
+    def normalized_alone(self) -> Refined:
+        """Return the same with normalized log densities, and no evidence: that of a network is not the data's."""
+        constant = self.log_evidence[:, None].to(self.log_density.dtype)
+        every = {row: replace(one, log_density=one.log_density - constant[row]) for row, one in self.every.items()}
+        return replace(self, log_density=self.log_density - constant, every=every,
+                       log_evidence=torch.full_like(self.log_evidence, torch.nan))
+
     @property
     def normalised(self):
         """Log density of the draws, over the evidence where that is known, (n, k)."""
@@ -191,8 +198,8 @@ def support(target, theta, weight):
 
     Parameters
     ----------
-    target : Target
-    theta : Tensor (n, k, 3)
+    target : Target or NetworkTarget
+    theta : Tensor (n, k, n_parameter)
     weight : Tensor (n, k)
         Adding up to one.
 
@@ -209,10 +216,7 @@ def support(target, theta, weight):
     Detections only.  The posterior has seen the data, so small values are rarer
     than their own size says.
     """
-    bands = target.observed.n_measured.to(torch.float64)[:, None] / 2
-    tail = torch.special.gammaincc(bands, target.pull2(theta).double() / 2)
-    # A residual that is no number belongs to a flux infinitely far from the model's.
-    p_value = (weight * tail.nan_to_num(nan=0.0)).sum(-1).clamp(0, 1)
+    p_value = target.predictive_pvalue(theta, weight)
     return p_value, torch.where(p_value < _LEAST_SUPPORT, flags.OUTSIDE_SUPPORT, 0).to(torch.int32)
 
 

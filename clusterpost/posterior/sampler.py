@@ -1,14 +1,18 @@
-"""Weighted draws from the posteriors of a batch of clusters, by a network alone or refined."""
+"""Weighted draws from the posteriors of a batch of objects, by a network alone or refined."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+from ..errors import InputError
+from ..noise import get_noise
+from ..observations import Observed
 from ..priors import as_prior
 from .draws import base_points, rotation
 from .proposal import AmplitudeProposal, FlowProposal, base_dimensions
 from .refine import Refined, UnitPoints, n_base_points, refine
-from .target import Target
+from .target import NetworkTarget, Target
 
 __all__ = ["Sampler"]
 
@@ -17,85 +21,88 @@ _DEFENSIVE = 0.1
 
 
 class Sampler:
-    """Draws for clusters, the same for each whatever is beside it.
+    """Draw for objects, the same for each whatever is beside it.
 
     Parameters
     ----------
     model : Model
-        Its flow draws all parameters, or all but the mass.
-    table : BandFluxTable
-        In the model's bands.
-    noise : object of :mod:`clusterpost.noise`
-    prior : object of :mod:`clusterpost.priors`
-    refined : bool
-        Whether draws are weighted to follow the exact posterior.
+        Its flow draws all parameters, or all but the amplitude of its family's likelihood.
+    noise : object of :mod:`clusterpost.noise`, optional
+        By default that of the family's likelihood.
+    prior : object of :mod:`clusterpost.priors` or callable, optional
+        By default that of the training.
+    refined : bool, optional
+        Weight draws to follow the exact posterior; by default where the family has a likelihood.
     n_samples, seed : int
     """
 
-    def __init__(self, model, table, noise, prior, *, refined, n_samples, seed):
-        self.flow, self.table, self.noise, self.prior = model.flow, table, noise, prior
-        self.refined, self.n_samples, self.seed = refined, n_samples, int(seed)
-        kind = FlowProposal if "log_mass" in model.learned else AmplitudeProposal
-        self.proposal = kind(model.flow, table, noise, prior, trained_noise=model.card["simulator"]["noise"],
-                             defensive=_DEFENSIVE if refined else 0.0)
-        n_points = n_base_points(n_samples) if refined else n_samples
-        self.points = base_points(n_points, base_dimensions(prior), seed).to(model.device)
-
-    @classmethod
-    def trained_as(cls, model, *, noise=None, prior=None, refined, n_samples, seed):
-        """With the table of the model's training and, unless others are given, its noise and prior.
-
-        Parameters
-        ----------
-        model : Model
-        noise : object of :mod:`clusterpost.noise`, optional
-        prior : object of :mod:`clusterpost.priors` or callable, optional
-        refined, n_samples, seed
-            See the class.
-
-        Returns
-        -------
-        Sampler
-        """
+    def __init__(self, model, *, noise=None, prior=None, refined: bool | None = None, n_samples: int, seed: int):
         family = model.family
-        return cls(model, family.table, family.likelihood.noise if noise is None else noise,
-                   as_prior(prior, family), refined=refined, n_samples=n_samples,
-                   seed=seed)
+        self.flow, self.family, likelihood = model.flow, family, family.likelihood
+        self.refined = likelihood is not None if refined is None else bool(refined)
+        if self.refined and likelihood is None:
+            raise InputError(f"the model {model.name} has no likelihood to refine with; leave refine= out")
+        self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
+        trained_noise = model.card["simulator"]["noise"]
+        self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
+        self.prior = family.prior if prior is None else as_prior(prior, family)
+        self.n_samples, self.seed = n_samples, int(seed)
+        everything = set(model.learned) >= set(family.parameter_names)
+        kind = FlowProposal if everything else AmplitudeProposal
+        # A network alone gives draws of its own prior, which are then weighted.
+        proposed = self.prior if self.refined else family.prior
+        self.proposal = kind(model.flow, self.likelihood, proposed, trained_noise=trained_noise,
+                             defensive=_DEFENSIVE if self.refined else 0.0)
+        weighted = self.refined or self.prior is not family.prior
+        n_points = n_base_points(n_samples) if weighted else n_samples
+        self.points = base_points(n_points, base_dimensions(proposed), seed).to(model.device)
 
-    def target(self, observed):
-        """The exact posterior of these clusters.
+    def target(self, observed: Observed, conditions: Tensor | None = None) -> Target | NetworkTarget:
+        """Make the posterior density of some objects: the exact one, or without a likelihood the network's.
 
         Parameters
         ----------
         observed : Observed
+        conditions : Tensor (n, n_condition), optional
+            The network's; needed where the family has no likelihood.
 
         Returns
         -------
-        Target
+        Target or NetworkTarget
         """
-        return Target(observed, self.table, self.noise, self.prior)
+        if self.likelihood is not None:
+            return Target(observed, self.likelihood, self.prior)
+        return self._learned(observed, conditions)
 
-    def __call__(self, target, conditions) -> Refined:
+    def __call__(self, target, conditions: Tensor) -> Refined:
         """Draw.
 
         Parameters
         ----------
-        target : Target
+        target : Target or NetworkTarget
         conditions : Tensor (n, n_condition)
 
         Returns
         -------
         Refined
             Of the network alone: equal weights, its own log density, NaN for
-            efficiency and evidence.
+            efficiency and evidence.  Under another prior than that of training: weights that are the ratio of
+            both, and the efficiency that these leave.
         """
         shift = rotation(self.flow.standardize(conditions), self.points.shape[1])
         points = UnitPoints(self.points, shift)
         if self.refined:
             return refine(self.proposal, target, conditions, points, n_samples=self.n_samples, seed=self.seed)
+        if self.prior is not self.family.prior:
+            learned = self._learned(target.observed, conditions)
+            out = refine(self.proposal, learned, conditions, points, n_samples=self.n_samples, adapt=False, mcmc=False)
+            return out.normalized_alone()
         rows = torch.arange(len(target), device=conditions.device)
         draws = self.proposal.draw(target.observed, conditions, points(rows, 0, self.n_samples))
         unknown = torch.full((len(target),), torch.nan, device=conditions.device)
         weight = torch.full_like(draws.log_q, 1 / self.n_samples)
         return Refined(draws.theta, weight, draws.log_q, unknown, unknown, unknown,
                        torch.zeros(len(target), dtype=torch.int32, device=conditions.device))
+
+    def _learned(self, observed, conditions):
+        return NetworkTarget(observed, self.proposal, conditions, self.family, self.prior, self.noise)

@@ -1,4 +1,4 @@
-"""The exact posterior density of a batch of clusters, up to their evidences."""
+"""Posterior densities of a batch of objects, up to their evidences."""
 
 from __future__ import annotations
 
@@ -6,25 +6,117 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..errors import InputError
-from ..families.clusters.table import LN10, distance_term
+from ..observations import Observed
 from ..priors import as_prior
+from .covariance import cholesky
+from .weights import resampled_index
 
-__all__ = ["Target"]
+__all__ = ["NetworkTarget", "Target"]
 
 _DISTANCES = 9  # nodes of the integral over an uncertain one
+_N_REPEATED = 200  # simulated observations
 
 
-class Target:
-    """The posterior density p(theta) p(x | theta) of each cluster.
+class NetworkTarget:
+    """Posterior density that a network has learned, under its own prior or another.
 
     Parameters
     ----------
     observed : Observed
-    table : `~clusterpost.families.clusters.table.BandFluxTable`
-        With the bands of ``observed``, on its device.
+        Of n objects.
+    proposal : object
+        Whose ``log_prob(observed, conditions, theta)`` is the network's density.
+    conditions : Tensor (n, n_condition)
+    family : ModelFamily
+        Of the network, with the prior of its training.
+    prior : object of `clusterpost.priors`
+        The prior that is wanted.
     noise : object of `clusterpost.noise`
+        Of the observation.
+
+    Notes
+    -----
+    The posterior under another prior is the network's density times the ratio of both priors, up to a number of
+    each object: whatever the likelihood is, it is the same under both.
+    """
+
+    likelihood = None
+
+    def __init__(self, observed: Observed, proposal, conditions: Tensor, family, prior, noise):
+        self.observed, self.proposal, self.conditions = observed, proposal, conditions
+        self.family, self.prior, self.noise = family, prior, noise
+
+    def __len__(self):
+        return len(self.observed)
+
+    def __getitem__(self, rows) -> NetworkTarget:
+        """Select rows."""
+        rows = [rows] if isinstance(rows, int) else rows
+        return NetworkTarget(self.observed[rows], self.proposal, self.conditions[rows], self.family, self.prior,
+                             self.noise)
+
+    def log_density(self, theta: Tensor, ln_distance_shift=None) -> Tensor:
+        """Compute the log density (n, k) of ``theta`` (n, k, n_parameter); -inf where either prior has nothing."""
+        trained = self.family.prior
+        low, high = trained.low.to(theta), trained.high.to(theta)
+        inside = torch.minimum(torch.maximum(theta, low), high)
+        density = self.proposal.log_prob(self.observed, self.conditions, inside)
+        wanted, known = self.prior.log_prob(theta), trained.log_prob(theta)
+        if self.prior is not trained:
+            density = density + wanted - known
+        return torch.where(torch.isneginf(wanted) | torch.isneginf(known), -torch.inf, density)
+
+    def predictive_pvalue(self, theta: Tensor, weight: Tensor) -> Tensor:
+        """Compute a posterior predictive p-value of the detections by simulation, (n,).
+
+        Parameters
+        ----------
+        theta : Tensor (n, k, n_parameter)
+        weight : Tensor (n, k)
+            Adding up to one.
+
+        Returns
+        -------
+        Tensor (n,)
+            Share of 200 simulated observations that lie further from their mean, in units of their
+            covariance, than the observed one; beyond all of them the chi-square probability.
+        """
+        index = resampled_index(weight.double(), _N_REPEATED, order=theta[..., 0])
+        theta = theta.take_along_dim(index[..., None], 1)
+        return torch.stack([self._pvalue(row, theta[row]) for row in range(len(self))])
+
+    def _pvalue(self, row, theta):
+        observed = self.observed[row]
+        # The same random numbers for every object, whatever is beside it.
+        generator = torch.Generator(theta.device).manual_seed(0)
+        known = {name: x.expand(len(theta)) for name, x in observed.covariates.items()}
+        ln_flux = self.family.simulate(theta, known, generator)
+        seen = observed.measured[0]
+        flux, error = observed.flux[:, seen], observed.error[:, seen]
+        # Reported errors stay what they are, relative to the flux; to its size where noise makes that small.
+        relative = error / torch.maximum(flux.abs(), torch.exp(ln_flux[:, seen]) if (flux <= 0).any() else flux.abs())
+        repeated = self.noise.sample(ln_flux[:, seen], relative.expand(len(theta), -1), generator)[0]
+        softening = 2 * error  # asinh is a logarithm for bright fluxes, and linear for those of zero and below
+        x, y = (torch.asinh(each / softening).double() for each in (repeated, flux))
+        center = x.mean(0)
+        root = cholesky(torch.cov(x.T).reshape(1, x.shape[1], -1) + 1e-9 * torch.eye(x.shape[1]).to(x))[0]
+        distance = [torch.linalg.solve_triangular(root, (each - center).T, upper=False).square().sum(0)
+                    for each in (x, y)]
+        share = (distance[0] >= distance[1]).double().mean()
+        tail = torch.special.gammaincc(torch.tensor(x.shape[1] / 2).to(share), distance[1][0] / 2)
+        return (share if share > 0 else tail.clamp(max=1 / _N_REPEATED)).nan_to_num(nan=0.0)
+
+
+class Target:
+    """Posterior density p(theta) p(x | theta) of each object.
+
+    Parameters
+    ----------
+    observed : Observed
+    likelihood : object
+        As `clusterpost.families.base.Likelihood`; for the bands of ``observed``, on its device.
     prior : object of `clusterpost.priors`, or callable
         A callable takes theta (..., 3) and gives a log density; it holds inside
         the bounds of `~clusterpost.priors.cluster_prior`.
@@ -33,80 +125,54 @@ class Target:
     ------
     InputError
         If the noise model has no use for a measurement, such as a negative
-        flux under log-normal noise, or the prior reaches beyond the table.
+        flux under log-normal noise, or the prior reaches beyond the model.
 
     Notes
     -----
-    theta is (log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag), k points for
-    each of n clusters.  ``ln_distance_shift`` (n, k), where given, is added to
+    ``theta`` (n, k, n_parameter) are k points for each of n objects.
+    ``ln_distance_shift`` (n, k), where given, is added to
     ln of the distance; its own density is no part of what is returned.  Where
     it is not given and the prior has the distance uncertain, likelihood and
     density are integrated over it.
     """
 
-    def __init__(self, observed, table, noise, prior):
-        self.observed, self.table, self.noise, self.prior = observed, table, noise, as_prior(prior)
-        bad = observed.measured & ~noise.usable(observed.flux, observed.error)
-        if bad.any():
-            row, band = bad.nonzero()[0].tolist()
-            raise InputError(
-                f"noise={noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row {row}, band "
-                f"{table.bands[band]}; leave that band out or choose noise='normal'")
-        for name, nodes in (("log_age", table.log_age), ("ebv", table.ebv)):
-            i, ends = self.prior.names.index(name), (nodes[0].item(), nodes[-1].item())
-            low, high = self.prior.low[i].item(), self.prior.high[i].item()
-            if low < ends[0] - 1e-5 or high > ends[1] + 1e-5:
-                raise InputError(f"the prior of {name} goes from {low:g} to {high:g}, but the band-flux table only "
-                                 f"from {ends[0]:g} to {ends[1]:g}; give bounds within it")
+    def __init__(self, observed: Observed, likelihood, prior):
+        self.observed, self.likelihood = observed, likelihood
+        self.prior = prior if hasattr(prior, "log_prob") else as_prior(prior)
+        self._distance_error = getattr(self.prior, "distance_error", 0.0)
+        likelihood.check(observed)
+        likelihood.check_prior(self.prior)
         self._any_limit = bool(observed.limit.any())
 
     def __len__(self):
         return len(self.observed)
 
     def __getitem__(self, rows) -> Target:
-        """The target of these rows only."""
-        return Target(self.observed[rows], self.table, self.noise, self.prior)
+        """Select rows."""
+        return Target(self.observed[rows], self.likelihood, self.prior)
 
-    def ln_flux(self, theta, ln_distance_shift=None):
-        """Natural log of the flux in mJy that clusters would have.
+    @property
+    def noise(self):
+        """Noise model of the likelihood."""
+        return self.likelihood.noise
 
-        Parameters
-        ----------
-        theta : Tensor (n, k, 3)
-        ln_distance_shift : Tensor (n, k), optional
+    @property
+    def table(self):
+        """Band-flux table of the likelihood, where it has one."""
+        return self.likelihood.table
 
-        Returns
-        -------
-        Tensor (n, k, n_band)
+    def ln_flux(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
+        """Compute the natural log of the model's fluxes in mJy, (n, k, n_band)."""
+        return self.likelihood.ln_flux(self.observed, theta, self._covariates(ln_distance_shift))
+
+    def log_likelihood(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
+        """Compute ln p(x | theta), (n, k): detections times the probabilities of upper limits.
+
+        What x is, and so the unit, is the noise model's affair.
         """
-        log_age, log_mass, ebv = theta.unbind(-1)
-        scale = LN10 * log_mass + distance_term(self.observed.covariates["distance"])[:, None]
-        if ln_distance_shift is not None:
-            scale = scale - 2 * ln_distance_shift
-        return self.table.ln_flux(log_age, ebv) + scale[..., None]
-
-    def log_likelihood(self, theta, ln_distance_shift=None):
-        """ln p(x | theta): detections times the probabilities of upper limits.
-
-        Parameters
-        ----------
-        theta : Tensor (n, k, 3)
-        ln_distance_shift : Tensor (n, k), optional
-
-        Returns
-        -------
-        Tensor (n, k)
-            What x is, and so the unit, is the noise model's affair.
-        """
-        if ln_distance_shift is None and self.prior.distance_error:
+        if ln_distance_shift is None and self._distance_error:
             return self._marginal_likelihood(theta)
-        ln_flux = self.ln_flux(theta, ln_distance_shift)
-        o = self.observed
-        total = self.noise.log_likelihood(o.flux, o.error, o.measured, ln_flux)
-        if self._any_limit:
-            flux, error, _, limit = self._bands()
-            total = total + torch.where(limit, self.noise.log_limit(flux, error, ln_flux), 0.0).sum(-1)
-        return total
+        return self.likelihood.log_prob(self.observed, theta, self._covariates(ln_distance_shift))
 
     def log_density(self, theta, ln_distance_shift=None):
         """Log likelihood plus log prior.
@@ -125,48 +191,49 @@ class Target:
         density = self.log_likelihood(theta, ln_distance_shift) + log_prior
         return torch.where(torch.isneginf(log_prior), -torch.inf, density)
 
-    def chi2(self, theta, ln_distance_shift=None):
-        """Chi-square in linear fluxes (Walter et al. 2025, Eq. 11, not divided).
+    def chi2(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
+        """Compute the chi-square in linear fluxes over the detections (Walter et al. 2025, Eq. 11), (n, k)."""
+        return self.likelihood.chi2(self.observed, theta, self._covariates(ln_distance_shift))
 
-        Parameters
-        ----------
-        theta : Tensor (n, k, 3)
-        ln_distance_shift : Tensor (n, k), optional
+    def pull2(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
+        """Compute the sum of squared residuals over the detections, standardized by the noise model, (n, k).
 
-        Returns
-        -------
-        Tensor (n, k)
-            Over the measured bands.
+        Of data made with that theta it is chi-square distributed, with as many degrees of freedom.  Where the
+        distance is uncertain and no shift is given, its expectation.
         """
-        flux, error, measured, _ = self._bands()
-        pull = (flux - torch.exp(self.ln_flux(theta, ln_distance_shift))) / error
-        return torch.where(measured, pull**2, 0.0).sum(-1)
-
-    def pull2(self, theta, ln_distance_shift=None):
-        """Sum of squared residuals, each standardised as the noise model has it.
-
-        Parameters
-        ----------
-        theta : Tensor (n, k, 3)
-        ln_distance_shift : Tensor (n, k), optional
-
-        Returns
-        -------
-        Tensor (n, k)
-            Over the measured bands; of data made with that theta, chi-square
-            distributed with as many degrees of freedom.  Its expectation where
-            the distance is uncertain and no shift is given.
-        """
-        if ln_distance_shift is None and self.prior.distance_error:
+        if ln_distance_shift is None and self._distance_error:
             mean, sigma, weight = self._shift_given(theta)
             return self.pull2(theta, mean) + weight * (2 * sigma) ** 2
-        flux, error, measured, _ = self._bands()
-        pull = self.noise.pull(flux, error, self.ln_flux(theta, ln_distance_shift))
-        return torch.where(measured, pull**2, 0.0).sum(-1)
+        return self.likelihood.squared_residuals(self.observed, theta, self._covariates(ln_distance_shift))
+
+    def predictive_pvalue(self, theta: Tensor, weight: Tensor) -> Tensor:
+        """Compute the posterior predictive p-value of the detections, (n,).
+
+        Parameters
+        ----------
+        theta : Tensor (n, k, n_parameter)
+        weight : Tensor (n, k)
+            Adding up to one.
+
+        Returns
+        -------
+        Tensor (n,)
+            Mean over the draws of the chi-square probability to lie further from the model.
+        """
+        bands = self.observed.n_measured.to(torch.float64)[:, None] / 2
+        tail = torch.special.gammaincc(bands, self.pull2(theta).double() / 2)
+        # A residual that is no number belongs to a flux infinitely far from the model's.
+        return (weight * tail.nan_to_num(nan=0.0)).sum(-1).clamp(0, 1)
+
+    def _covariates(self, ln_distance_shift):
+        if ln_distance_shift is None:
+            return None
+        known = {name: x[:, None] for name, x in self.observed.covariates.items()}
+        return known | {"distance": known["distance"] * torch.exp(ln_distance_shift)}
 
     def _marginal_likelihood(self, theta):
         """Log likelihood integrated over the distance: Gauss-Hermite, exact for log-normal detections."""
-        wide = self.prior.distance_error
+        wide = self._distance_error
         mean, sigma, _ = self._shift_given(theta)
         exact = self.noise.name == "lognormal" and not self._any_limit
         terms = []
@@ -184,11 +251,6 @@ class Target:
         value, width, usable = self.noise.as_lognormal(o.flux, o.error)
         weight = torch.where(usable & o.measured, width**-2, 0.0)
         total = weight.sum(-1, keepdim=True)
-        precision = 4 * total + self.prior.distance_error**-2
+        precision = 4 * total + self._distance_error**-2
         residual = torch.where(weight[:, None] > 0, value[:, None] - self.ln_flux(theta), 0.0)
         return -2 * (weight[:, None] * residual).sum(-1) / precision, precision.rsqrt(), total
-
-    def _bands(self):
-        """Flux, error and masks, each (n, 1, n_band)."""
-        o = self.observed
-        return o.flux[:, None], o.error[:, None], o.measured[:, None], o.limit[:, None]

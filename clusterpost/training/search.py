@@ -20,13 +20,15 @@ from filelock import FileLock, Timeout
 
 from ..bands import band_slots
 from ..errors import InputError
+from ..families.clusters.amplitude import MassConditional
+from ..families.clusters.likelihood import ClusterLikelihood
 from ..families.encoders import AbsoluteConditions, RelativeConditions, Walter2025Conditions
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.network import build_flow
 from ..flow.spline import SplineSpec
 from ..noise import get_noise
 from ..posterior.draws import base_points
-from ..posterior.proposal import AmplitudeProposal, FlowProposal, MassConditional
+from ..posterior.proposal import AmplitudeProposal, FlowProposal
 from ..posterior.target import Target
 from ..posterior.weights import effective, log_weights, normalized
 from ..utils import require, whole_file
@@ -227,7 +229,8 @@ class _Problem:
         """Importance efficiencies, and the speed of the draws."""
         simulator, noise = self.simulator.to(self.device), get_noise(self.simulator.noise)
         kind = FlowProposal if recipe.learned == simulator.family.parameter_names else AmplitudeProposal
-        proposal = kind(flow, simulator.family.table, noise, simulator.prior, trained_noise=noise.name)
+        likelihood = ClusterLikelihood(simulator.family.table, noise)
+        proposal = kind(flow, likelihood, simulator.prior, trained_noise=noise.name)
         mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
         conditions = recipe.encoder(mocks)
         observed = mocks
@@ -242,7 +245,7 @@ class _Problem:
                 if self.device != "cpu":
                     torch.cuda.synchronize()
                 seconds += time.monotonic() - start
-                target = Target(observed[rows], simulator.family.table, noise, simulator.prior)
+                target = Target(observed[rows], ClusterLikelihood(simulator.family.table, noise), simulator.prior)
                 density = target.log_density(draws.theta)
                 efficiency.append(effective(normalized(log_weights(density, draws.log_q))) / _N_DRAWS)
         quantiles = torch.quantile(torch.cat(efficiency).cpu(), torch.tensor([0.01, 0.05, 0.5], dtype=torch.float64))

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 
 from ..errors import InputError
+from ..families.clusters.likelihood import ClusterLikelihood
 from ..posterior.mcmc import run_chain
+from ..posterior.target import Target
 from ..posterior.weights import resampled_index
 from .exactness import dense_draws
 from .targets import read_target
@@ -153,5 +155,6 @@ def _one(row, options, single=False):
     if len(row) != 1 or not len(rows):
         raise InputError(f"one row that can be inferred is needed; of these {len(row)}, {len(rows)} can")
     if single:
-        target.observed, target.table = target.observed.to(dtype=torch.float32), target.table.to(dtype=torch.float32)
+        likelihood = ClusterLikelihood(target.table.to(dtype=torch.float32), target.noise)
+        target = Target(target.observed.to(dtype=torch.float32), likelihood, target.prior)
     return target

@@ -9,9 +9,10 @@ from astropy.table import QTable, Table
 
 from ..bands import ACS_BANDS, WFC3_BANDS
 from ..errors import InputError
+from ..families.clusters.amplitude import MassConditional
+from ..families.clusters.likelihood import ClusterLikelihood
 from ..infer import infer_table, sample_posterior
 from ..posterior.grid import ExactGrid
-from ..posterior.proposal import MassConditional
 from ..posterior.target import Target
 from ..posterior.weights import log_weights, normalized, resampled_index
 from ..training.mocks import simulate
@@ -217,7 +218,8 @@ def _exact(tbl, noise, n_classified, options, bar):
     draws = (drawn_parameters(sample_posterior(tbl[:n_classified], n_samples=_N_CLASSIFIED, **options))
              if n_classified else None)
     differences = {"as they are": [], "moved": []}
-    single = Target(target.observed.to(dtype=torch.float32), target.table.to(dtype=torch.float32), target.noise,
+    likelihood = ClusterLikelihood(target.table.to(dtype=torch.float32), target.noise)
+    single = Target(target.observed.to(dtype=torch.float32), likelihood,
                     target.prior)
     for i in range(n_classified if by_grid else len(tbl)):
         theta, weight = dense_draws(single[i : i + 1])

@@ -37,7 +37,7 @@ class PosteriorSampler:
 
     def __init__(self, model, *, refine=True):
         self.model, self.refine = load_model(model), refine
-        self._inner = Sampler.trained_as(self.model, refined=refine, n_samples=_WEIGHTED, seed=0)
+        self._inner = Sampler(self.model, refined=refine, n_samples=_WEIGHTED, seed=0)
 
     def __call__(self, mocks, n_draws, generator):
         """Draw.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..families.clusters.likelihood import ClusterLikelihood
 from ..flow.modelfile import load_model
 from ..noise import get_noise
 from ..posterior.target import Target
@@ -54,4 +55,4 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
                     columns=columns, distance=distance, error_floor=error_floor)
     prior = family.prior if prior is None else prior
-    return ready.rows, Target(ready.observed, family.table.to(dtype=torch.float64), noise, prior)
+    return ready.rows, Target(ready.observed, ClusterLikelihood(family.table.to(dtype=torch.float64), noise), prior)

@@ -10,6 +10,7 @@ from scipy.stats import norm, truncnorm
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import BandFluxTable, load_table
 from clusterpost.families.clusters.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
 from clusterpost.noise import get_noise
@@ -140,7 +141,7 @@ def test_draws_and_evidence_are_those_of_the_target(table, full, relative):
     observed = observe(table, [[0.9, 4.0, 0.3], [1.75, 5.0, 0.02], [3.4, 6.0, 0.5]], relative, measured=FIVE)
     unit = torch.quasirandom.SobolEngine(3, scramble=True, seed=1).draw(1024)
     summary = full.summarise(observed, LEVELS, unit)
-    target = Target(observed, table.to(dtype=DOUBLE), NOISE, cluster_prior())
+    target = Target(observed, ClusterLikelihood(table.to(dtype=DOUBLE), NOISE), cluster_prior())
     log_weight = target.log_density(summary.theta) - summary.log_q
     weight = torch.softmax(log_weight, 1)
     efficiency = 1 / (weight**2).sum(1) / 1024
@@ -260,7 +261,7 @@ def test_a_mass_far_beyond_the_prior(table, log_mass):
     assert summary.divided.all()
     assert torch.isfinite(summary.quantiles).all()
     assert summary.mean[0, 1].item() == pytest.approx(2.0 if log_mass < 2 else 8.0, abs=0.05)
-    target = Target(observed, table.to(dtype=DOUBLE), NOISE, cluster_prior())
+    target = Target(observed, ClusterLikelihood(table.to(dtype=DOUBLE), NOISE), cluster_prior())
     log_weight = target.log_density(summary.theta) - summary.log_q
     log_mean = torch.logsumexp(log_weight, 1) - math.log(512)
     assert log_mean.item() == pytest.approx(summary.log_evidence.item(), abs=0.05)

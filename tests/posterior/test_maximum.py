@@ -4,6 +4,7 @@ import pytest
 import torch
 from brute import mocks
 
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.noise import get_noise
 from clusterpost.posterior.ascent import ascend, choose_starts, find_map
 from clusterpost.posterior.target import Target
@@ -17,7 +18,8 @@ def drawn(prior, noise="lognormal", n=20, k=600, seed=4):
     """A target, some of it near the least mass and some with a limit, and draws from the posteriors."""
     theta, observed, table = mocks(n, noise, seed=seed, error=(0.1, 0.3), mass=(2.0, 5.0))
     observed.measured[:3, 0], observed.limit[:3, 0] = False, True
-    target, generator = Target(observed, table, get_noise(noise), prior), torch.Generator().manual_seed(seed)
+    likelihood = ClusterLikelihood(table, get_noise(noise))
+    target, generator = Target(observed, likelihood, prior), torch.Generator().manual_seed(seed)
     span = prior.high - prior.low
     draws = prior.low + span * torch.rand(n, 24 * k, 3, generator=generator)
     draws[:, ::2] = theta[:, None] + 0.3 * torch.randn(n, 12 * k, 3, generator=generator)

@@ -7,6 +7,7 @@ from brute import dense, mocks, worst_quantile
 
 import clusterpost
 from clusterpost import flags
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.noise import get_noise
 from clusterpost.posterior import mcmc
 from clusterpost.posterior import refine as refine_module
@@ -28,7 +29,7 @@ def test_chains_are_the_exact_posterior():
     _, observed, table = mocks(1, seed=6, error=(0.3, 0.45), mass=(4.0, 5.0))
     noise = get_noise("lognormal")
     theta, weight = start()
-    chain = run_chain(Target(observed, table, noise, prior), theta, weight, 4000)
+    chain = run_chain(Target(observed, ClusterLikelihood(table, noise), prior), theta, weight, 4000)
     axes, marginals, _ = dense(observed, table, noise, prior, (100, 80, 30))
     flat = torch.full((4000,), 1 / 4000)
     assert chain.converged
@@ -43,7 +44,7 @@ def test_chains_stay_inside_and_repeat_themselves(monkeypatch):
     monkeypatch.setattr(mcmc, "_N_STEPS", 50)
     monkeypatch.setattr(mcmc, "_N_BURN", 20)
     _, observed, table = mocks(1, seed=6, mass=(2.0, 2.1))
-    target = Target(observed, table, get_noise("lognormal"), None)
+    target = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)
     theta, weight = start()
     theta[:, 2] = 0.0  # all on a bound
     one, two, other = (run_chain(target, theta, weight, 300, seed=seed) for seed in (0, 0, 1))
@@ -58,7 +59,7 @@ def test_chains_that_start_where_there_is_nothing_do_not_leave_the_prior(monkeyp
     monkeypatch.setattr(mcmc, "_MOST_STEPS", 200)
     monkeypatch.setattr(mcmc, "_N_STEPS", 200)
     _, observed, table = mocks(1, seed=6)
-    target = Target(observed, table, get_noise("lognormal"), None)
+    target = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)
     theta, weight = start()
     everywhere = target.log_density
     # Nothing but in a corner where few of the chains begin, and not even a number beyond.
@@ -74,7 +75,7 @@ def test_chains_do_not_start_from_what_is_no_number(monkeypatch):
     for name, steps in (("_MOST_STEPS", 10), ("_N_STEPS", 10), ("_N_BURN", 5)):
         monkeypatch.setattr(mcmc, name, steps)
     _, observed, table = mocks(1, seed=6)
-    target = Target(observed, table, get_noise("lognormal"), None)
+    target = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)
     chain = run_chain(target, torch.full((100, 3), torch.nan), torch.full((100,), 0.01), 50)
     assert target.prior.inside(chain.theta).all()
 
@@ -96,8 +97,9 @@ def refined_by_a_poor_proposal(monkeypatch):
     monkeypatch.setattr(mcmc, "_N_STEPS", 150)
     monkeypatch.setattr(mcmc, "_LENGTHS", 4)
     points = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(n_base_points(100))
-    target = Target(observed, table, noise, prior)
-    return target, refine(AmplitudeProposal(Narrow(), table, noise, prior), target, torch.zeros(2, 1),
+    target = Target(observed, ClusterLikelihood(table, noise), prior)
+    likelihood = ClusterLikelihood(table, noise)
+    return target, refine(AmplitudeProposal(Narrow(), likelihood, prior), target, torch.zeros(2, 1),
                           UnitPoints(points, torch.zeros(2, 3)), n_samples=100, aim=1e9, least=1e9)
 
 

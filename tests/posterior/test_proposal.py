@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clusterpost.families.clusters.amplitude import MassConditional, Tabulated
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.truncated import CutNormal
 from clusterpost.noise import get_noise
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal, base_dimensions
@@ -117,7 +118,7 @@ def test_masses_follow_their_conditional_density(case):
     log_age, ebv = (theta[:, None, i].expand(-1, k) for i in (0, 2))
     mass = MassConditional(table, noise, prior)
     log_mass, log_q = mass.at(observed, log_age, ebv).draw(sobol(20, k, 1)[..., 0])
-    target = Target(observed, table, noise, prior)
+    target = Target(observed, ClusterLikelihood(table, noise), prior)
     log_density = target.log_density(torch.stack([log_age, log_mass, ebv], -1))
     exact = efficiency(log_density - log_q)
     assert exact.min() > (0.9999 if case == "closed" or case == "mass function" else 0.95)
@@ -137,7 +138,7 @@ def test_masses_beyond_the_bounds_by_far_stay_within_and_count_right():
         assert ((log_mass >= 2) & (log_mass <= 8)).all()
         assert torch.isfinite(log_q).all()
         assert (log_mass[:2] > 7.9).all() or name == "normal"  # a normal likelihood forgives faintness
-        target = Target(observed, table, get_noise(name), None)
+        target = Target(observed, ClusterLikelihood(table, get_noise(name)), None)
         weight = target.log_density(torch.stack([log_age, log_mass, ebv], -1)) - log_q
         assert efficiency(weight).min() > 0.9
 
@@ -179,7 +180,8 @@ def test_the_density_of_every_draw_is_that_it_was_drawn_with(limits, defensive):
     observed = shorter(observed) if limits else observed
     observed.flux = torch.where(observed.limit, 100 * observed.flux, observed.flux)
     flow = NormalFlow([0.5, 0.3])
-    proposal = AmplitudeProposal(flow, table, get_noise("lognormal"), cluster_prior(), defensive=defensive)
+    likelihood = ClusterLikelihood(table, get_noise("lognormal"))
+    proposal = AmplitudeProposal(flow, likelihood, cluster_prior(), defensive=defensive)
     total, draws = integral(proposal, observed)
     np.testing.assert_allclose(total, 1, atol=0.08)
     inside = proposal.prior.inside(draws.theta)
@@ -194,7 +196,7 @@ def test_uniform_draws_are_only_where_the_flow_was_not_trained():
         _, observed, table = mocks(4, name)
         observed = shorter(observed) if limits else observed
         flow = NormalFlow([0.01, 0.01])
-        proposal = AmplitudeProposal(flow, table, get_noise(name), cluster_prior(), defensive=0.1)
+        proposal = AmplitudeProposal(flow, ClusterLikelihood(table, get_noise(name)), cluster_prior(), defensive=0.1)
         draws = proposal.draw(observed, center, sobol(4, 1000, 3))
         far = (draws.theta[..., 0] - 0.5).abs() > 0.1
         assert (far.sum(-1) > 80).tolist() == expected
@@ -206,7 +208,7 @@ def test_flow_of_all_parameters_moves_the_mass_with_the_distance():
     _, observed, table = mocks(2)
     prior = cluster_prior(distance_error=0.3)
     flow = UniformFlow((0, 1, 2))
-    proposal = FlowProposal(flow, table, get_noise("lognormal"), prior)
+    proposal = FlowProposal(flow, ClusterLikelihood(table, get_noise("lognormal")), prior)
     assert base_dimensions(prior) == 4
     draws = proposal.draw(observed, NO_CONDITIONS[:2], sobol(2, 4096, 4))
     nominal = proposal.flow_parameters(draws.theta, draws.shift)
@@ -221,7 +223,7 @@ def test_flow_of_all_parameters_moves_the_mass_with_the_distance():
 def test_masses_know_the_distance_that_was_drawn():
     _, observed, table = mocks(3, error=(0.05, 0.06))
     prior = cluster_prior(distance_error=0.1)
-    proposal = AmplitudeProposal(UniformFlow(), table, get_noise("lognormal"), prior)
+    proposal = AmplitudeProposal(UniformFlow(), ClusterLikelihood(table, get_noise("lognormal")), prior)
     unit = sobol(3, 512, 4).clone()
     unit[..., :3] = 0.5  # all the same but for the distance
     draws = proposal.draw(observed, NO_CONDITIONS[:3], unit)

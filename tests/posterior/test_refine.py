@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clusterpost import flags
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.noise import get_noise
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal, base_dimensions
 from clusterpost.posterior.refine import UnitPoints, n_base_points, refine, support
@@ -22,9 +23,9 @@ def refined(observed, table, name, prior, n_samples=2048, flow=None, kind=Amplit
             **options):
     noise, dimension, n = get_noise(name), base_dimensions(prior), len(observed)
     # A uniform flow was trained with nothing.
-    proposal = (kind(UniformFlow(), table, noise, prior, trained_noise=None) if flow is None
-                else kind(flow, table, noise, prior))
-    target = Target(observed, table, noise, prior)
+    proposal = (kind(UniformFlow(), ClusterLikelihood(table, noise), prior, trained_noise=None) if flow is None
+                else kind(flow, ClusterLikelihood(table, noise), prior))
+    target = Target(observed, ClusterLikelihood(table, noise), prior)
     points = torch.quasirandom.SobolEngine(dimension, scramble=True, seed=seed).draw(n_base_points(n_samples))
     shift = torch.rand(n, dimension, generator=torch.Generator().manual_seed(seed))
     conditions = torch.zeros(n, 1) if conditions is None else conditions
@@ -137,10 +138,11 @@ def test_what_is_done_with_a_cluster_depends_on_it_alone():
     noise, prior = get_noise("lognormal"), cluster_prior()
     points = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(n_base_points(256))
     shift = torch.rand(8, 3, generator=torch.Generator().manual_seed(0))
-    proposal = AmplitudeProposal(UniformFlow(), table, noise, prior)
+    proposal = AmplitudeProposal(UniformFlow(), ClusterLikelihood(table, noise), prior)
 
     def run(rows):
-        return refine(proposal, Target(observed[rows], table, noise, prior), torch.zeros(len(rows), 1),
+        likelihood = ClusterLikelihood(table, noise)
+        return refine(proposal, Target(observed[rows], likelihood, prior), torch.zeros(len(rows), 1),
                       UnitPoints(points, shift[rows]), n_samples=256, mcmc=False)
 
     together = run(torch.arange(8))

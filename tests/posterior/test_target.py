@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import NOISE_MODELS, get_noise
 from clusterpost.observations import Observed
@@ -28,7 +29,7 @@ def test_likelihood_is_the_product_over_bands_and_limits():
     observed.measured[1, 2] = False
     observed.measured[2, 0], observed.limit[2, 0] = False, True
     points = around(theta)
-    got = Target(observed, table, get_noise("lognormal"), None).log_likelihood(points)
+    got = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None).log_likelihood(points)
     ln_flux = table.predict(points, observed.covariates["distance"][:, None]).numpy()
     for i in range(3):
         expected = 0.0
@@ -47,11 +48,11 @@ def test_likelihood_is_the_product_over_bands_and_limits():
 def test_a_band_without_a_measurement_does_not_matter(filler, name):
     theta, observed, table = mocks(2)
     points = around(theta)
-    one = Target(observed, table, get_noise(name), None)
+    one = Target(observed, ClusterLikelihood(table, get_noise(name)), None)
     other = observed[:]
     other.flux = torch.where(observed.measured, observed.flux, filler)
     other.error = torch.where(observed.measured, observed.error, 0.3 * filler)
-    two = Target(other, table, get_noise(name), None)
+    two = Target(other, ClusterLikelihood(table, get_noise(name)), None)
     for method in ("log_likelihood", "log_density", "chi2", "pull2"):
         assert torch.equal(getattr(one, method)(points), getattr(two, method)(points))
 
@@ -66,7 +67,7 @@ def test_brightness_and_distance_move_the_mass_and_nothing_else(dex, mpc):
     other.covariates["distance"] = torch.full_like(observed.covariates["distance"], mpc)
     moved = points.clone()
     moved[..., 1] += dex + 2 * torch.log10(other.covariates["distance"] / observed.covariates["distance"])[:, None]
-    args = (table, get_noise("lognormal"), None)
+    args = (ClusterLikelihood(table, get_noise("lognormal")), None)
     one, two = Target(observed, *args), Target(other, *args)
     torch.testing.assert_close(one.log_likelihood(points), two.log_likelihood(moved), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(one.pull2(points), two.pull2(moved), rtol=1e-9, atol=1e-9)
@@ -74,7 +75,7 @@ def test_brightness_and_distance_move_the_mass_and_nothing_else(dex, mpc):
 
 def test_a_farther_cluster_is_a_heavier_one():
     theta, observed, table = mocks(3, dtype=torch.float64)
-    target, points = Target(observed, table, get_noise("normal"), None), around(theta)
+    target, points = Target(observed, ClusterLikelihood(table, get_noise("normal")), None), around(theta)
     shift = torch.linspace(-0.2, 0.2, 7, dtype=torch.float64).expand(3, 7)
     heavier = points.clone()
     heavier[..., 1] -= 2 * shift / math.log(10)
@@ -85,8 +86,8 @@ def test_a_farther_cluster_is_a_heavier_one():
 def test_prior_is_added_and_nothing_is_outside_it():
     theta, observed, table = mocks(4)
     points = around(theta)
-    target = Target(observed, table, get_noise("lognormal"), None)
-    by_function = Target(observed, table, get_noise("lognormal"), lambda theta: -theta[..., 2] / 0.3)
+    target = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)
+    by_function = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), lambda theta: -theta[..., 2] / 0.3)
     flat = cluster_prior().log_prob(points)
     torch.testing.assert_close(target.log_density(points), target.log_likelihood(points) + flat)
     torch.testing.assert_close(by_function.log_density(points),
@@ -101,15 +102,17 @@ def test_chi2_is_that_of_the_paper():
     points = around(theta)
     flux = torch.exp(table.predict(points, observed.covariates["distance"][:, None]))[..., :5]
     expected = (((flux - observed.flux[:, None, :5]) / observed.error[:, None, :5]) ** 2).sum(-1)
-    torch.testing.assert_close(Target(observed, table, get_noise("lognormal"), None).chi2(points), expected)
-    torch.testing.assert_close(Target(observed, table, get_noise("normal"), None).pull2(points), expected)
+    likelihood = ClusterLikelihood(table, get_noise("lognormal"))
+    torch.testing.assert_close(Target(observed, likelihood, None).chi2(points), expected)
+    likelihood = ClusterLikelihood(table, get_noise("normal"))
+    torch.testing.assert_close(Target(observed, likelihood, None).pull2(points), expected)
 
 
 @pytest.mark.parametrize("name", list(NOISE_MODELS))
 @pytest.mark.parametrize("n_bands", [2, 5])
 def test_residuals_of_the_truth_are_chi_square_distributed(name, n_bands):
     theta, observed, table = mocks(4000, name, n_bands=n_bands, seed=3)
-    target = Target(observed, table, get_noise(name), None)
+    target = Target(observed, ClusterLikelihood(table, get_noise(name)), None)
     pull2 = target.pull2(theta[:, None])[:, 0]
     assert stats.kstest(pull2.numpy(), stats.chi2(n_bands).cdf).pvalue > 1e-3
     assert stats.kstest(1.2 * pull2.numpy(), stats.chi2(n_bands).cdf).pvalue < 1e-3
@@ -118,7 +121,7 @@ def test_residuals_of_the_truth_are_chi_square_distributed(name, n_bands):
 
 def test_rows_are_taken_by_index_slice_and_mask():
     theta, observed, table = mocks(6)
-    target, points = Target(observed, table, get_noise("lognormal"), None), around(theta)
+    target, points = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None), around(theta)
     whole = target.log_density(points)
     mask = torch.tensor([True, False, True, False, False, True])
     for rows in (slice(1, 4), mask, torch.tensor([5, 0])):
@@ -139,10 +142,10 @@ def test_a_flux_that_the_noise_model_cannot_take_is_named():
     _, observed, table = mocks(3)
     observed.flux[1, 2] = -0.5
     with pytest.raises(InputError, match=r"no use for the flux -0.5 mJy in row 1, band F438W.*noise='normal'"):
-        Target(observed, table, get_noise("lognormal"), None)
-    assert len(Target(observed, table, get_noise("normal"), None)) == 3
+        Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)
+    assert len(Target(observed, ClusterLikelihood(table, get_noise("normal")), None)) == 3
     observed.measured[1, 2] = False
-    assert len(Target(observed, table, get_noise("lognormal"), None)) == 3
+    assert len(Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)) == 3
 
 
 @pytest.mark.parametrize(("prior", "name"), [
@@ -152,8 +155,8 @@ def test_a_flux_that_the_noise_model_cannot_take_is_named():
 def test_a_prior_beyond_the_table_is_refused(prior, name):
     _, observed, table = mocks(1)
     with pytest.raises(InputError, match=f"prior of {name} goes from .* the band-flux table"):
-        Target(observed, table, get_noise("lognormal"), prior)
-    assert len(Target(observed, table, get_noise("lognormal"), ProductPrior())) == 1
+        Target(observed, ClusterLikelihood(table, get_noise("lognormal")), prior)
+    assert len(Target(observed, ClusterLikelihood(table, get_noise("lognormal")), ProductPrior())) == 1
 
 
 def test_bands_may_be_any():
@@ -161,4 +164,5 @@ def test_bands_may_be_any():
     table = load_table().select(["F336W", "F814W"])
     two = Observed(*(getattr(observed, name)[:, [1, 4]] for name in ("flux", "error", "measured", "limit")),
                    observed.covariates)
-    assert torch.isfinite(Target(two, table, get_noise("lognormal"), None).log_density(around(theta))).all()
+    likelihood = ClusterLikelihood(table, get_noise("lognormal"))
+    assert torch.isfinite(Target(two, likelihood, None).log_density(around(theta))).all()

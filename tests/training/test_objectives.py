@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.families.clusters.amplitude import MassConditional
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.flow.network import build_flow
 from clusterpost.noise import get_noise
-from clusterpost.posterior.proposal import MassConditional
 from clusterpost.posterior.target import Target
 from clusterpost.priors import PowerLaw, ProductPrior
 from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
@@ -172,7 +172,7 @@ def test_scale_free_likelihood_is_the_exact_one_with_the_mass_integrated(photome
     theta = prior.low[[0, 2]] + unit * (prior.high - prior.low)[[0, 2]]
     mass = MassConditional(table, get_noise("lognormal"), prior)
     log_mass, log_q = mass.at(observed, *theta.unbind(-1)).draw(torch.full((30, 40), 0.5).double())
-    exact = Target(observed, table, get_noise("lognormal"), prior).log_likelihood(
+    exact = Target(observed, ClusterLikelihood(table, get_noise("lognormal")), prior).log_likelihood(
         torch.stack([theta[..., 0], log_mass, theta[..., 1]], dim=-1)) - log_q
     got = ClusterLikelihood(table, get_noise("lognormal")).log_prob_of_colors(observed, theta)
     difference = got - exact

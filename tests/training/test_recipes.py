@@ -9,6 +9,7 @@ import torch
 import clusterpost
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import load_model
 from clusterpost.flow.network import build_flow
@@ -152,13 +153,14 @@ class TestOtherFlows:
         simulator = cluster_simulator(noise="lognormal", errors=FlatErrors(0.8, 1.0))
         mocks = simulator.draw(10, seeded_generator(2))
         observed = mocks
-        target = Target(observed, simulator.family.table, get_noise(noise), simulator.prior)
+        target = Target(observed, ClusterLikelihood(simulator.family.table, get_noise(noise)), simulator.prior)
         points = base_points(1 << 15, 3, 0).expand(10, -1, -1)
         evidences = []
         for kind, recipe in ((FlowProposal, spline(**SMALL_3, bands=WFC3_BANDS)),
                              (AmplitudeProposal, any_bands(**SMALL, bands=WFC3_BANDS))):
             torch.manual_seed(0)
-            proposal = kind(build_flow(recipe.spec), simulator.family.table, get_noise(noise), simulator.prior)
+            likelihood = ClusterLikelihood(simulator.family.table, get_noise(noise))
+            proposal = kind(build_flow(recipe.spec), likelihood, simulator.prior)
             conditions = recipe.encoder(mocks)
             with torch.inference_mode():
                 draws = proposal.draw(observed, conditions, points)

@@ -9,6 +9,7 @@ import torch
 
 import clusterpost
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import save_model
 from clusterpost.noise import get_noise
@@ -35,7 +36,8 @@ def test_dense_draws_agree_with_the_grid():
     bands = EIGHT
     ready = prepare(tbl, bands, get_noise("lognormal"), slots=[[i] for i in range(8)], at_least=1, columns=None,
                     distance=None, error_floor=None)
-    theta, weight = dense_draws(Target(ready.observed, load_table().select(bands), get_noise("lognormal"),
+    likelihood = ClusterLikelihood(load_table().select(bands), get_noise("lognormal"))
+    theta, weight = dense_draws(Target(ready.observed, likelihood,
                                        cluster_prior()))
     for i in range(len(tbl)):
         expected = np.array([[np.log10(grid[f"{name}_q{q}"][i].value) for q in (16, 50, 84)]

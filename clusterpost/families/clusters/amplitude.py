@@ -129,6 +129,9 @@ class MassConditional:
     Otherwise the density of a cluster is tabulated at some 40 masses about that mean.
     """
 
+    #: Name of the parameter whose density this is.
+    parameter = "log_mass"
+
     def __init__(self, table, noise, prior):
         self.table, self.noise, self.prior = table, noise, prior
         self.low, self.high = (float(end[prior.names.index("log_mass")]) * LN10 for end in (prior.low, prior.high))
