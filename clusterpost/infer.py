@@ -14,8 +14,10 @@ from astropy.table import Column, QTable
 
 from . import __version__
 from .bands import band_slots
+from .catalogs.identity import identifying_columns
 from .config import conf
 from .errors import ColumnError, InputError
+from .families import get_family
 from .families.clusters.likelihood import ClusterLikelihood
 from .families.clusters.table import load_table
 from .flow.levels import corrected_levels
@@ -33,7 +35,7 @@ from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
 from .provenance import AUTO, Settings, add_record, free_column, repeat
 from .schema import DISTANCE_COLUMN, output_columns
-from .summarise import summarise
+from .summarise import summarise, with_derived
 from .utils import progress_bar
 
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
@@ -176,7 +178,7 @@ def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, 
 
 
 def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=None, refine=None, error_floor=AUTO,
-                     distance=None, columns=None, prefix=None, seed=None, device=None, progress=None):
+                     distance=None, columns=None, prefix=None, seed=None, dtype=float, device=None, progress=None):
     """Draw from the posterior of every cluster of a table.
 
     Parameters
@@ -190,17 +192,20 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
         were made with; without results, the defaults of `infer_table`.
     prefix : str, optional
         Of the results whose settings are repeated, where the table has several.
+    dtype : dtype
+        Of the draws; ``"float32"`` takes half the space.
     device, progress
         As for `infer_table`.
 
     Returns
     -------
     `~astropy.table.QTable`
-        One row an object, in order: ``age`` (Myr), ``mass`` (solMass), ``ebv``
-        (mag) and ``log_prob`` of shape (n, n_samples); NaN, with the reason in
-        ``flag``, where a row cannot be inferred.  ``log_prob`` is the log
-        density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag).  All draws count
-        the same.
+        One row per object, in order.  First the columns by which it is identified: those of text or whole
+        numbers, and coordinates.  Then one column for each parameter and derived quantity of the model, for
+        clusters ``age`` (Myr), ``mass`` (solMass), ``ebv`` (mag) and ``stellar_mass`` (solMass), and ``log_prob``,
+        of shape (n, n_samples); NaN, with the reason in ``flag``, where a row cannot be inferred.  ``log_prob`` is
+        the log density of the parameters, for clusters in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag).  All draws
+        count the same.
 
     Raises
     ------
@@ -227,7 +232,7 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
     >>> clusterpost.sample_posterior(tbl, n_samples=100)["age"].shape
     (2, 100)
     """
-    n_samples = _whole_number("n_samples", n_samples)
+    n_samples, dtype = _whole_number("n_samples", n_samples), _float_type(dtype)
     check_table(tbl)
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
                           error_floor=error_floor, distance=distance, columns=columns, seed=seed)
@@ -235,10 +240,11 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
     job = _Job(tbl, n_samples=n_samples, size=size, device=device, **options)
     job.ready.findings.raise_or_warn()
     refine = job.sampler.refined
-    theta = np.full((len(tbl), n_samples, 3), np.nan)
-    density = np.full((len(tbl), n_samples), np.nan)
-    flag = job.ready.flag.copy()
-    for at, _, draws in job.chunks(progress):
+    family, flag = job.model.family, job.ready.flag.copy()
+    quantities = (*family.parameters, *family.derived)
+    values = {q.column: np.full((len(tbl), n_samples), np.nan, dtype) for q in quantities}
+    density = np.full((len(tbl), n_samples), np.nan, dtype)
+    for at, target, draws in job.chunks(progress):
         rows = job.ready.rows[at]
         drawn, index = draws.theta, job.orders(at, size)
         if refine:
@@ -246,15 +252,17 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
             index = even.take_along_dim(index, 1)
         index = index[:, :n_samples]
         drawn, log_density = drawn.take_along_dim(index[..., None], 1), draws.normalised.take_along_dim(index, 1)
-        theta[rows], density[rows] = drawn.cpu().numpy(), log_density.cpu().numpy()
+        known = {name: each[:, None] for name, each in target.observed.covariates.items()}
+        every = with_derived(drawn, family, known).double().cpu().numpy()
+        for k, quantity in enumerate(quantities):
+            values[quantity.column][rows] = quantity.to_column(every[..., k])
+        density[rows] = log_density.cpu().numpy()
         flag[rows] |= draws.flag.cpu().numpy()
-    out = QTable({
-        "age": 10 ** theta[..., 0] * u.Myr,
-        "mass": 10 ** theta[..., 1] * u.solMass,
-        "ebv": theta[..., 2] * u.mag,
-        "log_prob": density,
-        "flag": flag,
-    })
+    out = identifying_columns(tbl, [*values, "log_prob", "flag"], prefix)
+    for quantity in quantities:
+        out[quantity.column] = u.Quantity(values.pop(quantity.column), quantity.unit, copy=False)
+        out[quantity.column].info.description = f"Draws from the posterior: {quantity.description}"
+    out["log_prob"], out["flag"] = density, flag
     add_record(out.meta, replace(job.settings, distance=None, reading={}))
     out.meta.update(_about(job.ready))
     return out
@@ -268,16 +276,16 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None
     ----------
     tbl : `~astropy.table.Table`
         Photometry, as for `infer_table`, or what that returned; not changed.
-    theta : array (n, 3) or (n, k, 3)
-        One or ``k`` parameter vectors for each row: log10 age/Myr, log10 initial
-        mass/Msun, E(B-V)/mag.
+    theta : array (n, n_parameter) or (n, k, n_parameter)
+        One or ``k`` parameter vectors for each row, for clusters log10 age/Myr, log10
+        initial mass/Msun, E(B-V)/mag.
     model, noise, prior, refine, error_floor, distance, columns, prefix, seed, device
         As for `sample_posterior`.
 
     Returns
     -------
     ndarray (n,) or (n, k)
-        Natural log of the density in those three coordinates: of likelihood
+        Natural log of the density in those coordinates: of likelihood
         times prior over the evidence or, without refinement, of the network.
         -inf outside the prior, NaN where a row cannot be inferred.
 
@@ -295,12 +303,14 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None
     """
     check_table(tbl)
     theta = np.asarray(theta, dtype=float)
-    if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != 3:
-        raise InputError(f"theta has shape {theta.shape}; for {len(tbl)} rows give ({len(tbl)}, 3) or "
-                         f"({len(tbl)}, k, 3): log10 age/Myr, log10 mass/Msun, E(B-V)")
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
                           error_floor=error_floor, distance=distance, columns=columns, seed=seed, n_samples=None)
     job = _Job(tbl, device=device, **options)
+    parameters = job.model.family.parameters
+    names = [f"log10 {p.column}/{p.unit}" if p.log10 else p.column for p in parameters]
+    if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != len(names):
+        raise InputError(f"theta has shape {theta.shape}; for {len(tbl)} rows give ({len(tbl)}, {len(names)}) or "
+                         f"({len(tbl)}, k, {len(names)}): {', '.join(names)}")
     job.ready.findings.raise_or_warn()
     refine = job.sampler.refined
     stacked = theta.reshape(len(tbl), -1, 3)
@@ -329,21 +339,22 @@ class TableInference:
     def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
                  distance, columns, prefix, seed, device):
         self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
-        self.n_modes, self.registry, self.levels = _check_outputs(tbl, quantiles, n_modes, prefix)
+        check_table(tbl)
         self.job = _Job(tbl, model, noise, prior, refine, n_samples, seed, device,
                         columns=columns, distance=distance, error_floor=error_floor)
+        self.family = self.job.model.family
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.findings = self.job.ready.findings
 
     def run(self, progress):
         """Infer the rows; return a copy of the table with the results."""
         job, refine, taken = self.job, self.job.sampler.refined, None
         if self.recalibrated:
-            age, mass, ebv = corrected_levels(job.model.card, self.levels, refine=refine)
-            taken = [age, mass, ebv, mass]
+            taken = corrected_levels(job.model.card, self.levels, refine=refine)
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
         for at, target, draws in job.chunks(progress):
             _put(results, job.ready.rows[at],
-                 summarise(draws, target, self.levels, self.n_modes, ascend=refine, taken=taken))
+                 summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=refine, taken=taken))
         settings = replace(job.settings, recalibrated=self.recalibrated)
         return _completed(self.tbl, self.registry, results, self.prefix, job.ready, settings)
 
@@ -353,8 +364,9 @@ class ExactInference:
 
     def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device):
         self.tbl, self.prefix, self.seed, self.device = tbl, prefix, _whole_number("seed", seed, least=0), device
-        self.n_modes, self.registry, self.levels = _check_outputs(tbl, quantiles, n_modes, prefix)
-        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), load_table().bands
+        self.family = get_family("clusters")(bands=load_table().bands)
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
+        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
         self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
                              columns=columns, distance=distance, error_floor=error_floor)
         self.findings = self.ready.findings
@@ -367,7 +379,7 @@ class ExactInference:
         """Infer the rows; return a copy of the table with the results."""
         ready, device = self.ready, torch_device(self.device)
         table = load_table().select(self.bands).to(device)
-        grid = ExactGrid(table, self.prior)
+        grid, family = ExactGrid(table, self.prior), self.family.to(device)
         points = base_points(_EXACT_DRAWS, 3, self.seed).to(device)
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
         size = max(1, conf.points_per_pass // _EXACT_DRAWS)
@@ -384,7 +396,8 @@ class ExactInference:
                                 torch.zeros(n, dtype=torch.int32, device=device))
                 marginals = summary.quantiles, summary.mean, summary.entropy
                 _put(results, ready.rows[at],
-                     summarise(draws, target, self.levels, self.n_modes, ascend=True, marginals=marginals))
+                     summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True,
+                               marginals=marginals))
                 bar.update(n)
         return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
 
@@ -447,10 +460,10 @@ class _Job:
         return order[(torch.arange(n, device=order.device) + turn.long()) % n]
 
 
-def _check_outputs(tbl, quantiles, n_modes, prefix):
+def _check_outputs(tbl, family, quantiles, n_modes, prefix):
     check_table(tbl)
     levels = _check_quantiles(quantiles)
-    registry = output_columns(levels)
+    registry = output_columns(levels, family)
     _check_free(tbl, [prefix + c.name for c in registry])
     return _whole_number("n_modes", n_modes, most=MOST_MODES), registry, levels
 
@@ -493,6 +506,16 @@ def _whole_number(name, value, least=1, most=None):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"{name}={value!r} must be a whole number {limits}")
     return int(value)
+
+
+def _float_type(dtype):
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.dtype("float32"), np.dtype("float64")):
+        raise InputError(f"dtype={dtype!r} must be 'float32' or 'float64'")
+    return found
 
 
 def _is_whole(value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-__all__ = ["DISTANCE_COLUMN", "OUTPUT_COLUMNS", "OutputColumn", "output_columns", "quantile_label"]
+__all__ = ["DISTANCE_COLUMN", "OutputColumn", "output_columns", "quantile_label", "result_columns"]
 
 
 @dataclass(frozen=True)
@@ -30,47 +30,60 @@ class OutputColumn:
     shape: str = "row"
 
 
-def _parameter(name, unit, what, ucd):
-    mean = "of E(B-V)" if name == "ebv" else f"of log10 {name}, as linear {name}"
-    return (
-        OutputColumn(f"{name}_{{q}}", unit, f"{{percent}} % quantile of the {what}", f"stat.percentile;{ucd}"),
-        OutputColumn(f"{name}_mean", unit, f"Posterior mean {mean}", f"{ucd};stat.mean"),
-        OutputColumn(f"{name}_map", unit, f"Joint maximum a posteriori: {what}", f"{ucd};stat.max"),
-    )
+def result_columns(family) -> tuple[OutputColumn, ...]:
+    """Return every column that inference with a model family adds, in order.
+
+    Parameters
+    ----------
+    family : `~clusterpost.families.ModelFamily`
+
+    Returns
+    -------
+    tuple of OutputColumn
+        ``{q}`` in a name, and ``{percent}`` in a description, stand for a quantile.
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family
+    >>> from clusterpost.schema import result_columns
+    >>> [column.name for column in result_columns(get_family("clusters")())][:4]
+    ['age_{q}', 'age_mean', 'age_map', 'mass_{q}']
+    """
+    tractable = family.likelihood is not None
+    columns = [column for parameter in family.parameters for column in _numbers(parameter)]
+    if tractable:
+        columns.append(OutputColumn(
+            "chi2_map", "", "Reduced chi-square of the MAP parameters (bands used minus parameters degrees of freedom)",
+            "stat.fit.chi2"))
+    columns.append(OutputColumn("n_modes", "", "Number of separate modes found, at most as many as asked for",
+                                "meta.number"))
+    columns += [OutputColumn(f"{p.column}_modes", p.unit, f"Modes, strongest first, NaN beyond: {p.description}",
+                             p.ucd, "modes") for p in family.parameters]
+    columns.append(OutputColumn("mode_weight", "", "Share of the posterior's mass in the basin of each mode; NaN "
+                                "beyond", "stat.weight", "modes"))
+    columns += [column for derived in family.derived for column in _numbers(derived)]
+    columns += [OutputColumn("n_bands", "", "Bands with a measurement that the model can use", "meta.number"),
+                OutputColumn("entropy", "", "Differential entropy (nat) of the posterior in "
+                             f"({', '.join(p.name for p in family.parameters)})", "stat.value")]
+    if tractable:
+        columns += [
+            OutputColumn("efficiency", "", "Effective share of the network's draws after weighting, 0-1: how near it "
+                         "was to the exact posterior", "stat.value"),
+            OutputColumn("log_evidence", "", "Log evidence ln p(x) of the photometry under the model, its noise and "
+                         "its prior", "stat.likelihood")]
+    return (*columns,
+            OutputColumn("support", "", "Posterior predictive p-value: how usual this photometry is for the model, 0-1",
+                         "stat.probability"),
+            OutputColumn("flag", "", "Sum of flag bits; clusterpost.decode_flags names them", "meta.code"))
 
 
-#: Every column that `~clusterpost.infer_table` adds, in order.
-OUTPUT_COLUMNS = (
-    *_parameter("age", "Myr", "age of the instantaneous burst", "time.age"),
-    *_parameter("mass", "solMass", "initial (formed) stellar mass", "phys.mass"),
-    *_parameter("ebv", "mag", "color excess E(B-V) of a foreground screen", "phot.color.excess"),
-    OutputColumn("chi2_map", "", "Reduced chi-square of the MAP parameters (bands used - 3 degrees of freedom)",
-                 "stat.fit.chi2"),
-    OutputColumn("n_modes", "", "Number of separate modes found, at most as many as asked for", "meta.number"),
-    OutputColumn("age_modes", "Myr", "Ages of the modes, strongest first; NaN beyond", "time.age", "modes"),
-    OutputColumn("mass_modes", "solMass", "Initial masses of the modes, strongest first; NaN beyond",
-                 "phys.mass", "modes"),
-    OutputColumn("ebv_modes", "mag", "E(B-V) of the modes, strongest first; NaN beyond",
-                 "phot.color.excess", "modes"),
-    OutputColumn("mode_weight", "", "Share of the posterior's mass in the basin of each mode; NaN beyond",
-                 "stat.weight", "modes"),
-    OutputColumn("stellar_mass_{q}", "solMass",
-                 "{percent} % quantile of the present-day stellar mass, remnants included",
-                 "stat.percentile;phys.mass"),
-    OutputColumn("n_bands", "", "Bands with a measurement that the model can use", "meta.number"),
-    OutputColumn("entropy", "",
-                 "Differential entropy (nat) of the posterior in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag)",
-                 "stat.value"),
-    OutputColumn("efficiency", "",
-                 "Effective share of the network's draws after weighting, 0-1: how near it was to the exact posterior",
-                 "stat.value"),
-    OutputColumn("log_evidence", "",
-                 "Log evidence ln p(x) of the photometry under the model, its noise and its prior", "stat.likelihood"),
-    OutputColumn("support", "",
-                 "Posterior predictive p-value: how usual this photometry is for the model, 0-1",
-                 "stat.probability"),
-    OutputColumn("flag", "", "Sum of flag bits; clusterpost.decode_flags names them", "meta.code"),
-)
+def _numbers(quantity):
+    """Quantiles, mean and MAP of a parameter or a derived quantity."""
+    name, unit, ucd, what = quantity.column, quantity.unit, quantity.ucd, quantity.description
+    how = ", as the power of ten of the mean logarithm" if quantity.log10 else ""
+    return (OutputColumn(f"{name}_{{q}}", unit, f"{{percent}} % quantile of the {what}", f"stat.percentile;{ucd}"),
+            OutputColumn(f"{name}_mean", unit, f"Posterior mean of the {what}{how}", f"{ucd};stat.mean"),
+            OutputColumn(f"{name}_map", unit, f"Joint maximum a posteriori: {what}", f"{ucd};stat.max"))
 
 
 #: The distance of each row, added where it was given as an argument.
@@ -103,19 +116,25 @@ def _percent(quantile):
     return format(percent, "f")
 
 
-def output_columns(quantiles):
-    """The output columns for these quantiles, with no pattern left in a name.
+def output_columns(quantiles, family=None) -> list[OutputColumn]:
+    """Return the output columns for these quantiles, with no pattern left in a name.
 
     Parameters
     ----------
     quantiles : sequence of float
+    family : `~clusterpost.families.ModelFamily`, optional
+        By default that of fully sampled clusters.
 
     Returns
     -------
     list of OutputColumn
     """
+    if family is None:
+        from .families import get_family
+
+        family = get_family("clusters")()
     columns = []
-    for column in OUTPUT_COLUMNS:
+    for column in result_columns(family):
         if "{q}" not in column.name:
             columns.append(column)
             continue

@@ -60,7 +60,7 @@ def assert_close(one, two, rtol=1e-3, but=()):
     apart make two such), and either may come first: those are left out.
     Along a flat ridge the MAP may end anywhere within the last 1e-3 of the density.
     """
-    maps = [f"{name}_map" for name in PARAMETERS]
+    maps = [f"{name}_map" for name in (*PARAMETERS, "stellar_mass")]
     assert_same(one, two, rtol, but=(*MODES, *maps, *but))
     for name in maps:
         np.testing.assert_allclose(value(one[name]), value(two[name]), rtol=10 * rtol, atol=10 * rtol, err_msg=name)

@@ -50,7 +50,7 @@ def draws(with_gap):
 
 def test_shapes_and_nan_rows(draws):
     assert isinstance(draws, QTable)
-    assert draws.colnames == ["age", "mass", "ebv", "log_prob", "flag"]
+    assert draws.colnames == ["name", "class", "age", "mass", "ebv", "stellar_mass", "log_prob", "flag"]
     assert [str(draws[n].unit) for n in PARAMETERS] == ["Myr", "solMass", "mag"]
     for name in (*PARAMETERS, "log_prob"):
         assert draws[name].shape == (12, 60)
@@ -275,3 +275,24 @@ def test_progress_of_the_grid(clusters, capsys):
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "exact grid" in shown.err
+
+
+def test_draws_can_be_joined_and_are_small(clusters, tmp_path):
+    tbl = clusters[:3].copy()
+    tbl["RA"] = [24.1, 24.2, 24.3] * u.deg
+    smp, half = (sample_posterior(tbl, n_samples=20, dtype=dtype) for dtype in (float, "float32"))
+    assert smp["name"].tolist() == tbl["name"].tolist()
+    np.testing.assert_array_equal(smp["RA"], tbl["RA"])
+    for name in (*PARAMETERS, "stellar_mass", "log_prob"):
+        assert half[name].dtype == np.float32
+        np.testing.assert_allclose(value(half[name]), value(smp[name]), rtol=1e-6, atol=1e-6)
+    assert (smp["stellar_mass"] <= smp["mass"]).all()
+    with pytest.raises(InputError, match="dtype='int' must be 'float32' or 'float64'"):
+        sample_posterior(tbl, dtype="int")
+
+
+def test_derived_quantities_are_those_of_the_draws(clusters):
+    smp, out = (f(clusters[:4], n_samples=300, refine=False) for f in (sample_posterior, infer_table))
+    np.testing.assert_allclose(np.log10(value(out["stellar_mass_mean"])),
+                               np.log10(value(smp["stellar_mass"])).mean(axis=1), atol=1e-4)
+    assert (out["stellar_mass_map"] <= out["mass_map"]).all()

@@ -46,10 +46,11 @@ class Flags(RegistryTable):
 
 class OutputColumns(RegistryTable):
     def lines(self):
-        from clusterpost.schema import OUTPUT_COLUMNS
+        from clusterpost.families import get_family
+        from clusterpost.schema import result_columns
 
         rows = [(f"``{c.name}``", c.unit or "–", c.description.replace("{percent}", "*q*"), f"``{c.ucd}``")
-                for c in OUTPUT_COLUMNS]
+                for c in result_columns(get_family("clusters")())]
         return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 10 45 25")
 
 

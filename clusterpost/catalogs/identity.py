@@ -1,0 +1,62 @@
+"""Columns that tell which object a row is of."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from astropy.table import QTable, Table
+
+__all__ = ["identifying_columns"]
+
+# Names of coordinates as a whole word: PHANGS_RA, RAJ2000, dec_deg, X_PIX.
+_COORDINATES = {"ra", "dec", "raj2000", "dej2000", "decj2000", "glon", "glat", "lon", "lat", "x", "y"}
+_SETTINGS = re.compile(r"_(limit|err|flag)$|^(flag|n_modes|n_bands)$")
+
+
+def identifying_columns(tbl: Table, taken, prefix: str | None = None) -> QTable:
+    """Return the columns by which the rows of a table are identified.
+
+    Those of text or whole numbers, and coordinates (by name, by UCD, or a column of sky coordinates), with one value
+    per row.  Columns of photometry and of results are left out.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    taken : sequence of str
+        Names that will be used otherwise; such a column gets ``_input`` behind its name.
+    prefix : str, optional
+        Of the results in the table.
+
+    Returns
+    -------
+    `~astropy.table.QTable`
+        Without meta.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.catalogs.identity import identifying_columns
+    >>> tbl = Table({"id": [7], "RA": [24.1], "F555W": [0.1], "flag": [0]})
+    >>> identifying_columns(tbl, ["flag"]).colnames
+    ['id', 'RA']
+    """
+    out = QTable()
+    for name in tbl.colnames:
+        if _identifies(tbl[name], name.removeprefix(prefix or "")):
+            out[f"{name}_input" if name in taken else name] = tbl[name]
+    return out
+
+
+def _identifies(column, name):
+    if _SETTINGS.search(name) or getattr(column, "shape", (0,))[1:]:
+        return False
+    if hasattr(column, "transform_to"):  # sky coordinates
+        return True
+    words = set(re.split(r"[\W_]+", name.lower()))
+    ucd = str((getattr(column.info, "meta", None) or {}).get("ucd", ""))
+    if words & _COORDINATES or ucd.startswith(("pos.eq", "pos.galactic", "pos.cartesian")):
+        return True
+    kind = np.asarray(getattr(column, "value", column)).dtype.kind
+    texts = kind == "O" and all(isinstance(value, str) for value in column)
+    return getattr(column, "unit", None) is None and (kind in "iuUS" or texts)
