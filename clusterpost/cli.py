@@ -531,7 +531,10 @@ def main(argv=None) -> int:
         # Python writes what is left at its end, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (InputError, ImportError, OSError) as error:
+    except InputError as error:
+        _say(f"clusterpost: {error.at_the_shell()}")
+        return 2
+    except (ImportError, OSError) as error:
         _say(f"clusterpost: {error}")
         return 2
     except KeyboardInterrupt:

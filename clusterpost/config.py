@@ -31,6 +31,9 @@ class Conf(astropy_config.ConfigNamespace):
                                cfgtype="string_list")
     archive_total_time = ConfigItem(900.0, "Seconds after which a file is given up, repetitions included.")
     archive_max_size = ConfigItem(1000.0, "Megabytes of the largest file that is taken, and of what is in it.")
+    max_file_size = ConfigItem(4_000_000_000, "Bytes of a catalog file, unpacked, beyond which it is not read at once.")
+    max_expansion = ConfigItem(200, "How many times its size a compressed catalog may be.")
+    max_line_length = ConfigItem(200_000, "Characters of a line of a text table.")
     cache_dir = ConfigItem("", "Folder of downloaded files; by default 'clusterpost' in astropy's cache.")
 
 

@@ -5,19 +5,75 @@ Each says what is wrong, in which column and row, and what to do about it.
 
 from __future__ import annotations
 
+import re
+
 from astropy.utils.exceptions import AstropyUserWarning
 
-__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "ModelError", "PlatformWarning",
-           "UncertifiedModelWarning", "UnitError"]
+__all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "InputWarning", "ModelError",
+           "PlatformWarning", "UncertifiedModelWarning", "UnitError", "shown"]
+
+_LONGEST = 120
+_OPTION = re.compile(r"option:([a-z]+(?:-[a-z]+)*)")
+# What options are called where their name alone is not enough.
+_IN_PYTHON = {"columns": "columns={...}", "bands": "bands=(...)"}
+_AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--mass-slope and --ebv-scale"}
 
 
-class InputError(ValueError):
+def shown(value) -> str:
+    """Return a value as a message shows it, never longer than a line.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from clusterpost.errors import shown
+    >>> len(shown("x" * 1_000_000)) < 130
+    True
+    """
+    text = repr(value[: _LONGEST + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+class _Worded:
+    """A message about a row and about options, in the words of Python or of the shell."""
+
+    def __init__(self, message="", *, row=None):
+        super().__init__(message)
+        self.row = None if row is None else int(row)
+
+    def __str__(self):
+        return self._in_words(lambda name: _IN_PYTHON.get(name, f"{name.replace('-', '_')}="))
+
+    def at_the_shell(self) -> str:
+        """Return the message in the words of the command line.
+
+        Returns
+        -------
+        str
+        """
+        return self._in_words(lambda name: _AT_THE_SHELL.get(name, f"--{name}"))
+
+    def _in_words(self, called):
+        message = str(self.args[0])
+        if self.row is not None:
+            message = message.replace("{row}", str(self.row))
+        return _OPTION.sub(lambda match: called(match[1]), message)
+
+
+class InputError(_Worded, ValueError):
     """A table, file or option that cannot be used as it is.
 
     Parameters
     ----------
     message : str
-        ``{row}`` in it stands for the number of the row.
+        ``{row}`` in it stands for the number of the row, and ``option:unit`` for
+        the option of that name, which is ``unit=`` in Python.
     row : int, optional
         Row of the table that the message is about.
 
@@ -31,15 +87,12 @@ class InputError(ValueError):
     >>> error = InputError("no flux in row {row}", row=3)
     >>> print(error.moved("b.parquet: ", 100))
     b.parquet: no flux in row 103
+    >>> error = InputError("the unit is not known; give option:unit")
+    >>> print(error)
+    the unit is not known; give unit=
+    >>> print(error.at_the_shell())
+    the unit is not known; give --unit
     """
-
-    def __init__(self, message="", *, row=None):
-        super().__init__(message)
-        self.row = None if row is None else int(row)
-
-    def __str__(self):
-        message = str(self.args[0])
-        return message if self.row is None else message.replace("{row}", str(self.row))
 
     def moved(self, place="", offset=0):
         """Return the same error about a row of a larger table.
@@ -77,6 +130,13 @@ class ModelError(InputError):
 
 class ArchiveError(OSError):
     """An archive, or the cache of its files, does not give what was asked for."""
+
+
+class InputWarning(_Worded, AstropyUserWarning):
+    """Something in a table, file or option that is probably not meant.
+
+    Its message may name options as that of an `InputError` does.
+    """
 
 
 class UncertifiedModelWarning(AstropyUserWarning):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from dataclasses import dataclass, replace
 
-from astropy.utils.exceptions import AstropyUserWarning
-
-from .errors import DistanceError, InputError
+from .catalogs.messages import warn_of_sentinels, warn_of_unused
+from .errors import DistanceError, InputError, InputWarning
 
 __all__ = ["Findings"]
 
@@ -34,6 +34,12 @@ class Findings:
         The first of those rows.
     reason : str
         What is wrong with it, with ``{row}`` for its number.
+    sentinels : tuple of (str, float, int)
+        Band, value that was taken as missing, and how often.
+    unused : tuple of str
+        Columns that look like photometry, and are not used.
+    known : tuple of str
+        Bands of the model.
 
     Examples
     --------
@@ -51,11 +57,16 @@ class Findings:
     far: int = 0
     first_far: int | None = None
     reason: str = ""
+    sentinels: tuple[tuple[str, float, int], ...] = ()
+    unused: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
 
     def __add__(self, other: Findings) -> Findings:
         known = self if self.first_far is not None else other
         return Findings(self.rows + other.rows, self.empty + other.empty, self.columns or other.columns,
-                        self.placed + other.placed, self.far + other.far, known.first_far, known.reason)
+                        self.placed + other.placed, self.far + other.far, known.first_far, known.reason,
+                        self.sentinels + other.sentinels, tuple(dict.fromkeys((*self.unused, *other.unused))),
+                        self.known or other.known)
 
     def moved(self, offset: int, place: str = "") -> Findings:
         """Return the same findings with rows as they are counted in a larger table.
@@ -92,15 +103,19 @@ class Findings:
 
         Warns
         -----
-        AstropyUserWarning
-            If some distances are.
+        InputWarning
+            If some distances are, values were taken as missing, or columns are not used.
         """
         if self.rows and self.empty == self.rows:
             raise InputError(f"all {self.rows} rows are missing in every band (columns {', '.join(self.columns)}); "
-                             "are these the right columns? columns={...} names others")
+                             "are these the right columns? option:columns names others")
+        counted = {}
+        for band, value, count in self.sentinels:
+            counted.setdefault(band, Counter())[value] += count
+        warn_of_sentinels(counted, stacklevel + 1)
+        warn_of_unused(self.unused, self.known, stacklevel + 1)
         if self.far and self.far == self.placed:
             raise DistanceError(f"{self.reason}. Check the unit of the distance", row=self.first_far)
         if self.far:
-            reason = self.reason.replace("{row}", str(self.first_far))
-            warnings.warn(f"{reason}. {self.far} such rows are flagged and not inferred", AstropyUserWarning,
-                          stacklevel=stacklevel)
+            warnings.warn(InputWarning(f"{self.reason}. {self.far} such rows are flagged and not inferred",
+                                       row=self.first_far), stacklevel=stacklevel)

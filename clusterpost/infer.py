@@ -48,8 +48,8 @@ _LEAST_BANDS = 2
 
 
 def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0.84), n_modes=3, noise=None, prior=None,
-                refine=None, recalibrated=False, error_floor=0.05, distance=None, columns=None, prefix="", seed=0,
-                device=None, progress=None):
+                refine=None, recalibrated=False, error_floor=0.05, distance=None, columns=None, unit=None, missing=(),
+                prefix="", seed=0, device=None, progress=None):
     """Infer age, mass and reddening of every cluster of a table.
 
     Parameters
@@ -90,6 +90,11 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
         a galaxy's name there.
     columns : dict, optional
         ``{"F275W": ("my_flux", "my_error")}`` for columns of other names.
+    unit : str or Unit, optional
+        Of all fluxes or magnitudes, where the columns do not tell it: ``"mJy"``,
+        ``"uJy"``, ``"nmgy"``, ``"AB"``, ``"Vega"``, ``"ST"``, ...
+    missing : sequence of float
+        Values that stand for missing, besides the customary ones (99, 999, 1e20, ...).
     prefix : str
         Put before the name of every column that is added.
     seed : int
@@ -130,20 +135,20 @@ def infer_table(tbl, *, model="default", n_samples=None, quantiles=(0.16, 0.5, 0
     inference = TableInference(
         tbl, model=model, n_samples=n_samples, quantiles=quantiles, n_modes=n_modes, noise=noise, prior=prior,
         refine=refine, recalibrated=recalibrated, error_floor=error_floor, distance=distance, columns=columns,
-        prefix=prefix, seed=seed, device=device)
+        unit=unit, missing=missing, prefix=prefix, seed=seed, device=device)
     inference.findings.raise_or_warn()
     return inference.run(progress)
 
 
 def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, error_floor=0.05, distance=None,
-                    columns=None, prefix="", seed=0, device=None, progress=None):
+                    columns=None, unit=None, missing=(), prefix="", seed=0, device=None, progress=None):
     """The exact posteriors by a dense grid, without a network.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
         As for `infer_table`; not changed.
-    quantiles, n_modes, error_floor, distance, columns, prefix, seed, device, progress
+    quantiles, n_modes, error_floor, distance, columns, unit, missing, prefix, seed, device, progress
         As for `infer_table`.
     prior : object of `clusterpost.priors`, optional
         Whose density is a power law in mass.
@@ -172,13 +177,15 @@ def exact_posterior(tbl, *, quantiles=(0.16, 0.5, 0.84), n_modes=3, prior=None, 
     True
     """
     inference = ExactInference(tbl, quantiles=quantiles, n_modes=n_modes, prior=prior, error_floor=error_floor,
-                               distance=distance, columns=columns, prefix=prefix, seed=seed, device=device)
+                               distance=distance, columns=columns, unit=unit, missing=missing, prefix=prefix, seed=seed,
+                               device=device)
     inference.findings.raise_or_warn()
     return inference.run(progress)
 
 
 def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=None, refine=None, error_floor=AUTO,
-                     distance=None, columns=None, prefix=None, seed=None, dtype=float, device=None, progress=None):
+                     distance=None, columns=None, unit=None, missing=(), prefix=None, seed=None, dtype=float,
+                     device=None, progress=None):
     """Draw from the posterior of every cluster of a table.
 
     Parameters
@@ -187,7 +194,7 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
         Photometry, as for `infer_table`, or what that returned; not changed.
     n_samples : int
         Draws for each object.
-    model, noise, prior, refine, error_floor, distance, columns, seed
+    model, noise, prior, refine, error_floor, distance, columns, unit, missing, seed
         As for `infer_table`.  By default those that the results in the table
         were made with; without results, the defaults of `infer_table`.
     prefix : str, optional
@@ -237,7 +244,7 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
                           error_floor=error_floor, distance=distance, columns=columns, seed=seed)
     size = max(n_samples, _FEWEST)
-    job = _Job(tbl, n_samples=n_samples, size=size, device=device, **options)
+    job = _Job(tbl, n_samples=n_samples, size=size, device=device, unit=unit, missing=missing, **options)
     job.ready.findings.raise_or_warn()
     refine = job.sampler.refined
     family, flag = job.model.family, job.ready.flag.copy()
@@ -269,7 +276,7 @@ def sample_posterior(tbl, *, n_samples=1000, model="default", noise=None, prior=
 
 
 def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None, error_floor=AUTO, distance=None,
-             columns=None, prefix=None, seed=None, device=None):
+             columns=None, unit=None, missing=(), prefix=None, seed=None, device=None):
     """Log posterior density of parameters.
 
     Parameters
@@ -279,7 +286,7 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None
     theta : array (n, n_parameter) or (n, k, n_parameter)
         One or ``k`` parameter vectors for each row, for clusters log10 age/Myr, log10
         initial mass/Msun, E(B-V)/mag.
-    model, noise, prior, refine, error_floor, distance, columns, prefix, seed, device
+    model, noise, prior, refine, error_floor, distance, columns, unit, missing, prefix, seed, device
         As for `sample_posterior`.
 
     Returns
@@ -305,7 +312,7 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None
     theta = np.asarray(theta, dtype=float)
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
                           error_floor=error_floor, distance=distance, columns=columns, seed=seed, n_samples=None)
-    job = _Job(tbl, device=device, **options)
+    job = _Job(tbl, device=device, unit=unit, missing=missing, **options)
     parameters = job.model.family.parameters
     names = [f"log10 {p.column}/{p.unit}" if p.log10 else p.column for p in parameters]
     if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != len(names):
@@ -337,11 +344,12 @@ class TableInference:
     """
 
     def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
-                 distance, columns, prefix, seed, device):
+                 distance, columns, prefix, seed, device,
+                 unit=None, missing=()):
         self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
         check_table(tbl)
         self.job = _Job(tbl, model, noise, prior, refine, n_samples, seed, device,
-                        columns=columns, distance=distance, error_floor=error_floor)
+                        columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
         self.family = self.job.model.family
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.findings = self.job.ready.findings
@@ -362,13 +370,14 @@ class TableInference:
 class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
-    def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device):
+    def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device,
+                 unit=None, missing=()):
         self.tbl, self.prefix, self.seed, self.device = tbl, prefix, _whole_number("seed", seed, least=0), device
         self.family = get_family("clusters")(bands=load_table().bands)
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
         self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
-                             columns=columns, distance=distance, error_floor=error_floor)
+                             columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
         self.findings = self.ready.findings
         self.settings = Settings(
             "exact grid", self.noise.name, self.prior.describe(), prior=self.prior.to_record(),
@@ -487,6 +496,7 @@ def _completed(tbl, registry, results, prefix, ready, settings):
         out[settings.distance] = _as_column(DISTANCE_COLUMN, ready.distance, type(out))
     for column in registry:
         out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)
+    out.meta.update(ready.recorded)
     add_record(out.meta, settings, prefix=prefix, before=tbl)
     out.meta.update(_about(ready))
     return out

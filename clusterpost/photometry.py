@@ -5,21 +5,24 @@ Units, sentinels, masks and magnitudes end here; what follows sees mJy and Mpc.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import astropy.units as u
 import numpy as np
 from astropy.table import Row, Table
 
 from .bands import get_band
-from .catalogs.canonical import floor_in, record_floor
-from .catalogs.distances import table_distances, to_mpc
-from .catalogs.layouts import recognise
+from .catalogs.canonical import floor_in, record_floor, recorded_floor
+from .catalogs.layouts import recognize
 from .catalogs.levels import check_levels
-from .catalogs.records import FLOOR_KEY, meta_value
+from .catalogs.metadata import FLOOR_KEY
+from .catalogs.table_distances import table_distances, to_mpc
 from .catalogs.values import MAG_PER_RELATIVE, is_magnitude, numbers, plain, read_band, unit_of
-from .errors import InputError
+from .errors import InputError, shown
 from .findings import Findings
+
+_SOURCES = {"lee2022": "Lee et al. 2022", "legus": "Calzetti et al. 2015", "literature": "literature",
+            "argument": "as given"}
 
 __all__ = ["MAG_PER_RELATIVE", "Photometry", "apply_error_floor", "check_table", "to_mpc"]
 
@@ -44,9 +47,15 @@ class Photometry:
     error_floor : float
         The relative floor that the errors hold; zero for none.
     layout : str
-        What the table was recognised as.
+        What the table was recognized as.
     columns : tuple of str
         The flux column of each band.
+    unused : tuple of str
+        Columns that look like photometry of bands that are not known.
+    sentinels : dict of str to Counter
+        How often which value was taken as missing, by band.
+    recorded : dict
+        What a table's meta must say so that it is read in the same way again.
     """
 
     bands: tuple
@@ -58,6 +67,9 @@ class Photometry:
     error_floor: float
     layout: str
     columns: tuple = ()
+    unused: tuple = ()
+    sentinels: dict = field(default_factory=dict)
+    recorded: dict = field(default_factory=dict)
 
     def __len__(self):
         return len(self.flux)
@@ -69,8 +81,25 @@ class Photometry:
 
     @property
     def findings(self):
-        """How many rows there are, and how many without any measurement."""
-        return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns)
+        """How many rows there are and how many without any measurement, and what was not taken for one."""
+        counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
+        return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, sentinels=counted)
+
+    def describe(self) -> str:
+        """Say in a line what was read: bands, distance and where it is from, error floor.
+
+        Returns
+        -------
+        str
+        """
+        known = self.distance[np.isfinite(self.distance)]
+        span = "" if not len(known) else (f"{known.min():.4g} Mpc" if np.ptp(known) <= 1e-6 * known.min() else
+                                         f"{known.min():.4g} to {known.max():.4g} Mpc")
+        source, _, where = self.distance_source.partition(": ")
+        sources = " and ".join(_SOURCES.get(name, name) for name in source.split(" and "))
+        floor = f"error floor {100 * self.error_floor:.3g} %" if self.error_floor else "no error floor"
+        distance = f"distance {span} ({sources}{f', {where}' if where else ''})" if span else "no distance"
+        return f"bands: {' '.join(self.bands)}; {distance}; {floor}"
 
     def select(self, bands):
         """The same objects in other bands, by name; a band that is not there is missing.
@@ -92,15 +121,19 @@ class Photometry:
         return replace(self, bands=tuple(bands), flux=flux, error=error, limit=limit)
 
     @classmethod
-    def from_table(cls, tbl, *, columns=None, distance=None, error_floor=0.05):
+    def from_table(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05):
         """Read the photometry of a table.
 
         Parameters
         ----------
         tbl : `~astropy.table.Table`
             Not changed.
-        columns : dict, optional
+        columns : dict or Layout, optional
             ``{"F275W": ("my_flux", "my_error")}`` for columns of other names.
+        unit : str or Unit, optional
+            Of all fluxes or magnitudes, where the columns do not tell it.
+        missing : sequence of float
+            Values that stand for missing, besides the customary ones.
         distance : float, Quantity, array or str, optional
             Mpc unless it has a unit; one for all or one per row, or a galaxy's
             name.  By default from the table.
@@ -118,31 +151,33 @@ class Photometry:
             Or one of its kinds, naming column, row and remedy; also if no row
             has a measurement.
         """
-        photometry = cls.of_rows(tbl, columns=columns, distance=distance, error_floor=error_floor)
+        photometry = cls.of_rows(tbl, columns=columns, unit=unit, missing=missing, distance=distance,
+                                 error_floor=error_floor)
         photometry.findings.raise_or_warn()
         return photometry
 
     @classmethod
-    def of_rows(cls, tbl, *, columns=None, distance=None, error_floor=0.05):
+    def of_rows(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05):
         """Read some rows of a table, of which none needs to have a measurement; see `from_table`."""
         check_table(tbl)
         if len(tbl) == 0:
             raise InputError("the table has no rows; give one with at least one cluster")
-        layout = recognise(tbl, columns)
+        layout = recognize(tbl, columns, unit=unit, missing=missing)
         if layout.name.startswith("PHANGS") and not set(layout.bands) & set(tbl.colnames):
             check_levels(tbl)  # read_catalog did so for what it read
-        found = [read_band(tbl, layout, band) for band in layout.bands]
-        flux, error, limit = (np.stack(part, axis=1) for part in zip(*found, strict=True))
+        measured = layout.read(tbl)
+        flux, error, limit = measured.flux, measured.error, measured.limit
         floor = 0.0 if error_floor is None else _check_floor(error_floor)
         applied = floor_in(tbl, [c.error for c in layout.bands.values()])
         if applied is None:
             error = np.where(limit, error, np.hypot(error, floor * np.abs(flux)))
         mpc, source = table_distances(tbl, layout, distance)
         return cls(tuple(layout.bands), flux, error, limit, mpc, source,
-                   floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()))
+                   floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()),
+                   tuple(layout.unused), measured.sentinels, layout.recorded)
 
 
-def apply_error_floor(tbl, floor=0.05, *, columns=None):
+def apply_error_floor(tbl, floor=0.05, *, columns=None, unit=None, missing=()):
     """Add a systematic relative error to every flux error, in quadrature.
 
     r' = sqrt(r^2 + floor^2) for the relative error r (Walter et al. 2025,
@@ -154,7 +189,7 @@ def apply_error_floor(tbl, floor=0.05, *, columns=None):
         With photometry in fluxes or magnitudes; not changed.
     floor : float
         Relative error, 0.05 for 5 %.
-    columns : dict, optional
+    columns, unit, missing
         As for `~clusterpost.infer_table`.
 
     Returns
@@ -179,26 +214,26 @@ def apply_error_floor(tbl, floor=0.05, *, columns=None):
     """
     check_table(tbl)
     floor = _check_floor(floor)
-    layout = recognise(tbl, columns)
+    layout = recognize(tbl, columns, unit=unit, missing=missing)
     errors = [names.error for names in layout.bands.values()]
-    recorded = meta_value(tbl, FLOOR_KEY)
-    if recorded is not None and float(recorded) != floor:
+    recorded = recorded_floor(tbl)
+    if recorded is not None and recorded != floor:
         raise InputError(
-            f"this table's errors hold a floor of {float(recorded):g} already (meta[{FLOOR_KEY!r}]); "
+            f"this table's errors hold a floor of {recorded:g} already (meta[{FLOOR_KEY!r}]); "
             f"start from the table without it to apply {floor:g}"
         )
     out = tbl.copy()
     if floor_in(tbl, errors) is not None:
         return out
     for band, names in layout.bands.items():
-        flux, error, limit = read_band(tbl, layout, band)
+        flux, error, limit, _ = read_band(tbl, layout, band)
         change = np.isfinite(flux) & ~limit
-        if is_magnitude(unit_of(tbl, names.flux, layout)):
+        if is_magnitude(unit_of(tbl, names.flux, layout, names)):
             new = np.hypot(numbers(tbl, names.error), MAG_PER_RELATIVE * floor)
         else:
             mjy = np.hypot(error, floor * np.abs(flux)) * u.mJy
             pivot = get_band(band).pivot * u.AA
-            new = mjy.to_value(unit_of(tbl, names.error, layout), u.spectral_density(pivot))
+            new = mjy.to_value(unit_of(tbl, names.error, layout, names).unit, u.spectral_density(pivot))
         out[names.error] = out[names.error].astype(float)
         plain(out[names.error])[change] = new[change]
     record_floor(out, errors, floor)
@@ -225,6 +260,10 @@ def check_table(tbl):
 
 
 def _check_floor(floor):
-    if not 0 <= float(floor) < 1:
-        raise InputError(f"error_floor={floor!r} must be a relative error from 0 to below 1, such as 0.05")
-    return float(floor)
+    try:
+        value = float(floor)
+    except (TypeError, ValueError):
+        value = np.nan
+    if not 0 <= value < 1:
+        raise InputError(f"error_floor={shown(floor)} must be a relative error from 0 to below 1, such as 0.05")
+    return value

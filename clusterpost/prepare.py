@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -40,6 +40,10 @@ class PreparedTable:
         Of those rows, in double precision.
     findings : Findings
         What is an error if it holds for all rows.
+    recorded : dict
+        What a table's meta must say so that it is read in the same way again.
+    description : str
+        What was read, in a line: bands, distance, error floor.
     """
 
     error_floor: float
@@ -51,6 +55,8 @@ class PreparedTable:
     rows: np.ndarray
     observed: Observed
     findings: Findings
+    recorded: dict = field(default_factory=dict)
+    description: str = ""
 
     def keep(self, good):
         """Leave out rows that turned out not to be inferable.
@@ -63,7 +69,7 @@ class PreparedTable:
         self.rows, self.observed = self.rows[good], self.observed[torch.as_tensor(good)]
 
 
-def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floor):
+def prepare(tbl, bands, noise, *, slots, at_least, **reading):
     """Read a table's photometry and sort out its rows.
 
     Parameters
@@ -77,15 +83,17 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
         The bands, by index, that stand in for each other.
     at_least : int
         Slots that must be measured for a row to be inferred.
-    columns, distance, error_floor
-        As for `~clusterpost.infer_table`.
+    **reading
+        ``columns``, ``unit``, ``missing``, ``distance`` and ``error_floor``, as for `~clusterpost.infer_table`.
 
     Returns
     -------
     PreparedTable
     """
-    photometry = Photometry.of_rows(tbl, columns=columns, distance=distance, error_floor=error_floor)
-    findings = photometry.findings
+    photometry = Photometry.of_rows(tbl, **reading)
+    in_table, other = _taken_and_other(photometry, bands)
+    findings = replace(photometry.findings, unused=other, known=tuple(bands))
+    recorded, description = photometry.recorded, photometry.describe()
     photometry, flag = _to_bands(photometry, bands)
     there = ~photometry.missing
     photometry.error = np.where(photometry.limit, np.fmax(photometry.error, _SHARPEST_LIMIT * photometry.flux),
@@ -98,7 +106,9 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     limit = there & photometry.limit & (photometry.flux > 0) & computable
     filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     usable = np.stack([measured[:, list(slot)].any(axis=1) for slot in slots], axis=1)
-    flag[~filled.all(axis=1)] |= flags.MISSING_BAND
+    # Where a table has photometry in other bands, a band that it does not have is not one that is missing.
+    expected = [any(bands[i] in in_table for i in slot) for slot in slots] if other else [True] * len(slots)
+    flag[~filled[:, expected].all(axis=1)] |= flags.MISSING_BAND
     flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
     flag[(there & ~photometry.limit & ~possible).any(axis=1)] |= flags.NOT_POSITIVE
     flag[~computable.all(axis=1) | near_and_far] |= flags.NUMBER_RANGE
@@ -115,7 +125,7 @@ def prepare(tbl, bands, noise, *, slots, at_least, columns, distance, error_floo
     observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit)),
                         {"distance": torch.as_tensor(distance)})
     return PreparedTable(photometry.error_floor, photometry.distance, photometry.distance_source, photometry.layout,
-                         flag, n_bands, rows, observed, findings)
+                         flag, n_bands, rows, observed, findings, recorded, description)
 
 
 def _computable(flux, error, noise):
@@ -127,6 +137,18 @@ def _computable(flux, error, noise):
     if not noise.usable(torch.zeros(()), torch.ones(())):  # only the ratio to its error bounds a flux from below
         good &= (ratio > 1 / _LARGEST) | (flux <= 0)
     return good
+
+
+def _taken_and_other(photometry, bands):
+    """The model's bands for which a table has columns, and those of its flux columns that are of no such band."""
+    in_table, other = set(), list(photometry.unused)
+    for band, column in zip(photometry.bands, photometry.columns, strict=True):
+        taken = next((b for b in (band, BANDS[band].wfc3) if b in bands), None)
+        if taken is None:
+            other.append(column)
+        else:
+            in_table.add(taken)
+    return in_table, tuple(dict.fromkeys(other))
 
 
 def _to_bands(photometry, bands):

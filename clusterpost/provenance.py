@@ -15,7 +15,7 @@ from astropy import units as u
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
-from .catalogs.records import meta_value
+from .catalogs.metadata import meta_value
 from .errors import DistanceError, InputError, ModelError
 
 __all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_reading", "recorded_settings", "repeat",
@@ -339,14 +339,14 @@ def _same_prior(given, settings, card):
 
 def _check_same_photometry(tbl, recorded, given):
     """Warn where distances or columns are not those of the record."""
-    from .catalogs.distances import table_distances
-    from .catalogs.layouts import recognise
+    from .catalogs.layouts import recognize
+    from .catalogs.table_distances import table_distances
 
     if not given:
         return
     different = []
-    layout = recognise(tbl, recorded.get("columns"))
-    if "columns" in given and recognise(tbl, given["columns"]).bands != layout.bands:
+    layout = recognize(tbl, recorded.get("columns"))
+    if "columns" in given and recognize(tbl, given["columns"]).bands != layout.bands:
         different.append("columns")
     if "distance" in given:
         try:

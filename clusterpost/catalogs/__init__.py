@@ -24,7 +24,7 @@ _HOMES = {
     "read_legus": "legus",
     "read_nsa": "nsa",
     "read_sdss": "nsa",
-    "recognise": "layouts",
+    "recognize": "layouts",
     "resolve_galaxy": "distances",
 }
 __all__ = [*_HOMES]

@@ -6,13 +6,22 @@ import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
 
-from ..errors import ColumnError, InputError
+from ..errors import ColumnError, InputError, shown
 from .layouts import survey_layout
 from .levels import CORRECTION, level_difference
-from .records import COLUMNS_KEY, FLOOR_COLUMNS_KEY, FLOOR_KEY, LAYOUT_KEY, meta_value
-from .values import clean_band, has_flux_unit, plain, read_band, unit_of
+from .metadata import (
+    COLUMNS_KEY,
+    FLOOR_COLUMNS_KEY,
+    FLOOR_KEY,
+    LAYOUT_KEY,
+    READ_KEY,
+    meta_value,
+    recorded_columns,
+    written_columns,
+)
+from .values import clean_band, has_flux_unit, plain, read_band
 
-__all__ = ["add_canonical", "check_agreement", "floor_in", "record_floor"]
+__all__ = ["add_canonical", "check_agreement", "floor_in", "record_floor", "recorded_floor"]
 
 _SAME = 0.01  # mag; rounding in a text file is less
 
@@ -36,7 +45,7 @@ def check_agreement(tbl, layout):
         return  # beside a complete canonical set it does not matter which of them is meant
     for band in layout.bands if survey is not None else ():
         other = survey.bands.get(band)
-        chosen = _sources(tbl).get(band, [""])[0] == band  # an earlier reading was told so
+        chosen = recorded_columns(tbl).get(band, ("",))[0] == band  # an earlier reading was told so
         if other is None or chosen or not has_flux_unit(tbl, layout, band):
             continue
         try:
@@ -47,11 +56,11 @@ def check_agreement(tbl, layout):
             difference = difference - np.nan_to_num(plain(tbl[CORRECTION]))
         wrong = np.flatnonzero(np.abs(difference) > _SAME)
         if wrong.size:
-            choice = ", ".join(f"{b!r}: ({c.flux!r}, {c.error!r})" for b, c in list(survey.bands.items())[:1])
             raise ColumnError(
                 f"columns {band!r} and {other.flux!r} contradict each other in {wrong.size} of {len(tbl)} rows "
                 f"(row {{row}}: by {difference[wrong[0]]:+.3f} mag); drop one set, or choose the columns of every "
-                f"band with columns={{{choice}, ...}} or columns={{{band!r}: ({band!r}, '{band}_err'), ...}}",
+                f"band with option:columns: {band} as {other.flux!r} and {other.error!r}, or as {band!r} and "
+                f"'{band}_err'",
                 row=wrong[0],
             )
 
@@ -71,16 +80,24 @@ def add_canonical(tbl, layout, *, told=False):
     layout : `~clusterpost.catalogs.layouts.Layout`
     told : bool
         Whether the user named the columns; then that is what is recorded.
+
+    Returns
+    -------
+    dict of str to Counter
+        How often which value was taken as missing, by band.
     """
-    sources = {band: [c for c in (names.flux, names.error, names.limit) if c] for band, names in layout.bands.items()}
-    earlier = _sources(tbl)
+    sources = {band: tuple(c for c in (names.flux, names.error, names.limit) if c)
+               for band, names in layout.bands.items()}
+    earlier = recorded_columns(tbl) if meta_value(tbl, READ_KEY) else {}
     settled = {b: s for b, s in sources.items() if earlier.get(b) == s and b in tbl.colnames and s[0] != b}
     new = {band: _converted(tbl, layout, band) for band in sources if band not in settled}
     held = {band: floor_in(tbl, [sources[band][1]]) is not None for band in new}
-    for band, (flux, error, limit) in new.items():
-        if sources[band][:2] == [band, f"{band}_err"]:
-            _mend(tbl, band, flux[0])
-            _mend(tbl, f"{band}_err", error[0])
+    counted = {}
+    for band, (flux, error, limit, counts) in new.items():
+        counted |= {band: counts} if counts else {}
+        if sources[band][:2] == (band, f"{band}_err"):
+            _mend(tbl, band, *flux)
+            _mend(tbl, f"{band}_err", *error)
         else:
             ours = band in earlier
             _put(tbl, band, *flux, f"Flux density in {band}, or the upper limit of it", ours)
@@ -88,35 +105,46 @@ def add_canonical(tbl, layout, *, told=False):
             _carry_floor(tbl, f"{band}_err", held[band])
         _put(tbl, f"{band}_limit", limit, None, f"True where {band} is an upper limit",
              band in earlier or f"{band}_limit" in sources[band])
+    if layout.unit is not None and layout.unit.is_magnitude and layout.unit.system == "Vega":
+        tbl.meta["MAGSYS"] = "Vega"  # which no unit can say, of columns that stay in magnitudes
     if told or not earlier or any(sources[band][0] != band for band in sources):
-        tbl.meta[COLUMNS_KEY] = "; ".join(f"{band}: {', '.join(s)}" for band, s in sources.items())
+        tbl.meta[COLUMNS_KEY] = written_columns(layout.bands)
         tbl.meta[LAYOUT_KEY] = layout.name
-
-
-def _sources(tbl):
-    """What an earlier reading recorded: the columns that each band was read from."""
-    parts = (part.partition(": ") for part in str(meta_value(tbl, COLUMNS_KEY) or "").split("; "))
-    return {band: columns.split(", ") for band, _, columns in parts if columns}
+    tbl.meta[READ_KEY] = True
+    return counted
 
 
 def _converted(tbl, layout, band):
-    """Flux and error, each with its unit, and limits."""
+    """Flux and error, each with its unit, limits, and what was taken as missing."""
     names = layout.bands[band]
     if names.flux != band and has_flux_unit(tbl, layout, band):
-        flux, error, limit = read_band(tbl, layout, band)
-        return (flux, u.mJy), (error, u.mJy), limit
-    flux, error, limit = clean_band(tbl, layout, band)
-    return (flux, unit_of(tbl, names.flux, layout)), (error, unit_of(tbl, names.error, layout)), limit
+        flux, error, limit, counts = read_band(tbl, layout, band)
+        return (flux, u.mJy), (error, u.mJy), limit, counts
+    flux, error, limit, counts = clean_band(tbl, layout, band)
+    return (flux, _kept_unit(tbl, names.flux, layout)), (error, _kept_unit(tbl, names.error, layout)), limit, counts
 
 
-def _mend(tbl, name, values):
+def _kept_unit(tbl, name, layout):
+    """The unit of a column that stays as it is, with the one that was given in its place."""
+    given = layout.unit
+    if given is None:
+        own = getattr(tbl[name], "unit", None)
+        return u.Unit(layout.default_unit) if own is None and layout.default_unit is not None else own
+    flux = name in {columns.flux for columns in layout.bands.values()}
+    if given.is_magnitude and flux and given.system in ("AB", "ST"):
+        return {"AB": u.ABmag, "ST": u.STmag}[given.system]
+    return given.unit
+
+
+def _mend(tbl, name, values, unit):
     """Write cleaned values into a column of the user's, which keeps all else that it says."""
     column = tbl[name]
     old = plain(column)
-    if not hasattr(column, "mask") and old.dtype.kind == "f" and np.array_equal(old, values, equal_nan=True):
+    same = old.dtype.kind == "f" and np.array_equal(old, values, equal_nan=True)
+    if not hasattr(column, "mask") and same and unit == getattr(column, "unit", None):
         return
     info = {key: getattr(column.info, key) for key in ("description", "format", "meta")}
-    _put(tbl, name, values, getattr(column, "unit", None), None, True)
+    _put(tbl, name, values, unit, None, True)
     for key, value in info.items():
         if value:
             setattr(tbl[name].info, key, value)
@@ -160,21 +188,50 @@ def floor_in(tbl, errors):
     InputError
         If some of them hold it and some do not.
     """
-    floor = meta_value(tbl, FLOOR_KEY)
+    floor = recorded_floor(tbl)
     if floor is None:
         return None
     recorded = _floored(tbl)
     if not recorded or not set(recorded) & set(tbl.colnames):  # the user's own record, or columns were renamed
-        return float(floor)
+        return floor
     without = [name for name in errors if name not in recorded]
     if not without:
-        return float(floor)
+        return floor
     if len(without) < len(errors):
         raise InputError(
-            f"the errors in {without[0]!r} do not hold the floor of {float(floor):g} that those of other bands hold "
+            f"the errors in {without[0]!r} do not hold the floor of {floor:g} that those of other bands hold "
             f"(meta[{FLOOR_COLUMNS_KEY!r}]: {', '.join(recorded)}); apply the floor to all of them at once"
         )
     return None
+
+
+def recorded_floor(tbl) -> float | None:
+    """Read the error floor that a table's meta records.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    float or None
+
+    Raises
+    ------
+    InputError
+        If it is no relative error.
+    """
+    value = meta_value(tbl, FLOOR_KEY)
+    if value is None:
+        return None
+    try:
+        floor = float(value)
+    except (TypeError, ValueError):
+        floor = np.nan
+    if not 0 <= floor < 1:
+        raise InputError(f"meta[{FLOOR_KEY!r}] is {shown(value)}, and must be the relative error floor that the errors "
+                         "hold, from 0 to below 1; correct it, or remove it if they hold none")
+    return floor
 
 
 def _floored(tbl):

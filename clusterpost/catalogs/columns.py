@@ -10,17 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bands import BANDS
-from ..errors import ColumnError
+from ..errors import ColumnError, shown
+from .names import plain_filter
 
-__all__ = ["PHANGS_SENTINELS", "BandColumns", "find", "phangs_bands", "phangs_columns", "phangs_name", "phangs_unit"]
+__all__ = ["PHANGS_SENTINELS", "BandColumns", "find", "phangs_bands", "phangs_columns", "phangs_name", "phangs_unit",
+           "tells_camera"]
 
 PHANGS_SENTINELS = (-9999.0, -999.0)
 
-_PHANGS_BAND = re.compile(r"PHANGS_(F\d{3}W)_(MJY|VEGA)(_TOT)?(_ERR)?", re.IGNORECASE)
+_PHANGS_BAND = re.compile(r"PHANGS_(F\d{3}(?:LP|[WMN]))_(MJY|VEGA)(_TOT)?(_ERR)?", re.IGNORECASE)
 _CAMERA_TELLS = {"WFC3/UVIS": "F438W", "ACS/WFC": "F435W"}
-# Filters whose column may be of a camera that the table does not have.
-_SHARED = {*_CAMERA_TELLS.values(), *(band.removesuffix("_ACS") for band in BANDS if band.endswith("_ACS")
-                                      and band.removesuffix("_ACS") in BANDS)}
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,19 @@ class BandColumns:
     flux, error : str
         Column names of the flux or magnitude and of its error.
     limit : str, optional
-        Boolean column that is True where ``flux`` is an upper limit.
+        Column that is true where ``flux`` is an upper limit.
     magnitude_system : str, optional
         ``AB``, ``ST`` or ``Vega`` where the catalog is known to hold
         magnitudes of that system; None where the unit (or the meta) tells.
+    unit : str, optional
+        What the names say of the unit, where the columns carry none.
     """
 
     flux: str
     error: str
     limit: str | None = None
     magnitude_system: str | None = None
+    unit: str | None = None
 
 
 def find(names, *wanted):
@@ -65,8 +67,8 @@ def find(names, *wanted):
     return None
 
 
-def filter_of(band):
-    """A band's filter, whatever the camera.
+def tells_camera(band) -> bool:
+    """Return whether a band's filter is one by which two cameras differ.
 
     Parameters
     ----------
@@ -74,9 +76,12 @@ def filter_of(band):
 
     Returns
     -------
-    str
+    bool
+        True for a filter that two cameras have, and for the B filters that tell
+        which of them a PHANGS galaxy was observed with.
     """
-    return band.split("_")[0]
+    name = plain_filter(band)
+    return name in _CAMERA_TELLS.values() or sum(plain_filter(other) == name for other in BANDS) > 1
 
 
 # PHANGS
@@ -140,8 +145,8 @@ def phangs_bands(tbl, kinds=("MJY", "VEGA")):
     used = _cameras(tbl, fluxes, kinds)
     bands = {}
     for band, record in BANDS.items():
-        name = filter_of(band)
-        if name in _SHARED and record.instrument not in used:
+        name = plain_filter(band)
+        if tells_camera(band) and record.instrument not in used:
             continue
         kind = next((kind for kind in kinds if (name, kind) in fluxes), None)
         if kind is None:
@@ -224,25 +229,29 @@ def hint(name, choices):
     -------
     str
     """
+    if len(name) > 100:
+        return ""
     close = {c.lower(): c for c in choices}
     begins = [c for c in close if c.startswith(name.lower())]
     found = list(dict.fromkeys(begins + difflib.get_close_matches(name.lower(), list(close), n=3)))[:3]
     return f" (did you mean {' or '.join(repr(close[f]) for f in found)}?)" if found else ""
 
 
-def some(names, n=12):
+def some(names, n=12, show=shown):
     """The first few names, for a message.
 
     Parameters
     ----------
     names : sequence of str
     n : int
+    show : callable
+        How each is written.
 
     Returns
     -------
     str
     """
-    listed = ", ".join(repr(name) for name in names[:n])
+    listed = ", ".join(show(name) for name in names[:n])
     return f"{listed}, ... ({len(names)} columns)" if len(names) > n else listed or "no columns"
 
 
@@ -260,8 +269,8 @@ def no_error(flux, error, names):
     """
     meant = hint(error, [name for name in names if name != flux])
     return ColumnError(
-        f"column {flux!r} has no column with its errors: {error!r} is absent{meant}; add it, or name the columns with "
-        f"columns={{...}}"
+        f"column {shown(flux)} has no column with its errors: {shown(error)} is absent{meant}; add it, or name the "
+        "columns with option:columns"
     )
 
 
@@ -279,5 +288,5 @@ def ambiguous(band, what, candidates):
     """
     return ColumnError(
         f"{len(candidates)} columns could be the {what} of {band}: {', '.join(map(repr, candidates))}; drop all but "
-        f"one, or choose with columns={{{band!r}: (flux column, error column), ...}}"
+        f"one, or choose a flux column and an error column for {band} with option:columns"
     )

@@ -1,14 +1,17 @@
-"""The cluster catalogs of LEGUS: 35 columns, and nobody says which.
+"""The cluster catalogs of LEGUS: 34 to 39 columns, and nobody says which.
 
 The Legacy ExtraGalactic UV Survey (Calzetti et al. 2015; cluster catalogs:
-Adamo et al. 2017) publishes its clusters as ``.tab`` files without a header.
-The order of the columns is the same in all of them; the cameras are not.
+Adamo et al. 2017) publishes its clusters as ``.tab`` files without a header; a
+``.readme`` of the same name numbers the columns.  Where it is beside the file,
+it decides.  Otherwise the values do: right ascension and declination,
+magnitudes, ages and masses have unmistakable ranges, and mosaics (NGC 1313) have
+two columns more before them.  What follows the number of filters differs from
+field to field (`_TRAILING`).
+
 F275W and F336W are always of WFC3/UVIS.  B, V and I are F438W, F555W and F814W
 of WFC3/UVIS, unless archival ACS/WFC images were taken for some of them: these
-fields are listed here, as no file tells.  ``acs-wfc3`` in a file name says that
-both cameras were used, ``wfc3`` does not exclude it (NGC 1313).
-
-In nine fields V is F606W (ACS), which the models of eight bands do not know.
+fields are listed here, as no file name tells.  ``acs-wfc3`` in a file name says
+that both cameras were used, ``wfc3`` does not exclude it (NGC 1313).
 
 Magnitudes are in the Vega system, corrected for Milky Way extinction and for
 the aperture.  66.666 stands for outside the field, 99.999 for not detected and
@@ -21,12 +24,14 @@ import re
 import warnings
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 from astropy.utils.data import get_readable_fileobj
-from astropy.utils.exceptions import AstropyUserWarning
 
 from ..bands import BANDS
-from ..errors import InputError
+from ..errors import InputError, InputWarning, shown
+from .names import band_called
+from .sentinels import is_sentinel
 
 __all__ = [
     "LEGUS_BANDS",
@@ -37,10 +42,13 @@ __all__ = [
     "label_legus",
     "legus_bands",
     "legus_columns",
+    "raw_positions",
     "read_legus",
 ]
 
+#: Columns of most of the catalogs.
 N_COLUMNS = 35
+_FEWEST, _MOST = 34, 45
 LEGUS_SENTINELS = (66.666, 99.999, 44.444)
 
 _WFC3 = ("F275W", "F336W", "F438W", "F555W", "F814W")
@@ -77,8 +85,8 @@ def legus_bands(source=None) -> tuple[str, ...]:
 
     Warns
     -----
-    AstropyUserWarning
-        If the cameras are not known, or V is F606W, which the models of eight bands do not know.
+    InputWarning
+        If the cameras are not known.
 
     Examples
     --------
@@ -93,29 +101,25 @@ def legus_bands(source=None) -> tuple[str, ...]:
     if not bands:
         where = f"the name {Path(source).name!r}" if source else "this table"
         warnings.warn(
-            f"{where} does not tell the cameras of a LEGUS catalog; taking {', '.join(LEGUS_BANDS)} as for NGC 628-C. "
-            "Give read_legus or label_legus the five bands with bands=(...) where that is wrong.",
-            AstropyUserWarning,
+            InputWarning(f"{where} does not tell the cameras of a LEGUS catalog; taking {', '.join(LEGUS_BANDS)} as "
+                         "for NGC 628-C. Where that is wrong, give the five bands in their order with option:bands"),
             stacklevel=3,
         )
         return LEGUS_BANDS
-    if bands is _ACS_F606W:
-        warnings.warn(
-            f"V of {Path(source).name} is F606W (ACS/WFC), which the models of eight bands do not know; to "
-            "them its four other bands are the photometry",
-            AstropyUserWarning,
-            stacklevel=3,
-        )
     return bands
 
 
-def legus_columns(bands) -> list[tuple[str, str | None, str]]:
-    """The 35 columns of a LEGUS catalog in the order of the file.
+def legus_columns(bands, *, shift=0, trailing=("class_mode", "class_mean")) -> list[tuple[str, str | None, str]]:
+    """List the columns of a LEGUS catalog in the order of the file.
 
     Parameters
     ----------
     bands : sequence of str
         The five bands in the order of the file.
+    shift : int
+        Columns between y and the right ascension; two for the mosaics.
+    trailing : sequence of str
+        Columns after the number of filters.
 
     Returns
     -------
@@ -129,36 +133,71 @@ def legus_columns(bands) -> list[tuple[str, str | None, str]]:
     >>> name, unit
     ('age_legus', 'yr')
     """
-    fit = "LEGUS fit with Yggdrasil models (Padova-AGB, Kroupa IMF)"
-    columns = [
-        ("id", None, "Source number"),
-        ("x", "pix", "Position along x in the reference frame"),
-        ("y", "pix", "Position along y in the reference frame"),
-        ("ra", "deg", "Right ascension"),
-        ("dec", "deg", "Declination"),
-    ]
-    for band in bands:
-        columns.append((f"{band}_vega", "mag",
-                        f"Vega magnitude in {band}, corrected for Milky Way extinction and aperture"))
-        columns.append((f"{band}_vega_err", "mag", f"Error of the magnitude in {band}"))
-    columns.append(("ci", "mag", "Concentration index: magnitude in 1 pixel minus that in 3 pixels"))
-    for name, unit, what in (("age", "yr", "Age"), ("mass", "solMass", "Mass"), ("ebv", "mag", "E(B-V)")):
-        columns.append((f"{name}_legus", unit, f"{what}: best value, {fit}"))
-        columns.append((f"{name}_legus_max", unit, f"{what}: upper limit of the interval, {fit}"))
-        columns.append((f"{name}_legus_min", unit, f"{what}: lower limit of the interval, {fit}"))
-    columns += [(f"residual_{band}", None, f"Signed residual of the fit in {band}; 200 = not used") for band in bands]
-    columns += [
-        ("chi2_legus", None, f"Reduced chi square, {fit}"),
-        ("q_legus", None, f"Goodness Q of the fit, {fit}"),
-        ("n_filters", None, "Number of filters used in the fit; 0 = no fit"),
-        ("class_mode", None, "Class, mode of the votes: 1, 2 cluster, 3 association, 4 spurious, 0 not inspected"),
-        ("class_mean", None, "Class, mean of the votes"),
-    ]
-    return columns
+    mosaic = ("x_mosaic", "y_mosaic") if shift == 2 else tuple(f"position_{i + 1}" for i in range(shift))
+    names = ["id", "x", "y", *mosaic, "ra", "dec"]
+    names += [f"{band}_vega{end}" for band in bands for end in ("", "_err")]
+    names += ["ci", *(f"{name}_legus{end}" for name in ("age", "mass", "ebv") for end in ("", "_max", "_min"))]
+    names += [*(f"residual_{band}" for band in bands), "chi2_legus", "q_legus", "n_filters", *trailing]
+    return [(name, *_meaning(name)) for name in names]
+
+
+_FIT = "LEGUS fit with Yggdrasil models (Padova-AGB, Kroupa IMF)"
+_CLASSES = "1, 2 cluster, 3 association, 4 spurious, 0 not inspected"
+_MEANINGS = {
+    "id": (None, "Source number"),
+    "x": ("pix", "Position along x in the reference frame"),
+    "y": ("pix", "Position along y in the reference frame"),
+    "x_mosaic": ("pix", "Position along x in the mosaic"),
+    "y_mosaic": ("pix", "Position along y in the mosaic"),
+    "ra": ("deg", "Right ascension"),
+    "dec": ("deg", "Declination"),
+    "ci": ("mag", "Concentration index: magnitude in 1 pixel minus that in 3 pixels"),
+    "chi2_legus": (None, f"Reduced chi square, {_FIT}"),
+    "q_legus": (None, f"Goodness Q of the fit, {_FIT}"),
+    "n_filters": (None, "Number of filters used in the fit; 0 = no fit"),
+    "class_mode": (None, f"Class, mode of the votes: {_CLASSES}"),
+    "class_mean": (None, "Class, mean of the votes"),
+    "class_hybrid": (None, f"Class to be used, from humans and machine learning: {_CLASSES}"),
+    "class_method": (None, "Where class_hybrid is from: 0 machine, 1 verified by a human, 3, 4 humans, 6 revised"),
+    "class_ml": (None, f"Class by machine learning: {_CLASSES}"),
+    "class_verified": (None, f"Class by one human who verified that of the machine: {_CLASSES}"),
+    "class_reclassified": (None, "Class of sources that were looked at again after class 4"),
+    "class_whitmore": (None, f"Class by S. Linden and B. Whitmore: {_CLASSES}"),
+    "quality_whitmore": (None, "Quality of class_whitmore: 1 certain, 2 likely, 3 possible"),
+    "halpha_whitmore": (None, "H-alpha at the source: 1 on top, 2 ring, 3 possibly, 4 none"),
+    "selection": (None, "How the source was found: 0 by the pipeline, else by eye"),
+}
+
+
+def _meaning(name):
+    """Unit and description of a column."""
+    if name in _MEANINGS:
+        return _MEANINGS[name]
+    if name.endswith("_vega"):
+        return "mag", f"Vega magnitude in {name[:-5]}, corrected for Milky Way extinction and aperture"
+    if name.endswith("_vega_err"):
+        return "mag", f"Error of the magnitude in {name[:-9]}"
+    if name.startswith("residual_"):
+        return None, f"Signed residual of the fit in {name[9:]}; 200 = not used"
+    for stem, unit, what in (("age", "yr", "Age"), ("mass", "solMass", "Mass"), ("ebv", "mag", "E(B-V)")):
+        for end, which in (("", "best value"), ("_max", "upper limit of the interval"),
+                           ("_min", "lower limit of the interval")):
+            if name == f"{stem}_legus{end}":
+                return unit, f"{what}: {which}, {_FIT}"
+    return None, "Column of the file whose meaning is not known; see the .readme of the catalog"
+
+
+# Which column is which
+
+# What follows the number of filters, by how many columns do.
+_TRAILING = {1: ("class_mode",), 2: ("class_mode", "class_mean")}
+_HYBRID = ("class_hybrid", "class_method", "class_mode", "class_ml", "class_verified", "class_reclassified")
+_METHODS = (0, 1, 3, 4, 6)
+_BEFORE_TRAILING = N_COLUMNS - 2
 
 
 def is_raw_legus(tbl) -> bool:
-    """Whether these are the columns of a LEGUS catalog, read without names (and perhaps more).
+    """Return whether these are the columns of a LEGUS catalog, read without names (and perhaps more).
 
     Parameters
     ----------
@@ -167,13 +206,89 @@ def is_raw_legus(tbl) -> bool:
     Returns
     -------
     bool
-        True where there are ``col1`` to ``col35``, and no ``col36``.
+        True where there are ``col1`` to ``col35`` and no ``col36``, or 34 to 45
+        such columns with the values of a LEGUS catalog.
     """
-    return set(_raw_names()) <= set(tbl.colnames) and f"col{N_COLUMNS + 1}" not in tbl.colnames
+    return _shape(tbl) is not None
 
 
-def _raw_names():
-    return [f"col{i + 1}" for i in range(N_COLUMNS)]
+def _raw_names(tbl):
+    """``col1``, ``col2``, ... as far as there are such columns."""
+    names = set(tbl.colnames)
+    n = next(i for i in range(1, len(names) + 2) if f"col{i}" not in names)
+    return [f"col{i}" for i in range(1, n)]
+
+
+def _shape(tbl):
+    """How many columns stand before the right ascension besides the usual, and the names of the last ones, or None."""
+    n = len(_raw_names(tbl))
+    if not _FEWEST <= n <= _MOST:
+        return None
+    shifts = [shift for shift in range(n - _BEFORE_TRAILING) if _fits(tbl, shift)]
+    if len(shifts) != 1:
+        if n != N_COLUMNS or shifts:
+            return None
+        shifts = [0]  # whatever the values: most of the files are like that
+    return shifts[0], _trailing(tbl, n, n - _BEFORE_TRAILING - shifts[0])
+
+
+def _trailing(tbl, n, count):
+    last = [f"col{n - count + i + 1}" for i in range(count)]
+    if count == len(_HYBRID) and len(tbl) and np.isin(_values(tbl, last[1]), _METHODS).all():
+        return _HYBRID
+    known = _TRAILING.get(min(count, 2), ())
+    return known + tuple(last[len(known):])
+
+
+def _values(tbl, name):
+    column = tbl[name]
+    try:
+        return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+    except (TypeError, ValueError):
+        return np.full(len(tbl), np.nan)
+
+
+def _fits(tbl, shift):
+    """Whether the values are those of a LEGUS catalog with so many columns more before the right ascension."""
+    ra, dec, *photometry = (_values(tbl, f"col{i + shift}") for i in range(4, 17))
+    age, mass = (_values(tbl, f"col{i + shift}") for i in (17, 20))
+    if not len(ra):
+        return False
+    *photometry, _ = photometry
+    on_sky = _all(ra, 0, 360) and _all(dec, -90, 90) and max(np.ptp(ra), np.ptp(dec)) < 5
+    ranges = ((8, 40), (0, 5))  # of magnitudes and of their errors
+    measured = [v[~is_sentinel(v, LEGUS_SENTINELS)] for v in photometry]
+    return bool(
+        on_sky and all(_all(v, *ranges[i % 2]) for i, v in enumerate(measured)) and any(len(v) for v in measured)
+        and _all(age[age > 0], 1e4, 1e11) and _all(mass[mass > 0], 1, 1e10))
+
+
+def _all(values, low, high):
+    return bool(((values >= low) & (values <= high)).all())
+
+
+def raw_positions(tbl, bands) -> dict[str, str]:
+    """Find the columns of a LEGUS table without names.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    bands : sequence of str
+        The five bands in the order of the file.
+
+    Returns
+    -------
+    dict of str to str
+        ``col17`` by ``age_legus``, and so on; empty where this is no LEGUS table.
+    """
+    shape = _shape(tbl)
+    if shape is None:
+        return {}
+    shift, trailing = shape
+    return {name: f"col{i + 1}" for i, (name, _, _) in enumerate(legus_columns(bands, shift=shift, trailing=trailing))}
+
+
+# Reading
 
 
 def label_legus(tbl, *, bands=None) -> Table:
@@ -182,8 +297,8 @@ def label_legus(tbl, *, bands=None) -> Table:
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        35 columns, ``col1`` to ``col35``, as ``ascii.no_header`` gives them.
-        It stays as it is.
+        34 columns or more, ``col1``, ``col2``, ..., as ``ascii.no_header``
+        gives them.  It stays as it is.
     bands : sequence of str, optional
         The five bands in the order of the file.  By default those of the field
         that the file name in ``tbl.meta["source"]`` tells; without one those
@@ -197,7 +312,8 @@ def label_legus(tbl, *, bands=None) -> Table:
     Raises
     ------
     InputError
-        If there are not 35 such columns, or the bands are not five known ones.
+        If the columns are not those of a LEGUS catalog, or the bands are not
+        five known ones.
 
     Examples
     --------
@@ -207,33 +323,107 @@ def label_legus(tbl, *, bands=None) -> Table:
     >>> label_legus(raw, bands=("F275W", "F336W", "F438W", "F555W", "F814W")).colnames[5:8]
     ['F275W_vega', 'F275W_vega_err', 'F336W_vega']
     """
-    names = _raw_names()
-    if set(tbl.colnames) != set(names):
+    names, shape = _raw_names(tbl), _shape(tbl)
+    if set(tbl.colnames) != set(names) or not names:
         raise InputError(
-            f"a LEGUS table has {N_COLUMNS} columns named col1 to col{N_COLUMNS}; this one has {len(tbl.colnames)}, "
-            f"beginning with {', '.join(tbl.colnames[:3])}. Read the file with format='ascii.no_header', or with "
-            "clusterpost.read_catalog."
+            f"a LEGUS table has columns named col1, col2, ..., usually {N_COLUMNS}; this one has {len(tbl.colnames)}, "
+            f"beginning with {', '.join(map(shown, tbl.colnames[:3]))}. Read the file with format='ascii.no_header', "
+            "or with clusterpost.read_catalog."
+        )
+    if shape is None:
+        raise InputError(
+            f"the {len(names)} columns are not in the order of a LEGUS catalog that is known: positions, magnitudes "
+            "and ages are not where they should be. Put the catalog's .readme beside the file, or name the columns of "
+            "every band with option:columns (col1 is the first) and the system of magnitudes with option:unit Vega"
         )
     bands = legus_bands(tbl.meta.get("source")) if bands is None else _five_bands(bands)
+    return _named(tbl, legus_columns(bands, shift=shape[0], trailing=shape[1]))
+
+
+def _named(tbl, columns):
+    """A copy whose columns, in the order of the file, have these names, units and descriptions."""
+    names = _raw_names(tbl)
     out = tbl[names]  # a copy, in the order of the file
-    for old, (name, unit, description) in zip(names, legus_columns(bands), strict=True):
+    for old, (name, unit, description) in zip(names, columns, strict=True):
         column = out[old]
-        out.rename_column(old, name)
+        if name != old:
+            out.rename_column(old, name)
         column.info.unit = unit
         column.info.description = description
     return out
 
 
-def read_legus(path, *, bands=None) -> Table:
-    """Read a LEGUS cluster catalog (``.tab``, 35 columns, no header).
+_README_LINE = re.compile(r"^\s*(\d{1,3})\s*[.):]\s*(.+?)\s*$")
+# What the .readme of a catalog calls its columns, the special before the general.
+_README = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name in (
+    (r"^source id|^id\b", "id"),
+    (r"^x coord.*mosaic", "x_mosaic"), (r"^y coord.*mosaic", "y_mosaic"), (r"^x coord", "x"), (r"^y coord", "y"),
+    (r"^ra\b", "ra"), (r"^dec\b", "dec"), (r"^ci\b", "ci"),
+    *((rf"^{which} {stem}", f"{name}_legus{end}")
+      for stem, name in (("age", "age"), ("mass", "mass"), (r"e\(b-v\)", "ebv"))
+      for which, end in (("best", ""), ("max", "_max"), ("min", "_min"))),
+    (r"^reduced chi", "chi2_legus"), (r"^q prob", "q_legus"), (r"^number of filter", "n_filters"),
+    (r"hybrid way|^final morphological flag", "class_hybrid"), (r"^method of visual", "class_method"),
+    (r"post-reclassification", "class_reclassified"), (r"verified the ml", "class_verified"),
+    (r"machine learning", "class_ml"), (r"applying the mean", "class_mean"),
+    (r"applying the mode|\(mode value\)", "class_mode"), (r"^visual classification", "class_whitmore"),
+    (r"^quality flag", "quality_whitmore"), (r"^halpha", "halpha_whitmore"),
+    (r"source has been (selected|detected)", "selection"),
+))
+_README_BAND = re.compile(r"^(final total mag|final photometric error|chi2 fit residual) in\s+"
+                          r"(?:(\w+)/)?(F\d{3}(?:LP|[WMN]))", re.IGNORECASE)
+
+
+def _readme_columns(path, n, bands):
+    """The columns as the .readme beside a catalog numbers them, or None where there is none.
+
+    Of a residual or an error only the filter is told; its camera is that of the magnitude.
+    """
+    readme = next((p for p in (path.with_suffix(".readme"), path.with_suffix(".txt"), Path(f"{path}.readme"))
+                   if p != path and p.is_file()), None)
+    if readme is None:
+        return None
+    lines = readme.read_text(encoding="utf-8", errors="replace")[:1_000_000].splitlines()
+    found = {int(m[1]): m[2] for line in lines if (m := _README_LINE.match(line))}
+    if not set(range(1, n + 1)) <= set(found):
+        warnings.warn(InputWarning(f"{readme.name} does not number the {n} columns of {path.name}; their values tell "
+                                   "which is which"), stacklevel=4)
+        return None
+    cameras, names = {}, []
+    for description in (found[i] for i in range(1, n + 1)):
+        match = _README_BAND.match(description)
+        if match and match[1].lower().endswith("mag"):
+            cameras[match[3].upper()] = (band_called(f"{match[2] or ''}_{match[3]}") or band_called(match[3])
+                                         or f"{match[3]}_{match[2]}".upper())
+    own = dict(zip(cameras, bands, strict=False)) if bands else cameras
+    for i in range(1, n + 1):
+        match = _README_BAND.match(found[i])
+        if match:
+            band = own.get(match[3].upper(), match[3].upper())
+            ends = {"mag": f"{band}_vega", "error": f"{band}_vega_err", "residual": f"residual_{band}"}
+            names.append(ends[match[1].lower().split()[-1]])
+        else:
+            names.append(next((name for pattern, name in _README if pattern.search(found[i])), f"col{i}"))
+    names = [name if names.index(name) == i else f"col{i + 1}" for i, name in enumerate(names)]
+    if not {"ra", "dec"} <= set(names) or not any(name.endswith("_vega") for name in names):
+        return None
+    return [(name, _meaning(name)[0], _meaning(name)[1] if not name.startswith("col") else found[i + 1][:200])
+            for i, name in enumerate(names)]
+
+
+def read_legus(path, *, bands=None, label=True) -> Table:
+    """Read a LEGUS cluster catalog (``.tab``, no header).
 
     Parameters
     ----------
     path : path
-        The file, compressed or not.  Its name tells the cameras and the galaxy.
+        The file, compressed or not.  Its name tells the cameras and the galaxy;
+        a ``.readme`` of the same name beside it tells the columns.
     bands : sequence of str, optional
         The five canonical bands in the order of the file, where its name does
         not tell them.
+    label : bool
+        Name the columns; otherwise they are ``col1``, ``col2``, ...
 
     Returns
     -------
@@ -242,14 +432,16 @@ def read_legus(path, *, bands=None) -> Table:
         for the five bands; ``ci``; ``age_legus`` [yr], ``mass_legus`` [solMass]
         and ``ebv_legus`` [mag], each with ``_max`` and ``_min``;
         ``residual_<band>``; ``chi2_legus q_legus n_filters class_mode
-        class_mean``.  Values stay as in the file, 66.666, 99.999 and 44.444
-        too; `~clusterpost.read_catalog` adds fluxes.  ``meta`` has ``source``
-        and ``galaxy``.
+        class_mean``.  Mosaics have ``x_mosaic`` and ``y_mosaic`` besides, and
+        NGC 1566 ``class_hybrid class_method class_mode class_ml class_verified
+        class_reclassified`` at its end.  Values stay as in the file, 66.666,
+        99.999 and 44.444 too; `~clusterpost.read_catalog` adds fluxes.
+        ``meta`` has ``source`` and ``galaxy``.
 
     Raises
     ------
     InputError
-        If the file cannot be read or has not 35 columns.
+        If the file cannot be read, or its columns are not known.
 
     References
     ----------
@@ -264,20 +456,32 @@ def read_legus(path, *, bands=None) -> Table:
     """
     path = Path(path)
     n_columns = len(first_fields(path))
-    if n_columns != N_COLUMNS:
+    if label and not _FEWEST <= n_columns <= _MOST:
         raise InputError(
-            f"{path}: a LEGUS catalog has {N_COLUMNS} columns, this file has {n_columns} in its first line. "
-            "Read another table with clusterpost.read_catalog and name its columns with columns=."
+            f"{path}: a LEGUS catalog has {_FEWEST} columns or more, usually {N_COLUMNS}, and this file has "
+            f"{n_columns} in its first line. If it is another table, give it another name, or name the columns of "
+            "every band with option:columns; without a header they are col1, col2, ..."
         )
     try:
         raw = Table.read(str(path), format="ascii.no_header", guess=False, delimiter=" ")
     except Exception as error:  # the readers raise many kinds
-        raise InputError(f"{path}: not a LEGUS catalog of {N_COLUMNS} columns throughout: {error}") from error
+        raise InputError(f"{path}: not a table of {n_columns} columns throughout: {_first_line(error)}") from error
     raw.meta["source"] = path.name
     match = _FILE_NAME.match(path.name)
     if match:
         raw.meta["galaxy"] = _galaxy(match["target"])
-    return label_legus(raw, bands=bands)
+    if not label:
+        return raw
+    given = None if bands is None else _five_bands(bands)
+    columns = _readme_columns(path, len(raw.colnames), given)
+    try:
+        return label_legus(raw, bands=given) if columns is None else _named(raw, columns)
+    except InputError as error:
+        raise error.moved(f"{path}: ") from None
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def first_fields(path) -> list[str]:
@@ -306,11 +510,14 @@ def first_fields(path) -> list[str]:
 
 def _five_bands(bands):
     bands = tuple(bands)
-    if len(bands) != 5 or len(set(bands)) != 5 or not set(bands) <= set(BANDS):
+    known = dict.fromkeys((*BANDS, *_ACS_F606W))
+    named = tuple(band if band in known else band_called(str(band)) for band in bands)
+    if len(bands) != 5 or len(set(named)) != 5 or None in named:
         raise InputError(
-            f"bands={bands!r} must be five different bands in the order of the file, out of {', '.join(BANDS)}"
+            f"option:bands names {', '.join(map(str, bands))}, and must be five different bands in the order of the "
+            f"file, out of {', '.join(known)}"
         )
-    return bands
+    return named
 
 
 def _galaxy(target):

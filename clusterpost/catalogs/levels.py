@@ -14,12 +14,11 @@ from dataclasses import replace
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
-from astropy.utils.exceptions import AstropyUserWarning
 
-from ..errors import InputError
+from ..errors import InputError, InputWarning
 from .columns import PHANGS_SENTINELS, phangs_bands
-from .layouts import Layout, recognise, survey_layout
-from .records import COLUMNS_KEY, meta_value
+from .layouts import Layout, recognize, survey_layout
+from .metadata import READ_KEY, meta_value
 from .values import is_magnitude, plain, read_band
 
 __all__ = ["CORRECTION", "KNOWN_SLIP", "check_levels", "correct_aperture", "level_difference"]
@@ -48,7 +47,7 @@ def level_difference(tbl, layouts, band):
     """
     fluxes = []
     for layout in layouts:
-        flux, _, limit = read_band(tbl, layout, band)
+        flux, _, limit, *_ = read_band(tbl, layout, band)
         fluxes.append(np.where(limit | ~(flux > 0), np.nan, flux))
     return -2.5 * np.log10(fluxes[0] / fluxes[1])
 
@@ -68,7 +67,7 @@ def check_levels(tbl):
 
     Warns
     -----
-    AstropyUserWarning
+    InputWarning
         With the size of the disagreement, and what to do.
 
     Examples
@@ -87,14 +86,14 @@ def check_levels(tbl):
     if not reports:
         return None
     text = "; ".join(reports)
-    advice = ("The mJy columns are taken; columns={'F275W': ('PHANGS_F275W_VEGA', 'PHANGS_F275W_VEGA_ERR'), ...} takes "
-              "the magnitudes.")
+    advice = ("The mJy columns are taken; option:columns, with PHANGS_F275W_VEGA and PHANGS_F275W_VEGA_ERR for F275W "
+              "and so on, takes the magnitudes.")
     slip = _slip(differences)
     if slip is not None:
         advice += (f" A slip of {KNOWN_SLIP} mag, a factor {10 ** (0.4 * KNOWN_SLIP):.1f} in flux and mass, is known "
                    "of the V aperture correction of NGC 1512 and NGC 1510 in DR4; after reading, "
                    f"clusterpost.catalogs.correct_aperture(tbl, {slip:+.3f}) takes it out of the fluxes.")
-    warnings.warn(f"mJy and Vega columns disagree: {text}. {advice}", AstropyUserWarning, stacklevel=3)
+    warnings.warn(InputWarning(f"mJy and Vega columns disagree: {text}. {advice}"), stacklevel=3)
     return text
 
 
@@ -104,7 +103,7 @@ def _differences(tbl):
         layouts = []
         for kind, unit in (("MJY", "mJy"), ("VEGA", "mag")):
             bands, cameras = phangs_bands(tbl, (kind,))
-            layouts.append(Layout(kind, bands, PHANGS_SENTINELS, default_unit=unit, cameras=cameras))
+            layouts.append(Layout(kind, bands, PHANGS_SENTINELS, False, default_unit=unit, cameras=cameras))
         survey = survey_layout(tbl)
         layouts = [replace(layout, galaxy=survey and survey.galaxy) for layout in layouts]
         bands = [band for band in layouts[0].bands if band in layouts[1].bands]
@@ -200,7 +199,7 @@ def correct_aperture(tbl, magnitudes=KNOWN_SLIP, *, where=None):
     >>> print(f"{tbl['F555W'][0] / fainter['F555W'][0]:.2f}")
     4.89
     """
-    if meta_value(tbl, COLUMNS_KEY) is None:
+    if not meta_value(tbl, READ_KEY):
         raise InputError("the table has no canonical columns to correct; give what clusterpost.read_catalog returns")
     rows = np.zeros(len(tbl), bool)
     rows[slice(None) if where is None else np.asarray(where)] = True
@@ -211,7 +210,7 @@ def correct_aperture(tbl, magnitudes=KNOWN_SLIP, *, where=None):
         raise InputError(f"row {other[0]} has a correction of {applied[other[0]]:+.3f} mag already; start from the "
                          f"table without it to apply {magnitudes:+.3f} mag")
     rows &= applied == 0
-    layout = recognise(out)
+    layout = recognize(out)
     for band, names in layout.bands.items():
         flux, error = (np.array(plain(out[name]), float) for name in (names.flux, names.error))
         if is_magnitude(getattr(out[names.flux], "unit", None)):

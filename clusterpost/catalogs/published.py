@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from .columns import find
-from .legus import LEGUS_BANDS, is_raw_legus, legus_columns
+from .legus import LEGUS_BANDS, raw_positions
 
 __all__ = ["FAMILIES", "Family", "published_columns"]
 
@@ -122,7 +122,7 @@ def _columns(tbl, family, position):
 
 def _positions(tbl):
     """From the names that columns should have to those they have."""
-    if is_raw_legus(tbl):
-        names = {name: f"col{i + 1}" for i, (name, _, _) in enumerate(legus_columns(LEGUS_BANDS))}
-        return names.get
+    raw = raw_positions(tbl, LEGUS_BANDS)
+    if raw:
+        return raw.get
     return lambda name: find(tbl.colnames, name)

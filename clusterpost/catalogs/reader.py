@@ -5,40 +5,52 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-from astropy.io.registry import IORegistryError
 from astropy.table import Table
 
 from ..errors import InputError
 from .canonical import add_canonical, check_agreement
-from .distances import add_distance
-from .layouts import recognise
-from .legus import N_COLUMNS, first_fields, is_raw_legus, label_legus, read_legus
+from .files import read_table
+from .layouts import recognize
+from .legus import is_raw_legus, label_legus
 from .levels import check_levels
-from .records import LAYOUT_KEY, LEVELS_KEY
+from .messages import warn_of_sentinels
+from .metadata import LAYOUT_KEY, LEVELS_KEY
+from .table_distances import add_distance
 
 __all__ = ["LAYOUT_KEY", "read_catalog"]
 
-_VOTABLE = (".vot", ".xml")
 
-
-def read_catalog(path_or_table, *, columns=None, distance_source=None) -> Table:
+def read_catalog(path_or_table, *, columns=None, unit=None, missing=(), bands=None, hdu=None,
+                 distance_source=None) -> Table:
     """Read a catalog, recognize its photometry, and write it one way.
 
     Parameters
     ----------
     path_or_table : path or `~astropy.table.Table`
-        A FITS, ECSV, VOTable, CSV, Parquet or plain text table, or a LEGUS
-        ``.tab`` file.  A table is copied.
-    columns : dict, optional
+        A FITS, ECSV, VOTable, CSV, Parquet, machine-readable or plain text
+        table, or a LEGUS ``.tab`` file.  A table is copied.
+    columns : dict or Layout, optional
         ``{"F275W": ("my_flux", "my_error")}`` for columns of other names, or to
         choose where several could be meant; see
-        `clusterpost.catalogs.layouts.recognise`.
-    distance_source : {"lee2022", "legus", "table"}, optional
+        `clusterpost.catalogs.layouts.recognize`.  A layout is that of the
+        table of which these are some rows.
+    unit : str or Unit, optional
+        Of all fluxes or magnitudes, for files that do not tell it: ``"mJy"``,
+        ``"uJy"``, ``"Jy"``, ``"nmgy"``, ``"erg/s/cm2/Angstrom"``, ``"AB"``,
+        ``"ST"``, ``"Vega"``.
+    missing : sequence of float
+        Values that stand for missing, besides the customary ones.
+    bands : sequence of str, optional
+        The five bands of a LEGUS file, in its order, where its name does not
+        tell its cameras.
+    hdu : int or str, optional
+        Number or name of the table in a file of several (FITS, VOTable); by
+        default the first that holds photometry.
+    distance_source : {"lee2022", "legus", "literature", "table"}, optional
         Whose distance the galaxies have: of PHANGS-HST (Lee et al. 2022), of
-        LEGUS (Calzetti et al. 2015), or the table's own and no other.  A
-        distance of the table's own wins; by default, where there is none, that
-        of Lee et al. 2022, and of LEGUS for galaxies of LEGUS alone.
+        LEGUS (Calzetti et al. 2015), of the literature (other galaxies), or the
+        table's own and no other.  A distance of the table's own wins; by
+        default, where there is none, the first of these that has the galaxy.
 
     Returns
     -------
@@ -50,8 +62,9 @@ def read_catalog(path_or_table, *, columns=None, distance_source=None) -> Table:
         is zero or negative with a positive error is a measurement and stays.
         ``distance`` (Mpc) is added where the galaxy is known.  ``meta`` says
         what was recognized: ``CPLAYOUT`` the layout, ``CPCOLS`` the columns of
-        each band, ``CPDSRC`` the source of the distance, ``CPLEVELS`` how mJy
-        and Vega columns disagree, if they do.  Reading it again changes nothing.
+        each band (JSON), ``CPDSRC`` the source of the distance, ``CPLEVELS``
+        how mJy and Vega columns disagree, if they do.  Reading it again changes
+        nothing.
 
     Raises
     ------
@@ -60,20 +73,27 @@ def read_catalog(path_or_table, *, columns=None, distance_source=None) -> Table:
     ColumnError
         If no photometry is found, or it is ambiguous or contradicts itself; the
         message lists the candidates.
+    UnitError
+        If ``unit`` is none of photometry.
     DistanceError
         If a distance was asked for that there is not, or the table's own
         contradict each other.
 
     Warns
     -----
-    AstropyUserWarning
-        If mJy and Vega columns of one table disagree, or the distance that was
-        asked for is not the one that is taken.
+    InputWarning
+        If values are taken as missing that no survey documents, mJy and Vega
+        columns of one table disagree, or an option is not followed.
 
     Notes
     -----
     Fluxes of PHANGS-HST and LEGUS are corrected for Milky Way extinction and
     for the aperture already, and are not corrected again.
+
+    Missing in magnitudes is what is beyond 40, and in fluxes 1e20 and above,
+    -999 and -9999; 99, 999, 66.666 and their like are missing in fluxes where
+    their error is no plausible one either
+    (`clusterpost.catalogs.sentinels.no_measurement`).
 
     Examples
     --------
@@ -84,89 +104,32 @@ def read_catalog(path_or_table, *, columns=None, distance_source=None) -> Table:
     """
     if isinstance(path_or_table, Table):
         tbl, where = path_or_table.copy(), ""
-    elif isinstance(path_or_table, (str, os.PathLike)):
+        if hdu is not None:
+            raise InputError("option:hdu is for files; this is a table already")
+    elif isinstance(path_or_table, str | os.PathLike):
         path = Path(path_or_table).expanduser()
-        tbl, where = _read(path), f"{path}: "
+        tbl, where = read_table(path, columns=columns, bands=bands, hdu=hdu), f"{path}: "
     else:
         raise InputError(
             f"a catalog is a path or an astropy Table, not {type(path_or_table).__name__}; "
             "Table.from_pandas and Table(...) make one"
         )
     try:
-        return _understood(tbl, columns, distance_source)
+        return _understood(tbl, columns, unit, missing, bands, distance_source)
     except InputError as error:
         raise error.moved(where) from None
 
 
-def _understood(tbl, columns, distance_source):
-    if columns is None and is_raw_legus(tbl) and len(tbl.colnames) == N_COLUMNS:
-        tbl = label_legus(tbl)
-    layout = recognise(tbl, columns)
+def _understood(tbl, columns, unit, missing, bands, distance_source):
+    if columns is None and is_raw_legus(tbl) and all(name.startswith("col") for name in tbl.colnames):
+        tbl = label_legus(tbl, bands=bands)
+    layout = recognize(tbl, columns, unit=unit, missing=missing)
     if columns is None:
         check_agreement(tbl, layout)
     levels = check_levels(tbl)
-    add_canonical(tbl, layout, told=columns is not None)
+    told = columns is not None and layout.name == "columns argument"
+    warn_of_sentinels(add_canonical(tbl, layout, told=told))
     if levels:
         tbl.meta[LEVELS_KEY] = levels
     add_distance(tbl, layout, distance_source)
     return tbl
-
-
-def _read(path):
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path (files on the web are to be downloaded first)")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the file of the catalog in it")
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty; download or write it again")
-    if ".tab" in path.suffixes and _looks_like_legus(path):
-        return read_legus(path)
-    try:
-        tbl = Table.read(path)
-        if path.suffix.lower() in _VOTABLE:
-            tbl.meta.update(_params(path))
-        return tbl
-    except IORegistryError:
-        pass  # no reader knows the name or the first bytes: plain text is left
-    except ImportError as error:
-        raise InputError(f"{path}: {error}; install it, or convert the file to FITS or ECSV") from error
-    except Exception as error:  # the readers raise many kinds
-        raise _unreadable(path, error) from error
-    try:
-        return Table.read(path, format="ascii")
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _params(path):
-    """What `write_catalog` keeps of a table's meta in a VOTable."""
-    from astropy.io.votable import parse
-
-    table = next(parse(path).iter_tables())
-    values = {param.name: param.value for param in table.params}
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
-            if np.ndim(value) == 0 and value is not np.ma.masked}
-
-
-def _looks_like_legus(path):
-    """By the name, or by 35 numbers where a header could be."""
-    if path.name.lower().startswith("hlsp_legus"):
-        return True
-    fields = first_fields(path)
-    return len(fields) == N_COLUMNS and all(_is_number(field) for field in fields)
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _unreadable(path, error):
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(
-        f"{path} cannot be read as a table ({type(error).__name__}: {reason}). Read it with astropy.table.Table.read "
-        "and the right format=, and give the table instead of the path."
-    )

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+
 import astropy.units as u
 import numpy as np
 
 from ..bands import BANDS, get_band
-from ..errors import ColumnError, UnitError
-from .records import meta_value
+from ..errors import ColumnError, UnitError, shown
+from .columns import PHANGS_SENTINELS, tells_camera
+from .metadata import meta_value
+from .sentinels import is_sentinel, no_measurement
+from .units import FluxUnit, read_unit
 
-__all__ = ["MAG_PER_RELATIVE", "clean_band", "has_flux_unit", "is_magnitude", "is_sentinel", "numbers", "plain",
-           "read_band", "row_cameras", "unit_of"]
+__all__ = ["MAG_PER_RELATIVE", "Measured", "clean_band", "galaxy_cameras", "has_flux_unit", "is_magnitude", "numbers",
+           "plain", "read_band", "read_bands", "unit_of"]
 
 #: Magnitude error of a small relative flux error of one: 2.5 / ln 10.
 MAG_PER_RELATIVE = 2.5 / np.log(10)
-_TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False, "": False}
+_MOST = 1e300  # mJy, in the place of what double precision cannot hold
+_TRUE = {"true", "t", "1", "1.0", "y", "yes", "<", ">", "<=", ">=", "l", "ul"}
+_FALSE = {"false", "f", "0", "0.0", "n", "no", "", "=", "-", "--", "none", "nan", "null"}
+
+
+@dataclass
+class Measured:
+    """Fluxes of a table's rows, read from their columns.
+
+    Attributes
+    ----------
+    bands : tuple of str
+    flux, error : ndarray (n, n_band)
+        mJy; NaN where missing.
+    limit : ndarray of bool (n, n_band)
+    sentinels : dict of str to Counter
+        How often which value was taken as missing, by band.
+    """
+
+    bands: tuple
+    flux: np.ndarray
+    error: np.ndarray
+    limit: np.ndarray
+    sentinels: dict = field(default_factory=dict)
 
 
 def numbers(tbl, name):
@@ -32,18 +61,24 @@ def numbers(tbl, name):
     Raises
     ------
     ColumnError
-        If it holds anything but one number a row.
+        If it holds anything but one real number a row.
     """
     column = tbl[name]
-    if column.ndim != 1:
-        raise ColumnError(f"column {name!r} holds an array per row; photometry needs one number per row")
+    dtype = getattr(column, "dtype", None)
+    if dtype is None or getattr(column, "ndim", 1) != 1:
+        what = f"{type(column).__name__} objects" if dtype is None else "an array per row"
+        raise ColumnError(f"column {shown(name)} holds {what}; photometry needs one number per row")
     mask = np.asarray(getattr(column, "mask", np.zeros(len(tbl), bool)))
     values = plain(column)
+    if values.dtype.kind == "O" and all(value is None or _is_real(value) for value in values):
+        mask = mask | np.array([value is None for value in values], bool)
+        values = np.array([np.nan if value is None else float(value) for value in values])
     if values.dtype.kind not in "fiu":
-        row = next((i for i, v in enumerate(values) if not _is_number(v)), 0)
+        row = next((i for i, v in enumerate(values) if not _is_real(v)), 0 if len(values) else None)
+        found = ("", None) if row is None else (f" (row {{row}}: {shown(values[row])})", row)
         raise ColumnError(
-            f"column {name!r} holds {values.dtype} and not numbers (row {{row}}: {values[row]!r}); "
-            "convert it, or name another column with columns={...}", row=row
+            f"column {shown(name)} holds {values.dtype} and not numbers{found[0]}; "
+            "convert it, or name another column with option:columns", row=found[1]
         )
     return np.where(mask, np.nan, values.astype(float))
 
@@ -62,7 +97,9 @@ def plain(column):
     return getattr(column, "unmasked", column).view(np.ndarray)
 
 
-def _is_number(value):
+def _is_real(value):
+    if isinstance(value, complex | np.complexfloating):
+        return False
     try:
         float(value)
     except (TypeError, ValueError):
@@ -70,23 +107,35 @@ def _is_number(value):
     return True
 
 
-def unit_of(tbl, name, layout):
-    """The unit of a column, or the one of its layout where it carries none.
+def unit_of(tbl, name, layout, names=None) -> FluxUnit | None:
+    """The unit of a column: the one that was given, its own, or that of its layout.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     name : str
     layout : `~clusterpost.catalogs.layouts.Layout`
+    names : BandColumns, optional
+        The columns of its band, whose names may tell.
 
     Returns
     -------
-    Unit or None
+    FluxUnit or None
+
+    Raises
+    ------
+    UnitError
+        If it is none of photometry.
     """
-    unit = getattr(tbl[name], "unit", None)
-    if unit is None and layout.default_unit is not None:
-        return u.Unit(layout.default_unit)
-    return unit
+    if layout.unit is not None:
+        return layout.unit
+    try:
+        unit = read_unit(getattr(tbl[name], "unit", None))
+    except UnitError as error:
+        raise UnitError(f"column {shown(name)} is in {error.args[0]}") from None
+    if unit is None and names is not None and names.unit is not None:
+        return read_unit(names.unit)
+    return read_unit(layout.default_unit) if unit is None else unit
 
 
 def is_magnitude(unit):
@@ -94,52 +143,19 @@ def is_magnitude(unit):
 
     Parameters
     ----------
-    unit : Unit or None
+    unit : FluxUnit, Unit or None
 
     Returns
     -------
     bool
     """
+    if isinstance(unit, FluxUnit):
+        return unit.is_magnitude
     return isinstance(unit, u.MagUnit) or unit == u.mag
 
 
-def is_sentinel(values, sentinels):
-    """Where values are among the sentinels.
-
-    Parameters
-    ----------
-    values : ndarray (n,)
-    sentinels : sequence of float
-
-    Returns
-    -------
-    ndarray of bool (n,)
-    """
-    if not sentinels:
-        return np.zeros(len(values), bool)
-    return np.isclose(values[:, None], sentinels, rtol=1e-6, atol=0).any(axis=1)
-
-
-def row_cameras(tbl, layout):
-    """The camera of B, V and I of each row of a table that holds both.
-
-    A row without B has the camera of the other rows of its galaxy.
-
-    Parameters
-    ----------
-    tbl : `~astropy.table.Table`
-    layout : `~clusterpost.catalogs.layouts.Layout`
-
-    Returns
-    -------
-    ndarray of str (n,)
-        Instrument, or empty where it is not known.
-
-    Raises
-    ------
-    ColumnError
-        If a row has both.
-    """
+def _measured_cameras(tbl, layout):
+    """Where the B column of each camera has a value, by instrument."""
     measured = {}
     for camera, name in layout.cameras.items():
         values = numbers(tbl, name)
@@ -148,17 +164,48 @@ def row_cameras(tbl, layout):
     if both.size:
         raise ColumnError(
             f"row {{row}} has B from both cameras ({' and '.join(map(repr, layout.cameras.values()))}), and V and I "
-            "could be of either; mask one of the two, or name the bands with columns={...}", row=both[0]
+            "could be of either; mask one of the two, or name the bands with option:columns", row=both[0]
         )
-    camera = np.full(len(tbl), "", dtype="U9")
+    camera = np.full(len(tbl), "", dtype="U20")
     for name, rows in measured.items():
         camera[rows] = name
+    return camera
+
+
+def galaxy_cameras(tbl, layout) -> dict:
+    """Find the camera of each galaxy of a table whose rows are of two cameras.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    layout : `~clusterpost.catalogs.layouts.Layout`
+
+    Returns
+    -------
+    dict of str to str
+        Of the galaxies all of whose rows with B are of one camera.
+
+    Raises
+    ------
+    ColumnError
+        If a row has B from both.
+    """
+    camera = _measured_cameras(tbl, layout)
+    if layout.galaxy is None:
+        return {}
+    galaxy = np.asarray(tbl[layout.galaxy]).astype(str)
+    known = {name: np.unique(camera[(galaxy == name) & (camera != "")]) for name in np.unique(galaxy)}
+    return {str(name): str(cameras[0]) for name, cameras in known.items() if len(cameras) == 1}
+
+
+def _row_cameras(tbl, layout):
+    """The camera of B, V and I of each row; of a row without B that of its galaxy, or empty."""
+    camera = _measured_cameras(tbl, layout)
+    known = galaxy_cameras(tbl, layout) if layout.camera_of is None else layout.camera_of
     if layout.galaxy is not None:
         galaxy = np.asarray(tbl[layout.galaxy]).astype(str)
-        for name in np.unique(galaxy[camera == ""]):
-            known = np.unique(camera[(galaxy == name) & (camera != "")])
-            if len(known) == 1:
-                camera[(galaxy == name) & (camera == "")] = known[0]
+        for row in np.flatnonzero(camera == ""):
+            camera[row] = known.get(galaxy[row], "")
     return camera
 
 
@@ -177,6 +224,8 @@ def clean_band(tbl, layout, band):
         In the unit of their columns; NaN where either is missing.  Errors are
         positive or zero.
     limit : ndarray of bool (n,)
+    sentinels : Counter
+        How often which value was taken as missing.
 
     Raises
     ------
@@ -185,32 +234,62 @@ def clean_band(tbl, layout, band):
     """
     names = layout.bands[band]
     flux, error = numbers(tbl, names.flux), numbers(tbl, names.error)
-    missing = (is_sentinel(flux, layout.sentinels) | is_sentinel(error, layout.sentinels)
-               | ~np.isfinite(flux) | ~np.isfinite(error))
-    if layout.cameras and BANDS[band].instrument in layout.cameras and BANDS[band].pivot > 4000:  # ACS/WFC has no bluer
-        missing |= row_cameras(tbl, layout) != BANDS[band].instrument
+    missing = ~np.isfinite(flux) | ~np.isfinite(error)
+    sentinel = is_sentinel(flux, layout.sentinels) | is_sentinel(error, layout.sentinels)
+    counted = Counter()
+    if layout.customary:
+        magnitudes = is_magnitude(_unit_or_none(tbl, names.flux, layout, names))
+        sentinel |= no_measurement(flux, error, magnitudes=magnitudes)
+        by_flux = is_sentinel(flux, layout.sentinels) | no_measurement(flux, np.where(sentinel, flux, np.nan),
+                                                                      magnitudes=magnitudes)
+        found = np.where(by_flux, flux, error)[sentinel & ~missing]
+        counted = Counter(found[~is_sentinel(found, PHANGS_SENTINELS)].tolist())  # the usual ones need no word
+    missing |= sentinel
+    if layout.cameras and tells_camera(band):
+        missing |= _row_cameras(tbl, layout) != BANDS[band].instrument
     limit = np.zeros(len(tbl), bool)
     if names.limit is not None:
         limit |= _truths(tbl, names.limit)
     if layout.negative_error_is_limit:
         limit |= ~missing & (error < 0)
     elif (bad := np.flatnonzero(~missing & (error < 0))).size:
-        raise ColumnError(f"column {names.error!r} has a negative error in row {{row}}; mask it or mend it",
+        raise ColumnError(f"column {names.error!r} has a negative error in row {{row}}; mask it or correct it",
                           row=bad[0])
-    return np.where(missing, np.nan, flux), np.where(missing, np.nan, np.abs(error)), limit & ~missing
+    return (np.where(missing, np.nan, flux), np.where(missing, np.nan, np.abs(error)), limit & ~missing, counted)
+
+
+def _unit_or_none(tbl, name, layout, names):
+    try:
+        return unit_of(tbl, name, layout, names)
+    except UnitError:
+        return None
 
 
 def _truths(tbl, name):
     column = tbl[name]
-    masked = np.asarray(getattr(column, "mask", False))
+    masked = np.broadcast_to(np.asarray(getattr(column, "mask", False)), len(tbl))
     values = np.asarray(getattr(column, "unmasked", column))
-    if values.dtype.kind in "US":  # as text files spell them
-        text = [str(v).strip().lower() for v in values.astype(str)]
-        if all(t in _TRUTH or m for t, m in zip(text, np.broadcast_to(masked, len(text)), strict=True)):
-            values = np.array([_TRUTH.get(t, False) for t in text], bool)
-    if values.dtype.kind not in "biu":
-        raise ColumnError(f"column {name!r} marks upper limits and must be boolean, not {values.dtype}")
-    return values.astype(bool) & ~masked
+    if values.ndim == 1 and values.dtype.kind in "USO":  # as text files spell them
+        text = ["" if m or v is None else _text(v).strip().lower() for v, m in zip(values, masked, strict=True)]
+        unknown = next((i for i, t in enumerate(text) if t not in _TRUE and t not in _FALSE), None)
+        if unknown is None:
+            return np.array([t in _TRUE for t in text], bool)
+        found = shown(_text(values[unknown]))
+        raise ColumnError(f"column {shown(name)} marks upper limits, and row {{row}} has {found}, which is neither yes "
+                          "nor no; give True and False, 0 and 1, Y and N, or '<' and ''", row=unknown)
+    if values.ndim != 1 or values.dtype.kind not in "bfiu":
+        raise ColumnError(f"column {shown(name)} marks upper limits and must hold one yes or no per row, not "
+                          f"{values.dtype}")
+    known = ~masked & (np.isfinite(values) if values.dtype.kind == "f" else True)
+    odd = np.flatnonzero(known & ~np.isin(values, (0, 1, -1)))
+    if odd.size:
+        raise ColumnError(f"column {shown(name)} marks upper limits, and row {{row}} has "
+                          f"{shown(values[odd[0]].item())}; give 0 and 1", row=odd[0])
+    return np.where(known, values, 0).astype(bool)
+
+
+def _text(value):
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def read_band(tbl, layout, band):
@@ -225,18 +304,42 @@ def read_band(tbl, layout, band):
     Returns
     -------
     flux, error : ndarray (n,)
-        NaN where missing.
+        NaN where missing; finite where not, though perhaps beyond what can be
+        calculated with.
     limit : ndarray of bool (n,)
+    sentinels : Counter
+        How often which value was taken as missing.
 
     Raises
     ------
     ColumnError, UnitError
     """
-    flux, error, limit = clean_band(tbl, layout, band)
+    flux, error, limit, counted = clean_band(tbl, layout, band)
+    missing = np.isnan(flux)
     with np.errstate(over="ignore", invalid="ignore"):
-        flux, error = _to_mjy(tbl, layout, band, flux, error)
-    missing = ~np.isfinite(flux) | ~np.isfinite(error)
-    return np.where(missing, np.nan, flux), np.where(missing, np.nan, error), limit & ~missing
+        flux, error = (np.clip(values, -_MOST, _MOST) for values in _to_mjy(tbl, layout, band, flux, error))
+    return np.where(missing, np.nan, flux), np.where(missing, np.nan, np.nan_to_num(error)), limit & ~missing, counted
+
+
+def read_bands(tbl, layout) -> Measured:
+    """Read every band of a layout.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    layout : `~clusterpost.catalogs.layouts.Layout`
+
+    Returns
+    -------
+    Measured
+
+    Raises
+    ------
+    ColumnError, UnitError
+    """
+    parts = {band: read_band(tbl, layout, band) for band in layout.bands}
+    arrays = (np.stack(part, axis=1) for part in zip(*(part[:3] for part in parts.values()), strict=True))
+    return Measured(tuple(parts), *arrays, {band: part[3] for band, part in parts.items() if part[3]})
 
 
 def has_flux_unit(tbl, layout, band):
@@ -253,58 +356,56 @@ def has_flux_unit(tbl, layout, band):
     bool
     """
     names = layout.bands[band]
-    unit = unit_of(tbl, names.flux, layout)
-    if unit is None or unit == u.dimensionless_unscaled:
-        return False
-    if is_magnitude(unit):
-        return _magnitude_system(tbl, names, unit) is not None
-    return unit_of(tbl, names.error, layout) is not None
+    unit = _unit_or_none(tbl, names.flux, layout, names)
+    if unit is None:
+        return getattr(tbl[names.flux], "unit", None) is not None  # a wrong one, which reading says
+    return not unit.is_magnitude or _system(tbl, names, unit) is not None
 
 
 def _to_mjy(tbl, layout, band, flux, error):
     names = layout.bands[band]
-    unit, error_unit = unit_of(tbl, names.flux, layout), unit_of(tbl, names.error, layout)
-    if unit is None or unit == u.dimensionless_unscaled:
-        raise UnitError(f"column {names.flux!r} has no unit; set one, for example tbl[{names.flux!r}].unit = 'mJy' "
-                        "(or 'mag(AB)')")
+    unit = unit_of(tbl, names.flux, layout, names)
+    if unit is None:
+        raise UnitError(f"column {shown(names.flux)} has no unit; give it with option:unit: mJy, uJy, Jy, nmgy, "
+                        "erg/s/cm2/Angstrom, or the system of magnitudes: AB, ST or Vega")
+    error_unit = _error_unit(tbl, layout, names, unit)
     pivot = get_band(band).pivot * u.AA
-    if is_magnitude(unit):
-        if error_unit is not None and not error_unit.is_equivalent(u.mag):
-            raise UnitError(f"column {names.error!r} is in {error_unit} beside magnitudes in {names.flux!r}; "
-                            "give the error in mag")
-        zero_point = _magnitude_zero_point(tbl, names, unit, band, pivot)
-        value = zero_point * 10 ** (-0.4 * flux)
-        return value, value * error / MAG_PER_RELATIVE
-    if error_unit is None:
-        raise UnitError(f"column {names.error!r} has no unit beside {names.flux!r} in {unit}; "
-                        f"set tbl[{names.error!r}].unit = {str(unit)!r}")
     spectral = u.spectral_density(pivot)
+    if unit.is_magnitude:
+        if not error_unit.is_magnitude:
+            raise UnitError(f"column {shown(names.error)} is in {error_unit} beside magnitudes in {shown(names.flux)}; "
+                            "give the error in mag")
+        system = _system(tbl, names, unit)
+        if system is None:
+            raise UnitError(f"column {shown(names.flux)} is in magnitudes, and of which system is not said; give "
+                            "option:unit as AB, ST or Vega")
+        if system == "Vega" and np.isnan(get_band(band).ab_minus_vega):
+            raise UnitError(f"the zero point of {band} in the Vega system is not known; give AB or ST magnitudes, or "
+                            "fluxes")
+        zero_mag = {"AB": 0 * u.ABmag, "ST": 0 * u.STmag, "Vega": get_band(band).ab_minus_vega * u.ABmag}[system]
+        value = zero_mag.to_value(u.mJy, spectral) * 10.0 ** (-0.4 * flux)
+        return value, value * error / MAG_PER_RELATIVE
+    if error_unit.is_magnitude:
+        raise UnitError(f"column {shown(names.error)} is in mag, which is no flux density, beside fluxes in "
+                        f"{shown(names.flux)}; give both in a unit convertible to Jy, or AB, ST or Vega magnitudes")
+    return (flux * unit.unit).to_value(u.mJy, spectral), (error * error_unit.unit).to_value(u.mJy, spectral)
+
+
+def _error_unit(tbl, layout, names, unit):
+    """The unit of an error; one without it is in magnitudes beside magnitudes, and in doubt beside fluxes."""
+    own = unit_of(tbl, names.error, layout, names)
+    if own is None and not unit.is_magnitude:
+        raise UnitError(f"column {shown(names.error)} has no unit beside {shown(names.flux)} in {unit}; set it, or "
+                        "give the unit of all with option:unit")
+    return own or unit
+
+
+def _system(tbl, names, unit):
+    """The system of magnitudes, or None where nothing tells it."""
+    if unit.system or names.magnitude_system:
+        return unit.system or names.magnitude_system
+    said = meta_value(tbl, "MAGSYS", "MAGNITUDE_SYSTEM")
     try:
-        return (flux * unit).to_value(u.mJy, spectral), (error * error_unit).to_value(u.mJy, spectral)
-    except ValueError:  # of conversion, or because astropy does not know the unit at all
-        wrong = names.error if unit.is_equivalent(u.mJy, spectral) else names.flux
-        raise UnitError(
-            f"column {wrong!r} is in {getattr(tbl[wrong], 'unit', None)}, which is no flux density; "
-            "fluxes need a unit convertible to Jy, or AB, ST or Vega magnitudes"
-        ) from None
-
-
-def _magnitude_system(tbl, names, unit):
-    """The name of the system, ``unit`` where the unit itself tells, or None."""
-    if isinstance(unit, u.MagUnit) and unit.physical_unit != u.dimensionless_unscaled:
-        return "unit"
-    return names.magnitude_system or meta_value(tbl, "MAGSYS", "MAGNITUDE_SYSTEM")
-
-
-def _magnitude_zero_point(tbl, names, unit, band, pivot):
-    """Flux of magnitude zero, mJy."""
-    system = _magnitude_system(tbl, names, unit)
-    if system == "unit":
-        return (0 * unit).to_value(u.mJy, u.spectral_density(pivot))
-    systems = {"AB": 0 * u.ABmag, "ST": 0 * u.STmag, "VEGA": get_band(band).ab_minus_vega * u.ABmag}
-    if str(system).upper() not in systems:
-        raise UnitError(
-            f"column {names.flux!r} is in mag, and of which system is not said; use the unit 'mag(AB)' or 'mag(ST)', "
-            "or set tbl.meta['magnitude_system'] to 'AB', 'ST' or 'Vega'"
-        )
-    return systems[str(system).upper()].to_value(u.mJy, u.spectral_density(pivot))
+        return getattr(read_unit(str(said)), "system", None) if said is not None else None
+    except UnitError:
+        return None

@@ -18,8 +18,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 from ..catalogs.columns import PHANGS_SENTINELS, find, phangs_columns
 from ..catalogs.levels import CORRECTION, check_levels
+from ..catalogs.metadata import DISTANCE_KEY, LEVELS_KEY, meta_value
 from ..catalogs.reader import read_catalog
-from ..catalogs.records import DISTANCE_KEY, LEVELS_KEY, meta_value
 from ..errors import InputError
 from ..utils import require
 from .chunks import arrow_to_table, parquet_bytes

@@ -3,7 +3,7 @@ import pytest
 
 import clusterpost
 from clusterpost.catalogs.example import EXAMPLE_PATH, make_example_catalog
-from clusterpost.catalogs.layouts import recognise
+from clusterpost.catalogs.layouts import recognize
 from clusterpost.photometry import Photometry
 
 
@@ -39,7 +39,7 @@ def test_it_says_that_it_is_simulated(example):
 
 
 def test_layout(example):
-    layout = recognise(example)
+    layout = recognize(example)
     assert layout.name == "PHANGS DR4"
     assert layout.bands["F555W"].error == "PHANGS_F555W_mJy_TOT_ERR"
     assert layout.bands["F275W"].error == "PHANGS_F275W_mJy_ERR"

@@ -66,7 +66,7 @@ def test_names_in_any_case_and_floats_of_a_fits_file(tmp_path):
 
 def test_no_floor_is_added_again():
     """The floor that the atlas has put in is recorded, so that inference adds none."""
-    from clusterpost.catalogs.records import FLOOR_COLUMNS_KEY, FLOOR_KEY
+    from clusterpost.catalogs.metadata import FLOOR_COLUMNS_KEY, FLOOR_KEY
 
     tbl = read_nsa(atlas())
     assert float(tbl.meta[FLOOR_KEY]) > 0

@@ -11,7 +11,7 @@ from phangs_like import ACS_FIELD, GENERATIONS, add_fits, names, phangs_like, ph
 
 import clusterpost
 from clusterpost.bands import BANDS, WFC3_BANDS
-from clusterpost.catalogs import correct_aperture, distance_table, galaxy_distance, recognise
+from clusterpost.catalogs import correct_aperture, distance_table, galaxy_distance, recognize
 from clusterpost.catalogs.levels import KNOWN_SLIP
 from clusterpost.photometry import Photometry
 from clusterpost.validation import compare_with_catalog, published_fits
@@ -122,7 +122,7 @@ class TestTrap4SingleBranchFitsArePreferred:
         tbl["PHANGS_SED_AGE"] *= 10
         assert published_fits(tbl)["age"].value[0] == pytest.approx(np.log10(2))
         assert published_fits(tbl, "sed")["age"].value[0] == pytest.approx(np.log10(20))
-        assert recognise(tbl).published["mass"][0] == "PHANGS_MASS_MINCHISQ"
+        assert recognize(tbl).published["mass"][0] == "PHANGS_MASS_MINCHISQ"
 
     def test_the_sets_are_not_mixed(self):
         tbl = phangs_like("PHANGS CR3")

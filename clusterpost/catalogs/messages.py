@@ -1,0 +1,61 @@
+"""Warnings that sum up what was found in many rows."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+from ..errors import InputWarning
+
+__all__ = ["warn_of_sentinels", "warn_of_unused"]
+
+
+def warn_of_sentinels(counted, stacklevel=4):
+    """Say which values were taken as missing, and how often.
+
+    Parameters
+    ----------
+    counted : dict of str to Counter
+        How often which value, by band.
+    stacklevel : int
+        As of `warnings.warn`.
+
+    Warns
+    -----
+    InputWarning
+        If there were any.
+    """
+    total = Counter()
+    for counts in counted.values():
+        total.update(counts)
+    if not total:
+        return
+    listed = ", ".join(f"{value:.10g} ({count} times)" for value, count in total.most_common(6))
+    more = f" and {len(total) - 6} other values" if len(total) > 6 else ""
+    warnings.warn(InputWarning(f"taken as missing in {', '.join(counted)}: {listed}{more}. option:missing adds other "
+                               "values"), stacklevel=stacklevel)
+
+
+def warn_of_unused(unused, known, stacklevel=4):
+    """Say which columns look like photometry and are not used.
+
+    Parameters
+    ----------
+    unused : sequence of str
+        Names of columns.
+    known : sequence of str
+        Bands of the model.
+    stacklevel : int
+        As of `warnings.warn`.
+
+    Warns
+    -----
+    InputWarning
+        If there are any.
+    """
+    if unused:
+        listed = ", ".join(unused[:12]) + (", ..." if len(unused) > 12 else "")
+        verb = "look like photometry and are" if len(unused) > 1 else "looks like photometry and is"
+        text = (f"{listed} {verb} not used: the model knows {', '.join(known)}. If one of them is a band of the model, "
+                "name the columns of every band with option:columns")
+        warnings.warn(InputWarning(text), stacklevel=stacklevel)

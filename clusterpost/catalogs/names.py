@@ -1,0 +1,162 @@
+"""What the name of a column says: which band, and whether flux, error or limit.
+
+People write ``F275W_err``, ``e_F275Wmag``, ``sigma_F275W``, ``acs_f814w_mjy``
+or ``F814W_ACS_unc``.  A name is understood if every word in it is known; one
+word more (``F275W_true``, ``residual_F275W``) and the column is something else.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+from ..bands import BANDS
+
+__all__ = ["ColumnName", "band_called", "parse_name", "plain_filter"]
+
+_FILTER = re.compile(r"f\d{3}(?:lp|w2|[wmnx])")
+_ROLES = {
+    **dict.fromkeys(("e", "err", "errs", "error", "errors", "sig", "sigma", "unc", "uncert", "uncertainty", "std"),
+                    "error"),
+    **dict.fromkeys(("l", "lim", "limit", "limits", "uplim", "upperlimit", "upper", "ul", "islimit"), "limit"),
+}
+# What a word says of the values where the column has no unit.
+_KINDS = {"mjy": "mJy", "ujy": "uJy", "njy": "nJy", "jy": "Jy", "nmgy": "nmgy", "vega": "Vega", "vegamag": "Vega",
+          "ab": "AB", "abmag": "AB", "st": "ST", "stmag": "ST",
+          **dict.fromkeys(("mag", "mags", "magnitude", "m"), "mag")}
+_QUANTITIES = ("flux", "fluxes", "flx", "f", "fnu", "flam", "hst", "tot", "total", "obs", "phot")
+# Cameras whose bands the package may not have.
+_OTHER_CAMERAS = ("acs", "wfc", "hrc", "sbc", "wfc3", "uvis", "uvis1", "uvis2", "ir", "wfpc2", "pc", "nicmos", "nic1",
+                  "nic2", "nic3", "nircam", "miri", "niriss", "stis")
+_WORDS = sorted({*_ROLES, *_KINDS, *_QUANTITIES, *_OTHER_CAMERAS}, key=len, reverse=True)
+_RUN = re.compile("|".join(_WORDS))
+
+
+@dataclass(frozen=True)
+class ColumnName:
+    """What a column's name says.
+
+    Attributes
+    ----------
+    filter : str
+        As it is written for people, such as ``F606W`` or ``F150W NIRCAM``.
+    band : str or None
+        Of the registry; None where it has no such band.
+    role : str
+        ``flux``, ``error`` or ``limit``.
+    unit : str or None
+        What the name says of the unit.
+    """
+
+    filter: str
+    band: str | None
+    role: str
+    unit: str | None
+
+
+def plain_filter(band) -> str:
+    """Return a band's filter, whatever the camera.
+
+    Parameters
+    ----------
+    band : str
+
+    Returns
+    -------
+    str
+    """
+    return band.split("_")[0]
+
+
+@functools.lru_cache(maxsize=8)
+def _registry(bands):
+    """Bands by their names and aliases, and the words of these."""
+    names = {}
+    for band in bands:
+        for name in (*getattr(BANDS[band], "aliases", ()), band):
+            names[name.lower()] = band
+    return names, {word for name in names for word in name.split("_")} - {*_ROLES, *_KINDS, *_QUANTITIES}
+
+
+def band_called(name) -> str | None:
+    """Find the band of the registry that a name or an alias means.
+
+    Parameters
+    ----------
+    name : str
+        In any case; words may be joined by blanks, dots, slashes or underscores.
+
+    Returns
+    -------
+    str or None
+        None where there is none, or more than one.
+    """
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    known = _registry(tuple(BANDS))[0].get("_".join(words))
+    if known is not None:
+        return known
+    filters = [word for word in words if _FILTER.fullmatch(word)]
+    found = [band for band, record in BANDS.items() if filters == [plain_filter(band).lower()]
+             and {*words} - {*filters} <= {*re.split(r"[^a-z0-9]+", record.instrument.lower())}]
+    return found[0] if len(found) == 1 else None
+
+
+def parse_name(name) -> ColumnName | None:
+    """Read a column's name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    ColumnName or None
+        None where it is not that of photometry.
+
+    Examples
+    --------
+    >>> from clusterpost.catalogs.names import parse_name
+    >>> parse_name("e_F275Wmag")
+    ColumnName(filter='F275W', band='F275W', role='error', unit='mag')
+    >>> parse_name("residual_F275W") is None
+    True
+    """
+    lower = str(name).lower()
+    names, band_words = _registry(tuple(BANDS))
+    if lower in names:
+        return ColumnName(names[lower], names[lower], "flux", None)
+    words = _words(lower, band_words)
+    if words is None:
+        return None
+    filters = [word for word in words if _FILTER.fullmatch(word)]
+    roles = {_ROLES[word] for word in words if word in _ROLES}
+    if len(roles) > 1:
+        return None
+    role = roles.pop() if roles else "flux"
+    units = [_KINDS[word] for word in words if word in _KINDS]
+    unit = next((unit for unit in units if unit != "mag"), units[0] if units else None)
+    core = [word for word in words if word not in _ROLES and word not in _KINDS and word not in _QUANTITIES]
+    band = band_called("_".join(core))
+    if band is None and len(filters) != 1:
+        return None
+    shown = band or " ".join(word.upper() for word in (*filters, *(w for w in core if w not in filters)))
+    return ColumnName(shown, band, role, unit)
+
+
+def _words(lower, band_words):
+    """The words of a name, or None where it holds one that is not known."""
+    words = []
+    for token in (token for token in re.split(r"[^a-z0-9]+", lower) if token):
+        match = _FILTER.search(token)
+        parts = [token] if match is None else [token[: match.start()], match[0], token[match.end():]]
+        for part in (part for part in parts if part):
+            if part == (match and match[0]) or part in band_words:
+                words.append(part)
+                continue
+            run = _RUN.findall(part)
+            if "".join(run) != part:
+                return None
+            words += run
+    return words
+

@@ -1,0 +1,73 @@
+"""Values that stand for "no measurement" in catalogs of unknown origin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["is_sentinel", "no_measurement"]
+
+#: No star cluster has a magnitude beyond this, nor an error of it.
+_FAINTEST = 40.0
+#: Magnitude errors of what was not measured: of DAOPHOT and DOLPHOT, and of photometric redshift codes.
+_MAGNITUDE_ERRORS = (9.9, 9.99, 9.999, 9.9999)
+_NINES = (99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99, 999.999, 9999.0, 9999.9, 9999.99, 99999.0, 999999.0,
+          66.666, 44.444)
+#: Always missing in a flux: no instrument gives them by chance.
+_NEVER = (-999.0, -9999.0, -99999.0, 1e20, 1e30, 1e33, 1e35, 1e36, 1e37, 1e38, 1e99, 1e300, -1e20, -1e30,
+          float(np.finfo(np.float32).max), -float(np.finfo(np.float32).max), float(np.finfo(np.float64).max),
+          -float(np.finfo(np.float64).max))
+#: Relative errors that a measurement may have.
+_PLAUSIBLE = (1e-3, 10.0)
+
+
+def is_sentinel(values, sentinels):
+    """Compare values with sentinels.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+    sentinels : sequence of float
+
+    Returns
+    -------
+    ndarray of bool (n,)
+    """
+    if not len(sentinels):
+        return np.zeros(len(values), bool)
+    return np.isclose(values[:, None], np.asarray(sentinels, float), rtol=1e-6, atol=0).any(axis=1)
+
+
+def no_measurement(flux, error, *, magnitudes):
+    """Recognize customary sentinels by value.
+
+    A magnitude beyond 40 is none, nor is its error.  A flux of 99, 999, 66.666
+    and their like could be measured, and is missing unless its error is one
+    that such a measurement has: neither a sentinel itself, nor zero or less,
+    nor below 0.1 % or above ten times the flux.
+
+    Parameters
+    ----------
+    flux, error : ndarray (n,)
+        As the columns hold them; NaN where missing.
+    magnitudes : bool
+        Whether these are magnitudes.
+
+    Returns
+    -------
+    ndarray of bool (n,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clusterpost.catalogs.sentinels import no_measurement
+    >>> no_measurement(np.array([99.0, 99.0, 1e20]), np.array([99.0, 8.0, 1.0]), magnitudes=False)
+    array([ True, False,  True])
+    """
+    if magnitudes:
+        return (np.abs(flux) > _FAINTEST) | (np.abs(error) > _FAINTEST) | is_sentinel(error, _MAGNITUDE_ERRORS)
+    nines = np.array([*_NINES, *(-n for n in _NINES)])
+    with np.errstate(all="ignore"):
+        relative = np.abs(error / flux)
+    doubtful = is_sentinel(error, nines) | (error <= 0) | ~((relative > _PLAUSIBLE[0]) & (relative < _PLAUSIBLE[1]))
+    return (is_sentinel(flux, _NEVER) | is_sentinel(error, _NEVER) | (is_sentinel(flux, nines) & doubtful)
+            | is_sentinel(error, -nines[nines > 0]))
