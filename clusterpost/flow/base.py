@@ -117,9 +117,9 @@ class Flow(nn.Module):
         """Turn points of the unit cube into draws; as `transform` otherwise."""
         return self.transform(self.base(unit), conditions)
 
-    def compile_passes(self):
-        """Compile both directions with ``torch.compile``."""
-        self._density, self._invert = torch.compile(self._density), torch.compile(self._invert)
+    def compile_passes(self, mode=None):
+        """Compile both directions with ``torch.compile``, in one of its modes."""
+        self._density, self._invert = (torch.compile(way, mode=mode) for way in (self._density, self._invert))
 
     def export(self):
         """Weights under names of our own, independent of FrEIA's.

@@ -298,9 +298,9 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
         For ``checkpoint.safetensors``.  A run found there is continued, with
         the result of an unbroken one to float tolerance.
     device : str or torch.device
-    compile : bool
-        Compile the flow with ``torch.compile``, which needs a C++ compiler and
-        a minute or two.
+    compile : bool or str
+        Compile the flow with ``torch.compile``, which needs a C++ compiler and a minute or two; a mode of it, such as
+        ``reduce-overhead`` for CUDA graphs, or True for its default.
     progress : bool, optional
         Show a bar with the running loss; by default on a terminal.
     report : callable, optional
@@ -336,7 +336,7 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
         for entry in run.history if report is not None else ():
             report(entry)
     if compile:
-        flow.compile_passes()
+        flow.compile_passes(None if compile is True else compile)
 
     steps = config.steps
     validate_every = max(1, config.steps_per_epoch // config.validations_per_epoch)
