@@ -26,6 +26,7 @@ from clusterpost.training.simulation import seeded_generator
 SHARES = {"tests": 0.08, "walter2025": 0.45, "any_bands": 0.2, "stochastic": 0.2, "speed": 0.07}
 #: Ways to run a flow, the fastest of which trains it.
 COMPILED = {"eager": False, "compiled": True, "graphs": "reduce-overhead"}
+GPU_TESTS = ("tests/families/clusters/test_table.py", "tests/training/test_simulation.py", "tests/test_infer.py")
 _TRIED = 60  # steps that a way is timed over, after as many to warm up
 _LARGEST = 16 * 2**20
 
@@ -58,7 +59,7 @@ def machine(device):
 
 def run_tests(device, seconds):
     """Run the tests that need a GPU; without one they are skipped, which says so."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "gpu or cuda", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "gpu or cuda", "-p", "no:cacheprovider", *GPU_TESTS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=max(60, seconds), check=False)
     return {"rc": done.returncode, "last_line": (done.stdout.strip().splitlines() or [""])[-1]}
 
@@ -98,7 +99,7 @@ def train(name, folder, device, seconds, small):
                 print(f"{name}, {way}: {type(error).__name__}: {str(error)[:200]}")
         way = min(times, key=times.get)
         left = seconds - (time.perf_counter() - start)
-        steps = int(0.9 * left / times[way])
+        steps = max(1, int(0.9 * left / times[way]))
         epochs = recipe.config.epochs
         choice = {"way": way, "seconds_per_step": times, "schedule_steps": recipe.config.steps, "steps_that_fit": steps,
                   "mocks_per_epoch": min(recipe.config.mocks_per_epoch,
@@ -126,7 +127,7 @@ def speed(device, n_rows):
         model = clusterpost.load_model(name, device=device)
         for refine in (True, False):
             options = {"model": name, "device": device, "refine": refine, "n_samples": 1000, "progress": False}
-            clusterpost.infer_table(mocks[:50], **options)
+            clusterpost.infer_table(mocks[:20], **options)
             start = time.perf_counter()
             clusterpost.infer_table(mocks, **options)
             label = f"{name}, {'refined' if refine else 'network alone'}"
@@ -187,7 +188,7 @@ def main():
             if step == "tests":
                 found = run_tests(args.device, seconds)
             elif step == "speed":
-                found = speed(args.device, 200 if small else 20_000)
+                found = speed(args.device, 50 if small else 20_000)
             else:
                 (work / step).mkdir(parents=True, exist_ok=True)
                 found = train(step, work, args.device, seconds, small)
