@@ -39,6 +39,9 @@ class _Bounded:
             raise InputError(f"distance_error={distance_error!r} must be a relative standard deviation from 0 to "
                              "below 1, such as 0.05 for 5 %")
 
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.describe()}>"
+
     def of_family(self, family):
         """Return the prior for a family's parameters.
 

@@ -219,3 +219,9 @@ def test_priors_of_other_parameters():
         ProductPrior(metallicity=Normal(0, 0.2))
     with pytest.raises(InputError, match="is over a, b, and the model infers log_age, log_mass, ebv"):
         as_prior(BoxPrior([0, 0], [1, 1], ["a", "b"]), FullySampledClusters())
+
+
+def test_a_prior_says_what_it_is():
+    assert repr(cluster_prior()) == f"<BoxPrior {cluster_prior().describe()}>"
+    narrow = ProductPrior(log_age=Uniform(0.0, 1.0))
+    assert repr(narrow).startswith("<ProductPrior log_age uniform 0..1, log_mass uniform 2..8")

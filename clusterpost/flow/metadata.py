@@ -263,7 +263,7 @@ def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
     """
     try:
         card = msgspec.json.decode(text)
-    except (ValueError, RecursionError) as error:  # malformed, no text at all, or nested beyond reason
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # malformed, no text, or nested beyond reason
         raise ModelError(f"{where} is not valid JSON ({error}); get the file anew") from None
     found = card.get("format") if isinstance(card, dict) else None
     if type(found) is not int or found not in (1, 2):

@@ -19,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import nn
 
+from ..errors import InputError
 from ..utils import progress_bar, write_whole
 from .simulation import seeded_generator
 
@@ -256,7 +257,14 @@ def make_optimizers(flow, config):
     -------
     list of torch.optim.Optimizer
         Each of whose groups has the learning rate's factor as ``factor``.
+
+    Raises
+    ------
+    InputError
+        If torch is too old.
     """
+    if not hasattr(torch.optim, "Muon"):  # nor a fused Adam on the CPU, before 2.4
+        raise InputError("training needs torch 2.9 or later; install it with: pip install 'clusterpost[train]'")
     weights, square = list(flow.parameters()), []
     if config.optimizer == "muon":
         square = [p for p in weights if p.ndim == 2 and p.shape[0] == p.shape[1]]

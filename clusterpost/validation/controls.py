@@ -241,7 +241,7 @@ def control_table(sampler, simulator, sizes=(100, 1000, 10_000, 100_000), *, n_d
     shifted by 0.5 100
     """
     sizes = sorted({int(size) for size in sizes})
-    require("sklearn", "test")
+    require("sklearn", "validation")
     prior = getattr(simulator, "prior", cluster_prior())
     # One draw stands for the truth, one is for the classifier to compare with; one_mode takes half of the others.
     pool = own_truths(draw_ensemble(sampler, simulator, sizes[-1], 2 * n_draws + 2, seed, progress=progress), seed)

@@ -17,7 +17,7 @@ from ..flow.modelfile import load_model, model_stem, save_certificate
 from ..infer import exact_posterior, infer_table, log_prob, sample_posterior
 from ..training.mocks import simulate
 from ..training.simulation import Simulator
-from ..utils import whole_file, write_whole
+from ..utils import require, whole_file, write_whole
 from .certificate import certificate_table, make_certificate, measured
 from .exactness import CASES, compare_with_exact, efficiency_by_bands
 from .maps import map_shortfall
@@ -86,6 +86,8 @@ def validate_model(model, folder, *, n_mocks=100_000, n_draws=100, seed=1, n_ref
     >>> tables["calibration"]["test"][:2].tolist()
     ['T1', 'T2']
     """
+    if exact or controls:  # before the hours that come first
+        require("sklearn", "validation")
     started, stem = time.perf_counter(), model_stem(model)
     if certify and not os.access(stem.parent, os.W_OK):
         raise OSError(f"the certificate is to be written into {stem}.json, and {stem.parent} cannot be written to; "

@@ -42,8 +42,8 @@ def classifier_accuracy(a, b, scale=1.0, *, seed=0):
     >>> classifier_accuracy(a, b) > 0.7
     True
     """
-    ensemble = require("sklearn.ensemble", "test")
-    selection = require("sklearn.model_selection", "test")
+    ensemble = require("sklearn.ensemble", "validation")
+    selection = require("sklearn.model_selection", "validation")
     rng = np.random.default_rng(seed)
     a, b = (np.unique(x, axis=0) for x in (a, b))
     size = min(len(a), len(b))

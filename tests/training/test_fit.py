@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 
 import clusterpost
+from clusterpost.errors import InputError
 from clusterpost.flow.affine import AffineFlow
 from clusterpost.flow.network import build_flow
 from clusterpost.training import fit as fit_module
@@ -357,3 +358,9 @@ def test_recipe_is_complete():
     assert recipe.config == replace(recipe.config, **{k: v for k, v in TINY.items() if k not in ("n_blocks", "width")})
     with pytest.raises(TypeError, match="no_such_setting"):
         walter2025(no_such_setting=1)
+
+
+def test_a_torch_that_is_too_old_is_named(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(InputError, match=r"training needs torch 2\.9 or later; .*clusterpost\[train\]"):
+        fit_module.make_optimizers(torch.nn.Linear(2, 2), FitConfig())

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -89,3 +90,11 @@ def test_real_photometry_and_controls(tmp_path, shared_data):
     assert claims["Table 1: our MAP inside theirs"].startswith(f"{row['map_inside']:.1f} /")
     chi2 = {row["parameters"]: row["median"] for row in tables["chi2"]}
     assert chi2["grid"] <= chi2["map"] < chi2["catalog"]
+
+
+@pytest.mark.parametrize("options", [{"exact": 5}, {"controls": True}])
+def test_without_scikit_learn_the_extra_is_named_before_any_work(tmp_path, monkeypatch, options):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"pip install 'clusterpost\[validation\]'"):
+        validate_model("walter2025", tmp_path / "out", n_mocks=10**9, **options)
+    assert not (tmp_path / "out").exists()
