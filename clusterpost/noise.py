@@ -22,6 +22,8 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # A normal detection's stand-in: width r (1 + 3 r^2), by trial the one whose posteriors best cover the true ones; more
 # than about 1 is more than networks have seen.
 _WIDENED, _WIDEST = 3.0, 1.05
+# The same of the mass, and the signal-to-noise ratio of all bands from which on it is nearly log-normal.
+_SKEWED, _CLEAR = 2.0, 8.0
 
 
 def _normal_log_prob(x, mean, sigma):
@@ -87,6 +89,36 @@ class _Noise:
         """
         density = self.log_prob(flux[:, None], error[:, None], ln_flux)
         return torch.where(measured[:, None], density, 0.0).sum(-1)
+
+    def amplitude(self, flux, error, measured, ln_flux):
+        """Compute the peak of the detections' likelihood in ln mass, and its width.
+
+        Given everything else, fluxes are proportional to the mass, so that ln m
+        has the weighted mean of ln f* - ln f over the bands, f being the flux of one
+        solar mass, and the variance 1 / sum of weights: of log-normal
+        stand-ins, unless the noise model knows better.
+
+        Parameters
+        ----------
+        flux, error, measured : Tensor (n, n_band)
+        ln_flux : Tensor (n, k, n_band)
+            ln of the flux of one solar mass.
+
+        Returns
+        -------
+        mean, sigma : Tensor (n, k)
+        """
+        value, width, usable = self.as_lognormal(flux, error)
+        weight = torch.where(usable & measured, width**-2, 0.0)
+        total = weight.sum(-1, keepdim=True).clamp(min=1e-4)  # of no detection: any mass
+        # The mean over the bands is a matrix product: no array (n, k, n_band) of residuals is made.
+        share = weight / total
+        mean = (share * value).sum(-1, keepdim=True) - (ln_flux @ share[..., None])[..., 0]
+        return mean, total.rsqrt().expand_as(mean)
+
+    def clear(self, flux, error, measured):
+        """Whether a normal density with the moments of `amplitude` stands for the likelihood in ln mass, (n,)."""
+        return torch.ones_like(flux[:, 0], dtype=torch.bool)
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
         """Log likelihood of the detections as a function of mass, but for a constant.
@@ -178,12 +210,8 @@ class LogNormalNoise(_Noise):
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
         """A parabola in ln mass; see `Walter2025Noise.along_mass`."""
-        value, width, usable = self.as_lognormal(flux, error)
-        weight = torch.where(usable & measured, width**-2, 0.0)
-        total = weight.sum(-1)[:, None, None].clamp(min=1e-30)
-        share = weight[:, None] / total
-        best = (share * (value[:, None] - ln_flux)).sum(-1, keepdim=True)
-        return -0.5 * total * (ln_mass - best) ** 2
+        best, width = self.amplitude(flux, error, measured, ln_flux)
+        return -0.5 * ((ln_mass - best[..., None]) / width[..., None]) ** 2
 
     def as_lognormal(self, flux, error):
         """The normal density of ln f that stands for a detection.
@@ -239,13 +267,37 @@ class NormalNoise(_Noise):
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
         """A parabola in mass; see `Walter2025Noise.along_mass`."""
-        # In units of each point's clearest band, so that no float overflows.
+        scale, best, total = self._linear(flux, error, measured, ln_flux)
+        return -0.5 * total * (torch.exp(ln_mass + scale) - best) ** 2
+
+    def amplitude(self, flux, error, measured, ln_flux):
+        """Peak and width of the likelihood in ln mass; see `Walter2025Noise.amplitude`.
+
+        A normal density of the mass is skewed in its logarithm, the more the
+        noisier it is; the width allows for that.
+        """
+        scale, best, total = (x[..., 0] for x in self._linear(flux, error, measured, ln_flux))
+        # Where the best mass is negative, one about as large as its error stands for it.
+        best = 0.5 * (best + torch.sqrt(best**2 + 4 / total))
+        relative = (best * total.sqrt()).reciprocal()
+        return torch.log(best) - scale, relative * (1 + _SKEWED * relative**2)
+
+    def clear(self, flux, error, measured):
+        """Whether the mass is a log-normal one, nearly; see `Walter2025Noise.clear`."""
+        return torch.where(measured, (flux / error).square(), 0.0).sum(-1) > _CLEAR**2
+
+    @staticmethod
+    def _linear(flux, error, measured, ln_flux):
+        """ln scale, best mass and its weight, (n, k, 1): least squares of fluxes that are proportional to the mass.
+
+        In units of each point's clearest band, so that no float overflows.
+        """
         clear = torch.where(measured[:, None], ln_flux - torch.log(error)[:, None], -torch.inf)
         scale = clear.amax(-1, keepdim=True).nan_to_num(neginf=0.0)
         model = torch.exp(clear - scale)
         total = (model**2).sum(-1, keepdim=True).clamp(min=1e-30)
         best = (model * torch.where(measured, flux / error, 0.0)[:, None]).sum(-1, keepdim=True) / total
-        return -0.5 * total * (torch.exp(ln_mass + scale) - best) ** 2
+        return scale, best, total
 
     def as_lognormal(self, flux, error):
         """A stand-in, wider than the detection the noisier it is; see `LogNormalNoise.as_lognormal`.

@@ -293,3 +293,9 @@ def test_stable_under_reseeding():
     for i in (0, 1):
         np.testing.assert_allclose(modes.theta[i::2, :2], np.broadcast_to(CENTERS, (10, 2, 3)), atol=0.08)
         assert modes.weight[i::2, 0].std() < 0.03
+
+
+def test_noise_of_few_draws_makes_no_modes():
+    """One Gaussian, 300 draws of each object: a dip that is no deeper than its own scatter does not count."""
+    draws = torch.randn(400, 300, 3, generator=torch.Generator().manual_seed(8))
+    assert (find_modes(draws).count > 1).double().mean() < 0.006

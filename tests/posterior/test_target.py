@@ -166,3 +166,18 @@ def test_bands_may_be_any():
                    observed.covariates)
     likelihood = ClusterLikelihood(table, get_noise("lognormal"))
     assert torch.isfinite(Target(two, likelihood, None).log_density(around(theta))).all()
+
+
+@pytest.mark.parametrize("name", ["normal", "lognormal"])
+def test_an_uncertain_distance_is_integrated_over(name):
+    """Against a dense sum over the distance: noisy fluxes and a limit, where few nodes would not do."""
+    theta, observed, table = mocks(4, name, seed=2, error=(0.2, 0.3), dtype=torch.float64)
+    observed.measured[:2, 0], observed.limit[:2, 0] = False, True
+    points = around(theta, k=9, width=0.1)
+    target = Target(observed, ClusterLikelihood(table, get_noise(name)), cluster_prior(distance_error=0.1))
+    shift = torch.linspace(-0.7, 0.7, 1001, dtype=torch.float64)
+    density = torch.stack([target.log_likelihood(points, one.expand(points.shape[:2])) for one in shift])
+    density = density + (-0.5 * (shift / 0.1) ** 2 - math.log(0.1 * math.sqrt(2 * math.pi)))[:, None, None]
+    exact = torch.logsumexp(density, 0) + math.log(1.4 / 1000)
+    near = exact > exact.amax(1, keepdim=True) - 6
+    torch.testing.assert_close(target.log_likelihood(points)[near], exact[near], rtol=0, atol=0.005)

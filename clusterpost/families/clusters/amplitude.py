@@ -146,10 +146,10 @@ class MassConditional:
         shift : Tensor (n, k), optional
             Added to ln distance.
         closed : bool
-            Take the closed form for all clusters: of log-normal stand-ins for
-            their detections, without limits, and where it is no power law
-            without the prior.  What it leaves out must then be weighted; it is
-            many times quicker than a table.
+            Take a closed form for every cluster that is nearly log-normal in its
+            mass: that of the detections, without limits, and without a
+            prior that is no power law.  What it leaves out must then be
+            weighted; it is many times quicker than a table.
 
         Returns
         -------
@@ -158,7 +158,8 @@ class MassConditional:
         ln_flux = self._ln_flux(observed, log_age, ebv)
         if shift is not None:
             ln_flux = ln_flux - 2 * shift[..., None]
-        closed = self.is_closed(observed) | closed
+        exact = self.is_closed(observed)
+        closed = exact | self.noise.clear(observed.flux, observed.error, observed.measured) if closed else exact
         parts = []
         # Closed form or table, each cluster by itself whatever the others are.
         for kind, rows in ((self._closed, closed.nonzero()[:, 0]), (self._tabulated, (~closed).nonzero()[:, 0])):
@@ -176,18 +177,9 @@ class MassConditional:
         """Of one solar mass, (n, k, n_band)."""
         return self.table.ln_flux(log_age, ebv) + distance_term(observed.covariates["distance"])[:, None, None]
 
-    def _stand_in(self, observed):
-        """Each band's mean and weight by the log-normal stand-ins, and the sum of weights."""
-        value, width, usable = self.noise.as_lognormal(observed.flux, observed.error)
-        weight = torch.where(usable & observed.measured, 1 / width**2, 0.0)
-        return value, weight, weight.sum(-1, keepdim=True).clamp(min=1e-4)
-
     def _peak(self, observed, ln_flux):
-        """Mean and standard deviation of ln mass."""
-        value, weight, total = self._stand_in(observed)
-        share = weight / total
-        mean = (share * value).sum(-1, keepdim=True) - (ln_flux @ share[..., None])[..., 0]
-        return mean, total.rsqrt().expand_as(mean)
+        """Mean and standard deviation of ln mass, each (n, k)."""
+        return self.noise.amplitude(observed.flux, observed.error, observed.measured, ln_flux)
 
     def _closed(self, observed, log_age, ebv, ln_flux):
         mean, sigma = (x[..., None].double() for x in self._peak(observed, ln_flux))
