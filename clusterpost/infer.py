@@ -320,7 +320,7 @@ def log_prob(tbl, theta, *, model="default", noise=None, prior=None, refine=None
                          f"({len(tbl)}, k, {len(names)}): {', '.join(names)}")
     job.ready.findings.raise_or_warn()
     refine = job.sampler.refined
-    stacked = theta.reshape(len(tbl), -1, 3)
+    stacked = theta.reshape(len(tbl), -1, len(names))
     result = np.full(stacked.shape[:2], np.nan)
     for at, target, draws in job.chunks(False, points=stacked.shape[1], draw=refine):
         rows = job.ready.rows[at]
@@ -419,18 +419,14 @@ class _Job:
         card = self.model.card
         simulator = card["simulator"]
         noise = get_noise(simulator["noise"] if noise is None else noise)
-        refine = True if refine is None else refine
-        if prior is not None and not refine:
-            raise InputError("prior= needs refinement: a network alone knows the prior that it was trained with only. "
-                             "Leave refine=True, or prior= out")
+        refine = self.model.family.likelihood is not None if refine is None else refine
         default = card.get("n_samples", _DEFAULT_SAMPLES)
         n_samples = _whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
         seed = _whole_number("seed", seed, least=0)
         drawn = n_samples if size is None else _RESERVE * size if refine else size
         bands = self.model.bands
-        slots = simulator["coverage"].get("slots", [[i] for i in range(len(bands))])
-        at_least = _LEAST_BANDS if "slots" in simulator["coverage"] else len(bands)
-        self.ready = prepare(tbl, bands, noise, slots=slots, at_least=at_least, **reading)
+        self.ready = prepare(tbl, bands, noise, slots=self.model.filter_groups, at_least=self.model.min_bands,
+                             covariates=self.model.family.covariates, **reading)
         check_reach(self.ready, self.model, noise)
         self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed)
         prior = self.sampler.prior
@@ -493,7 +489,7 @@ def _completed(tbl, registry, results, prefix, ready, settings):
     out = tbl.copy()
     if settings.distance is not None:  # given as an argument: the table alone would not tell it
         settings = replace(settings, distance=free_column(tbl, prefix))
-        out[settings.distance] = _as_column(DISTANCE_COLUMN, ready.distance, type(out))
+        out[settings.distance] = _as_column(DISTANCE_COLUMN, ready.covariates["distance"], type(out))
     for column in registry:
         out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)
     out.meta.update(ready.recorded)
@@ -504,7 +500,7 @@ def _completed(tbl, registry, results, prefix, ready, settings):
 
 def _about(ready):
     """What else a table's meta records."""
-    return {"CPVERS": __version__, "CPDIST": ready.distance_source, "CPLAYOUT": ready.layout}
+    return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout}
 
 
 def _recorded_reading(columns):

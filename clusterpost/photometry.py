@@ -16,9 +16,11 @@ from .catalogs.canonical import floor_in, record_floor, recorded_floor
 from .catalogs.layouts import recognize
 from .catalogs.levels import check_levels
 from .catalogs.metadata import FLOOR_KEY
-from .catalogs.table_distances import table_distances, to_mpc
+from .catalogs.table_distances import to_mpc
 from .catalogs.values import MAG_PER_RELATIVE, is_magnitude, numbers, plain, read_band, unit_of
+from .covariates import read_covariates
 from .errors import InputError, shown
+from .families.clusters.parameters import DISTANCE
 from .findings import Findings
 
 _SOURCES = {"lee2022": "Lee et al. 2022", "legus": "Calzetti et al. 2015", "literature": "literature",
@@ -40,10 +42,10 @@ class Photometry:
         Errors are positive or zero, with the floor in them.
     limit : ndarray of bool (n, n_band)
         Upper limits.
-    distance : ndarray (n,)
-        Mpc; NaN where unknown.
-    distance_source : str
-        Where the distances come from.
+    covariates : dict of ndarray (n,)
+        What else is known of each, such as ``distance`` (Mpc); NaN where unknown.
+    sources : dict of str
+        Where the covariates come from.
     error_floor : float
         The relative floor that the errors hold; zero for none.
     layout : str
@@ -62,8 +64,8 @@ class Photometry:
     flux: np.ndarray
     error: np.ndarray
     limit: np.ndarray
-    distance: np.ndarray
-    distance_source: str
+    covariates: dict
+    sources: dict
     error_floor: float
     layout: str
     columns: tuple = ()
@@ -80,6 +82,11 @@ class Photometry:
         return np.isnan(self.flux)
 
     @property
+    def distance(self):
+        """Distances in Mpc, NaN where unknown, (n,)."""
+        return self.covariates["distance"]
+
+    @property
     def findings(self):
         """How many rows there are and how many without any measurement, and what was not taken for one."""
         counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
@@ -92,14 +99,19 @@ class Photometry:
         -------
         str
         """
-        known = self.distance[np.isfinite(self.distance)]
-        span = "" if not len(known) else (f"{known.min():.4g} Mpc" if np.ptp(known) <= 1e-6 * known.min() else
-                                         f"{known.min():.4g} to {known.max():.4g} Mpc")
-        source, _, where = self.distance_source.partition(": ")
-        sources = " and ".join(_SOURCES.get(name, name) for name in source.split(" and "))
         floor = f"error floor {100 * self.error_floor:.3g} %" if self.error_floor else "no error floor"
-        distance = f"distance {span} ({sources}{f', {where}' if where else ''})" if span else "no distance"
-        return f"bands: {' '.join(self.bands)}; {distance}; {floor}"
+        return "; ".join([f"bands: {' '.join(self.bands)}", *map(self._described, self.covariates), floor])
+
+    def _described(self, name):
+        """Say in which range a covariate is, and where it is from."""
+        known, unit = self.covariates[name][np.isfinite(self.covariates[name])], " Mpc" * (name == "distance")
+        if not len(known):
+            return f"no {name}"
+        same = np.ptp(known) <= 1e-6 * known.min()
+        span = f"{known.min():.4g}" if same else f"{known.min():.4g} to {known.max():.4g}"
+        source, _, where = self.sources[name].partition(": ")
+        sources = " and ".join(_SOURCES.get(part, part) for part in source.split(" and "))
+        return f"{name} {span}{unit} ({sources}{f', {where}' if where else ''})"
 
     def select(self, bands):
         """The same objects in other bands, by name; a band that is not there is missing.
@@ -121,7 +133,8 @@ class Photometry:
         return replace(self, bands=tuple(bands), flux=flux, error=error, limit=limit)
 
     @classmethod
-    def from_table(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05):
+    def from_table(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05,
+                   covariates=(DISTANCE,)):
         """Read the photometry of a table.
 
         Parameters
@@ -140,6 +153,8 @@ class Photometry:
         error_floor : float or None
             Relative systematic error, added in quadrature unless the table
             says that `apply_error_floor` did so (Walter et al. 2025, Eq. 10).
+        covariates : sequence of Covariate
+            What else the model family needs to know; a distance by default.
 
         Returns
         -------
@@ -152,12 +167,13 @@ class Photometry:
             has a measurement.
         """
         photometry = cls.of_rows(tbl, columns=columns, unit=unit, missing=missing, distance=distance,
-                                 error_floor=error_floor)
+                                 error_floor=error_floor, covariates=covariates)
         photometry.findings.raise_or_warn()
         return photometry
 
     @classmethod
-    def of_rows(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05):
+    def of_rows(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05,
+                covariates=(DISTANCE,)):
         """Read some rows of a table, of which none needs to have a measurement; see `from_table`."""
         check_table(tbl)
         if len(tbl) == 0:
@@ -171,8 +187,8 @@ class Photometry:
         applied = floor_in(tbl, [c.error for c in layout.bands.values()])
         if applied is None:
             error = np.where(limit, error, np.hypot(error, floor * np.abs(flux)))
-        mpc, source = table_distances(tbl, layout, distance)
-        return cls(tuple(layout.bands), flux, error, limit, mpc, source,
+        return cls(tuple(layout.bands), flux, error, limit,
+                   *read_covariates(tbl, layout, covariates, distance=distance),
                    floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()),
                    tuple(layout.unused), measured.sentinels, layout.recorded)
 

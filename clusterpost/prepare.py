@@ -9,6 +9,7 @@ import torch
 
 from . import flags
 from .bands import BANDS
+from .families.clusters.parameters import DISTANCE
 from .findings import Findings
 from .observations import Observed
 from .photometry import Photometry
@@ -20,7 +21,7 @@ _ROWS_AT_ONCE = 65_536  # for what is worked out on the way
 _SHARPEST_LIMIT = 1e-3
 # Squares of fluxes and errors (mJy), and of the ratio of both, must be numbers in single precision.
 _LARGEST = 1e15
-_NEAREST, _FARTHEST = 1e-6, 1e6  # Mpc
+_NEAREST, _FARTHEST = 1e-6, 1e6  # Mpc, and for covariates of other units
 
 
 @dataclass
@@ -29,7 +30,7 @@ class PreparedTable:
 
     Attributes
     ----------
-    error_floor, distance, distance_source, layout
+    error_floor, covariates, sources, layout
         Of the `~clusterpost.photometry.Photometry` that was read.
     flag : ndarray of int32 (n_row,)
     n_bands : ndarray of int (n_row,)
@@ -47,8 +48,8 @@ class PreparedTable:
     """
 
     error_floor: float
-    distance: np.ndarray
-    distance_source: str
+    covariates: dict
+    sources: dict
     layout: str
     flag: np.ndarray
     n_bands: np.ndarray
@@ -69,7 +70,7 @@ class PreparedTable:
         self.rows, self.observed = self.rows[good], self.observed[torch.as_tensor(good)]
 
 
-def prepare(tbl, bands, noise, *, slots, at_least, **reading):
+def prepare(tbl, bands, noise, *, slots, at_least, covariates=(DISTANCE,), **reading):
     """Read a table's photometry and sort out its rows.
 
     Parameters
@@ -83,6 +84,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, **reading):
         The bands, by index, that stand in for each other.
     at_least : int
         Slots that must be measured for a row to be inferred.
+    covariates : sequence of Covariate
+        Of the model family; a row of which one is unknown cannot be inferred.
     **reading
         ``columns``, ``unit``, ``missing``, ``distance`` and ``error_floor``, as for `~clusterpost.infer_table`.
 
@@ -90,7 +93,7 @@ def prepare(tbl, bands, noise, *, slots, at_least, **reading):
     -------
     PreparedTable
     """
-    photometry = Photometry.of_rows(tbl, **reading)
+    photometry = Photometry.of_rows(tbl, covariates=covariates, **reading)
     in_table, other = _taken_and_other(photometry, bands)
     findings = replace(photometry.findings, unused=other, known=tuple(bands))
     recorded, description = photometry.recorded, photometry.describe()
@@ -101,7 +104,10 @@ def prepare(tbl, bands, noise, *, slots, at_least, **reading):
     possible = noise.usable(*(torch.as_tensor(np.where(there, values, 1.0))
                               for values in (photometry.flux, photometry.error))).numpy()
     computable = _computable(photometry.flux, photometry.error, noise) | ~there
-    near_and_far = (photometry.distance < _NEAREST) | (photometry.distance > _FARTHEST)
+    known = photometry.covariates
+    unknown = np.any([np.isnan(values) for values in known.values()], axis=0) if known else np.zeros(len(flag), bool)
+    extreme = np.any([np.abs(values) > _FARTHEST for values in known.values()]
+                     + [known[c.name] < _NEAREST for c in covariates if c.log], axis=0) if known else unknown
     measured = there & ~photometry.limit & possible & computable
     limit = there & photometry.limit & (photometry.flux > 0) & computable
     filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
@@ -111,20 +117,19 @@ def prepare(tbl, bands, noise, *, slots, at_least, **reading):
     flag[~filled[:, expected].all(axis=1)] |= flags.MISSING_BAND
     flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
     flag[(there & ~photometry.limit & ~possible).any(axis=1)] |= flags.NOT_POSITIVE
-    flag[~computable.all(axis=1) | near_and_far] |= flags.NUMBER_RANGE
+    flag[~computable.all(axis=1) | extreme] |= flags.NUMBER_RANGE
     flag[usable.sum(axis=1) < at_least] |= flags.TOO_FEW_BANDS
-    flag[np.isnan(photometry.distance)] |= flags.NO_DISTANCE
-    bad = ((flag & (flags.TOO_FEW_BANDS | flags.NO_DISTANCE)) != 0) | near_and_far
+    flag[unknown] |= flags.NO_DISTANCE
+    bad = ((flag & (flags.TOO_FEW_BANDS | flags.NO_DISTANCE)) != 0) | extreme
     flag[bad] |= flags.NOT_INFERRED
     rows = np.flatnonzero(~bad)
     n_bands = measured.sum(axis=1)
-    flux, error, measured, limit, distance = (
-        values[rows] for values in (photometry.flux, photometry.error, measured, limit, photometry.distance))
+    flux, error, measured, limit = (values[rows] for values in (photometry.flux, photometry.error, measured, limit))
     unused = ~(measured | limit)
     flux[unused] = error[unused] = 1.0
     observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit)),
-                        {"distance": torch.as_tensor(distance)})
-    return PreparedTable(photometry.error_floor, photometry.distance, photometry.distance_source, photometry.layout,
+                        {name: torch.as_tensor(values[rows]) for name, values in known.items()})
+    return PreparedTable(photometry.error_floor, known, photometry.sources, photometry.layout,
                          flag, n_bands, rows, observed, findings, recorded, description)
 
 
@@ -219,24 +224,26 @@ def check_reach(ready, model, noise):
             least, most = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
             covered[at] = ((conditions >= least) & (conditions <= most)).all(dim=1).numpy()
     ready.flag[ready.rows[~computed]] |= flags.NUMBER_RANGE
-    if bounded:
-        computed &= _within_training(ready, covered, model)
-    ready.keep(computed)
-
-
-def _within_training(ready, covered, model):
-    """Whether training has covered each row's conditions and distance."""
-    (known,) = model.family.covariates
-    low, high = known.low, known.high
-    mpc = ready.observed.covariates["distance"].numpy()
-    far = (mpc < low) | (mpc > high)
-    found = replace(ready.findings, placed=len(mpc), far=int(far.sum()))
-    if found.far:
-        first = np.argmax(far)
-        found = replace(found, first_far=int(ready.rows[first]), reason=(
-            f"{ready.distance_source} gives {mpc[first]:g} Mpc in row {{row}}; the model {model.name} knows {low:g} to "
-            f"{high:g} Mpc"))
-    ready.findings = found
+    far = _outside_training(ready, model)
     ready.flag[ready.rows[far]] |= flags.DISTANCE_RANGE
     ready.flag[ready.rows[~covered & ~far]] |= flags.TRAINING_RANGE
-    return covered & ~far
+    ready.keep(computed & covered & ~far)
+
+
+def _outside_training(ready, model):
+    """Find rows with a covariate that the network sees as it is, and that is beyond the range of its training."""
+    far = np.zeros(len(ready.rows), bool)
+    for covariate in model.family.covariates:
+        if covariate.name not in model.encoder.covariates:
+            continue
+        values = ready.observed.covariates[covariate.name].numpy()
+        beyond = (values < covariate.low) | (values > covariate.high)
+        found = replace(ready.findings, placed=len(values), far=int(beyond.sum()))
+        if found.far:
+            first, unit = np.argmax(beyond), f" {covariate.unit}".rstrip()
+            found = replace(found, first_far=int(ready.rows[first]), reason=(
+                f"{ready.sources[covariate.name]} gives {values[first]:g}{unit} in row {{row}}; the model {model.name} "
+                f"knows {covariate.low:g} to {covariate.high:g}{unit}"))
+        ready.findings = found
+        far |= beyond
+    return far

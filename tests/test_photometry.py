@@ -247,7 +247,7 @@ def test_distance_by_argument(distance, expected):
     tbl["distance"] = 77.0 * u.Mpc  # the argument comes first
     photometry = read(tbl, distance=distance)
     np.testing.assert_allclose(photometry.distance, np.broadcast_to(np.array(expected, float), 3), rtol=1e-6)
-    assert photometry.distance_source == ("galaxy NGC 1433" if isinstance(distance, str) else "argument")
+    assert photometry.sources["distance"] == ("galaxy NGC 1433" if isinstance(distance, str) else "argument")
 
 
 @pytest.mark.filterwarnings("ignore:.*below 30 kpc")
@@ -258,7 +258,7 @@ def test_distance_by_column(unit, factor, kind):
     tbl["distance"] = Column([5.0, 6.0, 7.0], unit=unit)
     photometry = read(kind(tbl), distance=None)
     np.testing.assert_allclose(photometry.distance, factor * np.array([5.0, 6.0, 7.0]))
-    assert photometry.distance_source == "column 'distance'"
+    assert photometry.sources["distance"] == "column 'distance'"
 
 
 def test_missing_distances_in_a_column():
@@ -276,7 +276,7 @@ def test_distance_by_meta(key, value, expected):
     tbl.meta[key] = value
     photometry = read(tbl, distance=None)
     np.testing.assert_allclose(photometry.distance, np.broadcast_to(expected, 3))
-    assert photometry.distance_source == "meta"
+    assert photometry.sources["distance"] == "meta"
 
 
 @pytest.mark.parametrize("key", ["galaxy", "GALAXY", "TARGET", "OBJECT"])
@@ -285,7 +285,7 @@ def test_distance_by_the_name_of_the_galaxy(key):
     tbl.meta[key] = "ngc0628c"
     photometry = read(tbl, distance=None)
     np.testing.assert_allclose(photometry.distance, 9.84)
-    assert photometry.distance_source == "galaxy ngc0628c"
+    assert photometry.sources["distance"] == "galaxy ngc0628c"
 
 
 def test_a_column_of_galaxies():

@@ -15,6 +15,8 @@ class Walter2025Conditions:
     """log10 fluxes, relative errors and the distance (Walter et al. 2025, Sect. 2.2)."""
 
     name = "log-flux, relative error, distance"
+    #: Covariates that the network sees as they are, which must lie in the range of training.
+    covariates = ("distance",)
     #: Beyond what it was shown in training the network has no answer.
     bounded = True
 
@@ -63,6 +65,8 @@ class RelativeConditions:
     """
 
     name = "relative"
+    #: Neither colors nor the brightness at a standard distance depend on the range of distances.
+    covariates = ()
     #: Values beyond its range are shown as its ends, which training has covered.
     bounded = False
     #: ln f* beyond these widths are shown to the network as these; the likelihood knows better.

@@ -107,6 +107,17 @@ class Model:
         return self.family.band_names
 
     @property
+    def filter_groups(self):
+        """Bands that stand in for each other, by index: one of each group is enough."""
+        return tuple(tuple(group) for group in self.card["simulator"]["coverage"].get(
+            "slots", [[i] for i in range(len(self.bands))]))
+
+    @property
+    def min_bands(self):
+        """Groups of bands that must be measured: the family's, or all for a network trained with every band."""
+        return self.family.min_bands if "slots" in self.card["simulator"]["coverage"] else len(self.filter_groups)
+
+    @property
     def parameters(self):
         """Names of the parameters, in order."""
         return self.family.parameter_names

@@ -54,7 +54,7 @@ def test_limits_and_missing_bands(example):
     np.testing.assert_array_equal(photometry.missing.sum(axis=1), example["PHANGS_NO_COVERAGE_FLAG"])
     assert (example["PHANGS_F275W_mJy"][photometry.missing[:, 0]] == -9999).all()
     assert (example["PHANGS_F275W_mJy_ERR"][photometry.limit[:, 0]] < 0).all()
-    assert photometry.distance_source == "meta"
+    assert photometry.sources["distance"] == "meta"
     assert (photometry.distance == 15).all()
     assert (photometry.flux[~photometry.missing] > 0).all()
 

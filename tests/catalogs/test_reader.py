@@ -272,7 +272,7 @@ def test_a_read_table_survives_a_file(generation, ending, tmp_path):
     wanted, got = (Photometry.from_table(t) for t in (once, back))
     for what in ("flux", "error", "limit", "distance"):
         np.testing.assert_array_equal(getattr(got, what), getattr(wanted, what), err_msg=what)
-    assert (got.error_floor, got.layout, got.distance_source) == (0.05, generation, wanted.distance_source)
+    assert (got.error_floor, got.layout, got.sources["distance"]) == (0.05, generation, wanted.sources["distance"])
 
 
 def test_limits_survive_a_text_file(tmp_path):
