@@ -26,7 +26,7 @@ from clusterpost.bands import WFC3_BANDS
 from clusterpost.catalogs.writer import write_catalog
 from clusterpost.errors import ColumnError, DistanceError, InputError, ModelError
 from clusterpost.flow.modelfile import load_model
-from clusterpost.priors import cluster_prior
+from clusterpost.priors import Exponential, ProductPrior, cluster_prior
 from clusterpost.schema import output_columns
 
 
@@ -259,7 +259,6 @@ def test_mapped_columns(clusters, inferred):
         ({"prior": "flat"}, InputError, "prior='flat' is no prior; give a ProductPrior"),
         ({"prior": lambda theta: theta}, InputError, r"gave the shape .*index with theta\[..., 0\]"),
         ({"prior": lambda theta: theta[..., 0] * np.nan}, InputError, "it must give a log density"),
-        ({"prior": lambda theta: theta[..., 0], "refine": False}, InputError, "prior= needs refinement"),
     ],
 )
 def test_options_that_cannot_be(clusters, options, error, message):
@@ -329,3 +328,13 @@ def test_on_a_gpu_the_same(clusters, inferred):
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     assert_close(infer_table(clusters, n_samples=N, device="cuda"), inferred)
+
+
+def test_a_network_alone_takes_another_prior(clusters):
+    """Draws of the network are weighted by the ratio of both priors."""
+    prior = ProductPrior(ebv=Exponential(0.05))
+    network, other = (infer_table(clusters, refine=False, prior=p, n_samples=1000) for p in (None, prior))
+    refined = infer_table(clusters, prior=prior, n_samples=1000)
+    assert np.mean(other["ebv_q50"]) < np.mean(network["ebv_q50"]) - 0.02
+    half = (refined["ebv_q84"] - refined["ebv_q16"]) / 2
+    assert np.median(np.abs(other["ebv_q50"] - refined["ebv_q50"]) / half) < 0.15

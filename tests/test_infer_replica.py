@@ -86,8 +86,8 @@ def test_a_distance_out_of_range_in_one_row(clusters, replicated):
 
 
 def test_the_distance_out_of_range_in_all_rows(clusters):
-    with pytest.raises(DistanceError, match=r"argument gives 10000 Mpc in row 0; .*Check the unit of the distance"):
-        infer_replica(clusters, distance=1e4)
+    with pytest.raises(DistanceError, match=r"argument gives 100 Mpc in row 0; .*Check the unit of the distance"):
+        infer_replica(clusters, distance=100)
     with pytest.raises(DistanceError, match="Check the unit"):
         clusterpost.sample_posterior(clusters, distance=10 * u.kpc, **REPLICA)
 
