@@ -16,7 +16,7 @@ from scipy import stats
 
 from .errors import InputError
 
-__all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Uniform",
+__all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Share", "Uniform",
            "as_prior", "cluster_prior", "prior_from_record"]
 
 LN10 = math.log(10.0)
@@ -354,6 +354,50 @@ class Normal:
         return f"normal {self.mean:g} +- {self.sigma:g} in {self.low:g}..{self.high:g}"
 
 
+@dataclass(frozen=True)
+class Share:
+    """A density proportional to (x - low)^(power - 1), between bounds.
+
+    If the k-th of n sticks breaks a share 1 - x off what is left, powers of n, n - 1, ... 1 make all shares
+    equally probable: a flat Dirichlet distribution.
+
+    Attributes
+    ----------
+    power : float
+        Positive; 1 is uniform.
+    low, high : float, optional
+        By default those of the parameter.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.priors import Share
+    >>> Share(3, 0, 1).quantile(torch.tensor([0.125])).item()
+    0.5
+    """
+
+    power: float
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self):
+        if not self.power > 0:
+            raise InputError(f"the power {self.power!r} of a prior must be positive")
+
+    def log_prob(self, x):
+        """Log density between the bounds."""
+        unit = (x - self.low) / (self.high - self.low)
+        return math.log(self.power / (self.high - self.low)) + torch.xlogy(torch.as_tensor(self.power - 1.0), unit)
+
+    def quantile(self, unit):
+        """Inverse of the distribution function."""
+        return self.low + (self.high - self.low) * unit ** (1 / self.power)
+
+    def describe(self):
+        """A few words."""
+        return f"share of power {self.power:g} in {self.low:g}..{self.high:g}"
+
+
 class ProductPrior(_Bounded):
     """Independent one-dimensional densities, one for each parameter.
 
@@ -363,7 +407,7 @@ class ProductPrior(_Bounded):
         Family whose parameters they are of, or its name.
     distance_error : float
         Standard deviation of ln distance.
-    **densities : Uniform, PowerLaw, Exponential or Normal
+    **densities : Uniform, PowerLaw, Exponential, Normal or Share
         By the name of the parameter: ``log_age``, ``log_mass`` and ``ebv`` for clusters, for log10 age/Myr,
         log10 initial mass/Msun and E(B-V)/mag.  Parameters without one are uniform; bounds that are not given are
         those of the parameter.
@@ -393,9 +437,9 @@ class ProductPrior(_Bounded):
         bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded as the tensors of bounds are
         for name, (low, high) in zip(names, bounds.tolist(), strict=True):
             piece = self.given.get(name, Uniform())
-            if not isinstance(piece, Uniform | _Slope | Normal):
-                raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential or Normal of "
-                                 "clusterpost.priors, or a function of all parameters as the prior")
+            if not isinstance(piece, Uniform | _Slope | Normal | Share):
+                raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential, Normal or "
+                                 "Share of clusterpost.priors, or a function of all parameters as the prior")
             piece = replace(piece, low=low if piece.low is None else piece.low,
                             high=high if piece.high is None else piece.high)
             if not piece.low < piece.high:
@@ -421,9 +465,21 @@ class ProductPrior(_Bounded):
 
     def sample(self, n, generator):
         """Draw ``n`` parameter vectors; see `BoxPrior.sample`."""
-        unit = torch.rand(n, len(self.pieces), generator=generator, device=generator.device)
+        return self.from_unit(torch.rand(n, len(self.pieces), generator=generator, device=generator.device))
+
+    def from_unit(self, unit):
+        """Map the unit cube to parameters, so that the uniform density becomes this one.
+
+        Parameters
+        ----------
+        unit : Tensor (..., n_parameter)
+
+        Returns
+        -------
+        Tensor (..., n_parameter)
+        """
         draws = torch.stack([p.quantile(u) for p, u in zip(self.pieces, unit.unbind(-1), strict=True)], dim=-1)
-        low, high = self.low.to(draws.device), self.high.to(draws.device)
+        low, high = self.low.to(draws), self.high.to(draws)
         return torch.minimum(torch.maximum(draws, low), high)
 
     def log_within(self, theta):
@@ -624,4 +680,4 @@ def prior_from_record(values):
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
 
 
-_DENSITIES = {density.__name__: density for density in (Uniform, PowerLaw, Exponential, Normal)}
+_DENSITIES = {density.__name__: density for density in (Uniform, PowerLaw, Exponential, Normal, Share)}

@@ -17,6 +17,7 @@ ENTRY_POINTS = "clusterpost.families"
 _BUILT_IN = {
     "clusters": "clusterpost.families.clusters:FullySampledClusters",
     "galaxies": "clusterpost.families.galaxies:Galaxies",
+    "galaxies_young": "clusterpost.families.galaxies:GalaxiesWithYoungStars",
 }
 _registered: dict[str, type[ModelFamily]] = {}
 

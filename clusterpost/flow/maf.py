@@ -71,19 +71,25 @@ class MafFlow(Flow):
     SEDflow has no such box, and draws that lie outside its prior.
     """
 
+    #: Kind of architecture that it is built from.
+    kind = "maf"
+
     def __init__(self, spec):
         super().__init__()
-        if spec.kind != "maf" or spec.formula != 1:
+        if spec.kind != self.kind or spec.formula != 1:
             raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
-        zuko = require("zuko", "maf")
         self.spec = spec
         self.box = ProbitBox(spec.low, spec.high)
         self.standardize = Standardize(spec.n_conditions)
-        self.blocks = zuko.flows.MAF(spec.n_parameters, spec.n_conditions, transforms=spec.blocks,
-                                     hidden_features=(spec.width,) * spec.depth).transform
+        self.blocks = self._transforms(spec)
         for block in self.blocks.transforms:
             nn.init.zeros_(block.hyper[-1].weight)  # the untrained flow is the identity: the prior
             nn.init.zeros_(block.hyper[-1].bias)
+
+    @staticmethod
+    def _transforms(spec):
+        return require("zuko", "maf").flows.MAF(spec.n_parameters, spec.n_conditions, transforms=spec.blocks,
+                                                hidden_features=(spec.width,) * spec.depth).transform
 
     def base(self, unit):
         """Standard normal points from those of the unit cube."""

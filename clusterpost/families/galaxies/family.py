@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from ...bands import get_band
 from ...errors import InputError
 from ...noise import get_noise
 from ..base import Derived, ModelFamily
-from ..photometric import PhotometricLikelihood
+from .amplitude import GalaxyLikelihood
+from .encoder import ColorConditions
 from .forward import GalaxyModel
-from .parameters import PARAMETERS, REDSHIFT
-from .priors import GalaxyPrior
+from .parameters import PARAMETERS, REDSHIFT, YOUNG
+from .priors import galaxy_prior
 
-__all__ = ["Galaxies"]
+__all__ = ["Galaxies", "GalaxiesWithYoungStars"]
 
 
 class Galaxies(ModelFamily):
@@ -57,31 +59,34 @@ class Galaxies(ModelFamily):
                              f"{self.model.components.max_redshift:g}")
         self.covariates = (replace(REDSHIFT, low=float(low), high=float(high)),)
         self.bands = tuple(get_band(name) for name in self.model.bands)
-        self.prior = GalaxyPrior(sticks)
-        self.likelihood = PhotometricLikelihood(self._predict, get_noise(noise), self.band_names)
+        self.sticks, self.prior = sticks, galaxy_prior(sticks, self)
+        self.likelihood = GalaxyLikelihood(self._predict, get_noise(noise), self.band_names)
         self.derived = (
             self._derived("log_stellar_mass", "stellar_mass", "solMass", "phys.mass", r"\log_{10}(M_\star/M_\odot)",
                           "stellar mass that is left, remnants included", self.model.log_surviving_mass, log10=True),
             self._derived("log_sfr_100myr", "sfr_100myr", "solMass / yr", "phys.SFR",
                           r"\log_{10}(\mathrm{SFR}_{100\,\mathrm{Myr}})",
                           "mean star formation rate over the last 100 Myr",
-                          lambda theta, z: self.model.log_star_formation_rate(theta, z, 0.1), log10=True),
+                          partial(self.model.log_star_formation_rate, duration=0.1), log10=True),
             self._derived("log_sfr_1gyr", "sfr_1gyr", "solMass / yr", "phys.SFR",
                           r"\log_{10}(\mathrm{SFR}_{1\,\mathrm{Gyr}})", "mean star formation rate over the last Gyr",
-                          lambda theta, z: self.model.log_star_formation_rate(theta, z, 1.0), log10=True),
+                          partial(self.model.log_star_formation_rate, duration=1.0), log10=True),
             self._derived("age_mw", "age_mw", "Gyr", "time.age", r"\langle t\rangle_M",
                           "mass-weighted mean age of the stars", self.model.mean_age),
             self._derived("log_metallicity_mw", "metallicity_mw", "", "phys.abund.Z", r"\log_{10}\langle Z\rangle_M",
                           "mass-weighted mean mass fraction of metals", self.model.log_mean_metallicity, log10=True),
         )
 
-    @staticmethod
-    def _derived(name, column, unit, ucd, label, description, function, log10=False):
+    def _derived(self, name, column, unit, ucd, label, description, function, log10=False):
         return Derived(name=name, column=column, unit=unit, ucd=ucd, label=f"${label}$", description=description,
-                       log10=log10, function=lambda theta, covariates: function(theta, covariates["redshift"]))
+                       log10=log10, function=lambda theta, known: self._apply(function, theta, known))
+
+    def _apply(self, function, theta, covariates):
+        """Call a function of the forward model."""
+        return function(theta, covariates["redshift"])
 
     def _predict(self, theta, covariates):
-        return self.model.ln_flux(theta, covariates["redshift"])
+        return self._apply(self.model.ln_flux, theta, covariates)
 
     def simulate(self, theta, covariates, generator=None):
         """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`.
@@ -99,9 +104,15 @@ class Galaxies(ModelFamily):
                              f"to {highest:g}", row=row)
         return self._predict(theta, covariates)
 
+    def read_encoder(self, values):
+        """Make the encoder that a model file describes; see `~clusterpost.families.ModelFamily.read_encoder`."""
+        if isinstance(values, Mapping) and values.get("name") == ColorConditions.name:
+            return ColorConditions(values["n_bands"], values["redshift"])
+        return super().read_encoder(values)
+
     def to(self, device=None, dtype=None):
         """Return the same family on another device or in another precision."""
-        return Galaxies(**self._options(), model=self.model.to(device, dtype))
+        return type(self)(**self._options(), model=self.model.to(device, dtype))
 
     def to_dict(self):
         """Return options as plain values; see `from_dict`."""
@@ -136,5 +147,30 @@ class Galaxies(ModelFamily):
 
     def _options(self):
         (redshift,) = self.covariates
-        return {"noise": self.likelihood.noise.name, "sticks": self.prior.sticks,
+        return {"noise": self.likelihood.noise.name, "sticks": self.sticks,
                 "redshift": [redshift.low, redshift.high]}
+
+
+class GalaxiesWithYoungStars(Galaxies):
+    """Galaxies that may have formed more stars in the last 9 Myr than their history has it.
+
+    The share of the mass in them is a tenth parameter; their light is that of the youngest stars of the first
+    component, birth clouds and metallicity as well.  It takes the place of the burst of PROVABGS where it matters most.
+
+    Parameters
+    ----------
+    noise, sticks, redshift, model
+        As of `Galaxies`.
+
+    Examples
+    --------
+    >>> from clusterpost.families.galaxies import GalaxiesWithYoungStars
+    >>> GalaxiesWithYoungStars().parameter_names[-1]
+    'log_f_young'
+    """
+
+    name = "galaxies_young"
+    parameters = (*PARAMETERS, YOUNG)
+
+    def _apply(self, function, theta, covariates):
+        return function(theta[..., :-1], covariates["redshift"], log_f_young=theta[..., -1])

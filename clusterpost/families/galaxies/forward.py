@@ -16,6 +16,7 @@ import torch
 
 from .components import Components, load_components
 from .dust import birth_cloud_curve, diffuse_curve
+from .history import YOUNG_AGE
 
 __all__ = ["NANOMAGGY_MJY", "GalaxyModel"]
 
@@ -69,8 +70,8 @@ class GalaxyModel:
         """
         return GalaxyModel(self.components.to(device, dtype))
 
-    def ln_flux_per_mass(self, shape, redshift):
-        """Natural log of the flux of a galaxy of one solar mass formed.
+    def ln_flux_per_mass(self, shape, redshift, log_f_young=None):
+        """Compute the natural log of the flux of a galaxy of one solar mass formed.
 
         Parameters
         ----------
@@ -78,6 +79,8 @@ class GalaxyModel:
             The parameters but the mass.
         redshift : Tensor (...)
             Positive; broadcasts with ``shape[..., 0]``.
+        log_f_young : Tensor (...), optional
+            log10 of the share of the mass in young stars besides those of the history.
 
         Returns
         -------
@@ -86,11 +89,18 @@ class GalaxyModel:
         """
         sticks, log_gamma, tau_bc, tau_ism, dust_index = shape.split((3, 2, 1, 1, 1), -1)
         components = self.components
+        age = components.age(redshift)
         light = torch.exp(components.ln_light(log_gamma, redshift))
-        fractions = components.histories.mass_fractions(sticks, components.age(redshift))
-        first, *later = fractions[..., None].unbind(-2)
-        young = first * light[..., 1, :]
-        others = first * light[..., 0, :] + sum(p * light[..., k, :] for k, p in enumerate(later, 2))
+        fractions = components.histories.mass_fractions(sticks, age)
+        first_young = first_old = fractions[..., 0]
+        later = fractions[..., 1:]
+        if log_f_young is not None:
+            f_young = 10**log_f_young
+            first_old, later = (1 - f_young) * first_old, (1 - f_young)[..., None] * later
+            first_young = first_old + f_young / components.histories.young_share(age)
+        young = first_young[..., None] * light[..., 1, :]
+        others = first_old[..., None] * light[..., 0, :] + sum(later[..., k, None] * light[..., 2 + k, :]
+                                                               for k in range(3))
         wavelength = self._wavelength / (1 + redshift[..., None])
         diffuse = tau_ism * diffuse_curve(wavelength, dust_index)
         through = torch.exp(-diffuse).unflatten(-1, (2, -1)).sum(-2)
@@ -98,30 +108,31 @@ class GalaxyModel:
         flux = (others * through + young * young_through) @ self._membership
         return torch.log(flux) - 2 * components.ln_distance(redshift)[..., None]
 
-    def ln_flux(self, theta, redshift):
-        """Natural log of the flux.
+    def ln_flux(self, theta, redshift, log_f_young=None):
+        """Compute the natural log of the flux.
 
         Parameters
         ----------
         theta : Tensor (..., 9)
         redshift : Tensor (...)
             Positive; broadcasts with ``theta[..., 0]``.
+        log_f_young : Tensor (...), optional
+            As of `ln_flux_per_mass`.
 
         Returns
         -------
         Tensor (..., n_band)
             ln of mJy.
         """
-        return self.ln_flux_per_mass(theta[..., 1:], redshift) + _LN10 * theta[..., :1]
+        return self.ln_flux_per_mass(theta[..., 1:], redshift, log_f_young) + _LN10 * theta[..., :1]
 
-    def log_surviving_mass(self, theta, redshift):
-        """Compute log10 of the stellar mass that is left, remnants included.
+    def log_surviving_mass(self, theta, redshift, log_f_young=None):
+        """Compute log10 of the stellar mass that is left, remnants included; young stars are all left.
 
         Parameters
         ----------
-        theta : Tensor (..., 9)
-        redshift : Tensor (...)
-            Broadcasts with ``theta[..., 0]``.
+        theta, redshift, log_f_young
+            As of `ln_flux`.
 
         Returns
         -------
@@ -130,48 +141,50 @@ class GalaxyModel:
         """
         surviving = self.components.surviving_mass(theta[..., 4:6], redshift)
         fractions = self.components.histories.mass_fractions(theta[..., 1:4], self.components.age(redshift))
-        return theta[..., 0] + torch.log10((fractions * surviving).sum(-1))
+        left = _with_young((fractions * surviving).sum(-1), 1.0, log_f_young)
+        return theta[..., 0] + torch.log10(left)
 
-    def log_star_formation_rate(self, theta, redshift, duration):
+    def log_star_formation_rate(self, theta, redshift, duration, log_f_young=None):
         """Compute log10 of the mean star formation rate over the last ``duration``.
 
         Parameters
         ----------
-        theta : Tensor (..., 9)
-        redshift : Tensor (...)
+        theta, redshift, log_f_young
+            As of `ln_flux`.
         duration : float
-            Gyr.
+            Gyr; at least 0.01.
 
         Returns
         -------
         Tensor (...)
             log10 of solar masses per year.
         """
-        age = self.components.age(redshift)
-        return theta[..., 0] + torch.log10(self.components.histories.specific_rate(theta[..., 1:4], age, duration))
+        rate = self.components.histories.specific_rate(theta[..., 1:4], self.components.age(redshift), duration)
+        return theta[..., 0] + torch.log10(_with_young(rate, 1 / (1e9 * duration), log_f_young))
 
-    def mean_age(self, theta, redshift):
+    def mean_age(self, theta, redshift, log_f_young=None):
         """Compute the mass-weighted mean age of the stars formed.
 
         Parameters
         ----------
-        theta : Tensor (..., 9)
-        redshift : Tensor (...)
+        theta, redshift, log_f_young
+            As of `ln_flux`.
 
         Returns
         -------
         Tensor (...)
             Gyr.
         """
-        return self.components.histories.mean_age(theta[..., 1:4], self.components.age(redshift))
+        mean = self.components.histories.mean_age(theta[..., 1:4], self.components.age(redshift))
+        return _with_young(mean, YOUNG_AGE / 2, log_f_young)
 
-    def log_mean_metallicity(self, theta, redshift):
+    def log_mean_metallicity(self, theta, redshift, log_f_young=None):
         """Compute log10 of the mass-weighted mean metallicity of the stars formed.
 
         Parameters
         ----------
-        theta : Tensor (..., 9)
-        redshift : Tensor (...)
+        theta, redshift, log_f_young
+            As of `ln_flux`.
 
         Returns
         -------
@@ -179,4 +192,13 @@ class GalaxyModel:
             log10 of the mass fraction of metals.
         """
         histories, age = self.components.histories, self.components.age(redshift)
-        return torch.log10(histories.mean_metallicity(theta[..., 1:4], theta[..., 4:6], age))
+        mean = histories.mean_metallicity(theta[..., 1:4], theta[..., 4:6], age)
+        return torch.log10(_with_young(mean, histories.present_metallicity(theta[..., 4:6]), log_f_young))
+
+
+def _with_young(mean, of_young, log_f_young):
+    """The mean per mass of all stars, from those of the history and of the young stars besides."""
+    if log_f_young is None:
+        return mean
+    f_young = 10**log_f_young
+    return (1 - f_young) * mean + f_young * of_young

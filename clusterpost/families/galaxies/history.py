@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["Histories", "component_weights"]
+__all__ = ["YOUNG_AGE", "Histories", "component_weights"]
 
+#: Age up to which birth clouds surround stars, Gyr: the last edge of a time bin whose middle is younger than 10 Myr.
+YOUNG_AGE = 10**-2.05
 _BEGINNING = 13.8  # Gyr; the last node
 _LOWEST_Z, _HIGHEST_Z = 4.49043431e-5, 4.49043431e-2  # metallicities of the stellar population models
 #: Edges of the time bins over which metallicity is averaged, Gyr; the last ends with the age of the universe.
@@ -103,6 +105,34 @@ class Histories:
         """
         formed = component_weights(sticks) * self._formed(age)
         return formed / formed.sum(-1, keepdim=True)
+
+    def young_share(self, age):
+        """Share of the mass of the first component that is in birth clouds.
+
+        Parameters
+        ----------
+        age : Tensor (...)
+            Gyr.
+
+        Returns
+        -------
+        Tensor (...)
+        """
+        return self._formed(self.nodes.new_tensor(YOUNG_AGE))[..., 0] / self._formed(age)[..., 0]
+
+    def present_metallicity(self, log_gamma):
+        """Metallicity of the stars that form now.
+
+        Parameters
+        ----------
+        log_gamma : Tensor (..., 2)
+
+        Returns
+        -------
+        Tensor (...)
+            Mass fraction of metals.
+        """
+        return (10**log_gamma @ self._enrichment[0]).clamp(_LOWEST_Z, _HIGHEST_Z)
 
     def specific_rate(self, sticks, age, duration):
         """Star formation rate over the last ``duration`` per unit of mass formed.

@@ -6,7 +6,7 @@ import math
 
 from ..base import Covariate, Parameter
 
-__all__ = ["PARAMETERS", "REDSHIFT"]
+__all__ = ["PARAMETERS", "REDSHIFT", "YOUNG"]
 
 _GAMMA = {"low": math.log10(4.5e-5), "high": math.log10(1.5e-2)}
 _DEPTH = {"low": 0.0, "high": 3.0, "ucd": "phys.absorption.opticalDepth"}
@@ -28,5 +28,9 @@ PARAMETERS = (
     Parameter(name="dust_index", column="dust_index", low=-2.0, high=1.0, label=r"$n_\mathrm{dust}$",
               description="slope of the curve of the diffuse dust, relative to that of Calzetti et al. (2000)"),
 )
+#: Mass in stars that formed at a constant rate in the last 8.9 Myr, of which the birth clouds are.
+YOUNG = Parameter(name="log_f_young", column="log_f_young", low=-6.0, high=-1.0,
+                  label=r"$\log_{10}f_\mathrm{young}$",
+                  description="log10 of the share of the mass formed that a burst formed in the last 9 Myr")
 #: Below a redshift of 0.001 it tells nothing of the distance.
 REDSHIFT = Covariate(name="redshift", low=0.001, high=0.2, description="redshift of the galaxy, known exactly")

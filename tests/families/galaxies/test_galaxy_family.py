@@ -13,7 +13,7 @@ from clusterpost.bands import find_band
 from clusterpost.catalogs.nsa import read_nsa
 from clusterpost.errors import InputError
 from clusterpost.families import get_family
-from clusterpost.families.galaxies import Galaxies
+from clusterpost.families.galaxies import Galaxies, GalaxiesWithYoungStars
 from clusterpost.families.galaxies.errors import nsa_errors
 from clusterpost.families.galaxies.forward import NANOMAGGY_MJY
 from clusterpost.noise import get_noise
@@ -45,9 +45,10 @@ def test_columns_have_units(galaxies):
         assert column.label.startswith("$")
 
 
-def test_options_come_back():
-    family = Galaxies(noise="normal", sticks="dirichlet", redshift=(0.01, 0.1))
-    again = Galaxies.from_dict(json.loads(json.dumps(family.to_dict())))
+@pytest.mark.parametrize("kind", [Galaxies, GalaxiesWithYoungStars])
+def test_options_come_back(kind):
+    family = kind(noise="normal", sticks="dirichlet", redshift=(0.01, 0.1))
+    again = kind.from_dict(json.loads(json.dumps(family.to_dict())))
     assert again.to_dict() == family.to_dict()
     theta, known = family.prior.sample(5, seeded_generator(1)), {"redshift": torch.full((5,), 0.05)}
     torch.testing.assert_close(again.simulate(theta, known), family.simulate(theta, known))

@@ -1,0 +1,54 @@
+"""What a network is shown of a galaxy: colors, errors and redshift, and not how bright it is."""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["ColorConditions"]
+
+
+class ColorConditions:
+    """Logarithms of the fluxes less their weighted mean, of the errors, and the redshift.
+
+    A galaxy of twice the mass has the same conditions; the network learns the other parameters, and the mass follows.
+
+    Parameters
+    ----------
+    n_bands : int
+    redshift : float
+        The largest, which is shown as one.
+    """
+
+    name = "galaxy colors"
+    #: Values beyond those of training are shown as they are; rows that lie there are flagged by their redshift.
+    bounded = False
+    _WIDEST = 1.5  # relative error beyond which a flux tells nothing, and could be negative
+
+    def __init__(self, n_bands, redshift):
+        self.n_bands, self.redshift = int(n_bands), float(redshift)
+
+    def to_dict(self):
+        """Return plain values for a model file."""
+        return {"name": self.name, "n_bands": self.n_bands, "redshift": self.redshift}
+
+    def size(self, n_bands=None):
+        """Return the number of conditions."""
+        return 2 * self.n_bands + 1
+
+    def __call__(self, observed):
+        """Encode.
+
+        Parameters
+        ----------
+        observed : Observed
+
+        Returns
+        -------
+        Tensor (n, 2 n_band + 1)
+        """
+        flux = torch.maximum(observed.flux, observed.error / self._WIDEST)
+        variance = torch.log1p((observed.error / flux) ** 2)
+        value = torch.log(flux) + variance / 2
+        mean = (value / variance).sum(-1, keepdim=True) / (1 / variance).sum(-1, keepdim=True)
+        redshift = observed.covariates["redshift"][:, None] / self.redshift
+        return torch.cat([value - mean, torch.log(variance) / 2, redshift.to(value)], dim=-1)
