@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 
 import torch
 from scipy import stats
@@ -677,7 +678,11 @@ def prior_from_record(values):
         return ProductPrior(**pieces, family=values.get("family", "clusters"), distance_error=values["distance_error"])
     if kind == "function":
         raise InputError(f"the prior was a function, {values['name']}, which a table cannot hold")
+    if kind in _OF_FAMILIES:
+        return import_module(_OF_FAMILIES[kind]).prior_from_record(rest)
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
 
 
+#: Modules of families that have priors of kinds of their own.
+_OF_FAMILIES = {"stochastic": "clusterpost.families.stochastic.priors"}
 _DENSITIES = {density.__name__: density for density in (Uniform, PowerLaw, Exponential, Normal, Share)}

@@ -18,6 +18,7 @@ _BUILT_IN = {
     "clusters": "clusterpost.families.clusters:FullySampledClusters",
     "galaxies": "clusterpost.families.galaxies:Galaxies",
     "galaxies_young": "clusterpost.families.galaxies:GalaxiesWithYoungStars",
+    "stochastic": "clusterpost.families.stochastic:StochasticClusters",
 }
 _registered: dict[str, type[ModelFamily]] = {}
 

@@ -1,0 +1,6 @@
+"""Star clusters drawn star by star, of any metallicity, with gas and dust."""
+
+from .family import StochasticClusters
+from .priors import FlatPrior, SurveyPrior
+
+__all__ = ["FlatPrior", "StochasticClusters", "SurveyPrior"]

@@ -1,0 +1,67 @@
+"""Means of a cluster's stars: mass, brightness and ionizing photons, by age and metallicity."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ...bands import BANDS
+from .parameters import SOLAR_Z
+from .table import PHOTONS, StarTable
+
+__all__ = ["ExpectedLight"]
+
+_AB_ZERO_MJY = 3.6307805477e6
+
+
+class ExpectedLight:
+    """What the stars of a cluster have in the mean.
+
+    Parameters
+    ----------
+    table : StarTable
+        With Johnson V among its bands.
+    """
+
+    def __init__(self, table: StarTable):
+        in_v = table.select(["V_JC"]) if "V_JC" in table.bands else table
+        number = table.number.astype(float)
+        visual = np.einsum("zak,zakc->za", number, in_v.light[..., in_v.column_band == 0].astype(float))
+        photons = np.einsum("zak,zak->za", number, table.photons.astype(float))
+        mass = np.einsum("zak,zak->za", number, table.mass.astype(float)) + table.remnants
+        self._nodes = torch.as_tensor(table.log_z), torch.as_tensor(table.fine_log_age)
+
+        def between(values):
+            return np.stack([np.interp(table.fine_log_age, table.log_age, row) for row in values])
+
+        first = np.flatnonzero(in_v.column_band == 0)[0]
+        self._visual = torch.as_tensor(between(visual) * np.exp(in_v.ln_ratio[..., first]))
+        self._photons = torch.as_tensor(between(photons) * np.exp(table.ln_ratio_photons))
+        self._mass = torch.as_tensor(between(mass))
+        self._zero = BANDS[in_v.bands[0]].ab_minus_vega
+
+    def _at(self, values, theta):
+        """Of each theta (..., n_parameter), per solar mass formed: linear in log Z and log age."""
+        log_age, log_z = theta[..., 0].double(), theta[..., 3].double() + np.log10(SOLAR_Z)
+        total, places = 0.0, []
+        for nodes, at in zip(self._nodes, (log_z, log_age), strict=True):
+            left = (torch.searchsorted(nodes, at.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
+            places.append((left, ((at - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)))
+        (j, v), (i, w) = places
+        for dj, di in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            weight = (v if dj else 1 - v) * (w if di else 1 - w)
+            total = total + weight * values[j + dj, i + di]
+        return total.to(theta)
+
+    def log_stellar_mass(self, theta):
+        """log10 of the present mass in stars and remnants, Msun."""
+        return theta[..., 1] + torch.log10(self._at(self._mass, theta))
+
+    def absolute_v(self, theta):
+        """Absolute V magnitude (Vega), without dust and gas."""
+        flux = torch.log10(self._at(self._visual, theta)) + theta[..., 1]
+        return -2.5 * (flux - np.log10(_AB_ZERO_MJY)) - self._zero
+
+    def log_ionizing_rate(self, theta):
+        """log10 of the ionizing photons per second; very small where stars emit none."""
+        return theta[..., 1] + torch.log10(self._at(self._photons, theta).clamp(min=1e-30)) + np.log10(PHOTONS)

@@ -1,0 +1,29 @@
+"""What is inferred of a cluster whose stars are drawn one by one."""
+
+from __future__ import annotations
+
+import math
+
+from ..base import Covariate, Parameter
+
+__all__ = ["DISTANCE", "PARAMETERS", "SOLAR_Z"]
+
+#: The metallicity that [M/H] refers to.
+SOLAR_Z = 0.02
+
+PARAMETERS = (
+    Parameter(name="log_age", column="age", unit="Myr", ucd="time.age", log10=True, low=0.0, high=math.log10(13750.0),
+              label=r"$\log_{10}(t/\mathrm{Myr})$", description="age"),
+    Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=7.0,
+              label=r"$\log_{10}(m/M_\odot)$", description="expected birth mass"),
+    Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
+              label=r"$E(B-V)$ [mag]", description="color excess E(B-V) of a foreground screen"),
+    Parameter(name="metallicity", column="metallicity", ucd="phys.abund.Z", low=math.log10(0.0004 / SOLAR_Z),
+              high=math.log10(0.03 / SOLAR_Z), label="[M/H]", description="metallicity [M/H] = log10 Z/0.02"),
+    Parameter(name="rv", column="rv", ucd="phys.absorption", low=2.2, high=5.0, label="$R_V$",
+              description="total to selective extinction R_V"),
+    Parameter(name="nebular_covering", column="nebular_covering", low=0.0, high=1.0, label=r"$f_\mathrm{cov}$",
+              description="share of the ionizing photons that the cluster's gas absorbs"),
+)
+#: Only brightness depends on it, so that the range of training is that of clusters that are seen.
+DISTANCE = Covariate(name="distance", unit="Mpc", low=0.01, high=200.0, log=True, description="distance of the cluster")

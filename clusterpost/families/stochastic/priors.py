@@ -1,0 +1,299 @@
+"""Priors of the stochastic family: what is thought of a cluster before its photometry is seen.
+
+Log age and log mass are flat in all of them, R_V normal about 3.1, the covering
+fraction flat. They differ in reddening and metallicity given the age.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ...errors import InputError
+from ...priors import BoxPrior
+from .parameters import PARAMETERS
+
+__all__ = ["FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
+           "prior_from_record"]
+
+_BOUNDS = {p.name: (p.low, p.high) for p in PARAMETERS}
+_EBV, _METALS = _BOUNDS["ebv"], _BOUNDS["metallicity"]
+_RV_MEAN, _RV_WIDTH = 3.1, 0.3
+_ROOT_2 = math.sqrt(2.0)
+
+# E(B-V) given the age: exponential, its scale falling from the young to the old.
+_YOUNG_SCALE, _OLD_SCALE = 0.4, 0.1
+_SCALE_FROM, _SCALE_TO = 1.0, 3.0  # log10 age/Myr
+# [M/H] given the age: about the galaxy's for the young, anything from poor to solar for the old.
+_SPREAD = 0.2
+_OLD_METALS = (_METALS[0], 0.0)
+_METALS_FROM, _METALS_TO = 3.0, math.log10(5000.0)  # log10 age/Myr
+_METALS_OF_GALAXIES = (-2.5, 1.0)
+_TRAINING = (0.4, 0.3, 0.3)  # shares of the three parts of the density of training
+
+
+class FlatGivenAge:
+    """A density that is the same at every age.
+
+    Parameters
+    ----------
+    low, high : float
+    """
+
+    def __init__(self, low, high):
+        self.low, self.high = low, high
+
+    def log_prob(self, x, log_age):
+        """Compute the log density of ``x`` given the age."""
+        inside = (x >= self.low) & (x <= self.high)
+        return torch.where(inside, -math.log(self.high - self.low), -torch.inf) + 0 * log_age
+
+    def sample(self, log_age, unit, choice):
+        """Draw from uniform numbers ``unit``; ``choice`` are as many, for what has parts."""
+        return self.low + unit * (self.high - self.low)
+
+
+class DustOfTheYoung:
+    """E(B-V) exponential at every age, its scale falling from 0.4 below 10 Myr to 0.1 mag above 1 Gyr."""
+
+    def _scale(self, log_age):
+        part = ((log_age - _SCALE_FROM) / (_SCALE_TO - _SCALE_FROM)).clamp(0, 1)
+        return torch.exp(math.log(_YOUNG_SCALE) + part * math.log(_OLD_SCALE / _YOUNG_SCALE))
+
+    def log_prob(self, x, log_age):
+        """Compute the log density of E(B-V) given the age."""
+        scale = self._scale(log_age)
+        density = -x / scale - torch.log(scale) - torch.log(-torch.expm1(-_EBV[1] / scale))
+        return torch.where((x >= _EBV[0]) & (x <= _EBV[1]), density, -torch.inf)
+
+    def sample(self, log_age, unit, choice):
+        """Draw from uniform numbers ``unit``."""
+        scale = self._scale(log_age)
+        return -scale * torch.log1p(unit * torch.expm1(-_EBV[1] / scale))
+
+
+class MetalsOfTheGalaxy:
+    """[M/H] about the galaxy's below 1 Gyr, uniform from the poorest to solar above 5 Gyr, mixed between.
+
+    Parameters
+    ----------
+    metallicity : float
+        The galaxy's.
+    """
+
+    def __init__(self, metallicity):
+        self.young = _TruncatedNormal(metallicity, _SPREAD, *_METALS)
+        self.old = FlatGivenAge(*_OLD_METALS)
+
+    def _old_share(self, log_age):
+        return ((log_age - _METALS_FROM) / (_METALS_TO - _METALS_FROM)).clamp(0, 1)
+
+    def log_prob(self, x, log_age):
+        """Compute the log density of [M/H] given the age."""
+        old = self._old_share(log_age)
+        young = torch.exp(self.young.log_prob(x))
+        return torch.log((1 - old) * young + old * torch.exp(self.old.log_prob(x, log_age)))
+
+    def sample(self, log_age, unit, choice):
+        """Draw from uniform numbers ``unit``; ``choice`` decide between young and old."""
+        is_old = choice < self._old_share(log_age)
+        return torch.where(is_old, self.old.sample(log_age, unit, choice), self.young.sample(unit))
+
+
+class _TruncatedNormal:
+    def __init__(self, mean, width, low, high):
+        self.mean, self.width, self.low, self.high = mean, width, low, high
+        ends = torch.tensor([low, high], dtype=torch.float64)
+        self.first, self.last = (0.5 * (1 + torch.erf((ends - mean) / (width * _ROOT_2)))).tolist()
+
+    def log_prob(self, x):
+        norm = math.log(self.width * math.sqrt(2 * math.pi) * (self.last - self.first))
+        inside = (x >= self.low) & (x <= self.high)
+        return torch.where(inside, -0.5 * ((x - self.mean) / self.width) ** 2 - norm, -torch.inf)
+
+    def sample(self, unit):
+        at = (self.first + unit * (self.last - self.first)).clamp(1e-12, 1 - 1e-12)
+        return (self.mean + self.width * torch.special.ndtri(at)).clamp(self.low, self.high)
+
+
+class StochasticPrior(BoxPrior):
+    """A prior whose reddening and metallicity may depend on the age.
+
+    Parameters
+    ----------
+    name : str
+    parts : sequence of (share, reddening, metals)
+        A mixture; each part is a share and two densities given the age.
+    distance_error : float
+        Standard deviation of ln distance.
+    """
+
+    def __init__(self, name, parts, distance_error=0.0):
+        super().__init__(*zip(*_BOUNDS.values(), strict=True), tuple(_BOUNDS), distance_error=distance_error)
+        self.name, self.parts = name, tuple(parts)
+        self._rv = _TruncatedNormal(_RV_MEAN, _RV_WIDTH, *_BOUNDS["rv"])
+        flat = ("log_age", "log_mass", "nebular_covering")
+        self._flat = -sum(math.log(_BOUNDS[name][1] - _BOUNDS[name][0]) for name in flat)
+
+    def log_within(self, theta):
+        """Compute the log density within the bounds.
+
+        Parameters
+        ----------
+        theta : Tensor (..., 6)
+
+        Returns
+        -------
+        Tensor (...)
+        """
+        log_age, _, ebv, metallicity, rv, _ = theta.unbind(-1)
+        terms = [math.log(share) + dust.log_prob(ebv, log_age) + metals.log_prob(metallicity, log_age)
+                 for share, dust, metals in self.parts]
+        return self._flat + self._rv.log_prob(rv) + torch.logsumexp(torch.stack(terms), 0)
+
+    def sample(self, n, generator=None):
+        """Draw ``n`` parameter vectors.
+
+        Parameters
+        ----------
+        n : int
+        generator : torch.Generator, optional
+
+        Returns
+        -------
+        Tensor (n, 6)
+        """
+        unit = torch.rand(n, len(_BOUNDS), generator=generator, dtype=torch.float64)
+        choice = torch.rand(n, 2, generator=generator, dtype=torch.float64)
+        low, high = self.low.double(), self.high.double()
+        theta = low + unit * (high - low)
+        log_age = theta[:, 0]
+        shares = torch.tensor([share for share, *_ in self.parts], dtype=torch.float64)
+        part = torch.searchsorted(shares.cumsum(0), choice[:, 0] * shares.sum(), right=True).clamp(max=len(shares) - 1)
+        drawn = torch.stack([torch.stack([dust.sample(log_age, unit[:, 2], choice[:, 1]),
+                                          metals.sample(log_age, unit[:, 3], choice[:, 1])], 1)
+                             for _, dust, metals in self.parts])
+        theta[:, 2:4] = drawn[part, torch.arange(n)]
+        theta[:, 4] = self._rv.sample(unit[:, 4])
+        return torch.minimum(torch.maximum(theta.float(), self.low), self.high)
+
+    def describe(self):
+        """Return one line for a table's meta."""
+        return self._with_distance(self.name)
+
+    def to_record(self) -> dict:
+        """Return plain values; see `prior_from_record`."""
+        return {"kind": "stochastic", "name": self.name, "distance_error": self.distance_error}
+
+
+class FlatPrior(StochasticPrior):
+    """Age, mass and reddening as in Walter et al. (2025), log-uniform in Z.
+
+    Parameters
+    ----------
+    distance_error : float
+
+    Examples
+    --------
+    >>> from clusterpost.families.stochastic.priors import FlatPrior
+    >>> FlatPrior().names
+    ('log_age', 'log_mass', 'ebv', 'metallicity', 'rv', 'nebular_covering')
+    """
+
+    def __init__(self, distance_error=0.0):
+        super().__init__("flat", [(1.0, FlatGivenAge(*_EBV), FlatGivenAge(*_METALS))], distance_error)
+
+
+class SurveyPrior(StochasticPrior):
+    """What is known of clusters in the disks of galaxies: dust belongs to the young, few metals to the old.
+
+    Parameters
+    ----------
+    metallicity : float
+        The galaxy's [M/H].
+    distance_error : float
+
+    Notes
+    -----
+    E(B-V) is exponential and normalized at every age, with a scale of 0.4 mag below 10 Myr that falls log-linearly in
+    log age to 0.1 mag at 1 Gyr. [M/H] is normal about the galaxy's with 0.2 dex, cut to the table's range and
+    normalized there, below 1 Gyr; uniform from that of Z = 0.0004 to solar above 5 Gyr; mixed linearly in log age
+    between.
+
+    The scales were chosen with clusters of M31 and M33 in view whose ages are known from resolved stars.
+    """
+
+    def __init__(self, metallicity=0.0, distance_error=0.0):
+        low, high = _METALS_OF_GALAXIES
+        if not low <= metallicity <= high:
+            raise InputError(f"metallicity={metallicity!r} must be a galaxy's [M/H] between {low:g} and {high:g}")
+        self.metallicity = float(metallicity)
+        name = "survey" if metallicity == 0 else f"survey, [M/H] = {metallicity:g}"
+        super().__init__(name, [(1.0, DustOfTheYoung(), MetalsOfTheGalaxy(self.metallicity))], distance_error)
+
+    def to_record(self) -> dict:
+        """Return plain values; see `prior_from_record`."""
+        return {**super().to_record(), "name": "survey", "metallicity": self.metallicity}
+
+
+class TrainingPrior(StochasticPrior):
+    """The density of training, between both priors, so that either follows from it by weights.
+
+    0.4 of it is flat, 0.3 of it the survey's, and 0.3 has the survey's dust with flat metallicities.
+
+    Parameters
+    ----------
+    distance_error : float
+    """
+
+    def __init__(self, distance_error=0.0):
+        flat, metals, dust = FlatGivenAge(*_EBV), FlatGivenAge(*_METALS), DustOfTheYoung()
+        super().__init__("training", [(_TRAINING[0], flat, metals), (_TRAINING[1], dust, MetalsOfTheGalaxy(0.0)),
+                                      (_TRAINING[2], dust, metals)], distance_error)
+
+
+def get_stochastic_prior(name) -> StochasticPrior:
+    """Look a prior of the stochastic family up by its name.
+
+    Parameters
+    ----------
+    name : str
+        ``survey``, ``flat`` or ``training``.
+
+    Returns
+    -------
+    StochasticPrior
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> from clusterpost.families.stochastic.priors import get_stochastic_prior
+    >>> get_stochastic_prior("survey").sample(2).shape
+    torch.Size([2, 6])
+    """
+    if name not in _PRIORS:
+        raise InputError(f"unknown prior {name!r} of the stochastic family; choose from {', '.join(_PRIORS)}")
+    return _PRIORS[name]()
+
+
+def prior_from_record(values) -> StochasticPrior:
+    """Make the prior that plain values describe.
+
+    Parameters
+    ----------
+    values : dict
+        From a prior's ``to_record``.
+
+    Returns
+    -------
+    StochasticPrior
+    """
+    return _PRIORS[values["name"]](**{key: value for key, value in values.items() if key not in ("kind", "name")})
+
+
+_PRIORS = {"survey": SurveyPrior, "flat": FlatPrior, "training": TrainingPrior}

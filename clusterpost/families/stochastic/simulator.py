@@ -1,0 +1,192 @@
+"""Star clusters whose stars are drawn one by one.
+
+A cluster of age t and metallicity Z holds stars of the isochrones around both:
+of each kind of star a Poisson number, with a mean that is linear in log t and
+log Z. Their light is summed, gas adds what it makes of their ionizing photons,
+and dust reddens the sum.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .parameters import SOLAR_Z
+from .table import StarTable, load_stars
+
+__all__ = ["Light", "StarSimulator"]
+
+LOG_U = (-3.5, -2.0)  # ionization parameter, uniform
+_CLUSTERS_AT_ONCE = 16_384
+_LN10 = np.log(10.0)
+
+
+class Light(NamedTuple):
+    """What clusters emit before dust.
+
+    Attributes
+    ----------
+    columns : Tensor (n, n_column)
+        Light that each wavelength of the table stands for, mJy at 10 pc.
+    photons : Tensor (n,)
+        Ionizing photons, 1e45 per second.
+    stellar_mass : Tensor (n,)
+        Present mass in stars and remnants, Msun.
+    """
+
+    columns: torch.Tensor
+    photons: torch.Tensor
+    stellar_mass: torch.Tensor
+
+
+class StarSimulator:
+    """Draws the fluxes of clusters.
+
+    Parameters
+    ----------
+    table : StarTable, optional
+        By default the packaged one, of which `bands` are taken.
+    bands : sequence of str, optional
+        By default all of the table's.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.families.stochastic.simulator import StarSimulator
+    >>> simulator = StarSimulator(bands=["F275W", "F814W"])
+    >>> theta = torch.tensor([[1.0, 4.0, 0.1, 0.0, 3.1, 0.5]])  # 10 Myr, 1e4 Msun
+    >>> flux = simulator.simulate(theta, generator=torch.Generator().manual_seed(1))
+    >>> flux.shape
+    torch.Size([1, 2])
+    """
+
+    def __init__(self, table: StarTable | None = None, bands=None):
+        table = load_stars() if table is None else table
+        self.table = table = table if bands is None else table.select(bands)
+        self.bands = table.bands
+        self._number, self._light, self._photons, self._mass, self._remnants = (
+            torch.as_tensor(values)
+            for values in (table.number, table.light, table.photons, table.mass, table.remnants))
+        self._ln_ratio, self._ln_ratio_photons, self._gas = (
+            torch.as_tensor(values) for values in (table.ln_ratio, table.ln_ratio_photons, table.gas))
+        self._a, self._b = torch.as_tensor(table.a), torch.as_tensor(table.b)
+        self._to_band = torch.zeros(len(table.column_band), len(self.bands))
+        self._to_band[torch.arange(len(table.column_band)), torch.as_tensor(table.column_band)] = 1.0
+        self._log_z, self._log_age = torch.as_tensor(table.log_z).float(), torch.as_tensor(table.log_age).float()
+        self._fine = round(float(np.diff(table.log_age)[0] / np.diff(table.fine_log_age)[0]))  # fine nodes a node
+
+    def light(self, log_age, log_mass, metallicity, covering, log_u, generator=None) -> Light:
+        """Draw the stars of clusters and sum their light.
+
+        Parameters
+        ----------
+        log_age, log_mass, metallicity, covering, log_u : Tensor (n,)
+            log10 age/Myr; log10 of the expected birth mass in Msun; [M/H] = log10 Z/0.02; the share of ionizing
+            photons that gas absorbs; log10 of its ionization parameter.
+        generator : torch.Generator, optional
+
+        Returns
+        -------
+        Light
+        """
+        log_age, log_z = log_age.float(), metallicity.float() + np.log10(SOLAR_Z)
+        i, w = _interval(self._log_age, log_age)
+        j, v = _interval(self._log_z, log_z)
+        cell = j * len(self._log_age) + i
+        order = torch.argsort(cell, stable=True)
+        out = Light(torch.empty(len(cell), self._light.shape[-1]), *torch.empty(2, len(cell)))
+        values = (log_age, 10 ** log_mass.double(), w, v, covering.float(), log_u.float())
+        _, sizes = torch.unique_consecutive(cell[order], return_counts=True)
+        for some in torch.split(order, sizes.tolist()):
+            for at in some.split(_CLUSTERS_AT_ONCE):
+                part = self._cell(int(j[at[0]]), int(i[at[0]]), *(value[at] for value in values), generator)
+                for whole, piece in zip(out, part, strict=True):
+                    whole[at] = piece
+        return out
+
+    def _cell(self, j, i, log_age, mass, w, v, covering, log_u, generator):
+        """Clusters between the same nodes."""
+        share = torch.stack([(1 - w) * (1 - v), w * (1 - v), (1 - w) * v, w * v], 1)
+        number = self._number[j:j + 2, i:i + 2].reshape(4, -1)
+        rate = (mass[:, None] * share).float()
+        counts = torch.poisson(rate[:, :, None] * number, generator=generator)
+        counts = counts.reshape(len(counts), 2, -1)  # of the lower and the upper metallicity
+        # Between nodes of age the mean follows the adopted one on a finer grid.
+        place = (log_age - self._log_age[i]) / (self._log_age[1] - self._log_age[0]) * self._fine
+        fine = _hat(torch.arange(self._fine + 1.0), place, 1.0)
+        first = self._fine * i
+        gas_weight = None
+        if log_age.min() <= self.table.gas_log_age[-1]:
+            log_u_nodes, ages = (torch.as_tensor(nodes).float()
+                                 for nodes in (self.table.log_u, self.table.gas_log_age))
+            weight = (_hat(log_u_nodes, log_u, log_u_nodes[1] - log_u_nodes[0])[:, :, None]
+                      * _hat(ages, log_age, ages[1] - ages[0])[:, None])
+            gas_weight = torch.where(log_age <= ages[-1], covering, 0.0)[:, None] * weight.flatten(1)
+        columns, photons = 0.0, 0.0
+        stellar = counts.flatten(1) @ self._mass[j:j + 2, i:i + 2].flatten()
+        stellar = stellar + mass.float() * (share @ self._remnants[j:j + 2, i:i + 2].flatten())
+        for k in (0, 1):
+            light = self._light[j + k, i:i + 2].flatten(0, 1)
+            columns = columns + torch.exp(fine @ self._ln_ratio[j + k, first:first + self._fine + 1]) * (
+                counts[:, k] @ light)
+            of_these = torch.exp(fine @ self._ln_ratio_photons[j + k, first:first + self._fine + 1]) * (
+                counts[:, k] @ self._photons[j + k, i:i + 2].flatten())
+            photons = photons + of_these
+            if gas_weight is not None:
+                columns = columns + of_these[:, None] * (gas_weight @ self._gas[:, j + k].flatten(0, 1))
+        return Light(columns, photons, stellar)
+
+    def redden(self, columns, ebv, rv):
+        """Put dust before clusters, and sum the light of each band.
+
+        Parameters
+        ----------
+        columns : Tensor (..., n_column)
+            Of `light`.
+        ebv, rv : Tensor (...)
+            E(B-V)/mag of a foreground screen, and R_V (O'Donnell 1994).
+
+        Returns
+        -------
+        Tensor (..., n_band)
+            mJy at 10 pc.
+        """
+        ebv, rv = ebv.float().unsqueeze(-1), rv.float().unsqueeze(-1)
+        screen = torch.exp((-0.4 * _LN10) * ebv * (rv * self._a + self._b))
+        return (columns * screen) @ self._to_band
+
+    def simulate(self, theta, *, log_u=None, generator=None):
+        """Draw the fluxes of clusters with parameters ``theta``.
+
+        Parameters
+        ----------
+        theta : Tensor (n, 6)
+            log10 age/Myr, log10 mass/Msun, E(B-V)/mag, [M/H], R_V, and the gas' covering fraction.
+        log_u : Tensor (n,), optional
+            By default drawn uniformly from -3.5 to -2.
+        generator : torch.Generator, optional
+
+        Returns
+        -------
+        Tensor (n, n_band)
+            mJy at 10 pc.
+        """
+        log_age, log_mass, ebv, metallicity, rv, covering = theta.unbind(-1)
+        if log_u is None:
+            log_u = torch.empty(len(theta)).uniform_(*LOG_U, generator=generator)
+        light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
+        return self.redden(light.columns, ebv, rv)
+
+
+def _interval(nodes, values):
+    """The node below each value, and how far it is from there to the next."""
+    left = (torch.searchsorted(nodes, values.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
+    return left, ((values - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)
+
+
+def _hat(nodes, values, step):
+    """Weights of linear interpolation between equally spaced nodes, (n, n_node)."""
+    place = torch.minimum(torch.maximum(values, nodes[0]), nodes[-1])
+    return (1 - torch.abs(place[:, None] - nodes) / step).clamp(min=0)

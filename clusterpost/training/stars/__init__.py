@@ -1,0 +1,1 @@
+"""Compute the table of stars of the stochastic family from public isochrones, atmospheres and nebular grids."""

@@ -1,0 +1,117 @@
+"""Anchor the mean of the stars to published populations, so that the giants carry what they must.
+
+Where isochrone and library disagree with the adopted mean, first the numbers of
+three groups of evolved stars change, then the light of cool stars, three times as
+readily as that of the rest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from .isochrones import POST_AGB, WR_PHASES
+
+__all__ = ["FITTED_BANDS", "brighten", "evolved_groups", "reweight"]
+
+#: Bands by which the groups' numbers are fitted, with the residual of a color that counts as one.
+FITTED_BANDS = {"F275W": 0.08, "F336W": 0.04, "F438W": 0.03, "F555W": 0.03, "F814W": 0.03}
+_GREY, _NUMBERS, _MOST = 0.08, 0.5, 1.1
+_READY = np.array([3.0, 1.0])  # cool stars and the rest
+_GIANT, _COOL, _WARM = 3.5, 3.76, 4.10  # log g, log Teff
+
+
+def evolved_groups(stars):
+    """Tell the groups of evolved stars.
+
+    Parameters
+    ----------
+    stars : Stars
+
+    Returns
+    -------
+    ndarray of int (n,)
+        0 cool, 1 warm, 2 hot, 3 none of these.
+    """
+    wolf_rayet = np.isin(stars.phase, WR_PHASES)
+    giant = (stars.log_g < _GIANT) & ~wolf_rayet
+    group = np.full(len(stars), 3)
+    group[giant & (stars.log_t < _COOL)] = 0
+    group[giant & (stars.log_t >= _COOL) & (stars.log_t <= _WARM)] = 1
+    group[wolf_rayet | (giant & (stars.log_t > _WARM) & (stars.phase != POST_AGB))] = 2
+    return group
+
+
+def reweight(flux, group, adopted, scales):
+    """Find how much more numerous each group must be for the mean to have the adopted colors.
+
+    Parameters
+    ----------
+    flux : ndarray (n, n_band)
+        Of each kind of star, times its number.
+    group : ndarray of int (n,)
+        Of `evolved_groups`.
+    adopted : ndarray (n_band,)
+        ln of the adopted mean.
+    scales : ndarray (n_band,)
+        The residual of a color that counts as one.
+
+    Returns
+    -------
+    x : ndarray (4,)
+        ln of the factors; that of the last group is zero.
+    grey : float
+        What is left of the brightness, ln.
+    """
+    of_group = np.stack([flux[group == g].sum(0) for g in range(4)])
+    present = np.flatnonzero(of_group[:3].sum(1) > 0)
+    # The grey part is free, but it costs: its best value follows from the residuals.
+    information = np.sum(scales**-2) + _GREY**-2
+
+    def residuals(x):
+        factors = np.ones(4)
+        factors[present] = np.exp(x)
+        left = adopted - np.log(factors @ of_group)
+        grey = np.sum(left / scales**2) / information
+        return left, grey
+
+    def terms(x):
+        left, grey = residuals(x)
+        return np.concatenate([(left - grey) / scales, [grey / _GREY], x / _NUMBERS])
+
+    out = np.zeros(4)
+    if present.size:
+        out[present] = least_squares(terms, np.zeros(present.size), bounds=(-_MOST, _MOST)).x
+    return out, float(residuals(out[present])[1])
+
+
+def brighten(flux, cool, adopted, grey):
+    """Find how much brighter cool stars and the rest must be in each band for the mean to be the adopted one.
+
+    Parameters
+    ----------
+    flux : ndarray (n, n_band)
+        Of each kind of star, times its number.
+    cool : ndarray of bool (n,)
+    adopted : ndarray (n_band,)
+        ln of the adopted mean.
+    grey : float
+        Of `reweight`.
+
+    Returns
+    -------
+    ndarray (2, n_band)
+        ln of the factors of cool stars and of the rest: grey + lambda s^2 share, with s three times as large for the
+        cool ones.
+    """
+    parts = np.stack([flux[cool].sum(0), flux[~cool].sum(0)])
+    total = parts.sum(0)
+    share = parts / total
+    pull = _READY[:, None] ** 2 * share
+    wanted = np.exp(adopted) / total
+    lagrange = np.zeros(len(adopted))
+    for _ in range(60):
+        factors = np.exp(np.clip(grey + lagrange * pull, -5, 5))
+        value, slope = (share * factors).sum(0) - wanted, (share * factors * pull).sum(0)
+        lagrange -= np.clip(value / slope, -0.3, 0.3)
+    return grey + lagrange * pull
