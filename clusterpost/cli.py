@@ -6,9 +6,10 @@ import argparse
 import json
 import os
 import sys
+import warnings
 
 from . import __version__
-from .errors import InputError
+from .errors import InputError, InputWarning
 
 __all__ = ["main"]
 
@@ -42,12 +43,23 @@ def _parser():
         sub.set_defaults(call=call, kept=kept)  # what an interruption leaves
         return sub
 
+    def reading_options(sub):
+        sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names; a third "
+                         "one marks upper limits")
+        sub.add_argument("--unit", help="of fluxes or magnitudes that carry none: mJy, uJy, Jy, nmgy, "
+                         "erg/s/cm2/Angstrom, or the system AB, ST or Vega")
+        sub.add_argument("--missing", nargs="+", type=float, default=(), metavar="VALUE",
+                         help="values that stand for missing, besides 99, 999, 66.666, 1e20 and their like")
+        sub.add_argument("--hdu", help="number or name of the table in a file of several")
+        sub.add_argument("--bands", nargs=5, metavar="BAND",
+                         help="the bands of a LEGUS file, in its order, where its name does not tell its cameras")
+
     def inference_options(sub, floor="0.05", seed="0"):
         sub.add_argument("--model", default="default", help="bundled model or model file (default: %(default)s)")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
         sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
                          help="whose distance of the galaxy (default: the table's own, or lee2022)")
-        sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names")
+        reading_options(sub)
         sub.add_argument("--error-floor", type=float, help=f"relative, 0 for none (default: {floor})")
         sub.add_argument("--seed", type=int, help=f"a whole number (default: {seed})")
         sub.add_argument("--device", help="cpu or cuda")
@@ -193,6 +205,13 @@ def _distance(text):
         return text
 
 
+def _reading(args):
+    """Options of reading, as far as they are given."""
+    given = {"columns": _columns(args.columns), "distance_source": args.distance_source, "unit": args.unit,
+             "missing": tuple(args.missing) or None, "hdu": args.hdu, "bands": args.bands}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def _columns(pairs):
     if pairs is None:
         return None
@@ -237,10 +256,11 @@ def _infer(args):
     else:
         options["n_samples"] = args.n_samples
     options |= {"quantiles": args.quantiles, "prefix": args.prefix, "progress": _progress(args)}
-    reading = {"columns": _columns(args.columns), "distance_source": args.distance_source}
+    reading = _reading(args)
     _where(args)
     many = args.scheduler is not None or Path(args.input).is_dir()
-    if many or Path(args.output).suffix.lower() == ".parquet":
+    parquet = Path(args.output).suffix.lower() == ".parquet" and not {"hdu", "bands"} & reading.keys()
+    if many or parquet:
         return _infer_in_parts(args, many, {**reading, **options, "exact": args.exact})
     if args.rows_per_part is not None:
         raise InputError(f"--rows-per-part is for output in parts, which is Parquet; {args.output} is written at once")
@@ -260,13 +280,13 @@ def _where(args):
 
 def _infer_at_once(args, reading, options):
     from .catalogs.reader import read_catalog
-    from .catalogs.writer import check_writable, write_catalog
+    from .catalogs.writer import check_writable, columns_for, write_catalog
     from .infer import exact_posterior, infer_table
     from .selection import column_names
 
     check_writable(args.output, overwrite=args.overwrite)
     call = exact_posterior if args.exact else infer_table
-    tbl, where = read_catalog(args.input, **reading), _where(args)
+    tbl, where = columns_for(read_catalog(args.input, **reading), args.output), _where(args)
     early = where is not None and column_names(where) <= set(tbl.colnames)  # rows that nobody wants are not inferred
     out = call(_rows_where(tbl, where, "") if early else tbl, **options)
     if not early:
@@ -353,7 +373,7 @@ def _plot(args):
     if Path(args.output).suffix.lower() not in _FIGURES:
         raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(_FIGURES)}")
     check_target(args.output, overwrite=args.overwrite)
-    tbl = read_catalog(args.input, columns=_columns(args.columns), distance_source=args.distance_source)
+    tbl = read_catalog(args.input, **_reading(args))
     where = _where(args)
     if args.row is None:
         figure = plot_catalog(tbl, where=where, prefix=args.prefix)
@@ -523,6 +543,23 @@ def main(argv=None) -> int:
         when interrupted, 141 when whoever reads standard output stopped (as of SIGINT and SIGPIPE).
     """
     args = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning(warnings.showwarning)
+        return _run(args)
+
+
+def _say_warning(show):
+    """Show what is wrong with input in the words of the shell, and other warnings as ever."""
+    def say(message, category, *args, **kwargs):
+        if isinstance(message, InputWarning):
+            _say(f"clusterpost: warning: {message.at_the_shell()}")
+        else:
+            show(message, category, *args, **kwargs)
+
+    return say
+
+
+def _run(args):
     try:
         code = args.call(args)
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import re
@@ -11,13 +12,15 @@ import warnings
 import astropy.units as u
 import numpy as np
 from astropy.io.registry import IORegistryError
+from astropy.io.votable.exceptions import VOWarning
 from astropy.table import Table
 
 from ..config import conf
-from ..errors import ColumnError, InputError, InputWarning, shown
+from ..errors import ColumnError, InputError, InputWarning, UnitError, shown
 from .layouts import recognize
 from .legus import first_fields, read_legus
 from .parquet import parquet_table
+from .units import read_unit
 
 __all__ = ["check_size", "read_table"]
 
@@ -59,10 +62,23 @@ def read_table(path, *, columns=None, bands=None, hdu=None) -> Table:
     check_size(path, text=last not in (*_BINARY, *_VOTABLE))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", u.UnitsWarning)  # of units that are read here, or refused with the way out
+        warnings.filterwarnings("ignore", ".*W50", VOWarning)
         tbl = _read(path, last, columns, bands, hdu)
+    _settle_units(tbl)
     if hdu is not None and last not in (".fits", ".fit", ".fts", *_VOTABLE):
         raise InputError(f"{path}: option:hdu is for FITS files and VOTables, of which this is none")
     return tbl
+
+
+def _settle_units(tbl):
+    """Give magnitudes of a known system their unit, which neither FITS nor VOTable knows."""
+    for name in tbl.colnames:
+        unit = getattr(tbl[name], "unit", None)
+        if isinstance(unit, u.UnrecognizedUnit):
+            with contextlib.suppress(UnitError):
+                system = read_unit(unit).system
+                if system in ("AB", "ST"):
+                    tbl[name].unit = {"AB": u.ABmag, "ST": u.STmag}[system]
 
 
 def _read(path, last, columns, bands, hdu):

@@ -13,7 +13,7 @@ _MAGNITUDE_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 _NINES = (99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99, 999.999, 9999.0, 9999.9, 9999.99, 99999.0, 999999.0,
           66.666, 44.444)
 #: Always missing in a flux: no instrument gives them by chance.
-_NEVER = (-999.0, -9999.0, -99999.0, 1e20, 1e30, 1e33, 1e35, 1e36, 1e37, 1e38, 1e99, 1e300, -1e20, -1e30,
+_NEVER = (-999.0, -9999.0, -99999.0, 1e20, 1e30, 1e33, 1e35, 1e36, 1e37, 1e38, -1e20, -1e30,
           float(np.finfo(np.float32).max), -float(np.finfo(np.float32).max), float(np.finfo(np.float64).max),
           -float(np.finfo(np.float64).max))
 #: Relative errors that a measurement may have.
@@ -68,6 +68,7 @@ def no_measurement(flux, error, *, magnitudes):
     nines = np.array([*_NINES, *(-n for n in _NINES)])
     with np.errstate(all="ignore"):
         relative = np.abs(error / flux)
-    doubtful = is_sentinel(error, nines) | (error <= 0) | ~((relative > _PLAUSIBLE[0]) & (relative < _PLAUSIBLE[1]))
+    plausible = (relative > _PLAUSIBLE[0]) & (relative < _PLAUSIBLE[1])
+    doubtful = is_sentinel(error, (*nines, *_MAGNITUDE_ERRORS)) | (error <= 0) | ~plausible
     return (is_sentinel(flux, _NEVER) | is_sentinel(error, _NEVER) | (is_sentinel(flux, nines) & doubtful)
             | is_sentinel(error, -nines[nines > 0]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import warnings
 from dataclasses import dataclass
 
 import astropy.units as u
@@ -114,7 +115,9 @@ def _read(unit):
     if bare in _SPELLINGS and not (bare.endswith("jy") and text[0] == "M"):
         return _flux_unit(u.Unit(_SPELLINGS[bare]), text)
     try:
-        return _flux_unit(u.Unit(text) if isinstance(unit, str | u.UnrecognizedUnit) else unit, text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", u.UnitsWarning)  # of spellings that are read all the same
+            return _flux_unit(u.Unit(text) if isinstance(unit, str | u.UnrecognizedUnit) else unit, text)
     except UnitError:
         raise
     except (ValueError, TypeError):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
+from astropy.io import fits
+from astropy.table import Column
 
 from ..errors import InputError
 from ..utils import check_target, require, whole_file
+from .carried import carried
 
-__all__ = ["FORMATS", "check_writable", "write_catalog"]
+__all__ = ["FORMATS", "check_writable", "columns_for", "write_catalog"]
 
 #: astropy's format for each suffix.
 FORMATS = {
@@ -55,11 +60,55 @@ def write_catalog(tbl, path, *, overwrite=False):
     form = FORMATS[path.suffix.lower()]
     if form == "parquet":
         require("pyarrow", "scale")
+    tbl = carried(tbl, form)
     with whole_file(path) as temporary:
         if form == "votable":
-            _votable(tbl).to_xml(str(temporary))
+            _write_votable(tbl, temporary)
+        elif form == "fits":
+            _write_fits(tbl, temporary)
         else:
             tbl.write(temporary, format=form)
+
+
+def _write_fits(tbl, path):
+    """Write FITS with the units of magnitudes, of which the standard does not know the system."""
+    systems = {name: str(tbl[name].unit) for name in tbl.colnames
+               if isinstance(tbl[name], Column) and isinstance(tbl[name].unit, u.MagUnit)}
+    bare = tbl.copy(copy_data=False) if systems else tbl
+    for name in systems:
+        bare[name].unit = None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The unit .* could not be saved in native FITS format")  # it is, for us
+        bare.write(path, format="fits")
+    if systems:
+        with fits.open(path, mode="update") as file:
+            for i, name in enumerate(file[1].columns.names):
+                if name in systems:
+                    file[1].header[f"TUNIT{i + 1}"] = systems[name]
+
+
+def columns_for(tbl, path):
+    """Return a table with the columns that `write_catalog` can write to a path, before long work.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    path : path
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        See `~clusterpost.catalogs.carried.carried`.
+    """
+    return carried(tbl, FORMATS[Path(path).suffix.lower()])
+
+
+def _write_votable(tbl, path):
+    from astropy.io.votable.exceptions import W50
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", W50)  # of mag(AB), which is read back
+        _votable(tbl).to_xml(str(path))
 
 
 def _votable(tbl):
