@@ -27,7 +27,7 @@ from .canonical import record_floor
 from .columns import find
 from .values import MAG_PER_RELATIVE, numbers, plain
 
-__all__ = ["AB_OFFSETS", "FLOORS", "SDSS_BANDS", "nanomaggies_of_asinh", "read_nsa", "read_sdss"]
+__all__ = ["AB_OFFSETS", "FLOORS", "SDSS_BANDS", "label_sloan", "nanomaggies_of_asinh", "read_nsa", "read_sdss"]
 
 #: Bands of the Sloan Digital Sky Survey, as columns are named.
 SDSS_BANDS = ("u_SDSS", "g_SDSS", "r_SDSS", "i_SDSS", "z_SDSS")
@@ -148,6 +148,38 @@ def read_sdss(path_or_table, *, prefix="modelMag") -> Table:
     _add_photometry(tbl, np.column_stack(flux), np.column_stack(sigma))
     _add_redshift(tbl, "z")
     return tbl
+
+
+def label_sloan(tbl) -> Table:
+    """Give a table of the atlas or of CasJobs the columns that this package reads, and leave any other as it is.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    `~astropy.table.Table`
+
+    Raises
+    ------
+    ColumnError
+        If the table is of one of them and lacks a column.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.catalogs.nsa import label_sloan
+    >>> label_sloan(Table({"F555W": [1.0]})).colnames
+    ['F555W']
+    """
+    names = tbl.colnames
+    if set(SDSS_BANDS) & set(names):
+        return tbl
+    fluxes = find(names, "SERSIC_NMGY", "NMGY")
+    if fluxes is not None and tbl[fluxes].ndim == 2:
+        return read_nsa(tbl)
+    return read_sdss(tbl) if all(find(names, f"modelMag_{band}") for band in "ugriz") else tbl
 
 
 def nanomaggies_of_asinh(magnitude, error, softening):

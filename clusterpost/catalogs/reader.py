@@ -15,6 +15,7 @@ from .legus import is_raw_legus, label_legus
 from .levels import check_levels
 from .messages import warn_of_sentinels
 from .metadata import LAYOUT_KEY, LEVELS_KEY
+from .nsa import label_sloan
 from .table_distances import add_distance
 
 __all__ = ["LAYOUT_KEY", "read_catalog"]
@@ -123,6 +124,8 @@ def read_catalog(path_or_table, *, columns=None, unit=None, missing=(), bands=No
 def _understood(tbl, columns, unit, missing, bands, distance_source):
     if columns is None and is_raw_legus(tbl) and all(name.startswith("col") for name in tbl.colnames):
         tbl = label_legus(tbl, bands=bands)
+    if columns is None:
+        tbl = label_sloan(tbl)
     layout = recognize(tbl, columns, unit=unit, missing=missing)
     if columns is None:
         check_agreement(tbl, layout)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+import clusterpost
 from clusterpost.catalogs.nsa import (
     AB_OFFSETS,
     FLOORS,
@@ -15,6 +16,7 @@ from clusterpost.catalogs.nsa import (
     read_sdss,
 )
 from clusterpost.errors import ColumnError, InputError
+from clusterpost.photometry import Photometry
 
 MAG = 2.5 / np.log(10)
 MJY = 3.631e-3
@@ -177,6 +179,29 @@ def test_asinh_magnitudes_are_the_survey_s():
 def test_what_cannot_be_read(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("tbl", [atlas(), atlas("SERSIC_"), casjobs()])
+def test_read_catalog_knows_them(tbl, tmp_path):
+    """From a file, with its photometry in mJy and no floor added; and reading again changes nothing."""
+    tbl.write(tmp_path / "galaxies.fits")
+    out = clusterpost.read_catalog(tmp_path / "galaxies.fits")
+    for band in SDSS_BANDS:
+        assert out[band].unit == out[f"{band}_err"].unit == u.mJy
+        assert not out[f"{band}_limit"].any()
+    assert "redshift" in out.colnames
+    again = clusterpost.read_catalog(out)
+    assert again.colnames == out.colnames
+    np.testing.assert_array_equal(again["u_SDSS_err"], out["u_SDSS_err"])
+    held = Photometry.from_table(out, distance=1.0).select(SDSS_BANDS)
+    np.testing.assert_allclose(held.error[:, 0], out["u_SDSS_err"])
+
+
+def test_columns_chosen_by_hand_are_taken_instead():
+    tbl = casjobs(mine=[1.0, 2.0, 3.0], mine_err=[0.1, 0.1, 0.1])
+    tbl["mine"].unit = tbl["mine_err"].unit = u.mJy
+    out = clusterpost.read_catalog(tbl, columns={"u_SDSS": ("mine", "mine_err")})
+    np.testing.assert_allclose(out["u_SDSS"], [1, 2, 3])
 
 
 def test_a_file_that_is_no_table(tmp_path):
