@@ -470,8 +470,9 @@ def _complete(names, fluxes, errors, limits, wanted):
 
 
 def _check_cameras(names, bands):
-    """Raise if a filter of one camera alone, by its plain name, stands beside filters of both."""
-    plain = [c.flux for band, c in bands.items() if c.flux.upper() == plain_filter(band) != band]
+    """Raise if a filter of ACS/WFC alone, by its plain name, stands beside filters of both optical cameras."""
+    plain = [c.flux for band, c in bands.items()
+             if c.flux.upper() == plain_filter(band) != band and BANDS[band].instrument == "ACS/WFC"]
     filters = [plain_filter(band) for band in BANDS]
     both = [band for band in names if band in BANDS and filters.count(band) > 1 and band in {c.upper() for c in names}]
     if plain and both:

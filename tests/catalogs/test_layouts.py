@@ -298,3 +298,10 @@ def test_wrong_columns_are_refused(columns, message):
 @settings(max_examples=30, deadline=None)
 def test_any_set_of_bands(bands):
     assert list(recognize(table(canonical(sorted(bands)))).bands) == [b for b in BANDS if b in bands]
+
+
+def test_infrared_filters_say_nothing_of_the_optical_camera():
+    """As in PHAT: F110W and F160W are of WFC3/IR alone, and plain names beside them stay those of WFC3/UVIS."""
+    names = [f"{band}{end}" for band in ("F275W", "F336W", "F475W", "F814W", "F160W") for end in ("", "_err")]
+    tbl = Table({name: [1.0] for name in names}, units={name: "mJy" for name in names})
+    assert set(recognize(tbl).bands) == {"F275W", "F336W", "F475W", "F814W", "F160W_IR"}
