@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 from .errors import InputError
@@ -185,14 +186,14 @@ def require(module: str, extra: str):
         ) from error
 
 
-def progress_bar(total, *, show=None, **options):
-    """A progress bar on standard error.
+def progress_bar(total, *, show: bool | None = None, **options):
+    """Make a progress bar: on standard error, or in a notebook a widget.
 
     Parameters
     ----------
     total : int
     show : bool, optional
-        By default only where standard error is a terminal.
+        By default where standard error is a terminal, and in IPython.
     **options
         Of `tqdm.tqdm`.
 
@@ -200,11 +201,18 @@ def progress_bar(total, *, show=None, **options):
     -------
     tqdm.tqdm
     """
-    from tqdm import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets is given a bar of text
+        from tqdm.auto import tqdm
 
-    terminal = sys.stderr.isatty()
-    show = terminal if show is None else show
-    return tqdm(total=total, disable=not show, mininterval=0.1 if terminal else 30, file=sys.stderr, **options)
+    seen = sys.stderr.isatty() or _in_ipython()
+    show = seen if show is None else show
+    return tqdm(total=total, disable=not show, mininterval=0.1 if seen else 30, file=sys.stderr, **options)
+
+
+def _in_ipython():
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 def lazy_names(package, homes):

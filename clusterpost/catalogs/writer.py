@@ -8,13 +8,14 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.io import fits
-from astropy.table import Column
+from astropy.table import Column, Table
+from astropy.table.serialize import represent_mixins_as_columns
 
 from ..errors import InputError
 from ..utils import check_target, require, whole_file
 from .carried import carried
 
-__all__ = ["FORMATS", "check_writable", "columns_for", "write_catalog"]
+__all__ = ["FORMATS", "HDF5_PATH", "check_writable", "columns_for", "flattened", "write_catalog"]
 
 #: astropy's format for each suffix.
 FORMATS = {
@@ -24,11 +25,18 @@ FORMATS = {
     ".vot": "votable",
     ".xml": "votable",
     ".parquet": "parquet",
+    ".hdf5": "hdf5",
+    ".h5": "hdf5",
+    ".csv": "ascii.csv",
 }
+#: Name of the table in an HDF5 file.
+HDF5_PATH = "clusterpost"
+_NEEDS = {"parquet": ("pyarrow", "scale"), "hdf5": ("h5py", "hdf5")}
+_MOST_NUMBERS = 64  # of an array that become columns of a CSV file
 _DATATYPES = {str: "unicodeChar", bool: "boolean", int: "long", float: "double"}
 
 
-def write_catalog(tbl, path, *, overwrite=False):
+def write_catalog(tbl, path, *, overwrite: bool = False, flat: bool = False) -> None:
     """Write a table; its suffix says in which format.
 
     Parameters
@@ -38,16 +46,22 @@ def write_catalog(tbl, path, *, overwrite=False):
         With one of the suffixes of `FORMATS`.
     overwrite : bool
         Replace a file that exists, once the new one is whole.
+    flat : bool
+        Write one column for each element of a column of arrays: ``age_mode1``, ``age_mode2``, ... in the place of
+        ``age_modes``.
 
     Notes
     -----
-    Of ``meta``, a VOTable keeps what is a number, text or True or False, each as
+    A CSV file is always flat, and holds neither units nor ``meta``.  An HDF5 file holds the table under
+    ``clusterpost``.  Of ``meta``, a VOTable keeps what is a number, text or True or False, each as
     a PARAM; `~clusterpost.read_catalog` reads them.
 
     Raises
     ------
     InputError
-        If the suffix is unknown or the file exists.
+        If the suffix is unknown, the file exists, or a CSV file would have a column for each of many draws.
+    ImportError
+        If the package for the format is not installed.
 
     Examples
     --------
@@ -58,14 +72,18 @@ def write_catalog(tbl, path, *, overwrite=False):
     check_writable(path, overwrite=overwrite)
     path = Path(path)
     form = FORMATS[path.suffix.lower()]
-    if form == "parquet":
-        require("pyarrow", "scale")
+    if flat or form == "ascii.csv":
+        tbl = flattened(tbl, path if form == "ascii.csv" else None)
     tbl = carried(tbl, form)
     with whole_file(path) as temporary:
         if form == "votable":
             _write_votable(tbl, temporary)
         elif form == "fits":
             _write_fits(tbl, temporary)
+        elif form == "hdf5":
+            tbl.write(temporary, format=form, path=HDF5_PATH, serialize_meta=True)
+        elif form == "ascii.csv":
+            represent_mixins_as_columns(tbl).write(temporary, format=form)
         else:
             tbl.write(temporary, format=form)
 
@@ -111,6 +129,55 @@ def _write_votable(tbl, path):
         _votable(tbl).to_xml(str(path))
 
 
+def flattened(tbl, path=None) -> Table:
+    """Return a table with one column for each element of a column of arrays.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Not changed.
+    path : path, optional
+        Of the CSV file that it is for, which cannot hold many columns.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        ``age_modes`` becomes ``age_mode1``, ``age_mode2``, ...; ``mode_weight`` becomes ``mode_weight1``, ..., and any
+        other ``draws`` becomes ``draws_1``, ...
+
+    Raises
+    ------
+    InputError
+        If a CSV file would have too many columns.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.catalogs.writer import flattened
+    >>> flattened(Table({"id": [1], "age_modes": [[3.0, 4.0]]})).colnames
+    ['id', 'age_mode1', 'age_mode2']
+    """
+    out = tbl.copy(copy_data=False)
+    for name in tbl.colnames:
+        column = tbl[name]
+        shape = getattr(column, "shape", (0,))[1:]
+        if not shape:
+            continue
+        many = int(np.prod(shape))
+        if path is not None and many > _MOST_NUMBERS:
+            raise InputError(f"{path}: column {name!r} holds {many} numbers in each row, and a CSV file has no such "
+                             "columns; write FITS, ECSV, VOTable, Parquet or HDF5")
+        place = out.index_column(name)
+        out.remove_column(name)
+        stem = name[:-1] if name.endswith("_modes") else name if name.endswith("mode_weight") else f"{name}_"
+        elements = column.reshape(len(tbl), -1)
+        for k in range(many):
+            element = elements[:, k]
+            element.info.description = column.info.description
+            out.add_column(element, name=f"{stem}{k + 1}", index=place + k)
+    return out
+
+
 def _votable(tbl):
     """The table with the scalars of its meta as PARAMs, which astropy leaves out."""
     from astropy.io.votable import from_table
@@ -139,8 +206,12 @@ def check_writable(path, *, overwrite=False):
     InputError
         If the suffix is unknown or, as of `~clusterpost.utils.check_target`, no
         file can be written there.
+    ImportError
+        If the package for the format is not installed.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"{path}: no format is known for the suffix {path.suffix!r}; use one of {', '.join(FORMATS)}")
     check_target(path, overwrite=overwrite)
+    if needed := _NEEDS.get(FORMATS[path.suffix.lower()]):
+        require(*needed)

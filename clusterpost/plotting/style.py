@@ -45,7 +45,7 @@ def style():
 
 
 def new_figure(figure=None, *, width, height, layout="constrained"):
-    """The figure to draw in, made without pyplot: nothing is shown or kept alive behind the caller's back.
+    """Make the figure to draw in, without pyplot, which would keep it alive.
 
     Parameters
     ----------
@@ -59,7 +59,11 @@ def new_figure(figure=None, *, width, height, layout="constrained"):
     Returns
     -------
     Figure or SubFigure
+        A new one shows itself in a notebook.
     """
     if figure is not None:
         return figure
-    return require("matplotlib.figure", "plot").Figure(figsize=(width, height), layout=layout)
+    require("matplotlib", "plot")
+    from .figure import NotebookFigure
+
+    return NotebookFigure(figsize=(width, height), layout=layout)
