@@ -296,3 +296,26 @@ def test_derived_quantities_are_those_of_the_draws(clusters):
     np.testing.assert_allclose(np.log10(value(out["stellar_mass_mean"])),
                                np.log10(value(smp["stellar_mass"])).mean(axis=1), atol=1e-4)
     assert (out["stellar_mass_map"] <= out["mass_map"]).all()
+
+
+# What users have for a table
+
+
+def test_rows_data_frames_and_paths(clusters, tmp_path):
+    tbl = clusters[:3].copy()
+    tbl.meta.clear()
+    expected = sample_posterior(tbl, n_samples=20)
+    frame = tbl.to_pandas()
+    tbl.write(tmp_path / "three.fits")
+    one = sample_posterior(tbl[1], n_samples=20)
+    np.testing.assert_allclose(value(one["mass"])[0], value(expected["mass"])[1], rtol=1e-4)
+    of_frame = sample_posterior(frame, n_samples=20, unit="mJy")
+    np.testing.assert_allclose(value(of_frame["mass"]), value(expected["mass"]), rtol=1e-4)
+    of_file = sample_posterior(str(tmp_path / "three.fits"), n_samples=20)
+    np.testing.assert_allclose(value(of_file["mass"]), value(expected["mass"]), rtol=1e-4)
+    assert len(infer_table(tbl[1], n_samples=20)) == 1
+    assert infer_table(frame, n_samples=20, unit="mJy")["name"].tolist() == tbl["name"].tolist()
+    assert len(exact_posterior(tmp_path / "three.fits")) == 3
+    assert log_prob(tbl[1], [[2.0, 4.0, 0.1]]).shape == (1,)
+    with pytest.raises(InputError, match="a table is needed, not dict: give an astropy Table or Row, a pandas Data"):
+        infer_table({})

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
@@ -191,3 +192,16 @@ def test_the_lock_excludes(tmp_path, wait):
     assert counts[:, :2].sum() == 400
     assert counts[:, 0].sum() == 400 if wait else counts[:, 0].sum() > 0
     assert names(tmp_path) == []
+
+
+def test_progress_bars_are_on_in_ipython(monkeypatch, capsys):
+    ipython = types.ModuleType("IPython")
+    ipython.get_ipython = object
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    with progress_bar(total=2) as bar:
+        assert not bar.disable
+        assert bar.mininterval == 0.1
+    ipython.get_ipython = lambda: None
+    with progress_bar(total=2) as bar:
+        assert bar.disable
+    capsys.readouterr()

@@ -13,7 +13,8 @@ from .. import __version__
 from ..errors import DistanceError, InputError
 from ..findings import Findings
 from ..flow.modelfile import load_model
-from ..infer import ExactInference, TableInference, exact_posterior, infer_table
+from ..infer import exact_posterior, infer_table
+from ..inference import ExactInference, TableInference
 from ..posterior.draws import base_points
 from ..priors import as_prior
 from .output import join_samples, sample, schema_of

@@ -1,0 +1,281 @@
+"""Inference of a table in steps: its rows are read and sorted out, inferred in chunks, and put into columns.
+
+The only room that sees both the network and the physics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.table import Column, QTable
+
+from . import __version__
+from .bands import band_slots
+from .config import conf
+from .errors import ColumnError, InputError
+from .families import get_family
+from .families.clusters.likelihood import ClusterLikelihood
+from .families.clusters.table import load_table
+from .flow.levels import corrected_levels
+from .flow.modelfile import MODELS_PATH, Model, load_model, model_stem, torch_device
+from .noise import get_noise
+from .photometry import check_table
+from .posterior.draws import base_points, rotation
+from .posterior.grid import ExactGrid
+from .posterior.modes import MOST_MODES
+from .posterior.refine import Refined
+from .posterior.sampler import Sampler
+from .posterior.target import Target
+from .prepare import check_reach, conditions_of, prepare
+from .priors import as_prior
+from .provenance import Settings, add_record, free_column
+from .schema import DISTANCE_COLUMN, output_columns
+from .summarise import summarise
+from .utils import progress_bar
+
+__all__ = ["ExactInference", "Job", "TableInference", "about", "float_type", "whole_number"]
+
+DEFAULT_SAMPLES = 1000
+_EXACT_DRAWS = DEFAULT_SAMPLES  # of the grid, for modes and support
+_RESERVE = 4  # weighted draws for each equally weighted one
+_LEAST_BANDS = 2
+
+
+class TableInference:
+    """`infer_table` in two steps: rows are read and sorted out first, and inferred by `run`.
+
+    Attributes
+    ----------
+    findings : `~clusterpost.findings.Findings`
+        To be judged by whoever knows the whole table.
+    """
+
+    def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
+                 distance, columns, prefix, seed, device,
+                 unit=None, missing=()):
+        self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
+        check_table(tbl)
+        self.job = Job(tbl, model, noise, prior, refine, n_samples, seed, device,
+                        columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
+        self.family = self.job.model.family
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
+        self.findings = self.job.ready.findings
+
+    def run(self, progress):
+        """Infer the rows; return a copy of the table with the results."""
+        job, refine, taken = self.job, self.job.sampler.refined, None
+        if self.recalibrated:
+            taken = corrected_levels(job.model.card, self.levels, refine=refine)
+        results = _empty_results(self.registry, len(self.tbl), self.n_modes)
+        for at, target, draws in job.chunks(progress):
+            _put(results, job.ready.rows[at],
+                 summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=refine, taken=taken))
+        settings = replace(job.settings, recalibrated=self.recalibrated)
+        return _completed(self.tbl, self.registry, results, self.prefix, job.ready, settings)
+
+
+class ExactInference:
+    """`exact_posterior` in the two steps of `TableInference`."""
+
+    def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device,
+                 unit=None, missing=()):
+        self.tbl, self.prefix, self.seed, self.device = tbl, prefix, whole_number("seed", seed, least=0), device
+        self.family = get_family("clusters")(bands=load_table().bands)
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
+        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
+        self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
+                             columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
+        self.findings = self.ready.findings
+        self.settings = Settings(
+            "exact grid", self.noise.name, self.prior.describe(), prior=self.prior.to_record(),
+            error_floor=self.ready.error_floor, seed=self.seed, distance=None if distance is None else "",
+            reading=_recorded_reading(columns=columns))
+
+    def run(self, progress):
+        """Infer the rows; return a copy of the table with the results."""
+        ready, device = self.ready, torch_device(self.device)
+        table = load_table().select(self.bands).to(device)
+        grid, family = ExactGrid(table, self.prior), self.family.to(device)
+        points = base_points(_EXACT_DRAWS, 3, self.seed).to(device)
+        results = _empty_results(self.registry, len(self.tbl), self.n_modes)
+        size = max(1, conf.points_per_pass // _EXACT_DRAWS)
+        with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
+            for start in range(0, len(ready.rows), size):
+                at = slice(start, start + size)
+                observed = ready.observed[at].to(device)
+                target = Target(observed.to(dtype=torch.float32), ClusterLikelihood(table, self.noise), self.prior)
+                summary = grid.summarise(observed, self.levels, points)
+                n, theta = len(target), summary.theta.float()
+                one = torch.ones(n, device=device)
+                draws = Refined(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
+                                target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
+                                torch.zeros(n, dtype=torch.int32, device=device))
+                marginals = summary.quantiles, summary.mean, summary.entropy
+                _put(results, ready.rows[at],
+                     summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True,
+                               marginals=marginals))
+                bar.update(n)
+        return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
+
+
+class Job:
+    """A table, a model, and how the one is inferred with the other."""
+
+    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, *, size=None, **reading):
+        self.model = load_model(model, device=device)
+        card, family = self.model.card, self.model.family
+        simulator = card["simulator"]
+        noise = get_noise(simulator["noise"] if noise is None else noise)
+        refine = family.likelihood is not None if refine is None else bool(refine)
+        weighted = refine or prior is not None
+        default = card.get("n_samples", DEFAULT_SAMPLES)
+        n_samples = whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
+        seed = whole_number("seed", seed, least=0)
+        drawn = n_samples if size is None else _RESERVE * size if weighted else size
+        bands = self.model.bands
+        self.ready = prepare(tbl, bands, noise, slots=self.model.filter_groups, at_least=self.model.min_bands,
+                             covariates=family.covariates, **reading)
+        check_reach(self.ready, self.model, noise)
+        self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed)
+        self.weighted = self.sampler.prior is not family.prior or self.sampler.refined
+        prior = self.sampler.prior
+        elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
+        self.settings = Settings(
+            self.model.name, noise.name, prior.describe(), path=str(model_stem(model)) if elsewhere else None,
+            sha256=card["sha256"][:16], prior=None if prior is family.prior else prior.to_record(),
+            refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
+            distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
+
+    def chunks(self, progress, points=0, draw=True):
+        """Successive chunks of rows: their place in ``ready.rows``, target and, if wanted, draws.
+
+        ``points`` besides the draws are to be worked on for each row.
+        """
+        n, size = len(self.ready.rows), max(1, conf.points_per_pass // max(draw * self.sampler.n_samples, points))
+        with torch.inference_mode(), progress_bar(n, show=progress, desc="inferring", unit="row") as bar:
+            for start in range(0, n, size):
+                at = slice(start, start + size)
+                conditions = self.conditions(at)
+                target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
+                yield at, target, self.sampler(target, conditions) if draw else None
+                bar.update(len(target))
+
+    def conditions(self, at):
+        """The network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
+        return conditions_of(self.ready.observed[at], self.model, self.sampler.noise)
+
+    def orders(self, at, n):
+        """An order of ``n`` draws for each row: random, and unlike those of other rows.
+
+        Without it the k-th draws of two clusters would go together, which shows in every sum over clusters.
+        """
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(self.sampler.seed)).to(self.model.device)
+        turn = rotation(self.model.flow.standardize(self.conditions(at)), 1) * n
+        return order[(torch.arange(n, device=order.device) + turn.long()) % n]
+
+
+def _check_outputs(tbl, family, quantiles, n_modes, prefix):
+    check_table(tbl)
+    levels = _check_quantiles(quantiles)
+    registry = output_columns(levels, family)
+    _check_free(tbl, [prefix + c.name for c in registry])
+    return whole_number("n_modes", n_modes, most=MOST_MODES), registry, levels
+
+
+def _put(results, rows, chunk):
+    for name, values in chunk.items():
+        if name == "flag":
+            results[name][rows] |= values
+        else:
+            results[name][rows] = values
+
+
+def _completed(tbl, registry, results, prefix, ready, settings):
+    """A copy of the table with the results and what they rest on."""
+    results["flag"] |= ready.flag
+    results["n_bands"][:] = ready.n_bands
+    ready.observed = None  # not needed any more, and half as large as the results
+    out = tbl.copy()
+    if settings.distance is not None:  # given as an argument: the table alone would not tell it
+        settings = replace(settings, distance=free_column(tbl, prefix))
+        out[settings.distance] = _as_column(DISTANCE_COLUMN, ready.covariates["distance"], type(out))
+    for column in registry:
+        out.add_column(_as_column(column, results.pop(column.name), type(out)), name=prefix + column.name, copy=False)
+    out.meta.update(ready.recorded)
+    add_record(out.meta, settings, prefix=prefix, before=tbl)
+    out.meta.update(about(ready))
+    return out
+
+
+def about(ready):
+    """What else a table's meta records."""
+    return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout}
+
+
+def _recorded_reading(columns):
+    return {"columns": {band: list(names) for band, names in columns.items()}} if isinstance(columns, Mapping) else {}
+
+
+def whole_number(name: str, value, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number, or raise an `InputError` that names the option."""
+    if not _is_whole(value) or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise InputError(f"{name}={value!r} must be a whole number {limits}")
+    return int(value)
+
+
+def float_type(dtype) -> np.dtype:
+    """Return single or double precision, or raise an `InputError`."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.dtype("float32"), np.dtype("float64")):
+        raise InputError(f"dtype={dtype!r} must be 'float32' or 'float64'")
+    return found
+
+
+def _is_whole(value):
+    try:
+        return int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _check_quantiles(levels):
+    levels = tuple(float(q) for q in np.atleast_1d(levels))
+    bad = [q for q in levels if not 0 < q < 1]
+    if bad or not levels or len(set(levels)) < len(levels):
+        raise InputError(f"quantiles={levels!r} must be different numbers between 0 and 1, such as 0.16 for 16 %")
+    return levels
+
+
+def _check_free(tbl, names):
+    taken = [name for name in names if name in tbl.colnames]
+    if taken:
+        raise ColumnError(f"the table has a column {taken[0]!r} already"
+                          + (f" (and {len(taken) - 1} more that would be written)" if len(taken) > 1 else "")
+                          + "; give prefix='...' or remove them")
+
+
+def _empty_results(registry, n, n_modes):
+    results = {}
+    for column in registry:
+        shape = (n, n_modes) if column.shape == "modes" else (n,)
+        integer = column.name in ("n_modes", "n_bands", "flag")
+        results[column.name] = np.zeros(shape, np.int32) if integer else np.full(shape, np.nan)
+    return results
+
+
+def _as_column(column, values, table_class):
+    unit = u.Unit(column.unit) if column.unit else None
+    if issubclass(table_class, QTable) and unit is not None:
+        result = u.Quantity(values, unit, copy=False)
+        result.info.description = column.description
+        result.info.meta = {"ucd": column.ucd}
+        return result
+    return Column(values, unit=unit, description=column.description, meta={"ucd": column.ucd}, copy=False)
