@@ -30,8 +30,8 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     family : `~clusterpost.families.ModelFamily`
         Whose parameters ``theta`` holds.
     ascend : bool
-        Take the maximum of ``target``'s density for the MAP, and not the
-        strongest mode of the draws (Walter et al. 2025, Sect. 3.2.3).
+        Take the maximum of ``target``'s density for the MAP, as without a
+        likelihood, and not the strongest mode of the draws (Walter et al. 2025, Sect. 3.2.3).
     taken : array (n_parameter, n_level), optional
         Where the quantiles of the parameters are taken in their stead.
     marginals : tuple of Tensor, optional
@@ -45,7 +45,7 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     theta, weight = draws.theta, draws.weight
     modes = find_modes(theta, n_modes, weight=weight)
     best = modes.theta[:, 0]
-    if ascend:
+    if ascend or target.likelihood is None:
         best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high)
     known = {name: values[:, None] for name, values in target.observed.covariates.items()}
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
@@ -53,7 +53,7 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     if marginals is None:
         for row, every in draws.every.items():
             # Quantiles of all draws there are: of those that are kept, they are less certain.
-            log_density = every.log_density - draws.log_evidence[row]
+            log_density = every.log_density - draws.log_evidence[row].nan_to_num(nan=0.0)
             of_row = {name: values[row:row + 1] for name, values in known.items()}
             alone = _marginals(every.theta[None], every.weight[None], log_density[None], family, of_row, taken)
             for of_all, of_one in zip((quantile, mean, results_entropy), alone, strict=True):

@@ -24,9 +24,11 @@ from .weights import effective, log_mean, log_weights, normalized, thinned
 
 __all__ = ["AllDraws", "Refined", "UnitPoints", "n_base_points", "refine", "support"]
 
+_BEFORE_FIT = 4  # times as many draws, to which kernels are fitted first
 _MORE = (2, 4, 8)  # times as many draws, where those would do
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
-_AIM, _MOST = 0.6, 1500  # share of the draws that should be effective, and draws beyond which no more are asked
+# Share of the draws of three parameters that should be effective, and draws beyond which no more are asked.
+_AIM, _MOST = 0.6, 1500
 _LEAST_SUPPORT = 1e-3
 _POINTS_AT_ONCE = 400_000
 
@@ -63,7 +65,7 @@ def n_base_points(n_samples):
     -------
     int
     """
-    return (_MORE[-1] + len(_UNIFORM)) * n_samples
+    return max(_MORE[-1], _BEFORE_FIT + len(_UNIFORM)) * n_samples
 
 
 @dataclass
@@ -127,8 +129,7 @@ class Refined:
     @property
     def normalised(self):
         """Log density of the draws, over the evidence where that is known, (n, k)."""
-        return torch.where(self.log_evidence.isnan()[:, None], self.log_density,
-                           self.log_density - self.log_evidence[:, None])
+        return self.log_density - self.log_evidence.nan_to_num(nan=0.0)[:, None]
 
 
 def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=None, adapt=True, mcmc=True,
@@ -149,12 +150,13 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
         with new weights.
     aim : float, optional
         Effective draws that a cluster should have, or it is given more draws;
-        by default 0.6 ``n_samples`` and at most 900.
+        by default 0.6 ``n_samples`` and at most 900 for three parameters, and
+        0.6 times as many for every three more.
     least : float, optional
         Effective draws that it must have, or it is given Markov chains and at
         last a flag; by default half of ``aim``.
     adapt : bool
-        Fit kernels where eight times as many draws would not do.
+        Fit kernels where eight times as many draws would leave fewer than ``least``.
     mcmc : bool
         Run Markov chains where all that leaves fewer than ``least``, if emcee is installed.
     seed : int
@@ -169,14 +171,16 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     AstropyUserWarning
         If Markov chains are needed and emcee is not installed; those rows keep their draws and ``LOW_EFFICIENCY``.
     """
-    aim = _AIM * min(n_samples, _MOST) if aim is None else float(aim)
+    # A proposal as good in each parameter leaves the fewer draws the more parameters there are.
+    share = _AIM ** (len(target.prior.names) / 3)
+    aim = share * min(n_samples, _MOST) if aim is None else float(aim)
     least = aim / 2 if least is None else float(least)
     rows = torch.arange(len(target), device=conditions.device)
     sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()
-    _draw_more(sampler, out, aim, adapt)
+    _draw_more(sampler, out, aim, least if adapt else 0.0)
     without_chains = False
-    for row in (out.n_effective < aim).nonzero()[:, 0].tolist():
+    for row in (out.n_effective < least).nonzero()[:, 0].tolist():
         # Alone and from the first draw on: a sum over a batch is rounded as the batch's size has it, which would
         # choose other kernels and chains for the same cluster among other neighbors.
         if adapt:
@@ -309,12 +313,12 @@ class _Sampler:
                            shift)
 
 
-def _draw_more(sampler, out, aim, adapt):
-    """Draw as many more times as do, for the clusters where that is few times."""
+def _draw_more(sampler, out, aim, least):
+    """Draw as many more times as it takes to the aim, or as many as there are if that gives the least at least."""
     wanted = aim / out.n_effective
-    # Which of them would do: none of them (-1) has to, one, or (their number) not even the largest.
-    times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE))) - 1
-    for i, many in enumerate(_MORE if adapt else (*_MORE, _MORE[-1])):
+    times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE[:-1])))  # 0 where the first draws do
+    times = torch.where(out.n_effective * _MORE[-1] < least, -1, times)  # kernels will have to do
+    for i, many in enumerate(_MORE, 1):
         rows = (times == i).nonzero()[:, 0]
         for at in rows.split(max(1, _POINTS_AT_ONCE // (many * sampler.n_samples))) if len(rows) else ():
             group = sampler[at]
@@ -325,6 +329,7 @@ def _draw_more(sampler, out, aim, adapt):
 def _fit_kernels(sampler, out, row, aim):
     """Draw from kernels fitted to the draws of one cluster, again and again."""
     efficiency = out.efficiency[row].clone()  # the proposal's own
+    sampler.more(_BEFORE_FIT - 1)  # kernels know only of what the draws that they are fitted to have met
     for uniform in _UNIFORM:
         sampler.fit(uniform)
         if sampler.n_effective >= aim:

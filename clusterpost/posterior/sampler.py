@@ -53,8 +53,9 @@ class Sampler:
         proposed = self.prior if self.refined else family.prior
         self.proposal = kind(model.flow, self.likelihood, proposed, trained_noise=trained_noise,
                              defensive=_DEFENSIVE if self.refined else 0.0)
-        weighted = self.refined or self.prior is not family.prior
-        n_points = n_base_points(n_samples) if weighted else n_samples
+        #: Whether draws have weights of their own.
+        self.weighted = self.refined or self.prior is not family.prior
+        n_points = n_base_points(n_samples) if self.weighted else n_samples
         self.points = base_points(n_points, base_dimensions(proposed), seed).to(model.device)
 
     def target(self, observed: Observed, conditions: Tensor | None = None) -> Target | NetworkTarget:
@@ -93,16 +94,41 @@ class Sampler:
         points = UnitPoints(self.points, shift)
         if self.refined:
             return refine(self.proposal, target, conditions, points, n_samples=self.n_samples, seed=self.seed)
-        if self.prior is not self.family.prior:
-            learned = self._learned(target.observed, conditions)
-            out = refine(self.proposal, learned, conditions, points, n_samples=self.n_samples, adapt=False, mcmc=False)
-            return out.normalized_alone()
+        if self.weighted:
+            return self._reweighted(target.observed, conditions, points).normalized_alone()
         rows = torch.arange(len(target), device=conditions.device)
         draws = self.proposal.draw(target.observed, conditions, points(rows, 0, self.n_samples))
         unknown = torch.full((len(target),), torch.nan, device=conditions.device)
         weight = torch.full_like(draws.log_q, 1 / self.n_samples)
         return Refined(draws.theta, weight, draws.log_q, unknown, unknown, unknown,
                        torch.zeros(len(target), dtype=torch.int32, device=conditions.device))
+
+    def log_prob(self, target, conditions: Tensor, theta: Tensor) -> Tensor:
+        """Compute the normalized log posterior density of given parameters.
+
+        Parameters
+        ----------
+        target : Target or NetworkTarget
+        conditions : Tensor (n, n_condition)
+        theta : Tensor (n, k, n_parameter)
+
+        Returns
+        -------
+        Tensor (n, k)
+            Of likelihood times prior over the evidence, or of the network under the prior; -inf outside that.
+        """
+        if self.refined:
+            return target.log_density(theta) - self(target, conditions).log_evidence[:, None]
+        density = self._learned(target.observed, conditions).log_density(theta)
+        if not self.weighted:
+            return density
+        points = UnitPoints(self.points, rotation(self.flow.standardize(conditions), self.points.shape[1]))
+        return density - self._reweighted(target.observed, conditions, points).log_evidence[:, None]
+
+    def _reweighted(self, observed, conditions, points):
+        """Draws of the network with the ratio of the wanted to the trained prior as weights."""
+        return refine(self.proposal, self._learned(observed, conditions), conditions, points,
+                      n_samples=self.n_samples, adapt=False, mcmc=False)
 
     def _learned(self, observed, conditions):
         return NetworkTarget(observed, self.proposal, conditions, self.family, self.prior, self.noise)
