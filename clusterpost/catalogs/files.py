@@ -8,6 +8,7 @@ import gzip
 import lzma
 import re
 import warnings
+import zlib
 
 import astropy.units as u
 import numpy as np
@@ -338,7 +339,7 @@ def check_size(path, *, text):
                         "it by hand if it is meant, or raise clusterpost.conf.max_expansion")
                 if text:
                     line = _longest_line(path, block, line)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InputError(f"{path} cannot be unpacked ({shown(str(error))}); download it again") from error
 
 

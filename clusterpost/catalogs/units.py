@@ -133,6 +133,9 @@ def _flux_unit(unit, text):
                 return FluxUnit(u.mag, system)
     if unit == u.mag:
         return FluxUnit(u.mag)
+    if isinstance(unit, u.FunctionUnitBase):  # dex(mJy) and its like, which cannot be compared with others
+        raise UnitError(f"{text[:60]}, which is no flux density; fluxes need a unit convertible to Jy, or AB, ST or "
+                        "Vega magnitudes")
     if unit == u.dimensionless_unscaled:
         return None
     if unit.is_equivalent(u.mgy):

@@ -368,3 +368,13 @@ def test_names_of_the_room():
     assert set(clusterpost.catalogs.__all__) <= set(dir(clusterpost.catalogs))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         clusterpost.catalogs.nothing  # noqa: B018
+
+
+def test_a_gzip_file_with_a_damaged_block(tmp_path):
+    path = tmp_path / "a.fits.gz"
+    clusterpost.simulate(3, seed=1).write(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        clusterpost.read_catalog(path)

@@ -33,7 +33,8 @@ def test_nanomaggies(text):
 
 
 @pytest.mark.parametrize(("unit", "hint"), [("MJY", "mJy is milli- and MJy megajansky"), ("ct/s", "no flux density"),
-                                            ("furlong", "no flux density that is known"), ("m", "no flux density")])
+                                            ("furlong", "no flux density that is known"), ("m", "no flux density"),
+                                            ("dex(mJy)", "no flux density")])
 def test_what_is_no_flux_is_refused_with_a_hint(unit, hint):
     with pytest.raises(UnitError, match=hint):
         read_unit(unit)
