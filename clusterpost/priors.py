@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib import import_module
 
 import torch
-from scipy import stats
 
+from .densities import Exponential, Normal, PowerLaw, Share, Sloped, Uniform
 from .errors import InputError
 
 __all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Share", "Uniform",
@@ -206,199 +206,6 @@ class BoxPrior(_Bounded):
                 "distance_error": self.distance_error}
 
 
-@dataclass(frozen=True)
-class Uniform:
-    """A density that is the same between two bounds.
-
-    Attributes
-    ----------
-    low, high : float, optional
-        By default those of the parameter in `cluster_prior`.
-    """
-
-    low: float | None = None
-    high: float | None = None
-
-    def log_prob(self, x):
-        """Log density between the bounds."""
-        return torch.full_like(x, -math.log(self.high - self.low))
-
-    def quantile(self, unit):
-        """Inverse of the distribution function."""
-        return self.low + (self.high - self.low) * unit
-
-    def describe(self):
-        """A few words."""
-        return f"uniform {self.low:g}..{self.high:g}"
-
-
-class _Slope:
-    """A density exp(slope x) between bounds."""
-
-    def log_prob(self, x):
-        """Log density between the bounds."""
-        slope, width = self._slope, self.high - self.low
-        if slope == 0:
-            return torch.full_like(x, -math.log(width))
-        from_top = x - (self.high if slope > 0 else self.low)
-        return slope * from_top + math.log(abs(slope)) - math.log(-math.expm1(-abs(slope) * width))
-
-    def quantile(self, unit):
-        """Inverse of the distribution function."""
-        slope, width = self._slope, self.high - self.low
-        if slope == 0:
-            return self.low + width * unit
-        below = torch.log1p((1 - unit if slope > 0 else unit) * math.expm1(-abs(slope) * width)) / abs(slope)
-        return self.high + below if slope > 0 else self.low - below
-
-
-@dataclass(frozen=True)
-class PowerLaw(_Slope):
-    """dN/dm proportional to m^index, for a parameter that is log10 of m.
-
-    Attributes
-    ----------
-    index : float
-        -2 for the mass function of young star clusters; 0 for a density that
-        is uniform in m itself, -1 for one uniform in log10 m.
-    low, high : float, optional
-        Bounds of log10 m; by default those of the parameter in `cluster_prior`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from clusterpost.priors import PowerLaw
-    >>> density = PowerLaw(-2, 2, 8).log_prob(torch.tensor([3.0, 4.0])).exp()
-    >>> round(float(density[0] / density[1]), 3)  # per dex, ten times as many at a tenth of the mass
-    10.0
-    """
-
-    index: float
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def _slope(self):
-        return (self.index + 1) * LN10
-
-    def describe(self):
-        """A few words."""
-        return f"power law {self.index:g} in {self.low:g}..{self.high:g}"
-
-
-@dataclass(frozen=True)
-class Exponential(_Slope):
-    """A density exp(-x / scale), between bounds.
-
-    Attributes
-    ----------
-    scale : float
-        Positive.
-    low, high : float, optional
-        By default those of the parameter in `cluster_prior`.
-    """
-
-    scale: float
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self):
-        if not self.scale > 0:
-            raise InputError(f"the scale {self.scale!r} of an exponential prior must be positive")
-
-    @property
-    def _slope(self):
-        return -1 / self.scale
-
-    def describe(self):
-        """A few words."""
-        return f"exponential {self.scale:g} in {self.low:g}..{self.high:g}"
-
-
-@dataclass(frozen=True)
-class Normal:
-    """A normal density, cut at bounds.
-
-    Attributes
-    ----------
-    mean, sigma : float
-    low, high : float, optional
-        By default those of the parameter in `cluster_prior`.
-    """
-
-    mean: float
-    sigma: float
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self):
-        if not self.sigma > 0:
-            raise InputError(f"the standard deviation {self.sigma!r} of a normal prior must be positive")
-
-    @property
-    def _scipy(self):
-        low, high = ((end - self.mean) / self.sigma for end in (self.low, self.high))
-        return stats.truncnorm(low, high, self.mean, self.sigma)
-
-    def log_prob(self, x):
-        """Log density between the bounds."""
-        within = min(max(self.mean, self.low), self.high)
-        highest = float(self._scipy.logpdf(within)) + 0.5 * ((within - self.mean) / self.sigma) ** 2
-        return highest - 0.5 * ((x - self.mean) / self.sigma) ** 2
-
-    def quantile(self, unit):
-        """Inverse of the distribution function."""
-        return torch.as_tensor(self._scipy.ppf(unit.cpu().double().numpy())).to(unit)
-
-    def describe(self):
-        """A few words."""
-        return f"normal {self.mean:g} +- {self.sigma:g} in {self.low:g}..{self.high:g}"
-
-
-@dataclass(frozen=True)
-class Share:
-    """A density proportional to (x - low)^(power - 1), between bounds.
-
-    If the k-th of n sticks breaks a share 1 - x off what is left, powers of n, n - 1, ... 1 make all shares
-    equally probable: a flat Dirichlet distribution.
-
-    Attributes
-    ----------
-    power : float
-        Positive; 1 is uniform.
-    low, high : float, optional
-        By default those of the parameter.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from clusterpost.priors import Share
-    >>> Share(3, 0, 1).quantile(torch.tensor([0.125])).item()
-    0.5
-    """
-
-    power: float
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self):
-        if not self.power > 0:
-            raise InputError(f"the power {self.power!r} of a prior must be positive")
-
-    def log_prob(self, x):
-        """Log density between the bounds."""
-        unit = (x - self.low) / (self.high - self.low)
-        return math.log(self.power / (self.high - self.low)) + torch.xlogy(torch.as_tensor(self.power - 1.0), unit)
-
-    def quantile(self, unit):
-        """Inverse of the distribution function."""
-        return self.low + (self.high - self.low) * unit ** (1 / self.power)
-
-    def describe(self):
-        """A few words."""
-        return f"share of power {self.power:g} in {self.low:g}..{self.high:g}"
-
-
 class ProductPrior(_Bounded):
     """Independent one-dimensional densities, one for each parameter.
 
@@ -438,7 +245,7 @@ class ProductPrior(_Bounded):
         bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded as the tensors of bounds are
         for name, (low, high) in zip(names, bounds.tolist(), strict=True):
             piece = self.given.get(name, Uniform())
-            if not isinstance(piece, Uniform | _Slope | Normal | Share):
+            if not isinstance(piece, Uniform | Sloped | Normal | Share):
                 raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential, Normal or "
                                  "Share of clusterpost.priors, or a function of all parameters as the prior")
             piece = replace(piece, low=low if piece.low is None else piece.low,
@@ -462,7 +269,7 @@ class ProductPrior(_Bounded):
         piece = self.pieces[self.names.index("log_mass")]
         if isinstance(piece, Uniform):
             return 0.0
-        return piece._slope / LN10 if isinstance(piece, _Slope) else None
+        return piece.slope / LN10 if isinstance(piece, Sloped) else None
 
     def sample(self, n, generator):
         """Draw ``n`` parameter vectors; see `BoxPrior.sample`."""
