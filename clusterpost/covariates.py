@@ -29,6 +29,8 @@ def read_covariates(tbl, layout, covariates, *, distance=None):
         In the covariates' units; NaN where unknown.
     sources : dict of str
         Where they come from.
+    faults : dict of str to Fault
+        Of rows whose distance is not positive.
 
     Raises
     ------
@@ -39,12 +41,14 @@ def read_covariates(tbl, layout, covariates, *, distance=None):
     """
     if distance is not None and "distance" not in {covariate.name for covariate in covariates}:
         raise DistanceError("the model takes no distance; leave option:distance out")
-    values, sources = {}, {}
+    values, sources, faults = {}, {}, {}
     for covariate in covariates:
         name = covariate.name
-        values[name], sources[name] = (table_distances(tbl, layout, distance) if name == "distance" else
-                                       _from_column(tbl, covariate))
-    return values, sources
+        if name == "distance":
+            values[name], sources[name], faults["distance not positive"] = table_distances(tbl, layout, distance)
+        else:
+            values[name], sources[name] = _from_column(tbl, covariate)
+    return values, sources, faults
 
 
 def _from_column(tbl, covariate):

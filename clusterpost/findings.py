@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from .catalogs.messages import warn_of_sentinels, warn_of_unused
+from .catalogs.messages import Fault, warn_of_sentinels, warn_of_unused
 from .errors import DistanceError, InputError, InputWarning
 
 __all__ = ["Findings"]
@@ -26,14 +26,8 @@ class Findings:
         Rows that are missing in every band.
     columns : tuple of str
         The flux columns of the bands.
-    placed : int
-        Rows whose distance was compared with the range of the model.
-    far : int
-        Rows whose distance is outside that range.
-    first_far : int, optional
-        The first of those rows.
-    reason : str
-        What is wrong with it, with ``{row}`` for its number.
+    faults : dict of str to Fault
+        By kind.
     sentinels : tuple of (str, float, int)
         Band, value that was taken as missing, and how often.
     unused : tuple of str
@@ -53,19 +47,20 @@ class Findings:
     rows: int = 0
     empty: int = 0
     columns: tuple[str, ...] = ()
-    placed: int = 0
-    far: int = 0
-    first_far: int | None = None
-    reason: str = ""
+    faults: dict[str, Fault] = field(default_factory=dict)
     sentinels: tuple[tuple[str, float, int], ...] = ()
     unused: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
 
     def __add__(self, other: Findings) -> Findings:
-        known = self if self.first_far is not None else other
-        return Findings(self.rows + other.rows, self.empty + other.empty, self.columns or other.columns,
-                        self.placed + other.placed, self.far + other.far, known.first_far, known.reason,
-                        self.sentinels + other.sentinels, tuple(dict.fromkeys((*self.unused, *other.unused))),
+        counted = Counter()
+        for band, value, count in (*self.sentinels, *other.sentinels):
+            counted[band, value] += count
+        sentinels = tuple((*found, count) for found, count in counted.items())
+        faults = {kind: self.faults.get(kind, Fault(0)) + other.faults.get(kind, Fault(0))
+                  for kind in {**self.faults, **other.faults}}
+        return Findings(self.rows + other.rows, self.empty + other.empty, self.columns or other.columns, faults,
+                        sentinels, tuple(dict.fromkeys((*self.unused, *other.unused))),
                         self.known or other.known)
 
     def moved(self, offset: int, place: str = "") -> Findings:
@@ -82,9 +77,7 @@ class Findings:
         -------
         Findings
         """
-        if self.first_far is None:
-            return self
-        return replace(self, first_far=self.first_far + offset, reason=f"{place}{self.reason}")
+        return replace(self, faults={kind: fault.moved(offset, place) for kind, fault in self.faults.items()})
 
     def raise_or_warn(self, stacklevel=3):
         """Raise if all rows have a fault, and warn if some have.
@@ -99,7 +92,7 @@ class Findings:
         InputError
             If no row has a measurement.
         DistanceError
-            If every distance is outside the model's range.
+            If every distance is not positive, or outside the model's range.
 
         Warns
         -----
@@ -114,8 +107,9 @@ class Findings:
             counted.setdefault(band, Counter())[value] += count
         warn_of_sentinels(counted, stacklevel + 1)
         warn_of_unused(self.unused, self.known, stacklevel + 1)
-        if self.far and self.far == self.placed:
-            raise DistanceError(f"{self.reason}. Check the unit of the distance", row=self.first_far)
-        if self.far:
-            warnings.warn(InputWarning(f"{self.reason}. {self.far} such rows are flagged and not inferred",
-                                       row=self.first_far), stacklevel=stacklevel)
+        for fault in self.faults.values():
+            if fault.rows and fault.rows == fault.checked:
+                raise DistanceError(f"{fault.reason}. {fault.remedy}", row=fault.first)
+            if fault.rows:
+                warnings.warn(InputWarning(f"{fault.reason}. {fault.rows} such rows are flagged and not inferred",
+                                           row=fault.first), stacklevel=stacklevel)

@@ -56,6 +56,8 @@ class Photometry:
         Columns that look like photometry of bands that are not known.
     sentinels : dict of str to Counter
         How often which value was taken as missing, by band.
+    faults : dict of str to Fault
+        Of the distances.
     recorded : dict
         What a table's meta must say so that it is read in the same way again.
     """
@@ -72,6 +74,7 @@ class Photometry:
     unused: tuple = ()
     sentinels: dict = field(default_factory=dict)
     recorded: dict = field(default_factory=dict)
+    faults: dict = field(default_factory=dict)
 
     def __len__(self):
         return len(self.flux)
@@ -90,7 +93,7 @@ class Photometry:
     def findings(self):
         """How many rows there are and how many without any measurement, and what was not taken for one."""
         counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
-        return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, sentinels=counted)
+        return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, self.faults, counted)
 
     def describe(self) -> str:
         """Say in a line what was read: bands, distance and where it is from, error floor.
@@ -187,10 +190,10 @@ class Photometry:
         applied = floor_in(tbl, [c.error for c in layout.bands.values()])
         if applied is None:
             error = np.where(limit, error, np.hypot(error, floor * np.abs(flux)))
-        return cls(tuple(layout.bands), flux, error, limit,
-                   *read_covariates(tbl, layout, covariates, distance=distance),
+        values, sources, faults = read_covariates(tbl, layout, covariates, distance=distance)
+        return cls(tuple(layout.bands), flux, error, limit, values, sources,
                    floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()),
-                   tuple(layout.unused), measured.sentinels, layout.recorded)
+                   tuple(layout.unused), measured.sentinels, layout.recorded, faults)
 
 
 def apply_error_floor(tbl, floor=0.05, *, columns=None, unit=None, missing=()):

@@ -9,6 +9,7 @@ import torch
 
 from . import flags
 from .bands import BANDS
+from .catalogs.messages import Fault
 from .families.clusters.parameters import DISTANCE
 from .findings import Findings
 from .observations import Observed
@@ -238,12 +239,13 @@ def _outside_training(ready, model):
             continue
         values = ready.observed.covariates[covariate.name].numpy()
         beyond = (values < covariate.low) | (values > covariate.high)
-        found = replace(ready.findings, placed=len(values), far=int(beyond.sum()))
-        if found.far:
+        fault = Fault(len(values))
+        if beyond.any():
             first, unit = np.argmax(beyond), f" {covariate.unit}".rstrip()
-            found = replace(found, first_far=int(ready.rows[first]), reason=(
+            fault = Fault(len(values), int(beyond.sum()), int(ready.rows[first]), (
                 f"{ready.sources[covariate.name]} gives {values[first]:g}{unit} in row {{row}}; the model {model.name} "
-                f"knows {covariate.low:g} to {covariate.high:g}{unit}"))
-        ready.findings = found
+                f"knows {covariate.low:g} to {covariate.high:g}{unit}"), f"Check the unit of the {covariate.name}")
+        faults = {**ready.findings.faults, f"{covariate.name} outside range": fault}
+        ready.findings = replace(ready.findings, faults=faults)
         far |= beyond
     return far

@@ -6,17 +6,19 @@ import pytest
 from astropy.table import Table
 
 import clusterpost
+from clusterpost.catalogs.messages import Fault
 from clusterpost.errors import DistanceError, InputError
 from clusterpost.findings import Findings
 
-FAR = Findings(rows=2, columns=("F275W",), placed=2, far=1, first_far=1, reason="5000 Mpc in row {row}")
-NEAR = Findings(rows=3, columns=("F275W",), placed=3)
+FAR = Findings(2, columns=("F275W",), faults={"far": Fault(2, 1, 1, "5000 Mpc in row {row}", "Check the unit")})
+NEAR = Findings(3, columns=("F275W",), faults={"far": Fault(3)})
 EMPTY = Findings(rows=2, empty=2, columns=("F275W",))
 
 
 def test_chunks_add_up():
     total = NEAR + FAR.moved(3) + EMPTY
-    assert (total.rows, total.empty, total.placed, total.far, total.first_far) == (7, 2, 5, 1, 4)
+    assert (total.rows, total.empty) == (7, 2)
+    assert total.faults == {"far": Fault(5, 1, 4, "5000 Mpc in row {row}", "Check the unit")}
     with pytest.warns(UserWarning, match="5000 Mpc in row 4. 1 such rows are flagged"):
         total.raise_or_warn()
 
@@ -28,7 +30,8 @@ def test_an_error_only_if_all_rows_have_the_fault():
         warnings.simplefilter("error")
         (EMPTY + NEAR).raise_or_warn()
     far = FAR + FAR.moved(2)
-    all_far = Findings(rows=2, placed=2, far=2, first_far=0, reason="5000 Mpc in row {row}").moved(7, "b.parquet: ")
+    fault = Fault(2, 2, 0, "5000 Mpc in row {row}", "Check the unit")
+    all_far = Findings(2, faults={"far": fault}).moved(7, "b.parquet: ")
     with pytest.warns(UserWarning, match="row 1. 2 such rows"):
         far.raise_or_warn()
     with pytest.raises(DistanceError, match=r"b.parquet: 5000 Mpc in row 7\. Check the unit"):

@@ -303,14 +303,14 @@ def test_a_distance_that_is_not_positive(value):
     message = rf"gives a distance of {value:g} Mpc in row 1; distances are positive"
     tbl = plain(distance=[3.0, value, 3.0])
     tbl["distance"].unit = "Mpc"
-    with pytest.warns(InputWarning, match=f"column 'distance' {message}: such rows are flagged"):
+    with pytest.warns(InputWarning, match=f"column 'distance' {message}. 1 such rows are flagged"):
         photometry = read(tbl, distance=None)
     np.testing.assert_array_equal(photometry.distance, [3, np.nan, 3])
-    with pytest.raises(DistanceError, match=f"distance= {message}: correct it, or mask it"):
+    with pytest.raises(DistanceError, match=rf"distance= {message}\. Correct it, or mask it"):
         read(plain(), distance=[3.0, value, 3.0])
     tbl = plain()
     tbl.meta["distance"] = value
-    with pytest.raises(DistanceError, match=r"meta\['distance'\] gives .* in row 0; .*correct it"):
+    with pytest.raises(DistanceError, match=r"meta\['distance'\] gives .* in row 0; .*Correct it"):
         read(tbl, distance=None)
 
 

@@ -12,7 +12,7 @@ from infer_tables import assert_close, value
 
 import clusterpost
 from clusterpost import cli
-from clusterpost.errors import DistanceError, InputError
+from clusterpost.errors import DistanceError, InputError, InputWarning
 
 distributed = pytest.importorskip("distributed")
 pytest.importorskip("pandas")
@@ -146,8 +146,12 @@ def test_what_cannot_be(tmp_path, client, mocks):
     bad = Table(mocks)
     bad["distance"][9] = -1
     split(bad, tmp_path / "bad", 6)
-    with pytest.raises(DistanceError, match=r"part1.parquet: .* -1 Mpc in row 3;"):
-        infer_dataset(tmp_path / "bad", tmp_path / "out", client, **FAST)
+    with pytest.warns(InputWarning, match=r"part1.parquet: .* -1 Mpc in row 3;"):
+        infer_dataset(tmp_path / "bad", tmp_path / "flagged", client, **FAST)
+    bad["distance"] = -1
+    split(bad, tmp_path / "worse", 6)
+    with pytest.raises(DistanceError, match=r"part0.parquet: .* -1 Mpc in row 0;"):
+        infer_dataset(tmp_path / "worse", tmp_path / "out", client, **FAST)
     assert not list((tmp_path / "out").rglob("*.parquet"))
 
 

@@ -338,10 +338,11 @@ def survey_layout(tbl) -> Layout | None:
     known = {plain_filter(band) for band in bands}
     unused = {columns[0]: name for (name, _), columns in phangs_columns(tbl.colnames)[0].items() if name not in known}
     return Layout(phangs_name(tbl.colnames, bands), bands, PHANGS_SENTINELS, False, default_unit=default_unit,
-                  cameras=cameras, unused=unused, **_common(tbl))
+                  cameras=cameras, unused=unused, **common_columns(tbl))
 
 
-def _common(tbl):
+def common_columns(tbl) -> dict:
+    """Find the columns that any layout has: distance with its unit, galaxy and published fits, by their names."""
     names = tbl.colnames
     there = ((found, unit) for name, unit in _DISTANCES.items() if (found := find(names, name)))
     column, unit = next(there, (None, "Mpc"))
@@ -363,7 +364,7 @@ def _is_length(column):
 def _legus(tbl, bands):
     return Layout("LEGUS", bands, LEGUS_SENTINELS, False, negative_error_is_limit=False, default_unit="mag",
                   unused={f"{name}_vega": name for name in ("F606W_ACS",)
-                          if f"{name}_vega" in tbl.colnames and name not in bands}, **_common(tbl))
+                          if f"{name}_vega" in tbl.colnames and name not in bands}, **common_columns(tbl))
 
 
 def _raw_legus_bands(tbl, bands):
@@ -400,7 +401,8 @@ def _from_names(tbl, read):
         bands = canonical | others
         name = meta_value(tbl, LAYOUT_KEY) if read else None
         unused = {} if name == "columns argument" else _unused(tbl, bands)
-        return Layout(name or "canonical", _ordered(bands), _known_sentinels(tbl, bands), unused=unused, **_common(tbl))
+        return Layout(name or "canonical", _ordered(bands), _known_sentinels(tbl, bands), unused=unused,
+                      **common_columns(tbl))
     layout = survey_layout(tbl)
     if layout is not None:
         return layout
@@ -411,7 +413,7 @@ def _from_names(tbl, read):
     bands = {band: columns for band, columns in bands.items() if columns.error is not None}
     _check_cameras(names, bands)
     unused = _unused(tbl, bands)
-    return Layout("canonical", _ordered(bands), _known_sentinels(tbl, bands), unused=unused, **_common(tbl))
+    return Layout("canonical", _ordered(bands), _known_sentinels(tbl, bands), unused=unused, **common_columns(tbl))
 
 
 def _ordered(bands):
@@ -529,7 +531,7 @@ def _from_argument(tbl, columns):
     units = {_survey_unit(tbl, c.flux) for c in bands.values()}
     default_unit = units.pop() if len(units) == 1 else None
     sentinels = LEGUS_SENTINELS if is_raw_legus(tbl) else _known_sentinels(tbl, bands)
-    return Layout("columns argument", bands, sentinels, default_unit=default_unit, **_common(tbl))
+    return Layout("columns argument", bands, sentinels, default_unit=default_unit, **common_columns(tbl))
 
 
 def _argument_bands(tbl, columns):

@@ -4,10 +4,44 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from dataclasses import dataclass, replace
 
 from ..errors import InputWarning
 
-__all__ = ["warn_of_sentinels", "warn_of_unused"]
+__all__ = ["Fault", "warn_of_sentinels", "warn_of_unused"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault of some rows' distance, which is an error if all rows have it.
+
+    Attributes
+    ----------
+    checked : int
+        Rows that could have it.
+    rows : int
+        Rows that have it.
+    first : int, optional
+        The first of those.
+    reason : str
+        What is wrong with that one, with ``{row}`` for its number.
+    remedy : str
+        What to do if all rows have it.
+    """
+
+    checked: int
+    rows: int = 0
+    first: int | None = None
+    reason: str = ""
+    remedy: str = ""
+
+    def __add__(self, other: Fault) -> Fault:
+        known = self if self.first is not None else other
+        return Fault(self.checked + other.checked, self.rows + other.rows, known.first, known.reason, known.remedy)
+
+    def moved(self, offset: int, place: str = "") -> Fault:
+        """Return the same fault with rows as they are counted in a larger table."""
+        return self if self.first is None else replace(self, first=self.first + offset, reason=f"{place}{self.reason}")
 
 
 def warn_of_sentinels(counted, stacklevel=4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astropy.table import Table
@@ -10,15 +11,15 @@ from astropy.table import Table
 from ..errors import InputError
 from .canonical import add_canonical, check_agreement
 from .files import read_table
-from .layouts import recognize
+from .layouts import Layout, recognize
 from .legus import is_raw_legus, label_legus
 from .levels import check_levels
 from .messages import warn_of_sentinels
 from .metadata import LAYOUT_KEY, LEVELS_KEY
 from .nsa import label_sloan
-from .table_distances import add_distance
+from .table_distances import Distances, add_distance, find_distances
 
-__all__ = ["LAYOUT_KEY", "read_catalog"]
+__all__ = ["LAYOUT_KEY", "Understanding", "read_catalog", "read_rows", "understand"]
 
 
 def read_catalog(path_or_table, *, columns=None, unit=None, missing=(), bands=None, hdu=None,
@@ -104,7 +105,7 @@ def read_catalog(path_or_table, *, columns=None, unit=None, missing=(), bands=No
     ('PHANGS DR4', Unit("mJy"), 16)
     """
     if isinstance(path_or_table, Table):
-        tbl, where = path_or_table.copy(), ""
+        tbl, where = path_or_table, ""
         if hdu is not None:
             raise InputError("option:hdu is for files; this is a table already")
     elif isinstance(path_or_table, str | os.PathLike):
@@ -116,23 +117,91 @@ def read_catalog(path_or_table, *, columns=None, unit=None, missing=(), bands=No
             "Table.from_pandas and Table(...) make one"
         )
     try:
-        return _understood(tbl, columns, unit, missing, bands, distance_source)
+        if columns is None and is_raw_legus(tbl) and all(name.startswith("col") for name in tbl.colnames):
+            tbl = label_legus(tbl, bands=bands)
+        understood = understand(tbl, columns=columns, unit=unit, missing=missing, distance_source=distance_source)
+        tbl, sentinels = read_rows(tbl, replace(understood, levels=check_levels(tbl)))
+        warn_of_sentinels(sentinels)
+        return tbl
     except InputError as error:
         raise error.moved(where) from None
 
 
-def _understood(tbl, columns, unit, missing, bands, distance_source):
-    if columns is None and is_raw_legus(tbl) and all(name.startswith("col") for name in tbl.colnames):
-        tbl = label_legus(tbl, bands=bands)
-    if columns is None:
-        tbl = label_sloan(tbl)
-    layout = recognize(tbl, columns, unit=unit, missing=missing)
-    if columns is None:
+@dataclass(frozen=True)
+class Understanding:
+    """What only a whole table tells of its rows; a plain value that can be sent to other processes.
+
+    Attributes
+    ----------
+    layout : Layout
+    told : bool
+        Whether the user named the columns.
+    survey : bool
+        Whether the columns may be called as a survey calls them.
+    distances : Distances
+    levels : str or None
+        How mJy and Vega columns disagree.
+    """
+
+    layout: Layout
+    told: bool
+    survey: bool
+    distances: Distances
+    levels: str | None = None
+
+
+def understand(tbl, *, columns=None, unit=None, missing=(), distance_source=None) -> Understanding:
+    """Find what only a whole table tells of its rows, but for `~clusterpost.catalogs.check_levels`.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        All rows, or of every galaxy one for each combination of cameras, and
+        those whose distance is not that of the galaxy.
+    columns, unit, missing, distance_source
+        As for `read_catalog`.
+
+    Returns
+    -------
+    Understanding
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.catalogs.reader import read_rows, understand
+    >>> tbl = clusterpost.example_catalog()
+    >>> understood = understand(tbl)
+    >>> [len(read_rows(tbl[start : start + 100], understood)[0]) for start in (0, 100)]
+    [100, 100]
+    """
+    survey = columns is None
+    tbl = label_sloan(tbl) if survey else tbl
+    layout = recognize(tbl, columns, unit=unit, missing=missing).informed(tbl)
+    told = not survey and layout.name == "columns argument"
+    return Understanding(layout, told, survey, find_distances(tbl, layout, distance_source))
+
+
+def read_rows(tbl, understood):
+    """Write some rows of a table one way, as `read_catalog` does.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        It stays as it is.
+    understood : Understanding
+        Of the whole table.
+
+    Returns
+    -------
+    tbl : `~astropy.table.Table`
+    sentinels : dict of str to Counter
+        How often which value was taken as missing, by band.
+    """
+    tbl, layout = label_sloan(tbl).copy() if understood.survey else tbl.copy(), understood.layout
+    if understood.survey:
         check_agreement(tbl, layout)
-    levels = check_levels(tbl)
-    told = columns is not None and layout.name == "columns argument"
-    warn_of_sentinels(add_canonical(tbl, layout, told=told))
-    if levels:
-        tbl.meta[LEVELS_KEY] = levels
-    add_distance(tbl, layout, distance_source)
-    return tbl
+    sentinels = add_canonical(tbl, layout, told=understood.told)
+    if understood.levels:
+        tbl.meta[LEVELS_KEY] = understood.levels
+    add_distance(tbl, layout, understood.distances)
+    return tbl, sentinels

@@ -34,7 +34,8 @@ def is_sentinel(values, sentinels):
     """
     if not len(sentinels):
         return np.zeros(len(values), bool)
-    return np.isclose(values[:, None], np.asarray(sentinels, float), rtol=1e-6, atol=0).any(axis=1)
+    with np.errstate(over="ignore"):
+        return np.isclose(values[:, None], np.asarray(sentinels, float), rtol=1e-6, atol=0).any(axis=1)
 
 
 def no_measurement(flux, error, *, magnitudes):

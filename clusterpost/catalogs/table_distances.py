@@ -8,6 +8,7 @@ megaparsecs, and a factor of three in distance is one of nine in mass.
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
@@ -16,11 +17,12 @@ from astropy.table import Column, QTable
 from ..errors import DistanceError, InputWarning, shown
 from .columns import find, some
 from .distances import SOURCES, distance_and_source, known_distances
+from .messages import Fault
 from .metadata import DISTANCE_KEY, meta_value
 from .sentinels import is_sentinel
 from .values import numbers
 
-__all__ = ["DISTANCE_SOURCES", "add_distance", "table_distances", "to_mpc"]
+__all__ = ["DISTANCE_SOURCES", "Distances", "add_distance", "find_distances", "table_distances", "to_mpc"]
 
 #: What ``distance_source=`` may be.
 DISTANCE_SOURCES = (*SOURCES, "table")
@@ -48,6 +50,8 @@ def table_distances(tbl, layout, argument=None):
     mpc : ndarray (n,)
         NaN where unknown, or not positive.
     source : str
+    fault : Fault
+        Of rows whose distance is not positive.
 
     Raises
     ------
@@ -57,7 +61,7 @@ def table_distances(tbl, layout, argument=None):
     Warns
     -----
     InputWarning
-        If distances are impossible in some rows, or unlikely.
+        If distances are unlikely.
     """
     own = None if argument is not None else _own_distance(tbl, layout)
     given = _given_names(argument)
@@ -76,22 +80,21 @@ def table_distances(tbl, layout, argument=None):
         raise DistanceError(f"{where} has {mpc.size} values of shape {mpc.shape} for {len(tbl)} rows; give one, or one "
                             "per row")
     mpc = np.broadcast_to(mpc, len(tbl)).astype(float)
-    _check_positive(mpc, where, strict=source in ("argument", "meta"))
+    fault = _not_positive(mpc, where)
+    if fault.rows and source in ("argument", "meta"):
+        raise DistanceError(f"{fault.reason}. {fault.remedy}", row=fault.first)
     mpc = np.where(np.isfinite(mpc) & (mpc > 0), mpc, np.nan)
     if given is None and (argument is not None or own is not None):
         _check_likely(tbl, layout, mpc, where, argument)
-    return mpc, source
+    return mpc, source, fault
 
 
-def _check_positive(mpc, where, strict):
+def _not_positive(mpc, where):
     bad = np.flatnonzero(mpc <= 0)
     if not bad.size:
-        return
-    text = f"{where} gives a distance of {mpc[bad[0]]:g} Mpc in row {{row}}; distances are positive"
-    if strict or len(bad) == len(mpc):
-        raise DistanceError(f"{text}: correct it, or mask it where it is not known", row=bad[0])
-    more = f", as in {len(bad)} rows in all" if len(bad) > 1 else ""
-    warnings.warn(InputWarning(f"{text}{more}: such rows are flagged and not inferred", row=bad[0]), stacklevel=4)
+        return Fault(len(mpc))
+    return Fault(len(mpc), len(bad), int(bad[0]), f"{where} gives a distance of {mpc[bad[0]]:g} Mpc in row {{row}}; "
+                 "distances are positive", "Correct it, or mask it where it is not known")
 
 
 def _check_likely(tbl, layout, mpc, where, argument):
@@ -148,8 +151,24 @@ def _perhaps(mpc, name):
             "give the distance of the galaxy with option:distance")
 
 
-def add_distance(tbl, layout, source=None):
-    """Write the column ``distance`` of a table that is being read, and record its source.
+@dataclass(frozen=True)
+class Distances:
+    """Whose distances the rows of a table get.
+
+    Attributes
+    ----------
+    record : str, optional
+        What the table's meta says of it; None leaves it as it is.
+    of : dict of str to float, optional
+        Mpc by name of galaxy; None for the table's own.
+    """
+
+    record: str | None = None
+    of: dict[str, float] | None = None
+
+
+def find_distances(tbl, layout, source=None) -> Distances:
+    """Decide whose distances the rows of a table get.
 
     The table's own distance wins; what an earlier reading took from
     `~clusterpost.catalogs.distance_table` is not its own.
@@ -157,10 +176,13 @@ def add_distance(tbl, layout, source=None):
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Changed.
     layout : `~clusterpost.catalogs.layouts.Layout`
     source : {"lee2022", "legus", "literature", "table"}, optional
         Whose distance is wanted; ``table`` accepts the table's own only.
+
+    Returns
+    -------
+    Distances
 
     Raises
     ------
@@ -176,25 +198,47 @@ def add_distance(tbl, layout, source=None):
     if source is not None and source not in DISTANCE_SOURCES:
         raise DistanceError(f"{shown(source)} is no source of distances (option:distance-source); there are "
                             f"{', '.join(map(repr, DISTANCE_SOURCES))}")
-    _check_own(tbl, layout)
     taken = _taken(tbl, layout)
     if not taken and (layout.distance is not None or meta_value(tbl, "DISTANCE") is not None):
         if source in SOURCES:
             text = (f"{source!r} is not followed (option:distance-source), as the table has its own distance "
                     f"({_own_name(tbl, layout)}); remove that to take another")
-            warnings.warn(InputWarning(text), stacklevel=3)
-        if layout.distance is not None and layout.distance != "distance":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", InputWarning)  # inference says so once
-                _write(tbl, table_distances(tbl, layout)[0], "Distance of the catalog")
-        if not str(meta_value(tbl, DISTANCE_KEY)).startswith("table: "):
-            tbl.meta[DISTANCE_KEY] = f"table: {_own_name(tbl, layout)}"
-        return
+            warnings.warn(InputWarning(text), stacklevel=4)
+        recorded = str(meta_value(tbl, DISTANCE_KEY)).startswith("table: ")
+        return Distances(None if recorded else f"table: {_own_name(tbl, layout)}")
     if source == "table":
         raise DistanceError("'table' was given (option:distance-source), and the table has no distance of its own: add "
                             f"a column 'distance' (Mpc), or choose {', '.join(map(repr, SOURCES))}")
-    if not taken or source not in (None, taken):
-        _from_galaxies(tbl, layout, source)
+    return Distances() if taken and source in (None, taken) else _of_galaxies(tbl, layout, source)
+
+
+def add_distance(tbl, layout, distances):
+    """Write the column ``distance`` of a table that is being read, and record its source.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+        Changed.
+    layout : `~clusterpost.catalogs.layouts.Layout`
+    distances : Distances
+        Of the whole table.
+
+    Raises
+    ------
+    DistanceError
+        If two distances of the table's own contradict each other.
+    """
+    _check_own(tbl, layout)
+    if distances.of is not None:
+        names, _ = _galaxies(tbl, layout)
+        mpc = np.array([distances.of.get(name, np.nan) for name in names])
+        _write(tbl, mpc if len(mpc) == len(tbl) else np.full(len(tbl), mpc[0]), "Distance of the galaxy")
+    elif layout.distance not in (None, "distance"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # inference says so once
+            _write(tbl, table_distances(tbl, layout)[0], "Distance of the catalog")
+    if distances.record is not None:
+        tbl.meta[DISTANCE_KEY] = distances.record
 
 
 def _check_own(tbl, layout):
@@ -236,26 +280,23 @@ def _known(names, source):
     return found, list(dict.fromkeys(sources)), problem
 
 
-def _from_galaxies(tbl, layout, source):
+def _of_galaxies(tbl, layout, source):
     names, where = _galaxies(tbl, layout)
     found, sources, problem = _known(names, source)
     if not found:
         if source is not None:
             raise problem or DistanceError(f"{source!r} (option:distance-source) needs to know the galaxy: add a "
                                            "column 'galaxy' or meta['galaxy']")
-        return  # whoever infers gives the distance, or is told that there is none
+        return Distances()  # whoever infers gives the distance, or is told that there is none
     _warn_of_unknown(names, found, where)
-    mpc = np.array([found.get(name, np.nan) for name in names])
-    _write(tbl, mpc if len(mpc) == len(tbl) else np.full(len(tbl), mpc[0]), "Distance of the galaxy")
-    tbl.meta[DISTANCE_KEY] = f"{' and '.join(sources)}: {where}"
+    return Distances(f"{' and '.join(sources)}: {where}", found)
 
 
 def _warn_of_unknown(names, found, where):
     unknown = [name for name in dict.fromkeys(names) if name not in found]
     if unknown:
-        count = sum(names.count(name) for name in unknown) if len(unknown) < 20 else "many"
-        warnings.warn(InputWarning(f"no distance is known for {some(unknown, 5)} ({where}); {count} rows have none and "
-                                   "are not inferred: fill a column 'distance' (Mpc)"), stacklevel=5)
+        warnings.warn(InputWarning(f"no distance is known for {some(unknown, 5)} ({where}); their rows have none and "
+                                   "are not inferred: fill a column 'distance' (Mpc)"), stacklevel=6)
 
 
 def _write(tbl, mpc, description):

@@ -7,13 +7,11 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from astropy.table import Table
-
 from ..catalogs.reader import read_catalog
 from ..errors import InputError
 from ..utils import require
 
-__all__ = ["Chunk", "ParquetSource", "TableSource", "arrow_to_table", "open_source", "parquet_bytes"]
+__all__ = ["Chunk", "ParquetSource", "TableSource", "open_source"]
 
 _SUFFIXES = (".parquet", ".parq")
 
@@ -56,7 +54,7 @@ class ParquetSource:
         """Yield the chunks whose number is not skipped, in order."""
         for number, rows in enumerate(self.arrow()):
             if number not in skipped:
-                yield Chunk(number, number * self.size, rows, hashlib.sha256(parquet_bytes(rows)).hexdigest())
+                yield Chunk(number, number * self.size, rows, hashlib.sha256(_parquet_bytes(rows)).hexdigest())
 
     def arrow(self):
         """Yield the rows of each chunk as an arrow table."""
@@ -78,9 +76,9 @@ class ParquetSource:
 class TableSource:
     """A catalog of any other format, which is read whole."""
 
-    def __init__(self, path, size, columns, distance_source):
+    def __init__(self, path, size, options):
         self.path, self.size = Path(path), size
-        self.table = read_catalog(path, columns=columns, distance_source=distance_source)
+        self.table = read_catalog(path, **options)
         self.n_rows = len(self.table)
         with self.path.open("rb") as file:
             self._digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -92,31 +90,14 @@ class TableSource:
                 yield Chunk(number, start, self.table[start : start + self.size], f"{self._digest}-{number}")
 
 
-def open_source(path, size, columns=None, distance_source=None):
-    """Open a catalog file to be taken in chunks of ``size`` rows."""
+def open_source(path, size, options):
+    """Open a catalog file, with options of `~clusterpost.read_catalog`, to be taken in chunks of ``size`` rows."""
     if Path(path).suffix.lower() in _SUFFIXES:
         return ParquetSource(path, size)
-    return TableSource(path, size, columns, distance_source)
+    return TableSource(path, size, options)
 
 
-def arrow_to_table(rows, names=None) -> Table:
-    """Convert an arrow table, or some of its columns, as ``Table.read`` reads them from a Parquet file."""
-    pyarrow, compute = require("pyarrow", "scale"), require("pyarrow.compute", "scale")
-    metadata = dict(rows.schema.metadata or {})
-    for name, column in zip(rows.column_names, rows.columns, strict=True):
-        if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
-            if column.null_count:
-                raise InputError(f"column {name!r} has rows without a text; fill them, with '' for example")
-            longest = compute.max(compute.utf8_length(column)).as_py() or 1
-            metadata.setdefault(f"table::len::{name}".encode(), str(max(longest, 1)).encode())
-    try:
-        buffer = io.BytesIO(parquet_bytes(rows.replace_schema_metadata(metadata)))
-        return Table.read(buffer, format="parquet", include_names=names)
-    except Exception as error:  # the reader raises many kinds
-        raise InputError(f"these columns cannot be read as a table ({type(error).__name__}: {error})") from error
-
-
-def parquet_bytes(rows):
+def _parquet_bytes(rows):
     """Return an arrow table as a Parquet file, the same for the same rows."""
     buffer = io.BytesIO()
     require("pyarrow.parquet", "scale").write_table(rows, buffer, compression="none", use_dictionary=False)

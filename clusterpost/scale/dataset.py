@@ -15,7 +15,7 @@ from ..utils import progress_bar, require
 from . import hats
 from .checkpoints import claim, run
 from .chunks import ParquetSource
-from .job import ROWS_PER_PART, plan_job
+from .job import ROWS_PER_PART, Survey, plan_job
 from .output import join_samples
 from .reading import read_as_one
 
@@ -24,8 +24,8 @@ __all__ = ["infer_dataset", "read_column"]
 _RECORD, _DONE = ".clusterpost.json", "_SUCCESS"
 
 
-def infer_dataset(source, target, client=None, *, columns=None, distance_source=None, exact=False,
-                  rows_per_part=ROWS_PER_PART, progress=None, **options) -> Path:
+def infer_dataset(source, target, client=None, *, columns=None, unit=None, missing=(), distance_source=None,
+                  exact=False, rows_per_part=ROWS_PER_PART, progress=None, **options) -> Path:
     """Infer a partitioned catalog on the workers of a Dask cluster.
 
     Parameters
@@ -40,7 +40,7 @@ def infer_dataset(source, target, client=None, *, columns=None, distance_source=
     client : `distributed.Client` or str, optional
         A client, or the address of a scheduler.  By default the client that
         there is, or else a cluster of the cores of this machine.
-    columns, distance_source, exact, rows_per_part
+    columns, unit, missing, distance_source, exact, rows_per_part
         As for `~clusterpost.scale.infer_file`.
     progress : bool, optional
         Show a bar on standard error; by default on a terminal.
@@ -73,8 +73,8 @@ def infer_dataset(source, target, client=None, *, columns=None, distance_source=
     source, target = hats.catalog_of(source), Path(target)
     if np.ndim(options.get("distance")):
         raise InputError("the files of a dataset cannot share an array distance=; add a column 'distance'")
-    job = plan_job(options, columns=columns, distance_source=distance_source, exact=exact,
-                   rows_per_part=rows_per_part)
+    reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
+    job = plan_job(options, reading=reading, exact=exact, rows_per_part=rows_per_part)
     root = hats.data_folder(source)
     files = _files(root)
     _check_folders(source, target)
@@ -82,12 +82,15 @@ def infer_dataset(source, target, client=None, *, columns=None, distance_source=
     claim(target / _RECORD, job, target)
     catalogs = [ParquetSource(file, job.size) for file in files]
     rows = [catalog.n_rows for catalog in catalogs]
+    if not any(rows):
+        raise InputError(f"{root}: the table has no rows; give one with at least one cluster")
     job = replace(job, reading=read_as_one(job.reading, catalogs))
     del catalogs
     with _connected(client) as client:
         with progress_bar(sum(rows), show=progress, desc="checking", unit="row") as bar:
             surveys = _on_workers(client, _survey, [(job, file) for file in files], lambda i: bar.update(rows[i]))
-        sum((survey.findings for survey in surveys), Findings()).raise_or_warn()
+        Survey(None, (), sum((survey.findings for survey in surveys), Findings()),
+               tuple(warning for survey in surveys for warning in survey.warnings)).raise_or_warn()
         job = job.writing(reduce(join_samples, (survey.sample for survey in surveys if survey.sample is not None)))
         tasks = [(job, file, target / file.relative_to(source), survey.digests)
                  for file, survey in zip(files, surveys, strict=True)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .. import __version__
-from ..errors import DistanceError, InputError
+from ..errors import DistanceError, InputError, InputWarning
 from ..findings import Findings
 from ..flow.modelfile import load_model
 from ..infer import exact_posterior, infer_table
@@ -25,7 +26,8 @@ __all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "plan_job"]
 #: Rows that are inferred, written and, after a kill, at most lost together.
 ROWS_PER_PART = 16384
 _CALLS = {"infer_table": (infer_table, TableInference), "exact_posterior": (exact_posterior, ExactInference)}
-_WITHOUT_EFFECT = ("progress", "device", "columns")  # on the numbers; columns are canonical once read
+# On the numbers; how columns are read is said by the options of reading.
+_WITHOUT_EFFECT = ("progress", "device", "columns", "unit", "missing")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,19 @@ class Survey:
     digests : tuple of str
         Of the chunks.
     findings : Findings
+    warnings : tuple of InputWarning
     """
 
     sample: object
     digests: tuple
     findings: Findings
+    warnings: tuple = ()
+
+    def raise_or_warn(self):
+        """Judge the findings, and warn of what reading warned of."""
+        for warning in self.warnings:
+            warnings.warn(warning, stacklevel=3)
+        self.findings.raise_or_warn(stacklevel=4)
 
 
 @dataclass(frozen=True)
@@ -75,18 +85,26 @@ class Job:
     def survey(self, source, report=lambda n: None) -> Survey:
         """Read and check all rows without inferring them, telling ``report`` how many more were read."""
         self._check_distances(source)
-        columns, digests, findings = None, [], Findings()
+        columns, digests, findings, told = None, [], Findings(), {}
         for chunk in source.chunks():
-            tbl = self.reading(chunk, source.path)
-            findings += self._prepared(tbl, chunk.start, source.path).findings.moved(chunk.start)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                tbl, missing = self.reading(chunk, source.path)
+                counted = tuple((band, *found) for band, counts in missing.items() for found in counts.items())
+                findings += self._prepared(tbl, chunk.start, source.path).findings.moved(chunk.start)
+                findings += Findings(sentinels=counted)
+            for warning in (record.message for record in caught):
+                told.setdefault(str(warning.args[0]), _moved(warning, chunk.start))
             columns = sample(tbl) if columns is None else join_samples(columns, sample(tbl))
             digests.append(chunk.digest)
             report(len(tbl))
-        return Survey(columns, tuple(digests), findings)
+        return Survey(columns, tuple(digests), findings, tuple(told.values()))
 
     def infer(self, source, chunk):
         """Infer the rows of one chunk of a source."""
-        return self._prepared(self.reading(chunk, source.path), chunk.start, source.path).run(progress=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # the survey told
+            return self._prepared(self.reading(chunk, source.path)[0], chunk.start, source.path).run(progress=False)
 
     def _prepared(self, tbl, start=0, path=""):
         options = dict(self.options)
@@ -105,12 +123,14 @@ class Job:
 
     def fingerprint(self, digest) -> str:
         """Return what is the same only for results of this job from rows of this digest."""
-        said = json.dumps([self.identity, self.reading.digest, digest], sort_keys=True)
+        said = json.dumps([self.identity, repr(self.reading.understood), digest], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def writing(self, columns) -> Job:
         """Return the same job with the schema of the output for a table of which these rows are a sample."""
-        return replace(self, schema=schema_of(sample(self._prepared(columns).run(progress=False))))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            return replace(self, schema=schema_of(sample(self._prepared(columns).run(progress=False))))
 
     def check_here(self):
         """Raise if this process has another clusterpost or model, and would give other results."""
@@ -120,7 +140,14 @@ class Job:
                              "install the same clusterpost and models everywhere")
 
 
-def plan_job(options, *, columns, distance_source, exact, rows_per_part) -> Job:
+def _moved(warning, start):
+    """Count the row of a warning as in the whole file."""
+    if getattr(warning, "row", None) is None:
+        return warning
+    return InputWarning(warning.args[0], row=warning.row + start)
+
+
+def plan_job(options, *, reading, exact, rows_per_part) -> Job:
     """Check the options of `~clusterpost.scale.infer_file` and make a job of them."""
     call = "exact_posterior" if exact else "infer_table"
     bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names what is unknown
@@ -128,7 +155,7 @@ def plan_job(options, *, columns, distance_source, exact, rows_per_part) -> Job:
     options = {name: value for name, value in bound.arguments.items() if name not in ("tbl", "progress")}
     if int(rows_per_part) != rows_per_part or rows_per_part < 1:
         raise InputError(f"rows_per_part={rows_per_part!r} must be a whole number of at least 1")
-    size, reading = int(rows_per_part), Reading(columns, distance_source)
+    size, reading = int(rows_per_part), Reading(reading)
     return Job(call, options, size, _identity(call, options, size, reading), reading)
 
 
@@ -138,7 +165,7 @@ def _identity(call, options, size, reading):
         said["model"] = load_model(options["model"], device="cpu").card["sha256"]
     if options["prior"] is not None:
         said["prior"] = _prior_in_words(options["prior"])
-    said |= {"columns": _in_words(reading.columns), "distance_source": reading.distance_source}
+    said |= {name: _in_words(value) for name, value in reading.options.items()}
     return json.loads(json.dumps({"call": call, "rows_per_part": size, "version": __version__, **said}))
 
 

@@ -44,7 +44,7 @@ def bytes_per_row(n_bands=8, quantiles=(0.16, 0.5, 0.84), n_modes=3):
     --------
     >>> from clusterpost.scale.plan import bytes_per_row
     >>> bytes_per_row(5)
-    (112, 292)
+    (112, 308)
     """
     numbers = (((n_modes if column.shape == "modes" else 1), 4 if column.name in _INTEGERS else 8)
                for column in output_columns(quantiles))

@@ -1,4 +1,4 @@
-"""Chunks read as they would be within the whole table.
+"""Chunks read as they would be within the whole table, which is understood once.
 
 Most of reading looks at one row at a time.  What does not: a table of both
 cameras, where a row without B has the camera of its galaxy; distances that
@@ -8,103 +8,78 @@ of a survey, a median over each galaxy.
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table, vstack
-from astropy.utils.exceptions import AstropyUserWarning
 
 from ..catalogs.columns import PHANGS_SENTINELS, find, phangs_columns
+from ..catalogs.layouts import common_columns
 from ..catalogs.levels import CORRECTION, check_levels
-from ..catalogs.metadata import DISTANCE_KEY, LEVELS_KEY, meta_value
-from ..catalogs.reader import read_catalog
+from ..catalogs.metadata import DISTANCE_KEY, meta_value
+from ..catalogs.parquet import arrow_table
+from ..catalogs.reader import Understanding, read_rows, understand
 from ..errors import InputError
-from ..utils import require
-from .chunks import arrow_to_table, parquet_bytes
 
 __all__ = ["Reading", "read_as_one"]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How chunks are read so that it makes no difference with how many other rows.
+    """How the rows of a catalog are read.
 
     Attributes
     ----------
-    columns, distance_source
-        As for `~clusterpost.read_catalog`.
-    context : pyarrow.Table, optional
-        Rows from all over the table, read along with each chunk: whatever one
-        row of a galaxy, or of the table, says of the others is known in every chunk.
-    places : tuple of str
-        Where those rows are, for messages.
-    levels : str, optional
-        What the comparison of mJy with Vega columns found in the whole table,
-        which no chunk repeats; empty for nothing.
+    options : dict
+        Of `~clusterpost.read_catalog`.
+    understood : Understanding, optional
+        Of the whole table; not needed for files that are read whole.
     """
 
-    columns: dict | None = None
-    distance_source: str | None = None
-    context: object = None
-    places: tuple = ()
-    levels: str | None = None
+    options: dict
+    understood: Understanding | None = None
 
-    def __call__(self, chunk, path) -> Table:
-        """Read a chunk of the file at this path."""
+    def __call__(self, chunk, path):
+        """Read a chunk of the file at this path; return it and the values that were taken as missing."""
         if isinstance(chunk.rows, Table):
-            return chunk.rows
-        rows, n = chunk.rows, len(self.places)
-        if n:
-            rows = require("pyarrow", "scale").concat_tables([self.context, rows], promote_options="permissive")
+            return chunk.rows, {}
         try:
-            with warnings.catch_warnings():
-                if self.levels is not None:  # the user was told
-                    warnings.filterwarnings("ignore", "mJy and Vega columns disagree", AstropyUserWarning)
-                tbl = read_catalog(arrow_to_table(rows), columns=self.columns, distance_source=self.distance_source)
+            return read_rows(arrow_table(chunk.rows), self.understood)
         except InputError as error:
-            if error.row is not None and error.row < n:
-                error.row, place = None, self.places[error.row]
-                error.args = (str(error.args[0]).replace("{row}", place),)
-            raise error.moved(f"{path}: ", chunk.start - n) from None
-        if self.levels is not None:
-            tbl.meta.pop(LEVELS_KEY, None)
-            tbl.meta.update({LEVELS_KEY: self.levels} if self.levels else {})
-        return tbl[n:]
-
-    @property
-    def digest(self):
-        """Of all that this adds to the rows themselves."""
-        said = repr((self.columns, self.distance_source, self.places, self.levels))
-        return hashlib.sha256(said.encode() + (parquet_bytes(self.context) if self.places else b"")).hexdigest()
+            raise error.moved(f"{path}: ", chunk.start) from None
 
 
-def read_as_one(reading, sources):
+def read_as_one(reading, sources) -> Reading:
     """Return a reading that knows the whole table, whose rows are those of the sources one after the other."""
-    names = sources[0].schema.names
-    levels = _levels(names, sources)
-    found = _find(names, sources)
-    if not found:
-        return replace(reading, levels=levels)
-    rows, places = [], []
+    context, places = _context([source for source in sources if source.n_rows])
+    try:
+        understood = understand(context, **reading.options)
+    except InputError as error:
+        if error.row is not None:  # of the context
+            error = type(error)(str(error.args[0]).replace("{row}", places[error.row]))
+        raise error.moved(f"{sources[0].path if len(sources) == 1 else sources[0].path.parent}: ") from None
+    return replace(reading, understood=replace(understood, levels=_levels(sources)))
+
+
+def _context(sources):
+    """Rows that stand for the whole table, and where they are, in words."""
+    found = _find(sources) or [(0, 0)]
+    tables, places = [], []
     for number, source in enumerate(sources):
         mine = [row for where, row in found if where == number]
-        for i, chunk in enumerate(source.arrow()) if mine else ():
+        for i, rows in enumerate(source.arrow()) if mine else ():
             inside = [row for row in mine if row // source.size == i]
-            if not inside:
-                continue
-            rows.append(chunk.take([row - i * source.size for row in inside]))
-            places += [str(row) if len(sources) == 1 else f"{row} of {source.path.name}" for row in inside]
-    together = require("pyarrow", "scale").concat_tables(rows, promote_options="permissive").combine_chunks()
-    return replace(reading, context=together, places=tuple(places), levels=levels)
+            if inside:
+                tables.append(arrow_table(rows.take([row - i * source.size for row in inside])))
+                places += [str(row) if len(sources) == 1 else f"{row} of {source.path.name}" for row in inside]
+    return vstack(tables, metadata_conflicts="silent"), places
 
 
-def _find(names, sources):
+def _find(sources):
     """The first row of each galaxy that differs in what matters, as (source, row)."""
-    galaxy, distance = find(names, "galaxy", "PHANGS_GALAXY"), find(names, "distance", "PHANGS_DMPC")
-    cameras = _camera_columns(names)
-    empty = arrow_to_table(sources[0].schema.empty_table())
+    empty = arrow_table(sources[0].schema.empty_table())
+    columns, cameras = common_columns(empty), _camera_columns(empty.colnames)
+    galaxy, distance = columns["galaxy"], columns["distance"]
     taken = meta_value(empty, DISTANCE_KEY) is not None  # an earlier reading's, as long as it is the galaxy's
     if not (cameras or (galaxy and (distance is None or taken))):
         return []
@@ -113,7 +88,7 @@ def _find(names, sources):
     known, first, found = set(), {}, []
     for number, source in enumerate(sources):
         for i, rows in enumerate(source.arrow()):
-            kinds = _kinds(arrow_to_table(rows, needed), galaxy, cameras, compared, first)
+            kinds = _kinds(arrow_table(rows, needed), galaxy, cameras, compared, first)
             for row in sorted(np.unique(kinds, return_index=True, axis=0)[1]):
                 kind = tuple(kinds[row])
                 if kind not in known:
@@ -152,12 +127,13 @@ def _camera_columns(names):
     return [*of_b[0], *of_b[1]] if all(of_b) else []
 
 
-def _levels(names, sources):
+def _levels(sources):
     """What `check_levels` finds in the whole table: the one thing for which some columns are read at once."""
+    names = sources[0].schema.names
     fluxes, errors = phangs_columns(names)
     if len({kind for _, kind in fluxes}) < 2:
         return None
     needed = [c for columns in (*fluxes.values(), *errors.values()) for c in columns]
     needed += [c for c in (find(names, "galaxy", "PHANGS_GALAXY"), CORRECTION) if c in names]
-    parts = [arrow_to_table(rows, needed) for source in sources for rows in source.arrow()]
-    return check_levels(vstack(parts, metadata_conflicts="silent")) or ""
+    parts = [arrow_table(rows, needed) for source in sources for rows in source.arrow()]
+    return check_levels(vstack(parts, metadata_conflicts="silent"))

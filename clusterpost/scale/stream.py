@@ -15,8 +15,8 @@ from .reading import read_as_one
 __all__ = ["infer_file"]
 
 
-def infer_file(source, target, *, columns=None, distance_source=None, exact=False, overwrite=False,
-               rows_per_part=ROWS_PER_PART, progress=None, **options) -> Path:
+def infer_file(source, target, *, columns=None, unit=None, missing=(), distance_source=None, exact=False,
+               overwrite=False, rows_per_part=ROWS_PER_PART, progress=None, **options) -> Path:
     """Infer a catalog of any size from file to file.
 
     The same as `~clusterpost.read_catalog`, `~clusterpost.infer_table` and
@@ -31,7 +31,7 @@ def infer_file(source, target, *, columns=None, distance_source=None, exact=Fals
     target : path
         A Parquet file.  It appears once it is whole; until then its parts are
         in the folder ``<target>.parts``.
-    columns, distance_source
+    columns, unit, missing, distance_source
         As for `~clusterpost.read_catalog`.
     exact : bool
         By `~clusterpost.exact_posterior` instead.
@@ -78,15 +78,15 @@ def infer_file(source, target, *, columns=None, distance_source=None, exact=Fals
         raise InputError(f"{target}: parts are written as Parquet; name it {target.with_suffix('.parquet').name}, and "
                          "clusterpost.read_catalog and write_catalog make any other format of it")
     check_target(target, overwrite=overwrite)
-    job = plan_job(options, columns=columns, distance_source=distance_source, exact=exact,
-                   rows_per_part=rows_per_part)
-    catalog = open_source(source, job.size, columns, distance_source)
+    reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
+    job = plan_job(options, reading=reading, exact=exact, rows_per_part=rows_per_part)
+    catalog = open_source(source, job.size, reading)
     if catalog.n_rows == 0:
         raise InputError(f"{catalog.path}: the table has no rows; give one with at least one cluster")
     if isinstance(catalog, ParquetSource):
         job = replace(job, reading=read_as_one(job.reading, [catalog]))
     with progress_bar(catalog.n_rows, show=progress, desc="checking", unit="row") as bar:
         survey = job.survey(catalog, bar.update)
-    survey.findings.raise_or_warn()
+    survey.raise_or_warn()
     run(job.writing(survey.sample), catalog, target, survey.digests, progress=progress)
     return target
