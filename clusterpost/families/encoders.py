@@ -6,9 +6,12 @@ distances (Mpc) into a tensor of conditions.  A model file describes its encoder
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-__all__ = ["AbsoluteConditions", "FluxConditions", "RelativeConditions", "Walter2025Conditions", "read_encoder"]
+__all__ = ["AbsoluteConditions", "FluxConditions", "RelativeConditions", "SetConditions", "Walter2025Conditions",
+           "read_encoder"]
 
 
 class Walter2025Conditions:
@@ -222,6 +225,71 @@ class FluxConditions:
         return torch.cat([torch.where(measured, value - mean, 0.0), signal, measured.to(value), mean, *known], dim=1)
 
 
+class SetConditions:
+    """Whatever was measured, band by band, for networks that see a set of bands; with upper limits.
+
+    Of each band ln flux less the object's own weighted mean, ln of its error, and a mark: 0 nothing, 1 a
+    measurement, 2 an upper limit.  Of the object that mean, as it were at 10 pc, ln of its total weight, and the
+    number of bands with anything.
+
+    Parameters
+    ----------
+    n_bands : int
+    distance : str, optional
+        Name of the covariate that holds the distance, Mpc; None for a family without.
+
+    Notes
+    -----
+    s^2 = ln(1 + r^2) is the variance of ln f* under log-normal noise of a relative error r, and s^2/2 its bias.
+    """
+
+    name = "set"
+    bounded = False
+    error_range = (0.01, 1.5)
+    _FARTHEST = 12.0  # ln of the largest flux ratio shown
+    _TEN_PC = 2 * math.log(1e5)  # of ln flux, from 1 Mpc
+
+    def __init__(self, n_bands, distance="distance"):
+        self.n_bands, self.distance = n_bands, distance
+
+    def to_dict(self):
+        """Return plain values for a model file."""
+        return {"name": self.name, "n_bands": self.n_bands, "distance": self.distance}
+
+    def size(self, n_bands=None):
+        """Return the number of conditions."""
+        return 3 * self.n_bands + 3
+
+    def __call__(self, observed):
+        """Encode.
+
+        Parameters
+        ----------
+        observed : Observed
+            Fluxes and errors positive where measured or a limit.
+
+        Returns
+        -------
+        Tensor (n, 3 n_band + 3)
+        """
+        measured, any_there = observed.measured, observed.measured | observed.limit
+        variance = torch.where(any_there, torch.log1p((observed.error / observed.flux) ** 2), 1.0)
+        bias = torch.where(measured, variance / 2, 0.0)
+        value = torch.where(any_there, torch.log(torch.where(any_there, observed.flux, 1.0)) + bias, 0.0)
+        error = variance.sqrt().clamp(*self.error_range)
+        # Limits tell how bright an object is only where nothing else does.
+        counts = torch.where(measured.any(1, keepdim=True), measured, any_there)
+        weight = torch.where(counts, error**-2, 0.0)
+        total = weight.sum(1, keepdim=True).clamp(min=1e-6)
+        mean = (weight * value).sum(1, keepdim=True) / total
+        deviation = torch.where(any_there, (value - mean).clamp(-self._FARTHEST, self._FARTHEST), 0.0)
+        mark = measured.to(value) + 2 * (observed.limit & ~measured).to(value)
+        if self.distance is not None:
+            mean = mean + 2 * torch.log(observed.covariates[self.distance])[:, None].to(value) + self._TEN_PC
+        return torch.cat([deviation, torch.where(any_there, torch.log(error), 0.0), mark, mean, torch.log(total),
+                          any_there.sum(1, keepdim=True).to(value)], dim=1)
+
+
 def read_encoder(values):
     """Make the encoder that a model file describes.
 
@@ -241,7 +309,7 @@ def read_encoder(values):
     """
     if values == Walter2025Conditions.name:
         return Walter2025Conditions()
-    for encoder in (RelativeConditions, AbsoluteConditions, FluxConditions):
+    for encoder in (RelativeConditions, AbsoluteConditions, FluxConditions, SetConditions):
         if isinstance(values, dict) and values.get("name") == encoder.name:
             return encoder(**{key: value for key, value in values.items() if key != "name"})
     raise ValueError(f"this version of clusterpost has no conditions {values!r}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from .affine import AffineFlow, AffineSpec
 from .maf import MafFlow, MafSpec
 from .nsf import NsfFlow, NsfSpec
+from .set_encoder import SetSpec, SetSplineFlow
 from .spline import SplineFlow, SplineSpec
 
 __all__ = ["FLOWS", "build_flow", "read_spec"]
 
 #: Architecture and network of each kind.
 FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, SplineFlow), "maf": (MafSpec, MafFlow),
-         "nsf": (NsfSpec, NsfFlow)}
+         "nsf": (NsfSpec, NsfFlow), "set-spline": (SetSpec, SetSplineFlow)}
 
 
 def read_spec(values):

@@ -72,12 +72,17 @@ class SplineSpec(Spec):
             if len(getattr(self, name)) != self.n_parameters:
                 raise ValueError(f"{name} must have a number for each of {self.n_parameters} blocks")
 
+    @property
+    def n_seen(self) -> int:
+        """Number of values that each block sees besides parameters: the conditions."""
+        return self.n_conditions
+
     def count_weights(self):
         """Compute the number of trained weights, without building the network."""
         total = 0
         for i, (width, depth, bins, splines) in enumerate(zip(self.width, self.depth, self.bins, self.splines,
                                                               strict=True)):
-            total += i * (self.knots + 1) * width + count_dense([self.n_conditions, width])
+            total += i * (self.knots + 1) * width + count_dense([self.n_seen, width])
             total += 2 * depth * count_dense([width, width]) + count_dense([width, splines * (3 * bins + 1)])
         return total
 
@@ -150,7 +155,14 @@ def rational_quadratic(x, knots, *, inverse=False):
     return bottom + height * (mean * part**2 + slope0 * mixed) / below, log_slope
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two layers beside a straight line; to begin with, the line alone.
+
+    Parameters
+    ----------
+    width : int
+    """
+
     def __init__(self, width):
         super().__init__()
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
@@ -158,6 +170,7 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x):
+        """Add both."""
         return x + self.second(functional.silu(self.first(functional.silu(x))))
 
 
@@ -199,7 +212,7 @@ class SplineBlock(Fm.InvertibleModule):
         self.seen = nn.Linear(dims_c[0][0], width)
         start = torch.linspace(-1.7, 1.7, knots + 1)[:, None]  # a standardised uniform variable, to begin with
         self.embedding = nn.ParameterList(nn.Parameter(0.3 * start * torch.randn(1, width)) for _ in self.given)
-        self.hidden = nn.Sequential(*(_Residual(width) for _ in range(depth)))
+        self.hidden = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.last = nn.Linear(width, splines * (3 * bins + 1))
         nn.init.zeros_(self.last.weight)  # the untrained flow is the identity: the prior
         nn.init.zeros_(self.last.bias)
@@ -269,9 +282,11 @@ class SplineFlow(Flow):
     before it, in their own (scaled) units.
     """
 
+    kind, formula = "cinn-spline", 2
+
     def __init__(self, spec):
         super().__init__()
-        if spec.kind != "cinn-spline" or spec.formula != 2:
+        if spec.kind != self.kind or spec.formula != self.formula:
             raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
         self.spec = spec
         self.box = UnitBox(spec.low, spec.high)
@@ -279,7 +294,7 @@ class SplineFlow(Flow):
         self.inn = Ff.SequenceINN(spec.n_parameters)
         # In the direction of the density the last block comes first: it must see the others untransformed.
         for i in reversed(range(spec.n_parameters)):
-            self.inn.append(SplineBlock, cond=0, cond_shape=(spec.n_conditions,), component=spec.order[i],
+            self.inn.append(SplineBlock, cond=0, cond_shape=(spec.n_seen,), component=spec.order[i],
                             given=spec.order[:i], width=spec.width[i], depth=spec.depth[i], bins=spec.bins[i],
                             splines=spec.splines[i], knots=spec.knots)
 
