@@ -28,7 +28,7 @@ class Walter2025Conditions:
         return self.name
 
     def size(self, n_bands):
-        """Number of conditions for ``n_bands`` bands."""
+        """Return the number of conditions for ``n_bands`` bands."""
         return 2 * n_bands + 1
 
     def __call__(self, observed):
@@ -87,7 +87,7 @@ class RelativeConditions:
         return {"name": self.name, "slots": [list(slot) for slot in self.slots]}
 
     def size(self, n_bands=None):
-        """Number of conditions."""
+        """Return the number of conditions."""
         return 3 * len(self.slots) + len(self._double)
 
     def __call__(self, observed):
@@ -115,7 +115,7 @@ class RelativeConditions:
         return torch.cat([part.to(flux.dtype) for part in parts], dim=1)
 
     def _fill(self, value, sigma, *others):
-        """The better measured band of each slot, and whether it is the second one."""
+        """Choose the better measured band of each slot, and tell whether it is the second one."""
         first = torch.tensor([slot[0] for slot in self.slots], device=value.device)
         last = torch.tensor([slot[-1] for slot in self.slots], device=value.device)
         second = (sigma[:, last] < sigma[:, first]) & torch.isfinite(sigma[:, last])
@@ -145,7 +145,7 @@ class AbsoluteConditions(RelativeConditions):
     name = "absolute"
 
     def size(self, n_bands=None):
-        """Number of conditions."""
+        """Return the number of conditions."""
         return super().size() + 1
 
     def __call__(self, observed):

@@ -91,7 +91,7 @@ class Permute(Fm.InvertibleModule):
 
 
 def choose_permutations(n_parameters, n_blocks, seed):
-    """Fixed random orders, none of which is the identity.
+    """Choose fixed random orders, none of which is the identity.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class AffineFlow(Flow):
             self.inn.append(Permute, order=order)
 
     def base(self, unit):
-        """Standard normal points from those of the unit cube."""
+        """Turn points of the unit cube into standard normal ones."""
         return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
 
     def _density(self, theta, standard):

@@ -121,7 +121,7 @@ def _check_single(flow, z, conditions, theta, log_prob, exact, name):
 
 
 def _rounding_scatter(flow, z, conditions, generator):
-    """The largest change of theta (of its range) and of the log density that rounding of the weights makes, (n, 2)."""
+    """Compute the largest change of theta (of its range) and log density from rounding of the weights, (n, 2)."""
     exact = _transform(_in_double(flow), z, conditions)
     changes = []
     for _ in range(_N_PERTURBED):
@@ -140,7 +140,7 @@ def _differences(flow, found, expected):
 
 
 def _in_double(flow):
-    """The same flow in double precision, on the CPU."""
+    """Return the same flow in double precision, on the CPU."""
     double = build_flow(flow.spec).double().requires_grad_(False).eval()
     double.load_export(flow.export())
     return double

@@ -10,7 +10,7 @@ __all__ = ["corrected_levels"]
 
 
 def corrected_levels(card, levels, *, refine=None):
-    """The levels at which to take a posterior's quantiles, for them to be the wanted ones.
+    """Return the levels at which a posterior's quantiles are the wanted ones after correction.
 
     Parameters
     ----------

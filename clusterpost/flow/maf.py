@@ -92,7 +92,7 @@ class MafFlow(Flow):
                                                 hidden_features=(spec.width,) * spec.depth).transform
 
     def base(self, unit):
-        """Standard normal points from those of the unit cube."""
+        """Turn points of the unit cube into standard normal ones."""
         return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
 
     def _density(self, theta, standard):

@@ -490,7 +490,7 @@ def bundled_models():
 
 
 def list_models():
-    """The bundled models.
+    """List the bundled models.
 
     Returns
     -------

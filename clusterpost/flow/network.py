@@ -16,7 +16,7 @@ FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, Sp
 
 
 def read_spec(values):
-    """The architecture that a model file's plain values describe.
+    """Read the architecture that a model file's plain values describe.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def read_spec(values):
 
 
 def build_flow(spec):
-    """An untrained flow of that architecture.
+    """Build an untrained flow of that architecture.
 
     Parameters
     ----------

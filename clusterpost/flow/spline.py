@@ -109,7 +109,7 @@ def spline_knots(parameters):
 
 
 def rational_quadratic(x, knots, *, inverse=False):
-    """A monotonic rational-quadratic spline of the unit interval (Durkan et al. 2019, Eqs. 4-8).
+    """Evaluate a monotonic rational-quadratic spline of the unit interval (Durkan et al. 2019, Eqs. 4-8).
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class SplineBlock(Fm.InvertibleModule):
         return [spline_knots(part) for part in self.last(functional.silu(self.hidden(hidden))).chunk(self.splines, -1)]
 
     def _place(self, unit):
-        """The knot below each point of the unit interval, and how far it is from there to the next."""
+        """Find the knot below each point of the unit interval, and how far it is from there to the next."""
         position = unit * self.knots
         left = position.detach().long().clamp(0, self.knots - 1)
         return left, (position - left).unsqueeze(-1)
@@ -299,7 +299,7 @@ class SplineFlow(Flow):
                             splines=spec.splines[i], knots=spec.knots)
 
     def base(self, unit):
-        """The base distribution is uniform: the points themselves."""
+        """Return the points themselves: the base distribution is uniform."""
         return unit
 
     def _density(self, theta, standard):

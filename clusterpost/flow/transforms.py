@@ -119,5 +119,5 @@ class Standardize(nn.Module):
         self.scale.copy_(torch.where(spread > 0, spread, 1.0))  # a condition may be the same for all
 
     def forward(self, conditions):
-        """The standardised conditions."""
+        """Standardize the conditions."""
         return (conditions - self.shift) / self.scale

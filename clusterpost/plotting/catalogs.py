@@ -97,7 +97,7 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, examples
 
 
 def _chosen(out, where):
-    """True for the rows to show, which may be given as a mask or as indices."""
+    """Return True for the rows to show, which may be given as a mask or as indices."""
     chosen = np.zeros(len(out), bool)
     chosen[slice(None) if where is None else np.asarray(where)] = True
     return chosen

@@ -95,7 +95,7 @@ def plot_densities(tbl, *, titles=None, model="default", published=None, n_sampl
 
 
 def _repeated(tbl, model, seed, options):
-    """The table without its record, and the settings of its results."""
+    """Return the table without its record, and the settings of its results."""
     prefix = options.pop("prefix", None)
     return repeat(tbl, prefix=prefix, model=model, seed=seed, **{**_REPEATED, **options})
 
@@ -114,7 +114,7 @@ def _draws(tbl, n_samples, refine, options):
 
 
 def _bounds(samples):
-    """A box that holds nearly all draws, no further than the prior."""
+    """Find a box that holds nearly all draws, no further than the prior."""
     from ..priors import cluster_prior
 
     prior = cluster_prior()

@@ -16,7 +16,7 @@ _NAMES = dict(zip(NOISES, ("log-normal", "normal"), strict=True))
 
 
 def plot_noise_models(table, published=None, *, examples=2, figure=None):
-    """The same clusters inferred under log-normal and under normal noise.
+    """Draw the same clusters inferred under log-normal and under normal noise.
 
     Parameters
     ----------

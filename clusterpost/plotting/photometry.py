@@ -257,7 +257,7 @@ _CHI2 = {"chi2_map": "MAP", "chi2_catalog": "catalog fit", "chi2_catalog_free_ma
 
 
 def _counts(figure, ax, x, y, edges):
-    """A histogram of two dimensions with logarithmic colors, or points where there are few."""
+    """Draw a histogram of two dimensions with logarithmic colors, or points where there are few."""
     if len(x) < 200:
         ax.scatter(x, y, s=9, color=COLORS["posterior"], alpha=0.6, lw=0, rasterized=True)
         return

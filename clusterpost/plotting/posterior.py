@@ -147,7 +147,7 @@ def _one_row(row_or_table):
 
 
 def _infer(row, prefix, model, n_samples, seed, options):
-    """The row with results, draws, and the prior of both."""
+    """Return the row with results, draws, and the prior of both."""
     from ..infer import infer_table, sample_posterior
 
     prefix = results_prefix(row, prefix)
@@ -161,7 +161,7 @@ def _infer(row, prefix, model, n_samples, seed, options):
 
 
 def inferred_samples(drawn):
-    """The draws of the first row of what `~clusterpost.sample_posterior` returns.
+    """Return the draws of the first row of what `~clusterpost.sample_posterior` returns.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def _ranges(samples, marks, bounds):
 
 
 def _dress(axes, samples):
-    """Filled histograms with their quantiles, and labels that corner would tilt and move away."""
+    """Fill histograms, mark their quantiles, and set labels that corner would tilt and move away."""
     for i, (q16, q50, q84) in enumerate(np.percentile(samples, [16, 50, 84], axis=0).T):
         axes[i, i].set_title(f"${q50:.2f}_{{-{q50 - q16:.2f}}}^{{+{q84 - q50:.2f}}}$", pad=6, fontsize=11)
         axes[i, i].axvspan(q16, q84, color=COLORS["posterior"], alpha=0.15, lw=0, zorder=0)
@@ -262,7 +262,7 @@ def _draw_marks(axes, marks):
 
 
 def _write_numbers(figure, marks):
-    """The estimates as a small table in the free corner."""
+    """Write the estimates as a small table into the free corner."""
     lines = [(name, values, "" if weight is None else f"{100 * weight:.0f} %", options)
              for name, values, weight, options in marks.drawn()]
     if not lines:

@@ -32,7 +32,7 @@ _STEEPEST = 1e4  # change of the log density over a stencil
 
 
 def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
-    """The maximum of each object's density, from draws.
+    """Find the maximum of each object's density, from draws.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
 
 
 def choose_starts(theta, value, n_starts=_N_STARTS):
-    """The best draw of each part of the first parameter's range.
+    """Choose the best draw of each part of the first parameter's range.
 
     Parameters
     ----------
@@ -305,7 +305,7 @@ def _eigen(matrix):
 
 
 def _diagonal(matrix):
-    """That of the first two dimensions, a view."""
+    """Return that of the first two dimensions, a view."""
     return matrix.diagonal(dim1=0, dim2=1).movedim(-1, 0)
 
 

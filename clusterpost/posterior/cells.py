@@ -209,7 +209,7 @@ def _may_matter(square, prior, change, best):
 
 
 def _first_cells(model, terms, density):
-    """The cells of the model's finest grid that may matter."""
+    """Find the cells of the model's finest grid that may matter."""
     grid = model.grids[-1]
     fluxes, changes = grid.cells
     parts = []
@@ -231,7 +231,7 @@ def _first_cells(model, terms, density):
 
 
 def _pad(cells, n):
-    """The list as arrays (n, m), by age, with ``there`` False beyond an object's last cell."""
+    """Arrange the list as arrays (n, m), by age, with ``there`` False beyond an object's last cell."""
     order = cells.log_age.argsort()
     order = order[cells.owner[order].argsort(stable=True)]
     cells = cells[order]

@@ -135,7 +135,7 @@ class _Block:
         self.sums = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _pass(self, objects, points):
-        """Sums over the cells of a few objects."""
+        """Sum over the cells of a few objects."""
         grid, work, n = self.grid, self.work, len(objects)
         n_age, n_ebv = grid.shape
         scaled = torch.mm(self.scale_factors[objects], grid.linear, out=work.whole[0][:n])
@@ -193,7 +193,7 @@ class _Block:
         return sums[1] / sums[0].clamp(min=1e-300)
 
     def _edge_entropy(self):
-        """What the bounds change in the entropy of ln m at given age and reddening, times the weights.
+        """Compute what the bounds change in the entropy of ln m at given age and reddening, times the weights.
 
         That of the cut normal density has the log of the part within, which
         cancels with its counterpart in the cells' weights, and this.
@@ -243,7 +243,7 @@ class _Rows:
         self._find_means()
 
     def _find_means(self):
-        """The range of the mean of ln m among cells that matter, by object and by row."""
+        """Find the range of the mean of ln m among cells that matter, by object and by row."""
         significant = self.weight > _NEGLIGIBLE
         inf = torch.tensor(torch.inf, device=self.spare.device)
         least = torch.where(significant, self.scaled, inf, out=self.spare).amin(1)
@@ -290,7 +290,7 @@ class _Rows:
         self.weight.index_copy_(0, rows, weight.mul_(inside.clamp_(min=_LEAST_INSIDE)))
 
     def marginals(self):
-        """Sums of the weights by age (n, n_age) and reddening (n, n_ebv), and of weight times its log (n,)."""
+        """Sum the weights by age (n, n_age) and reddening (n, n_ebv), and weight times its log (n,)."""
         n_age, n_ebv = self.grid.shape
         age = torch.zeros(self.n * n_age, device=self.weight.device)
         age[self.chosen] = self.weight.sum(1)
@@ -300,7 +300,7 @@ class _Rows:
         return age.view(self.n, n_age), ebv, information
 
     def best(self):
-        """The cell of the largest weight, with its mean mass, (n, 3); and that weight."""
+        """Find the cell of the largest weight, with its mean mass, (n, 3); and that weight."""
         highest = torch.zeros(self.n * self.grid.shape[0], device=self.weight.device)
         highest[self.chosen] = self.weight.amax(1)
         i = highest.view(self.n, -1).argmax(1)
@@ -311,7 +311,7 @@ class _Rows:
         return theta, self.weight[row, j]
 
     def _row_of(self, i):
-        """Number of the row of each age (n, k)."""
+        """Return the number of the row of each age (n, k)."""
         number = torch.zeros(self.n * self.grid.shape[0], dtype=torch.int64, device=i.device)
         number[self.chosen] = torch.arange(len(self.chosen), device=i.device)
         return torch.gather(number.view(self.n, -1), 1, i)

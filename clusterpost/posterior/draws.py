@@ -15,7 +15,7 @@ __all__ = ["base_points", "rotation"]
 
 
 def base_points(n_samples, n_dimensions, seed):
-    """A scrambled Sobol set in the unit cube.
+    """Draw a scrambled Sobol set in the unit cube.
 
     Parameters
     ----------

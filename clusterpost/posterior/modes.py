@@ -54,7 +54,7 @@ class Modes:
 
 
 def find_modes(theta, n_modes=3, dip=0.1, weight=None):
-    """The modes of each object's draws.
+    """Find the modes of each object's draws.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _link(seeds):
 
 
 def _follow(parent):
-    """The root of each node of a forest, by doubling."""
+    """Find the root of each node of a forest, by doubling."""
     for _ in range(parent.shape[1].bit_length()):
         parent = torch.gather(parent, 1, parent)
     return parent
@@ -248,7 +248,7 @@ def _share(owner):
 
 
 def _fold(heads, group, share, least):
-    """Groups too small to be modes become part of the nearest one that is; the densest is one, whatever its share."""
+    """Join groups too small to be modes to the nearest one that is; the densest is one, whatever its share."""
     k = heads.shape[1]
     kept = share[:, :k] >= least[:, None]
     kept[:, 0] = True

@@ -75,7 +75,7 @@ class _Proposal:
         return self.prior.low.to(like)[columns], self.prior.high.to(like)[columns]
 
     def _flow_draw(self, observed, conditions, unit, n_samples):
-        """The flow's draws; where they may miss something, the first few are uniform in the prior's bounds instead."""
+        """Draw from the flow; where it may miss something, the first few are uniform in the prior's bounds instead."""
         theta, log_q = self.flow.draw(unit, conditions)
         rows = self._needs_defence(observed).nonzero()[:, 0]
         n_uniform = round(self.defensive * n_samples) * (unit.shape[1] // n_samples)
@@ -108,7 +108,7 @@ class _Proposal:
         return torch.logaddexp(log_q + math.log1p(-share), log_uniform)
 
     def _shift(self, unit):
-        """The distance's shift from the last coordinate, or None."""
+        """Return the distance's shift from the last coordinate, or None."""
         if not self.distance_error:
             return None
         return self.distance_error * torch.special.ndtri(unit[..., -1].clamp(_EDGE, 1 - _EDGE))
@@ -219,7 +219,7 @@ class FlowProposal(_Proposal):
         return self._flow_log_prob(observed, at, conditions, n_samples or at.shape[1])
 
     def flow_parameters(self, theta, shift=None):
-        """The parameters that the flow is over: the mass as it is at the nominal distance."""
+        """Return the parameters that the flow is over: the mass as it is at the nominal distance."""
         return self._moved(theta, None if shift is None else -shift)
 
     def _moved(self, theta, shift):

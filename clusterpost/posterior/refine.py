@@ -239,7 +239,7 @@ class _Sampler:
         self.fitted, self.fitted_log_q = [], []  # besides the proposal
 
     def __getitem__(self, at):
-        """The same of some of its rows, before anything is fitted."""
+        """Return the same of some of its rows, before anything is fitted."""
         new = object.__new__(_Sampler)
         new.__dict__.update(self.__dict__)
         new.target, new.conditions, new.rows = self.target[at], self.conditions[at], self.rows[at]

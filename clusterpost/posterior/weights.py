@@ -144,7 +144,7 @@ def thinned(weight, n_samples, order=None):
 
 
 def threshold(weight, n_samples):
-    """The weight c of which sum min(w/c, 1) = n_samples.
+    """Find the weight c for which sum min(w/c, 1) = n_samples.
 
     Parameters
     ----------

@@ -172,7 +172,7 @@ def band_parts(wavelength, response, name):
 
 
 def _triangles(knots, x):
-    """The share of each part at wavelengths x: ndarray (n_part, n)."""
+    """Compute the share of each part at wavelengths x: ndarray (n_part, n)."""
     return np.stack([np.interp(x, knots, row) for row in np.eye(len(knots))])
 
 

@@ -125,7 +125,7 @@ def read_ised_ascii(path, color_path=None) -> SSPLibrary:
     words, position = path.read_text().split(), 0
 
     def take():
-        """The numbers that the next count announces."""
+        """Read the numbers that the next count announces."""
         nonlocal position
         count = int(words[position]) if position < len(words) else len(words)
         start, position = position + 1, position + 1 + count

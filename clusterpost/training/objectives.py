@@ -23,7 +23,7 @@ class NegativeLogLikelihood:
         return {"name": "negative log likelihood"}
 
     def __call__(self, flow, mocks, conditions, simulator, generator, progress):
-        """The loss of one batch.
+        """Compute the loss of one batch.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class LogVariance:
         return {"name": "log-variance", **asdict(self)}
 
     def __call__(self, flow, mocks, conditions, simulator, generator, progress):
-        """The loss of one batch; see `NegativeLogLikelihood`."""
+        """Compute the loss of one batch; see `NegativeLogLikelihood`."""
         if progress < self.begin:
             return -flow.log_prob(mocks.theta, conditions).mean()
         shape = (len(mocks.theta), self.draws, mocks.theta.shape[-1])

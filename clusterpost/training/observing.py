@@ -293,7 +293,7 @@ def to_dict(observing):
 
 
 def read_errors(values):
-    """The error model that a card describes.
+    """Read the error model that a card describes.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def read_errors(values):
 
 
 def read_coverage(values):
-    """The choice of bands that a card describes.
+    """Read the choice of bands that a card describes.
 
     Parameters
     ----------

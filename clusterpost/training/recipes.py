@@ -66,13 +66,13 @@ class Recipe:
             self.learned = self.simulator.family.parameter_names
 
     def learned_part(self, mocks):
-        """The same mocks with the learned parameters only."""
+        """Return the same mocks with the learned parameters only."""
         index = [self.simulator.prior.names.index(name) for name in self.learned]
         return replace(mocks, theta=mocks.theta[:, index])
 
 
 def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
-    """The network of Walter et al. (2025), Sect. 2 and Table A.1.
+    """Make the recipe of the network of Walter et al. (2025), Sect. 2 and Table A.1.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
 
 def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 32), depth=(3, 2),
               bins=(12, 7), splines=(1, 1), knots=256, draws=13, **config) -> Recipe:
-    """A network for any two or more bands, any brightness and any distance.
+    """Make the recipe of a network for any two or more bands, any brightness and any distance.
 
     A spline flow of age and reddening, conditioned on colors and relative
     errors alone; the mass follows in closed form, under log-normal noise.
@@ -135,7 +135,7 @@ def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 3
 
 def spline(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, width=(256, 128, 128),
            depth=(2, 1, 1), bins=(32, 10, 16), splines=(2, 1, 1), knots=256, **config) -> Recipe:
-    """A network that learns the mass too, for noise under which it has no closed form.
+    """Make the recipe of a network that learns the mass too, for noise under which it has no closed form.
 
     A spline flow of age, reddening and mass, conditioned on any two or more
     bands, their errors, and the brightness at 10 Mpc; trained by the NLL.
@@ -170,7 +170,7 @@ def spline(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None,
 
 def maf(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, blocks=15, width=500, depth=2,
         **config) -> Recipe:
-    """The flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
+    """Make the recipe of the flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
 
     Otherwise as `spline`; give `~clusterpost.training.observing.EmpiricalErrors`
     as ``errors`` for their noise recipe.
@@ -200,7 +200,7 @@ _MUON = _COSINE | {"optimizer": "muon", "learning_rate": 2e-3}
 
 
 def _any_simulator(bands, table, prior, errors, noise):
-    """A simulator of any of the bands, and the slots that they fill."""
+    """Make a simulator of any of the bands, and the slots that they fill."""
     bands = tuple(bands)
     slots = band_slots(bands)
     if len(slots) < 2:
@@ -211,7 +211,7 @@ def _any_simulator(bands, table, prior, errors, noise):
 
 
 def recipe_sizes(simulator, encoder, learned=None):
-    """What the spec of every kind of flow has.
+    """Return what the spec of every kind of flow has.
 
     Parameters
     ----------

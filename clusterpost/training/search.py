@@ -51,7 +51,7 @@ _ATTEMPTS = 3  # a trial that was interrupted as often may be too large for the 
 
 
 def affine_family(trial, simulator) -> Recipe:
-    """The network of Walter et al. (2025), over the ranges of their Table A.1.
+    """Suggest a network of Walter et al. (2025), over the ranges of their Table A.1.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ FAMILIES = {"affine": affine_family, "spline": spline_family}
 
 
 def recipe_of(settings, simulator=None) -> Recipe:
-    """The recipe of a trial, to be trained at full length.
+    """Make the recipe of a trial, to be trained at full length.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ class _Problem:
         return -mass.at(mocks, log_age, ebv).log_prob(log_mass).double().mean().item()
 
     def sampling(self, flow, recipe):
-        """Importance efficiencies, and the speed of the draws."""
+        """Measure importance efficiencies, and the speed of the draws."""
         simulator, noise = self.simulator.to(self.device), get_noise(self.simulator.noise)
         kind = FlowProposal if recipe.learned == simulator.family.parameter_names else AmplitudeProposal
         likelihood = ClusterLikelihood(simulator.family.table, noise)
@@ -347,7 +347,7 @@ def _alone(folder):
 
 
 def _study(optuna, problem, families, first):
-    """The study in the folder, its interrupted trials put first."""
+    """Open the study in the folder, its interrupted trials put first."""
     identity = json.loads(json.dumps({"simulator": problem.simulator.to_dict(), "families": list(families),
                                       "seconds": problem.seconds, "seed": problem.seed,
                                       "n_validation": problem.n_validation, "n_objects": problem.n_objects}))
@@ -403,7 +403,7 @@ def _table(study):
 
 
 def best_settings(folder, n=5):
-    """The settings of a search's best trials, to begin a longer one with.
+    """Return the settings of a search's best trials, to begin a longer one with.
 
     Parameters
     ----------

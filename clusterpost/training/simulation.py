@@ -17,7 +17,7 @@ __all__ = ["Mocks", "Simulator", "cluster_simulator", "seeded_generator", "walte
 
 
 def seeded_generator(seed, stream=0, device="cpu"):
-    """A random generator for one numbered stream of a seed.
+    """Make a random generator for one numbered stream of a seed.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ class MassConditional:
         self.low, self.high = (float(end[prior.names.index("log_mass")]) * LN10 for end in (prior.low, prior.high))
 
     def at(self, observed, log_age, ebv, shift=None, *, closed=False) -> MassDensity:
-        """The densities at given ages and reddenings.
+        """Compute the densities at given ages and reddenings.
 
         Parameters
         ----------

@@ -77,13 +77,13 @@ class BandFluxTable:
                    tensors["surviving_mass"], header)
 
     def to(self, device=None, dtype=None) -> BandFluxTable:
-        """The same table on another device or in another precision."""
+        """Return the same table on another device or in another precision."""
         move = [x.to(device=device, dtype=dtype)
                 for x in (self.log_age, self.ebv, self.ln_flux_nodes, self.surviving_nodes)]
         return BandFluxTable(*move, self.header)
 
     def select(self, bands) -> BandFluxTable:
-        """The same table with only these bands, in this order."""
+        """Return the same table with only these bands, in this order."""
         missing = [b for b in bands if b not in self.bands]
         if missing:
             raise InputError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(self.bands)}")
@@ -95,7 +95,7 @@ class BandFluxTable:
         return ((log_age.detach() - self._youngest) * self._cells_per_dex).int().clamp(0, _CELLS - 1)
 
     def _age_interval(self, log_age):
-        """The node below each age, and how far it is from there to the next."""
+        """Find the node below each age, and how far it is from there to the next."""
         left = _take(self._node_before, self._cell(log_age))
         for _ in range(self._most_in_a_cell):
             left = (left + (log_age >= _take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
@@ -184,7 +184,7 @@ _READ = {}  # every table that was read, by path
 
 
 def load_table(name=TABLE_PATH) -> BandFluxTable:
-    """A band-flux table, read once.
+    """Return a band-flux table, read once.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def load_table(name=TABLE_PATH) -> BandFluxTable:
 
 
 def find_table(sed_sha256, extinction=EXTINCTION) -> BandFluxTable:
-    """The band-flux table that was computed from certain spectra.
+    """Find the band-flux table that was computed from certain spectra.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def _interpolate(x, nodes, values):
 
 
 def _bins(flux, error, floors, n_nodes):
-    """The rows of each bin of ln flux in each band, and ln flux, sigma in mag and its statistical part."""
+    """Sort rows into bins of ln flux in each band; return them with ln flux, sigma in mag and its statistical part."""
     good = np.isfinite(flux).all(1) & (flux > 0).all(1) & np.isfinite(error).all(1) & (error > 0).all(1)
     if good.sum() < 2 * _LEAST_PER_NODE:
         raise InputError(f"the catalog has {good.sum()} galaxies detected in every band; {2 * _LEAST_PER_NODE} are "

@@ -197,7 +197,7 @@ class GalaxyModel:
 
 
 def _with_young(mean, of_young, log_f_young):
-    """The mean per mass of all stars, from those of the history and of the young stars besides."""
+    """Average per mass over all stars, those of the history and the young stars besides."""
     if log_f_young is None:
         return mean
     f_young = 10**log_f_young

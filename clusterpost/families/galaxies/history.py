@@ -79,7 +79,7 @@ class Histories:
         return inside, (time - self.nodes[inside])[..., None]
 
     def _at(self, time):
-        """The six components at times (...): Tensor (..., 6)."""
+        """Compute the six components at times (...): Tensor (..., 6)."""
         i, beyond = self._interval(time)
         return self.values.T[i] + self.slopes.T[i] * beyond
 

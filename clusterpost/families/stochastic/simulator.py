@@ -181,7 +181,7 @@ class StarSimulator:
 
 
 def _interval(nodes, values):
-    """The node below each value, and how far it is from there to the next."""
+    """Find the node below each value, and how far it is from there to the next."""
     left = (torch.searchsorted(nodes, values.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
     return left, ((values - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)
 

@@ -117,7 +117,7 @@ class StarTable:
                              ) from None
 
     def select(self, bands) -> StarTable:
-        """The same stars in these bands, in this order.
+        """Return the same stars in these bands, in this order.
 
         Parameters
         ----------
