@@ -6,10 +6,16 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from . import flags
 from .catalogs.messages import Fault, warn_of_sentinels, warn_of_unused
 from .errors import DistanceError, InputError, InputWarning
 
-__all__ = ["Findings"]
+__all__ = ["Findings", "warn_of_improbable"]
+
+_FEW = 5  # rows of which nothing is concluded
+_EDGE = 0.02  # of the range of a parameter
 
 
 @dataclass(frozen=True)
@@ -113,3 +119,50 @@ class Findings:
             if fault.rows:
                 warnings.warn(InputWarning(f"{fault.reason}. {fault.rows} such rows are flagged and not inferred",
                                            row=fault.first), stacklevel=stacklevel)
+
+
+def warn_of_improbable(out, parameters, prefix="", stacklevel=3):
+    """Ask about unit and distance where most results are improbable.
+
+    Parameters
+    ----------
+    out : `~astropy.table.Table`
+        From `~clusterpost.infer_table`.
+    parameters : sequence of `~clusterpost.families.base.Parameter`
+        Of the model.
+    prefix : str
+        Of the results.
+    stacklevel : int
+        As of `warnings.warn`.
+
+    Warns
+    -----
+    InputWarning
+        If more than half of five rows or more fit badly or are outside the
+        support of the model, or if their median is at the edge of the prior in
+        a parameter that is proportional to the flux.
+
+    Examples
+    --------
+    >>> from clusterpost.findings import warn_of_improbable
+    >>> import clusterpost
+    >>> warn_of_improbable(clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=50), ())
+    """
+    flag = np.asarray(out[f"{prefix}flag"])
+    inferred = (flag & flags.NOT_INFERRED) == 0
+    if inferred.sum() < _FEW:
+        return
+    found = []
+    if ((flag[inferred] & (flags.POOR_FIT | flags.OUTSIDE_SUPPORT)) != 0).mean() > 0.5:
+        found.append("fit badly or look like nothing that the model makes")
+    for parameter in parameters:
+        name = f"{prefix}{parameter.column}_q50"
+        if not parameter.log10 or "mass" not in parameter.name or name not in out.colnames:
+            continue  # only a mass follows from the flux and the distance
+        place = (np.log10(np.asarray(out[name], float)[inferred]) - parameter.low) / (parameter.high - parameter.low)
+        if (np.minimum(place, 1 - place) < _EDGE).mean() > 0.5:
+            found.append(f"are at the edge of the prior in {parameter.column}")
+    if found:
+        text = (f"most of {inferred.sum()} rows {' and '.join(found)}. Are the unit (option:unit), the system of "
+                "magnitudes and the distance (option:distance) right?")
+        warnings.warn(InputWarning(text), stacklevel=stacklevel + 1)

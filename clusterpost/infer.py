@@ -14,6 +14,7 @@ from astropy.table import QTable, Table
 from .catalogs.identity import identifying_columns
 from .catalogs.tables import as_table
 from .errors import InputError
+from .findings import warn_of_improbable
 from .inference import ExactInference, Job, TableInference, about, float_type, whole_number
 from .posterior.weights import resampled_index
 from .provenance import AUTO, add_record, repeat
@@ -119,7 +120,9 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         refine=refine, recalibrated=recalibrated, error_floor=error_floor, distance=distance, prefix=prefix, seed=seed,
         device=device, **reading)
     inference.findings.raise_or_warn()
-    return inference.run(progress)
+    out = inference.run(progress)
+    warn_of_improbable(out, inference.family.parameters, prefix)
+    return out
 
 
 def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3,
@@ -164,7 +167,9 @@ def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 
     inference = ExactInference(tbl, quantiles=quantiles, n_modes=n_modes, prior=prior, error_floor=error_floor,
                                distance=distance, prefix=prefix, seed=seed, device=device, **reading)
     inference.findings.raise_or_warn()
-    return inference.run(progress)
+    out = inference.run(progress)
+    warn_of_improbable(out, inference.family.parameters, prefix)
+    return out
 
 
 def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike = "default", noise: str | None = None,

@@ -85,7 +85,7 @@ def _settle_units(tbl):
 def _read(path, last, columns, bands, hdu):
     if last in _PARQUET:
         return parquet_table(path)
-    if last in _VOTABLE:
+    if last in _VOTABLE or (last not in _BINARY and b"<VOTABLE" in _first_bytes(path, 10_000).replace(b"\0", b"")):
         return _votable(path, columns, hdu)
     if last in (".fits", ".fit", ".fts"):
         return _fits(path, columns, hdu)
@@ -123,14 +123,12 @@ def _text(path, bands):
         return _as(path, "ascii.ecsv")
     if re.search(rb"^#Column\t", start, re.MULTILINE) or re.search(rb"^#-?(INFO|RESOURCE)", start, re.MULTILINE):
         return _vizier(path)
-    if b"<VOTABLE" in start:
-        return _votable(path, None, None)
     return _as(path, "ascii")
 
 
 def _vizier(path):
     """A table of VizieR with tabs: names, units and dashes before the rows, and comments."""
-    lines = [line for line in _decoded(path).splitlines() if line.strip() and not line.startswith("#")]
+    lines = [line for line in _decoded(path).splitlines() if (line.strip() or "\t" in line) and line[:1] != "#"]
     rules = [i for i, line in enumerate(lines) if set(line) <= set("-\t ") and "-" in line]
     if not rules or rules[0] not in (1, 2):
         return _as(path, "ascii")

@@ -374,13 +374,17 @@ _README_BAND = re.compile(r"^(final total mag|final photometric error|chi2 fit r
                           r"(?:(\w+)/)?(F\d{3}(?:LP|[WMN]))", re.IGNORECASE)
 
 
+def _readme_of(path):
+    stem = path.with_suffix("") if path.suffix in (".gz", ".bz2", ".xz") else path
+    return next((p for p in (stem.with_suffix(".readme"), Path(f"{stem}.readme")) if p.is_file()), None)
+
+
 def _readme_columns(path, n, bands):
     """The columns as the .readme beside a catalog numbers them, or None where there is none.
 
     Of a residual or an error only the filter is told; its camera is that of the magnitude.
     """
-    readme = next((p for p in (path.with_suffix(".readme"), path.with_suffix(".txt"), Path(f"{path}.readme"))
-                   if p != path and p.is_file()), None)
+    readme = _readme_of(path)
     if readme is None:
         return None
     lines = readme.read_text(encoding="utf-8", errors="replace")[:1_000_000].splitlines()
@@ -456,7 +460,7 @@ def read_legus(path, *, bands=None, label=True) -> Table:
     """
     path = Path(path)
     n_columns = len(first_fields(path))
-    if label and not _FEWEST <= n_columns <= _MOST:
+    if label and not _FEWEST <= n_columns <= _MOST and _readme_of(path) is None:
         raise InputError(
             f"{path}: a LEGUS catalog has {_FEWEST} columns or more, usually {N_COLUMNS}, and this file has "
             f"{n_columns} in its first line. If it is another table, give it another name, or name the columns of "
