@@ -260,6 +260,8 @@ def _infer(args):
     _where(args)
     many = args.scheduler is not None or Path(args.input).is_dir()
     parquet = Path(args.output).suffix.lower() == ".parquet" and not {"hdu", "bands"} & reading.keys()
+    if many and {"hdu", "bands"} & reading.keys():
+        raise InputError(f"--hdu and --bands are for single files of other formats; {args.input} holds Parquet files")
     if many or parquet:
         return _infer_in_parts(args, many, {**reading, **options, "exact": args.exact})
     if args.rows_per_part is not None:

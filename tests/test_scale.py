@@ -648,6 +648,13 @@ def test_command_line(source, expected, tmp_path, capsys, monkeypatch):
     assert "--rows-per-part is for output in parts" in capsys.readouterr().err
 
 
+def test_options_of_other_formats_are_not_for_folders(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    assert cli.main(["infer", str(tmp_path / "in"), str(tmp_path / "out"), "--hdu", "2"]) == 2
+    assert "--hdu and --bands are for single files" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_record_can_be_read_by_people(interrupted):
     said = json.loads((interrupted.with_name("out.parquet.parts") / "job.json").read_text())
     assert (said["call"], said["n_samples"], said["refine"], said["error_floor"]) == ("infer_table", 20, False, 0.05)

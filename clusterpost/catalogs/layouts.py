@@ -143,18 +143,13 @@ class Layout:
     unused: dict[str, str] = field(default_factory=dict)
     recorded: dict = field(default_factory=dict)
 
-    @property
-    def whole_table_columns(self) -> list[str]:
-        """Columns of which `informed` must see every row; empty where a row tells all about itself."""
-        return [name for name in (*(self.cameras or {}).values(), self.galaxy) if name] if self.cameras else []
-
     def informed(self, tbl) -> Layout:
         """Take in what only the whole table tells: the camera of each galaxy.
 
         Parameters
         ----------
         tbl : `~astropy.table.Table`
-            All rows of `whole_table_columns`, or of more columns.
+            All rows, or one for each galaxy and combination of cameras with B.
 
         Returns
         -------
