@@ -12,7 +12,7 @@ _HOMES = {"PosteriorSampler": "samplers", "compare_with_exact": "exactness", "ef
           "by_region": "regions", "entropy_check": "regions",
           "classifier_accuracy": "twosample", "jensen_shannon": "twosample",
           "STATISTICS": "sbc", "SBCResult": "sbc", "sbc_ranks": "sbc", "rank_statistics": "sbc",
-          "MARGINALS": "sbc", "compare_with_catalog": "compare",
+          "MARGINALS": "sbc", "compare_with_catalog": "compare", "published_residuals": "compare",
           "inlier_table": "compare", "side_by_side": "compare", "flag_shares": "compare",
           "map_shortfall": "maps", "published_fits": "fits",
           "predictive_check": "predictive", "predictive_summary": "predictive", "map_chi2": "predictive",

@@ -8,16 +8,38 @@ Other stellar models (LEGUS: Yggdrasil) differ by more.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+
 import numpy as np
+import torch
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import QTable, Table
 
+from ..bands import get_band
 from ..catalogs.published import published_columns
-from ..errors import InputError
+from ..errors import InputError, InputWarning, ModelError
+from ..families import get_family
+from ..families.clusters.table import load_table
 from ..flags import FLAGS
-from .fits import PARAMETERS, closest_modes, inferred_parameters, log10, numbers, published_fits
+from ..flow.modelfile import load_model
+from ..photometry import Photometry
+from ..provenance import recorded_settings
+from ..training.mocks import simulate
+from .fits import (
+    PARAMETERS,
+    catalog_parameters,
+    closest_modes,
+    inferred_parameters,
+    log10,
+    numbers,
+    published_fits,
+)
 
-__all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_table", "side_by_side"]
+__all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_table", "published_residuals",
+           "side_by_side"]
+
+_EDGE = 0.01  # of the range of a parameter: what counts as its edge
 
 _ROW_NAMES = {"age": "log_age", "mass": "log_mass", "ebv": "ebv"}
 _OURS = {"age": "age", "mass": "initial (formed) mass", "ebv": "E(B-V)"}
@@ -60,13 +82,18 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
 
         - ``ours``: which quantity of ours it is;
         - ``n``: clusters compared; ``n_no_fit``, ``n_not_inferred``: rows left out, and why (a row may be in both);
-        - ``catalog_inside``: catalog values between our 16 and 84 % quantiles, in %;
+        - ``catalog_inside``: catalog values between our 16 and 84 % quantiles, in %; a catalog value at an edge of the
+          prior, which no such interval holds, counts as inside where the edge is in the interval of highest density,
+          that is where our MAP is there, too; ``n_edge``: how many there are;
         - ``n_interval``: compared clusters for which the catalog gives a 1 sigma interval, and
           ``mean_inside``, ``median_inside``, ``map_inside``, ``mode_inside``: our estimates inside it, in %;
         - ``<estimate>_offset``, ``<estimate>_scatter`` for ``map``, ``median`` and ``mode``: median, and half the
           16-84 % range, of estimate minus catalog, in dex or mag.
 
         ``meta["published"]`` says whose fits they are, and ``meta["catalog_mass"]`` which mass the catalog gives.
+        ``meta["residuals"]`` has, where all three parameters are published, the median of the catalog's photometry
+        minus the model's at the published parameters, in mag by band: what is common to all bands is the mass; bands
+        that differ by AB minus Vega tell of mixed systems of magnitudes (`published_residuals`).
         `inlier_table` writes the shares as the paper does.
 
     Raises
@@ -105,6 +132,7 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
     --------- --- -------------- ----------
           ebv   2           50.0       50.0
     """
+    model_family = _family_of(out, prefix)
     fits = published_fits(out, published)
     if not fits:
         raise InputError("no published fits are known of this table; "
@@ -124,9 +152,9 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
                   "n_not_inferred": np.sum(chosen & ~inferred)}
         compared = {_ROW_NAMES[stem]: (_OURS[stem], {key: values[:, index] for key, values in estimates.items()})}
         if stem == "mass" and f"{prefix}stellar_mass_q50" in out.colnames:
-            compared["log_stellar_mass"] = ("present-day mass", _stellar_masses(out, estimates, prefix))
+            compared["log_stellar_mass"] = ("present-day mass", _stellar_masses(out, estimates, prefix, model_family))
         rows += [{"parameter": name, "ours": ours, **counts,
-                  **_statistics(values, fits[stem], chosen & has_fit & inferred)}
+                  **_statistics(values, fits[stem], chosen & has_fit & inferred, _edges(model_family, stem, name))}
                  for name, (ours, values) in compared.items()]
     table = Table(rows)
     for name in table.colnames:
@@ -137,38 +165,126 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
     family = None if isinstance(published, dict) else published_columns(out, published)[0]
     table.meta["published"] = family.description if family else "as given"
     table.meta["catalog_mass"] = family.mass if family else "as given"
+    with contextlib.suppress(InputError):  # a table without photometry, or without all parameters, has no residuals
+        residuals = published_residuals(out, published, where, prefix=prefix)
+        table.meta["residuals"] = {str(row["band"]): round(float(row["residual"]), 3) for row in residuals}
     return table
 
 
-def _stellar_masses(out, estimates, prefix):
+def _family_of(out, prefix):
+    """The family of the model that results were made with, solar clusters where it is not known."""
+    settings = recorded_settings(out, prefix)
+    if settings is not None:
+        with contextlib.suppress(ModelError):
+            return load_model(settings.path or settings.model).family
+    return get_family("clusters")()
+
+
+def _edges(family, stem, name):
+    """The bounds of the prior in a parameter; none for a mass that is not one."""
+    bounds = {p.column: (p.low, p.high) for p in family.parameters}
+    return bounds.get(stem, (-np.inf, np.inf)) if name != "log_stellar_mass" else (-np.inf, np.inf)
+
+
+def published_residuals(out, published=None, where=None, *, prefix=""):
+    """Compare a catalog's photometry with the model at the parameters that the catalog publishes, band by band.
+
+    Parameters
+    ----------
+    out : Table
+        Photometry and published fits; from `~clusterpost.infer_table`, or before it.
+    published, where, prefix
+        As for `compare_with_catalog`.
+
+    Returns
+    -------
+    Table
+        A row for each ``band``: ``n`` rows compared, ``residual`` (median of observed minus modeled magnitude),
+        ``scatter`` (half its 16-84 % range) and ``ab_minus_vega`` of the band, in mag.
+
+    Raises
+    ------
+    InputError
+        If age, mass and reddening are not all published, or no row can be compared.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation.compare import published_residuals
+    >>> mocks = clusterpost.simulate(20, seed=1, distance=10)
+    >>> truth = {name: (f"{name}_true", None, None, None, unit)
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    >>> table = published_residuals(mocks, truth)
+    >>> bool((abs(table["residual"]) < 0.3).all())
+    True
+    """
+    family = _family_of(out, prefix)
+    theta = catalog_parameters(out, published)
+    if [p.column for p in family.parameters] != list(PARAMETERS):
+        raise InputError(f"the model's parameters are {', '.join(p.column for p in family.parameters)}; photometry at "
+                         "published ages, masses and reddening is that of a model of these three")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)  # inference has said them
+        photometry = Photometry.from_table(out, error_floor=None)
+    inside = np.all([(theta[:, i] >= p.low) & (theta[:, i] <= p.high) for i, p in enumerate(family.parameters)], axis=0)
+    chosen = np.zeros(len(out), bool)
+    chosen[slice(None) if where is None else np.asarray(where)] = True
+    rows = np.flatnonzero(chosen & inside & np.isfinite(photometry.distance))
+    bands = [band for band in photometry.bands if band in family.band_names]
+    if not rows.size or not bands:
+        raise InputError("no row has photometry, a distance, and age, mass and reddening published within the model's "
+                         "range")
+    parameters = QTable({"age": 10 ** theta[rows, 0] * u.Myr, "mass": 10 ** theta[rows, 1] * u.Msun,
+                         "ebv": theta[rows, 2] * u.mag})
+    modeled = simulate(parameters, model=family, bands=bands, distance=photometry.distance[rows] * u.Mpc)
+    table = []
+    for band in bands:
+        i = photometry.bands.index(band)
+        flux = np.where(photometry.limit[rows, i], np.nan, photometry.flux[rows, i])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = -2.5 * np.log10(flux / modeled[band].to_value(u.mJy))
+        residual = residual[np.isfinite(residual)]
+        low, median, high = np.percentile(residual, [16, 50, 84]) if residual.size else [np.nan] * 3
+        table.append({"band": band, "n": residual.size, "residual": median, "scatter": (high - low) / 2,
+                      "ab_minus_vega": get_band(band).ab_minus_vega})
+    table = Table(table)
+    for name in ("residual", "scatter", "ab_minus_vega"):
+        table[name].unit, table[name].info.format = u.mag, ".3f"
+    return table
+
+
+def _stellar_masses(out, estimates, prefix, family):
     """log10 of our present-day masses, by estimate."""
     values = {key: log10(numbers(out[f"{prefix}stellar_mass_{_ESTIMATES[key]}"], u.Msun))
               for key in ("low", "median", "high")}
     values["mean"] = np.full(len(out), np.nan)
     for key in ("map", "mode"):
         log_age, log_mass, _ = estimates[key].T
-        values[key] = log_mass + np.log10(_surviving(log_age))
+        values[key] = log_mass + np.log10(_surviving(log_age, family))
     return values
 
 
-def _surviving(log_age):
-    """Present-day over initial mass."""
-    import torch
-
-    from ..families.clusters.table import load_table
-
+def _surviving(log_age, family):
+    """Present-day over initial mass, of the model's own metallicity."""
     known = np.isfinite(log_age)
     result = np.full(len(log_age), np.nan)
-    result[known] = load_table().surviving_mass(torch.as_tensor(log_age[known], dtype=torch.float32)).numpy()
+    table = getattr(family, "table", None) or load_table()
+    result[known] = table.surviving_mass(torch.as_tensor(log_age[known], dtype=torch.float32)).cpu().numpy()
     return result
 
 
-def _statistics(ours, fit, rows):
-    """One row of the comparison, from vectors of one parameter."""
+def _statistics(ours, fit, rows, edges):
+    """One row of the comparison, from vectors of one parameter and the bounds of its prior."""
     value, low, high = fit.value[rows], fit.low[rows], fit.high[rows]
     ours = {key: values[rows] for key, values in ours.items()}
     bounded = ~(np.isnan(low) | np.isnan(high))
-    result = {"catalog_inside": _percent((ours["low"] <= value) & (value <= ours["high"])),
+    # A density that is highest at an edge has it in its interval of highest density.
+    near = _EDGE * (edges[1] - edges[0]) if np.isfinite(edges).all() else 0.0
+    at_edge = [np.abs(value - edge) <= near for edge in edges] if near else []
+    highest = [there & (np.abs(ours["map"] - edge) <= near) for there, edge in zip(at_edge, edges, strict=False)]
+    inside = (ours["low"] <= value) & (value <= ours["high"])
+    result = {"catalog_inside": _percent(np.any([inside, *highest], axis=0)),
+              "n_edge": int(np.any(at_edge, axis=0).sum()) if at_edge else 0,
               "n_interval": np.sum(bounded)}
     for key in ("mean", "median", "map", "mode"):
         known = bounded & np.isfinite(ours[key])

@@ -2,13 +2,19 @@
 
 import numpy as np
 import pytest
+import torch
 from astropy import units as u
 from astropy.table import MaskedColumn, QTable, Table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import clusterpost
+from clusterpost.bands import get_band
 from clusterpost.errors import ColumnError, InputError
+from clusterpost.families import get_family
+from clusterpost.families.clusters.table import load_table
 from clusterpost.validation import compare_with_catalog, flag_shares, inlier_table, published_fits, side_by_side
+from clusterpost.validation.compare import _surviving, published_residuals
 from clusterpost.validation.fits import catalog_parameters, closest_modes, drawn_parameters
 
 PUBLISHED = {"age": ("fit_age", None, None, "fit_age_err", "Myr"),
@@ -315,3 +321,60 @@ def test_parameters_of_catalogs_and_draws():
     assert np.isnan(catalog_parameters(out, False)).all()
     draws = QTable({"age": [[10, 1000]] * u.Myr, "mass": [[1, 2]] * (1e4 * u.Msun), "ebv": [[0.1, np.nan]] * u.mag})
     np.testing.assert_allclose(drawn_parameters(draws), [[[1, 4, 0.1], [3, np.log10(2e4), np.nan]]])
+
+
+# The photometry at the published parameters, and the edges of the prior
+
+
+@pytest.fixture(scope="module")
+def truths():
+    mocks = clusterpost.simulate(60, seed=4, distance=10)
+    published = {name: (f"{name}_true", None, None, None, unit) for name, unit in
+                 (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    return Table(mocks), published
+
+
+def test_residuals_at_the_published_parameters_find_a_mixed_system(truths):
+    tbl, published = truths
+    right = published_residuals(tbl, published)
+    assert list(right["band"]) == ["F275W", "F336W", "F438W", "F555W", "F814W"]
+    np.testing.assert_allclose(right["residual"], 0, atol=0.15)
+    wrong = tbl.copy()
+    for band in ("F275W", "F336W"):  # Vega magnitudes that were taken for AB
+        wrong[band] *= 10 ** (0.4 * get_band(band).ab_minus_vega)
+        wrong[f"{band}_err"] *= 10 ** (0.4 * get_band(band).ab_minus_vega)
+    difference = published_residuals(wrong, published)["residual"] - right["residual"]
+    np.testing.assert_allclose(difference[:2], -right["ab_minus_vega"][:2], atol=1e-6)
+    np.testing.assert_allclose(difference[2:], 0, atol=1e-6)
+    with pytest.raises(InputError, match="no row has photometry"):
+        published_residuals(tbl[tbl["F275W"] > 0], {"ebv": published["ebv"]})
+
+
+def test_the_comparison_shows_the_residuals(truths):
+    tbl, published = truths
+    out = inferred(n=len(tbl))
+    for name in ("F275W", "F275W_err", "F336W", "F336W_err", "distance"):
+        out[name] = tbl[name]
+    for name in ("age_true", "mass_true", "ebv_true"):
+        out[name] = tbl[name]
+    residuals = compare_with_catalog(out, published).meta["residuals"]
+    assert list(residuals) == ["F275W", "F336W"]
+    assert abs(residuals["F275W"]) < 0.2
+
+
+@pytest.mark.parametrize(("our_map", "inside"), [(0.0, 100.0), (0.3, 0.0)])
+def test_a_value_at_the_edge_of_the_prior_is_inside_where_the_density_is_highest_there(our_map, inside):
+    out = inferred(n=50)
+    out["fit_ebv"], out["fit_ebv_err"] = 0.0, 0.01
+    out["ebv_q16"], out["ebv_q50"], out["ebv_q84"], out["ebv_map"] = 0.02, 0.06, 0.12, our_map
+    row = compare_with_catalog(out, PUBLISHED)[2]
+    assert (row["parameter"], row["n_edge"]) == ("ebv", 50)
+    assert row["catalog_inside"] == inside
+
+
+def test_surviving_masses_are_those_of_the_models_own_metallicity():
+    log_age = np.array([1.0, 2.0, 3.5])
+    metal_poor = get_family("clusters")(table=load_table("z0.008"))
+    ours = _surviving(log_age, metal_poor)
+    np.testing.assert_allclose(ours, load_table("z0.008").surviving_mass(torch.tensor([1.0, 2.0, 3.5])).numpy())
+    assert not np.allclose(ours, _surviving(log_age, get_family("clusters")()))
