@@ -29,7 +29,7 @@ STAGES = {
     "density and weights": [(Target, "log_density"), (refine, "log_weights"), (refine, "normalized"),
                             (refine, "effective"), (refine, "log_mean"), (refine, "thinned"),
                             (sampler.UnitPoints, "__call__")],
-    "refinement": [(refine, "_rescue"), (refine, "_by_chain")],
+    "refinement": [(refine, "_rescue"), (refine, "_sample_with_mcmc")],
     "modes": [(summarise, "find_modes")],
     "MAP": [(summarise, "find_map")],
     "quantiles": [(summarise, "quantiles"), (summarise, "entropy")],

@@ -16,7 +16,7 @@ from .catalogs.tables import as_table
 from .errors import InputError
 from .findings import warn_of_improbable
 from .inference import ExactInference, Job, TableInference, about, float_type, whole_number
-from .posterior.weights import resampled_index
+from .posterior.weights import systematic_resample
 from .provenance import AUTO, add_record, repeat
 from .summarise import with_derived
 from .typing import ModelLike, TableLike
@@ -245,10 +245,10 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
         rows = job.ready.rows[at]
         drawn, index = draws.theta, job.orders(at, size)
         if job.weighted:
-            even = resampled_index(draws.weight.double(), size, order=drawn[..., 0])
+            even = systematic_resample(draws.weight.double(), size, order=drawn[..., 0])
             index = even.take_along_dim(index, 1)
         index = index[:, :n_samples]
-        drawn, log_density = drawn.take_along_dim(index[..., None], 1), draws.normalised.take_along_dim(index, 1)
+        drawn, log_density = drawn.take_along_dim(index[..., None], 1), draws.normalized.take_along_dim(index, 1)
         known = {name: each[:, None] for name, each in target.observed.covariates.items()}
         every = with_derived(drawn, family, known).double().cpu().numpy()
         for k, quantity in enumerate(quantities):

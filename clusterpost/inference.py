@@ -24,10 +24,10 @@ from .flow.levels import corrected_levels
 from .flow.modelfile import MODELS_PATH, Model, load_model, model_stem, torch_device
 from .noise import get_noise
 from .photometry import check_table
-from .posterior.draws import base_points, rotation
+from .posterior.draws import rotation, sobol_points
 from .posterior.grid import ExactGrid
 from .posterior.modes import MOST_MODES
-from .posterior.refine import Refined
+from .posterior.refine import WeightedSamples
 from .posterior.sampler import Sampler
 from .posterior.target import Target
 from .prepare import check_reach, conditions_of, prepare
@@ -100,7 +100,7 @@ class ExactInference:
         ready, device = self.ready, torch_device(self.device)
         table = load_table().select(self.bands).to(device)
         grid, family = ExactGrid(table, self.prior), self.family.to(device)
-        points = base_points(_EXACT_DRAWS, 3, self.seed).to(device)
+        points = sobol_points(_EXACT_DRAWS, 3, self.seed).to(device)
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
         size = max(1, conf.points_per_pass // _EXACT_DRAWS)
         with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
@@ -111,7 +111,7 @@ class ExactInference:
                 summary = grid.summarise(observed, self.levels, points)
                 n, theta = len(target), summary.theta.float()
                 one = torch.ones(n, device=device)
-                draws = Refined(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
+                draws = WeightedSamples(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
                                 target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
                                 torch.zeros(n, dtype=torch.int32, device=device))
                 marginals = summary.quantiles, summary.mean, summary.entropy

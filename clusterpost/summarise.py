@@ -22,7 +22,7 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
 
     Parameters
     ----------
-    draws : Refined
+    draws : WeightedSamples
     target : Target
     levels : sequence of float
         Of the quantiles.
@@ -49,7 +49,7 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
         best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high)
     known = {name: values[:, None] for name, values in target.observed.covariates.items()}
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
-    quantile, mean, results_entropy = _marginals(theta, weight, draws.normalised, family, known, taken)
+    quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
     if marginals is None:
         for row, every in draws.every.items():
             # Quantiles of all draws there are: of those that are kept, they are less certain.

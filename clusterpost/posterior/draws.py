@@ -11,10 +11,10 @@ import math
 
 import torch
 
-__all__ = ["base_points", "rotation"]
+__all__ = ["rotation", "sobol_points"]
 
 
-def base_points(n_samples, n_dimensions, seed):
+def sobol_points(n_samples, n_dimensions, seed):
     """Draw a scrambled Sobol set in the unit cube.
 
     Parameters

@@ -11,7 +11,7 @@ import math
 import torch
 
 from .covariance import cholesky
-from .weights import effective, resampled_index
+from .weights import effective_sample_size, systematic_resample
 
 __all__ = ["KernelDensity"]
 
@@ -42,7 +42,7 @@ class KernelDensity:
     def __init__(self, points, log_weight, low, high):
         weight = _flattened(log_weight)
         n_parameters = points.shape[-1]
-        index = resampled_index(weight, _N_KERNELS, order=points[..., 0])
+        index = systematic_resample(weight, _N_KERNELS, order=points[..., 0])
         self.center = torch.gather(points, 1, index[..., None].expand(-1, -1, n_parameters)).double()
         doubles = points.double()
         mean = (weight[..., None] * doubles).sum(1, keepdim=True)
@@ -84,10 +84,10 @@ def _flattened(log_weight):
     # Whatever has no weight keeps none, unless nothing has any.
     log_weight = torch.where(torch.isneginf(highest), 0.0, log_weight - highest)
     power_low, power_high = torch.zeros_like(log_weight[:, :1]), torch.ones_like(log_weight[:, :1])
-    enough = effective(torch.softmax(log_weight, -1))[:, None] >= _LEAST
+    enough = effective_sample_size(torch.softmax(log_weight, -1))[:, None] >= _LEAST
     for _ in range(20):
         power = 0.5 * (power_low + power_high)
-        fine = effective(torch.softmax(_powered(log_weight, power), -1))[:, None] >= _LEAST
+        fine = effective_sample_size(torch.softmax(_powered(log_weight, power), -1))[:, None] >= _LEAST
         power_low, power_high = torch.where(fine, power, power_low), torch.where(fine, power_high, power)
     return torch.softmax(_powered(log_weight, torch.where(enough, 1.0, power_low)), -1)
 

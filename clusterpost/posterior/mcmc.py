@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..utils import require
-from .weights import resampled_index
+from .weights import systematic_resample
 
 __all__ = ["Chain", "run_chain"]
 
@@ -77,7 +77,8 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     prior, p = target.prior, theta.shape[-1]
     distance_error = getattr(prior, "distance_error", 0.0)
     low, high = prior.low.double().numpy(), prior.high.double().numpy()
-    start = theta[resampled_index(weight[None].double(), _N_WALKERS, order=theta[None, :, 0])[0]].double().cpu().numpy()
+    picked = systematic_resample(weight[None].double(), _N_WALKERS, order=theta[None, :, 0])[0]
+    start = theta[picked].double().cpu().numpy()
     start = start + _JITTER * (high - low) * rng.standard_normal(start.shape)
     start = np.where(np.isfinite(start), start, rng.uniform(low, high, start.shape))
     # Back inside, and no two of them on the bound.

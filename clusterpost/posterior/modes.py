@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from .covariance import cholesky
-from .weights import argsort
+from .weights import argmax, argsort
 
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
 
@@ -168,7 +168,7 @@ def _link(seeds):
     seeds = torch.gather(seeds, 2, order[:, None].expand(-1, p, -1))
     not_denser = torch.full((size, size), -torch.inf, dtype=seeds.dtype, device=seeds.device).triu()
     near = _Kernels(seeds).log(seeds.mT).add_(not_denser)
-    parent = near.argmax(dim=-1)
+    parent = argmax(near)
     nearest = torch.gather(near, 2, parent[..., None])[..., 0]
     itself = torch.arange(size, device=seeds.device).expand(n, -1)
     head = _follow(torch.where(nearest < -0.5 * _LINK**2, itself, parent))

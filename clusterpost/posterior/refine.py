@@ -20,9 +20,9 @@ from .. import flags
 from .kernels import KernelDensity
 from .mcmc import run_chain
 from .proposal import Draws
-from .weights import effective, log_mean, log_weights, normalized, thinned
+from .weights import effective_sample_size, log_mean, log_weights, normalized, thinned
 
-__all__ = ["AllDraws", "Refined", "UnitPoints", "n_base_points", "refine", "support"]
+__all__ = ["AllDraws", "UnitPoints", "WeightedSamples", "n_base_points", "refine", "support"]
 
 _BEFORE_FIT = 4  # times as many draws, to which kernels are fitted first
 _MORE = (2, 4, 8)  # times as many draws, where those would do
@@ -86,7 +86,7 @@ class AllDraws:
 
 
 @dataclass
-class Refined:
+class WeightedSamples:
     """Weighted draws of ``n`` clusters.
 
     Attributes
@@ -119,7 +119,7 @@ class Refined:
     flag: torch.Tensor
     every: dict[int, AllDraws] = field(default_factory=dict)
 
-    def normalized_alone(self) -> Refined:
+    def normalized_alone(self) -> WeightedSamples:
         """Return the same with normalized log densities, and no evidence: that of a network is not the data's."""
         constant = self.log_evidence[:, None].to(self.log_density.dtype)
         every = {row: replace(one, log_density=one.log_density - constant[row]) for row, one in self.every.items()}
@@ -127,13 +127,13 @@ class Refined:
                        log_evidence=torch.full_like(self.log_evidence, torch.nan))
 
     @property
-    def normalised(self):
+    def normalized(self):
         """Log density of the draws, over the evidence where that is known, (n, k)."""
         return self.log_density - self.log_evidence.nan_to_num(nan=0.0)[:, None]
 
 
 def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=None, adapt=True, mcmc=True,
-           seed=0) -> Refined:
+           seed=0) -> WeightedSamples:
     """Weighted draws from the exact posteriors.
 
     Parameters
@@ -164,7 +164,7 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
 
     Returns
     -------
-    Refined
+    WeightedSamples
 
     Warns
     -----
@@ -184,13 +184,13 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
         # Alone and from the first draw on: a sum over a batch is rounded as the batch's size has it, which would
         # choose other kernels and chains for the same cluster among other neighbors.
         if adapt:
-            _fit_kernels(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
+            _fit_kde(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
                          out, row, aim)
         if out.n_effective[row] < least:
             out.flag[row] |= flags.LOW_EFFICIENCY
             without_chains |= mcmc and find_spec("emcee") is None
             if mcmc and not without_chains:
-                _by_chain(out, row, target[row], seed)
+                _sample_with_mcmc(out, row, target[row], seed)
     if without_chains:
         warnings.warn("some rows would need Markov chains and keep LOW_EFFICIENCY, as emcee is not installed: "
                       "pip install 'clusterpost[mcmc]'", AstropyUserWarning, stacklevel=2)
@@ -279,7 +279,7 @@ class _Sampler:
     def n_effective(self):
         """Effective draws, (n,)."""
         log_weight = self.log_weight
-        return torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective(normalized(log_weight)))
+        return torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective_sample_size(normalized(log_weight)))
 
     def result(self):
         """Weigh the draws, and keep as many of them as there were first."""
@@ -290,7 +290,7 @@ class _Sampler:
         log_density = self.log_density
         if self.draws.shift is not None:  # that was each draw's at a distance of its own
             log_density = self.target.log_density(theta)
-        out = Refined(kept, weight.to(theta.dtype), torch.gather(log_density, 1, index),
+        out = WeightedSamples(kept, weight.to(theta.dtype), torch.gather(log_density, 1, index),
                       n_effective / theta.shape[1], log_mean(log_weight), n_effective,
                       torch.zeros_like(self.rows, dtype=torch.int32))
         if theta.shape[1] > self.n_samples:
@@ -326,7 +326,7 @@ def _draw_more(sampler, out, aim, least):
             _put(out, at, group.result())
 
 
-def _fit_kernels(sampler, out, row, aim):
+def _fit_kde(sampler, out, row, aim):
     """Draw from kernels fitted to the draws of one cluster, again and again."""
     efficiency = out.efficiency[row].clone()  # the proposal's own
     sampler.more(_BEFORE_FIT - 1)  # kernels know only of what the draws that they are fitted to have met
@@ -344,7 +344,7 @@ def _put(out, rows, result):
     out.every.update({row: result.every[i] for i, row in enumerate(rows.tolist()) if i in result.every})
 
 
-def _by_chain(out, row, target, seed):
+def _sample_with_mcmc(out, row, target, seed):
     """Markov chains for one cluster."""
     k = out.theta.shape[1]
     chain = run_chain(target, out.theta[row], out.weight[row], k, seed=seed)

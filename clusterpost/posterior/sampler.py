@@ -9,9 +9,9 @@ from ..errors import InputError
 from ..noise import get_noise
 from ..observations import Observed
 from ..priors import as_prior
-from .draws import base_points, rotation
+from .draws import rotation, sobol_points
 from .proposal import AmplitudeProposal, FlowProposal, base_dimensions
-from .refine import Refined, UnitPoints, n_base_points, refine
+from .refine import UnitPoints, WeightedSamples, n_base_points, refine
 from .target import NetworkTarget, Target
 
 __all__ = ["Sampler"]
@@ -56,7 +56,7 @@ class Sampler:
         #: Whether draws have weights of their own.
         self.weighted = self.refined or self.prior is not family.prior
         n_points = n_base_points(n_samples) if self.weighted else n_samples
-        self.points = base_points(n_points, base_dimensions(proposed), seed).to(model.device)
+        self.points = sobol_points(n_points, base_dimensions(proposed), seed).to(model.device)
 
     def target(self, observed: Observed, conditions: Tensor | None = None) -> Target | NetworkTarget:
         """Make the posterior density of some objects: the exact one, or without a likelihood the network's.
@@ -75,7 +75,7 @@ class Sampler:
             return Target(observed, self.likelihood, self.prior)
         return self._learned(observed, conditions)
 
-    def __call__(self, target, conditions: Tensor) -> Refined:
+    def __call__(self, target, conditions: Tensor) -> WeightedSamples:
         """Draw.
 
         Parameters
@@ -85,7 +85,7 @@ class Sampler:
 
         Returns
         -------
-        Refined
+        WeightedSamples
             Of the network alone: equal weights, its own log density, NaN for
             efficiency and evidence.  Under another prior than that of training: weights that are the ratio of
             both, and the efficiency that these leave.
@@ -100,7 +100,7 @@ class Sampler:
         draws = self.proposal.draw(target.observed, conditions, points(rows, 0, self.n_samples))
         unknown = torch.full((len(target),), torch.nan, device=conditions.device)
         weight = torch.full_like(draws.log_q, 1 / self.n_samples)
-        return Refined(draws.theta, weight, draws.log_q, unknown, unknown, unknown,
+        return WeightedSamples(draws.theta, weight, draws.log_q, unknown, unknown, unknown,
                        torch.zeros(len(target), dtype=torch.int32, device=conditions.device))
 
     def log_prob(self, target, conditions: Tensor, theta: Tensor) -> Tensor:

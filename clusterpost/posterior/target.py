@@ -11,7 +11,7 @@ from torch import Tensor
 from ..observations import Observed
 from ..priors import as_prior
 from .covariance import cholesky
-from .weights import resampled_index
+from .weights import systematic_resample
 
 __all__ = ["NetworkTarget", "Target"]
 
@@ -83,7 +83,7 @@ class NetworkTarget:
             Share of 200 simulated observations that lie further from their mean, in units of their
             covariance, than the observed one; beyond all of them the chi-square probability.
         """
-        index = resampled_index(weight.double(), _N_REPEATED, order=theta[..., 0])
+        index = systematic_resample(weight.double(), _N_REPEATED, order=theta[..., 0])
         theta = theta.take_along_dim(index[..., None], 1)
         return torch.stack([self._pvalue(row, theta[row]) for row in range(len(self))])
 

@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["argsort", "effective", "log_mean", "log_weights", "normalized", "resampled_index", "thinned", "threshold"]
+__all__ = ["argmax", "argsort", "effective_sample_size", "log_mean", "log_weights", "normalized",
+           "systematic_resample", "thinned", "threshold"]
 
 
 def argsort(x):
@@ -25,6 +26,13 @@ def argsort(x):
     if x.device.type != "cpu":
         return x.argsort(dim=-1)
     return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
+
+
+def argmax(x):
+    """Find the index of the largest number along the last dimension, (...); on the CPU by numpy, as `argsort`."""
+    if x.device.type != "cpu":
+        return x.argmax(dim=-1)
+    return torch.from_numpy(np.argmax(x.detach().numpy(), axis=-1))
 
 
 def log_weights(log_density, log_q):
@@ -65,7 +73,7 @@ def normalized(log_weight):
     return torch.softmax(log_weight, -1)
 
 
-def effective(weight):
+def effective_sample_size(weight):
     """Effective number of draws, (sum w)^2 / sum w^2.
 
     Parameters
@@ -79,7 +87,7 @@ def effective(weight):
     return weight.sum(-1) ** 2 / (weight**2).sum(-1)
 
 
-def resampled_index(weight, n_samples, order):
+def systematic_resample(weight, n_samples, order):
     """Draw with replacement, evenly: every 1/n_samples of the weight gives one.
 
     Parameters

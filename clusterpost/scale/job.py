@@ -16,7 +16,7 @@ from ..findings import Findings
 from ..flow.modelfile import load_model
 from ..infer import exact_posterior, infer_table
 from ..inference import ExactInference, TableInference
-from ..posterior.draws import base_points
+from ..posterior.draws import sobol_points
 from ..priors import as_prior
 from .output import join_samples, sample, schema_of
 from .reading import Reading
@@ -183,7 +183,7 @@ def _prior_in_words(prior):
     """Describe a prior and, as that says little of a function, its density at a thousand points."""
     prior = as_prior(prior)
     low, high = prior.low.double(), prior.high.double()
-    points = low + (high - low) * base_points(1024, len(low), 0).double()
+    points = low + (high - low) * sobol_points(1024, len(low), 0).double()
     density = prior.log_prob(points.float()).double().numpy()
     return f"{prior.describe()} {hashlib.sha256(density.tobytes()).hexdigest()[:16]}"
 

@@ -27,10 +27,10 @@ from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.network import build_flow
 from ..flow.spline import SplineSpec
 from ..noise import get_noise
-from ..posterior.draws import base_points
+from ..posterior.draws import sobol_points
 from ..posterior.proposal import AmplitudeProposal, FlowProposal
 from ..posterior.target import Target
-from ..posterior.weights import effective, log_weights, normalized
+from ..posterior.weights import effective_sample_size, log_weights, normalized
 from ..utils import require, whole_file
 from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, make_optimizers, mean_nll
 from .objectives import LogVariance, NegativeLogLikelihood
@@ -234,7 +234,7 @@ class _Problem:
         mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
         conditions = recipe.encoder(mocks)
         observed = mocks
-        points = base_points(_N_DRAWS, len(simulator.family.parameters), self.seed).to(self.device)
+        points = sobol_points(_N_DRAWS, len(simulator.family.parameters), self.seed).to(self.device)
         efficiency, seconds = [], 0.0
         with torch.inference_mode():
             for rows in torch.arange(self.n_objects).split(_OBJECTS_AT_ONCE):
@@ -247,7 +247,7 @@ class _Problem:
                 seconds += time.monotonic() - start
                 target = Target(observed[rows], ClusterLikelihood(simulator.family.table, noise), simulator.prior)
                 density = target.log_density(draws.theta)
-                efficiency.append(effective(normalized(log_weights(density, draws.log_q))) / _N_DRAWS)
+                efficiency.append(effective_sample_size(normalized(log_weights(density, draws.log_q))) / _N_DRAWS)
         quantiles = torch.quantile(torch.cat(efficiency).cpu(), torch.tensor([0.01, 0.05, 0.5], dtype=torch.float64))
         names = ("efficiency_1", "efficiency_5", "efficiency_50")
         n = len(efficiency) * _OBJECTS_AT_ONCE

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..families.clusters.likelihood import ClusterLikelihood
 from ..posterior.mcmc import run_chain
 from ..posterior.target import Target
-from ..posterior.weights import resampled_index
+from ..posterior.weights import systematic_resample
 from .exactness import dense_draws
 from .targets import read_target
 
@@ -140,7 +140,7 @@ def mcmc_draws(row, n_samples=10_000, *, n_chains=4, seed=0, **options):
     """
     target = _one(row, options, single=True)
     theta, weight = dense_draws(target)
-    starts = theta[0, resampled_index(weight, n_chains * _STARTS, order=theta[..., 0])[0]]
+    starts = theta[0, systematic_resample(weight, n_chains * _STARTS, order=theta[..., 0])[0]]
     even = torch.full((_STARTS,), 1 / _STARTS)
     chains = []
     with torch.inference_mode():

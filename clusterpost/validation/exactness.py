@@ -14,7 +14,7 @@ from ..families.clusters.likelihood import ClusterLikelihood
 from ..infer import infer_table, sample_posterior
 from ..posterior.grid import ExactGrid
 from ..posterior.target import Target
-from ..posterior.weights import log_weights, normalized, resampled_index
+from ..posterior.weights import log_weights, normalized, systematic_resample
 from ..training.mocks import simulate
 from ..training.observing import MixedErrors
 from ..training.simulation import seeded_generator
@@ -226,7 +226,7 @@ def _exact(tbl, noise, n_classified, options, bar):
         if not by_grid:
             quantile[i] = _weighted_quantiles(theta[0].double().numpy(), weight[0].numpy())
         if i < n_classified:
-            index = resampled_index(weight, _N_CLASSIFIED, order=theta[..., 0])[0]
+            index = systematic_resample(weight, _N_CLASSIFIED, order=theta[..., 0])[0]
             exact, width = theta[0, index].double().numpy(), (quantile[i, :, 2] - quantile[i, :, 0]) / 2
             for shift, of in zip((0.0, 0.5), differences.values(), strict=True):
                 ours = draws[i] + shift * width

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..infer import infer_table, log_prob, sample_posterior
 from ..photometry import Photometry
 from ..posterior.summary import quantiles
-from ..posterior.weights import effective
+from ..posterior.weights import effective_sample_size
 from .fits import PARAMETERS, drawn_parameters
 
 __all__ = ["NOISES", "compare_noise", "noisy_rows"]
@@ -160,7 +160,7 @@ def _weighed(draws, log_density, n_draws):
             columns[f"reweighted_{stem}_q{round(100 * level)}"] = 10**column if logarithmic else column
     ratio = other[:, :n_draws] - one[:, :n_draws]
     moved = np.exp(ratio - ratio.max(1, keepdims=True))
-    columns["overlap"] = effective(torch.as_tensor(moved)).numpy() / n_draws
+    columns["overlap"] = effective_sample_size(torch.as_tensor(moved)).numpy() / n_draws
     gains = [(log_density[noise] - log_mixture)[:, part] for noise, part in
              zip(NOISES, (slice(n_draws), slice(n_draws, None)), strict=True)]
     columns["divergence"] = np.clip(sum(gain.mean(1) for gain in gains) / 2 / np.log(2), 0, 1)

@@ -8,7 +8,7 @@ from ..flow.modelfile import load_model
 from ..posterior.proposal import Draws, base_dimensions
 from ..posterior.refine import n_base_points, refine
 from ..posterior.sampler import Sampler
-from ..posterior.weights import resampled_index
+from ..posterior.weights import systematic_resample
 
 __all__ = ["PosteriorSampler"]
 
@@ -118,6 +118,6 @@ class PosteriorSampler:
                        lambda rows, start, stop: unit[rows, start:stop], n_samples=_WEIGHTED, mcmc=False)
         # Evenly along the weights in a random order: drawn with replacement, ranks would show that there are only so
         # many to draw from (of 512 even weights, a tenth too many ranks 0 and 100 among 100 draws).
-        index = resampled_index(draws.weight.double(), n_draws, order)
+        index = systematic_resample(draws.weight.double(), n_draws, order)
         return Draws(draws.theta.take_along_dim(index[..., None], 1),
-                     draws.normalised.take_along_dim(index, 1)), draws.log_evidence
+                     draws.normalized.take_along_dim(index, 1)), draws.log_evidence

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from clusterpost.posterior.draws import base_points, rotation
+from clusterpost.posterior.draws import rotation, sobol_points
 from clusterpost.posterior.refine import UnitPoints
 
 
@@ -23,18 +23,18 @@ def rotated(points, conditions):
 @pytest.mark.parametrize("dimensions", [2, 3, 4])
 @pytest.mark.parametrize("n", [10, 100, 1024])
 def test_base_points(n, dimensions):
-    points = base_points(n, dimensions, seed=0)
+    points = sobol_points(n, dimensions, seed=0)
     assert points.shape == (n, dimensions)
     assert ((points >= 0) & (points <= 1)).all()
-    assert torch.equal(points, base_points(n, dimensions, seed=np.int64(0)))
-    assert not torch.equal(points, base_points(n, dimensions, seed=1))
+    assert torch.equal(points, sobol_points(n, dimensions, seed=np.int64(0)))
+    assert not torch.equal(points, sobol_points(n, dimensions, seed=1))
     for i in range(dimensions):
         assert kstest(points[:, i].numpy(), "uniform").statistic < 1.5 / np.sqrt(n)
 
 
 def test_more_points_begin_with_the_fewer():
     """So that what is drawn later continues what was drawn first."""
-    assert torch.equal(base_points(500, 3, seed=2)[:100], base_points(100, 3, seed=2))
+    assert torch.equal(sobol_points(500, 3, seed=2)[:100], sobol_points(100, 3, seed=2))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 4])
@@ -46,7 +46,7 @@ def test_rotations(conditions, dimensions):
 
 
 def test_rotated_points_are_uniform(conditions):
-    points = rotated(base_points(2048, 3, seed=0), conditions).numpy()
+    points = rotated(sobol_points(2048, 3, seed=0), conditions).numpy()
     assert points.shape == (12, 2048, 3)
     assert ((points > 0) & (points < 1)).all()
     for draws in points.transpose(0, 2, 1).reshape(-1, 2048):

@@ -13,7 +13,14 @@ from clusterpost.noise import get_noise
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal, base_dimensions
 from clusterpost.posterior.refine import UnitPoints, n_base_points, refine, support
 from clusterpost.posterior.target import Target
-from clusterpost.posterior.weights import effective, log_mean, log_weights, normalized, resampled_index, thinned
+from clusterpost.posterior.weights import (
+    effective_sample_size,
+    log_mean,
+    log_weights,
+    normalized,
+    systematic_resample,
+    thinned,
+)
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
 
 GRID = (210, 160, 60)
@@ -226,7 +233,7 @@ class TestWeights:
         torch.testing.assert_close(new.sum(-1), torch.ones(3, dtype=torch.float64))
         # each draw's weight is its own or larger: the threshold that stands for several
         assert (new >= torch.gather(weight, 1, index) - 1e-9).all()
-        assert (effective(new) <= effective(weight) * (1 + 1e-9)).all()
+        assert (effective_sample_size(new) <= effective_sample_size(weight) * (1 + 1e-9)).all()
 
     def test_thinning_keeps_the_mean(self):
         generator = torch.Generator().manual_seed(0)
@@ -240,14 +247,14 @@ class TestWeights:
 
     def test_resampling_is_even(self):
         weight = torch.tensor([[0.5, 0.25, 0.0, 0.25]], dtype=torch.float64)
-        assert resampled_index(weight, 8, order=torch.arange(4.0)[None]).tolist() == [[0, 0, 0, 0, 1, 1, 3, 3]]
+        assert systematic_resample(weight, 8, order=torch.arange(4.0)[None]).tolist() == [[0, 0, 0, 0, 1, 1, 3, 3]]
 
     def test_no_number_has_no_weight(self):
         log_weight = log_weights(torch.tensor([[0.0, torch.nan, -torch.inf, 0.0]]), torch.zeros(1, 4))
         assert log_weight.tolist() == [[0.0, -math.inf, -math.inf, 0.0]]
         assert normalized(log_weight).tolist() == [[0.5, 0.0, 0.0, 0.5]]
         assert log_mean(log_weight).item() == pytest.approx(math.log(0.5))
-        assert effective(normalized(log_weight)).item() == pytest.approx(2)
+        assert effective_sample_size(normalized(log_weight)).item() == pytest.approx(2)
 
 
 def test_unit_points_are_shifted_by_row_and_continue():

@@ -14,10 +14,10 @@ from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import load_model
 from clusterpost.flow.network import build_flow
 from clusterpost.noise import get_noise
-from clusterpost.posterior.draws import base_points
+from clusterpost.posterior.draws import sobol_points
 from clusterpost.posterior.proposal import AmplitudeProposal, FlowProposal
 from clusterpost.posterior.target import Target
-from clusterpost.posterior.weights import effective, log_weights, normalized
+from clusterpost.posterior.weights import effective_sample_size, log_weights, normalized
 from clusterpost.priors import BoxPrior
 from clusterpost.training.observing import EmpiricalErrors, FlatErrors
 from clusterpost.training.recipes import RECIPES, any_bands, condition_range, maf, spline, train_model, walter2025
@@ -154,7 +154,7 @@ class TestOtherFlows:
         mocks = simulator.draw(10, seeded_generator(2))
         observed = mocks
         target = Target(observed, ClusterLikelihood(simulator.family.table, get_noise(noise)), simulator.prior)
-        points = base_points(1 << 15, 3, 0).expand(10, -1, -1)
+        points = sobol_points(1 << 15, 3, 0).expand(10, -1, -1)
         evidences = []
         for kind, recipe in ((FlowProposal, spline(**SMALL_3, bands=WFC3_BANDS)),
                              (AmplitudeProposal, any_bands(**SMALL, bands=WFC3_BANDS))):
@@ -165,7 +165,7 @@ class TestOtherFlows:
             with torch.inference_mode():
                 draws = proposal.draw(observed, conditions, points)
                 weights = log_weights(target.log_density(draws.theta), draws.log_q)
-            enough = effective(normalized(weights)) > 100
+            enough = effective_sample_size(normalized(weights)) > 100
             evidences.append(torch.where(enough, torch.logsumexp(weights, 1), torch.nan))
         both = torch.isfinite(evidences[0]) & torch.isfinite(evidences[1])
         assert both.sum() >= 4

@@ -8,7 +8,7 @@ from astropy.table import QTable, Table
 from conjugate import ConjugateSampler, ConjugateSimulator
 
 import clusterpost
-from clusterpost.posterior.refine import Refined
+from clusterpost.posterior.refine import WeightedSamples
 from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.validation import Ensemble, PosteriorSampler, draw_ensemble, rank_statistics, samplers, sbc_ranks
 
@@ -49,7 +49,7 @@ def test_density_is_that_of_the_public_face(sampler, simulator):
         for name, values in ((band, mocks.flux), (f"{band}_err", mocks.error)):
             tbl[name] = torch.where(mocks.measured, values, torch.nan)[:, i].double().numpy() * u.mJy
     expected = clusterpost.log_prob(tbl, ensemble.truth, refine=sampler.refine, error_floor=None)
-    # Refined, both evidences are estimates.
+    # WeightedSamples, both evidences are estimates.
     np.testing.assert_allclose(ensemble.log_q_truth, expected, atol=0.2)
     assert np.ptp(expected) > 1
     np.testing.assert_array_equal(ensemble.about["n_bands"], mocks.measured.sum(1))
@@ -77,7 +77,7 @@ def test_few_weighted_draws_do_not_show_in_the_ranks(monkeypatch):
     def refine(proposal, target, *args, **kwargs):
         n = len(target)
         even = torch.full((n, size), 1 / size)
-        return Refined(torch.randn(n, size, 3, generator=generator), even, even, *[torch.zeros(n)] * 4)
+        return WeightedSamples(torch.randn(n, size, 3, generator=generator), even, even, *[torch.zeros(n)] * 4)
 
     class Normal(Simulator):
         def draw(self, n, generator):
