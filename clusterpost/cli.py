@@ -2,196 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import json
+import logging
 import os
 import sys
 import warnings
 
-from . import __version__
+from .arguments import make_parser
 from .errors import InputError, InputWarning
 
 __all__ = ["main"]
 
 _FIGURES = (".png", ".pdf", ".svg")
-_WHOLE = "files are written whole or not at all"
-_EPILOG = """examples:
-  clusterpost infer catalog.fits posteriors.fits
-  clusterpost infer mine.ecsv out.fits --distance 9.9 --columns F275W=flux_nuv,err_nuv F336W=flux_u,err_u ...
-  clusterpost infer catalog.fits out.fits --noise normal --mass-slope -2 --distance-error 0.05
-  clusterpost infer catalog.fits out.fits --exact
-  clusterpost infer big.parquet out.parquet
-  clusterpost infer folder/ out/ --scheduler tcp://host:8786
-  clusterpost plot posteriors.fits overview.png
-  clusterpost plot posteriors.fits corner.png --row 5     with the settings of the posteriors
-  clusterpost simulate -n 1000 mocks.fits
-  clusterpost fetch NGC1433 -o ngc1433.fits
-  clusterpost check
-"""
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="clusterpost", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Posteriors of star-cluster age, mass and reddening from HST photometry.")
-    parser.add_argument("--version", action="version", version=f"clusterpost {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name, call, text, example, kept=None):
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
-                                  epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter)
-        sub.set_defaults(call=call, kept=kept)  # what an interruption leaves
-        return sub
-
-    def reading_options(sub):
-        sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names; a third "
-                         "one marks upper limits")
-        sub.add_argument("--unit", help="of fluxes or magnitudes that carry none: mJy, uJy, Jy, nmgy, "
-                         "erg/s/cm2/Angstrom, or the system AB, ST or Vega")
-        sub.add_argument("--missing", nargs="+", type=float, default=(), metavar="VALUE",
-                         help="values that stand for missing, besides 99, 999, 66.666, 1e20 and their like")
-        sub.add_argument("--hdu", help="number or name of the table in a file of several")
-        sub.add_argument("--bands", nargs=5, metavar="BAND",
-                         help="the bands of a LEGUS file, in its order, where its name does not tell its cameras")
-
-    def inference_options(sub, floor="0.05", seed="0"):
-        sub.add_argument("--model", default="default", help="bundled model or model file (default: %(default)s)")
-        sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
-        sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
-                         help="whose distance of the galaxy (default: the table's own, or lee2022)")
-        reading_options(sub)
-        sub.add_argument("--error-floor", type=float, help=f"relative, 0 for none (default: {floor})")
-        sub.add_argument("--seed", type=int, help=f"a whole number (default: {seed})")
-        sub.add_argument("--device", help="cpu or cuda")
-
-    def posterior_options(sub):
-        sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],
-                         help="'normal' takes fluxes of zero and below (default: the model's own)")
-        sub.add_argument("--no-refine", action="store_true", help="the network alone, not weighted to be exact")
-        sub.add_argument("--mass-slope", type=float, metavar="A",
-                         help="prior dN/dm ~ m^A, such as -2 for a mass function (default: flat in log mass)")
-        sub.add_argument("--ebv-scale", type=float, metavar="MAG",
-                         help="prior exp(-E(B-V)/MAG) (default: flat)")
-        sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
-                         help="relative standard deviation of the distance, such as 0.05, to marginalize over")
-
-    def row_options(sub, what):
-        sub.add_argument("--where", metavar="EXPR", help=f"{what} for which an expression of columns holds, such as "
-                         "'class <= 2 and age_q50 < 10'; 'good' in it is what --good is")
-        sub.add_argument("--good", action="store_true", help=f"{what} without a flag that calls for caution")
-
-    def output_options(sub):
-        sub.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
-        sub.add_argument("--quiet", action="store_true", help="no progress and no summary on standard error")
-
-    sub = command("infer", _infer, "infer the posteriors of a catalog",
-                  "clusterpost infer catalog.fits posteriors.fits", _WHOLE)
-    sub.add_argument("input", help="FITS, ECSV, VOTable, CSV, Parquet or LEGUS .tab file, or folder of Parquet files")
-    sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet, which is written in parts and goes on after a "
-                     "kill; for a folder another folder")
-    sub.add_argument("-n", "--n-samples", type=int,
-                     help="draws from each posterior, to begin with (default: the model's, 1000 for the default "
-                          "model); a quarter as many make quantiles two or three times as uncertain")
-    sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
-    sub.add_argument("--prefix", default="", help="put before the name of every added column")
-    sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network")
-    sub.add_argument("--rows-per-part", type=int, metavar="N",
-                     help="rows in memory, and those that a kill costs at most (default: 16384)")
-    sub.add_argument("--scheduler", metavar="ADDRESS",
-                     help="of a Dask cluster to infer a folder on (default: a cluster of this machine's cores)")
-    row_options(sub, "write only rows")
-    inference_options(sub)
-    posterior_options(sub)
-    output_options(sub)
-
-    sub = command("simulate", _simulate, "simulate clusters from the prior, with their truths",
-                  "clusterpost simulate -n 1000 mocks.fits", _WHOLE)
-    sub.add_argument("output", help=".fits, .ecsv, .vot or .parquet")
-    sub.add_argument("-n", type=int, default=1000, help="number of mocks (default: %(default)s)")
-    sub.add_argument("--bands", nargs="+", help="default: the five of WFC3/UVIS")
-    sub.add_argument("--distance", type=float, help="Mpc (default: uniform between 1 and 30)")
-    sub.add_argument("--errors", type=float, help="relative flux error (default: uniform between 0.05 and 0.5)")
-    sub.add_argument("--noise", default="lognormal", choices=["lognormal", "normal", "walter2025"])
-    sub.add_argument("--seed", type=int, default=0)
-    output_options(sub)
-
-    sub = command("plot", _plot, "draw an inferred catalog, or the posterior of one row",
-                  "clusterpost plot posteriors.fits corner.png --row 5", _WHOLE)
-    sub.add_argument("input", help="a catalog that clusterpost infer wrote")
-    sub.add_argument("output", help=".png, .pdf or .svg")
-    sub.add_argument("--row", type=int, help="row counted from 0: its corner plot instead of the overview")
-    row_options(sub, "draw only rows")
-    sub.add_argument("--prefix", help="of the results, where the catalog has several")
-    inference_options(sub, floor="that of the results", seed="that of the results")
-    posterior_options(sub)
-    output_options(sub)
-
-    sub = command("fetch", _fetch, "fetch catalogs of PHANGS-HST", "clusterpost fetch NGC1433 -o ngc1433.fits",
-                  "files that are whole stay in the cache, and the same command fetches the others")
-    sub.add_argument("target", nargs="*", help="galaxies such as NGC1433, M74 or ngc628c, or 'all'")
-    sub.add_argument("-o", "--output", help=".fits, .ecsv, .vot or .parquet (default: only fill the cache)")
-    sub.add_argument("--list", action="store_true", help="print the targets, and fetch nothing")
-    sub.add_argument("--release", default="dr4", help="dr3, dr4 or dr5 (default: %(default)s)")
-    sub.add_argument("--classifier", default="human", choices=["human", "machine"])
-    sub.add_argument("--classes", type=int, nargs="+", default=[1, 2], metavar="N",
-                     help="1 and 2 for clusters, 3 for compact associations (default: 1 2)")
-    sub.add_argument("--table", default="both", help="obs, sed or both (default: %(default)s)")
-    output_options(sub)
-
-    sub = command("cache", _cache, "list, clear or verify the files that were fetched", "clusterpost cache verify")
-    sub.add_argument("action", choices=["list", "clear", "verify"])
-
-    sub = command("models", _models, "list the bundled models, or describe one model and its certificate",
-                  "clusterpost models walter2025")
-    sub.add_argument("model", nargs="?", help="describe this bundled model or model file")
-    sub.add_argument("--json", action="store_true", help="all that is known of it, as JSON")
-
-    sub = command("train", _train, "train a model or search for one, or go on with what was interrupted",
-                  "clusterpost train any_bands -o run/",
-                  "the same command goes on with what is in %(output)s: the last checkpoint, or the finished trials")
-    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf or walter2025; with --search any_bands, or none "
-                     "for five bands always measured, for both families, or walter2025 for its own")
-    sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file, or for the search")
-    sub.add_argument("--bands", nargs="+", help="those to know (default: all eight)")
-    sub.add_argument("--table", help="SSP models: z0.008, z0.02, z0.05, or a band-flux table (default: z0.02)")
-    sub.add_argument("--epochs", type=int, default=8, help="of 5e6 mocks each (default: %(default)s)")
-    sub.add_argument("--mocks-per-epoch", type=int, default=5_000_000)
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--device", default="cpu")
-    sub.add_argument("--threads", type=int, help="CPU threads")
-    sub.add_argument("--compile", action="store_true", help="use torch.compile (needs a C++ compiler)")
-    sub.add_argument("--search", action="store_true", help="search for architecture and settings by Hyperband")
-    sub.add_argument("--trials", type=int, default=100, help="of the search (default: %(default)s)")
-    sub.add_argument("--seconds-per-trial", type=float, default=600, help="of training (default: %(default)s)")
-    sub.add_argument("--budget", type=float, help="seconds after which the search begins no new trial")
-    sub.add_argument("--after", metavar="FOLDER", help="a shorter search, with whose best trials to begin")
-
-    sub = command("validate", _validate, "check a model on mocks and on real photometry, and certify it",
-                  "clusterpost validate walter2025 -o validation/",
-                  "what is finished is in %(output)s, and the same command goes on with it")
-    sub.add_argument("model", help="bundled model or model file")
-    sub.add_argument("-o", "--output", required=True, help="folder for report.html, tables and figures; a run that was "
-                     "interrupted goes on where it was")
-    sub.add_argument("-n", type=int, default=100_000,
-                     help="mocks (default: %(default)s, a few minutes for the default model)")
-    sub.add_argument("--draws", type=int, default=100, help="draws for each (default: %(default)s)")
-    sub.add_argument("--refined", type=int, metavar="N", help="mocks for the refined posteriors (default: as many)")
-    sub.add_argument("--network-only", action="store_true", help="no refined posteriors: --refined 0")
-    sub.add_argument("--exact", type=int, default=0, metavar="N",
-                     help="also compare with the exact posteriors of N mocks of each of several kinds")
-    sub.add_argument("--controls", action="store_true",
-                     help="also find which diagnostic catches posteriors that are wrong on purpose")
-    sub.add_argument("--catalog", metavar="FILE", help="also check on a catalog of real photometry with published fits")
-    sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
-                     help="whose distance of the catalog's galaxy: that of the published fits")
-    sub.add_argument("--clusters", type=int, metavar="N",
-                     help="at most N clusters of the catalog, for a model that is slow to refine")
-    sub.add_argument("--certify", action="store_true", help="put the certificate into the model's card")
-    sub.add_argument("--seed", type=int, default=1)
-    sub.add_argument("--quiet", action="store_true", help="no progress on standard error")
-
-    command("check", _check, "check the installation; each problem comes with its mend", "clusterpost check")
-    return parser
 
 
 def _distance(text):
@@ -287,15 +110,46 @@ def _infer_at_once(args, reading, options):
     from .selection import column_names
 
     check_writable(args.output, overwrite=args.overwrite)
-    call = exact_posterior if args.exact else infer_table
     tbl, where = columns_for(read_catalog(args.input, **reading), args.output), _where(args)
     early = where is not None and column_names(where) <= set(tbl.colnames)  # rows that nobody wants are not inferred
-    out = call(_rows_where(tbl, where, "") if early else tbl, **options)
+    with _log_shown(not args.quiet):
+        out = (exact_posterior if args.exact else infer_table)(
+            _rows_where(tbl, where, "") if early else tbl, **options)
     if not early:
         out = _rows_where(out, where, args.prefix)
-    write_catalog(out, args.output, overwrite=args.overwrite)
+    write_catalog(out, args.output, overwrite=args.overwrite, flat=args.flat)
     if not args.quiet:
         _say_inferred(args.output, out[f"{args.prefix}flag"])
+    return 0
+
+
+@contextlib.contextmanager
+def _log_shown(show):
+    """Show on standard error what inference says of itself: bands, distance, floor, noise, prior."""
+    log, handler = logging.getLogger("clusterpost"), logging.StreamHandler(sys.stderr)
+    level = log.level
+    if show:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _sample(args):
+    from .catalogs.reader import read_catalog
+    from .catalogs.writer import check_writable, write_catalog
+    from .infer import sample_posterior
+
+    check_writable(args.output, overwrite=args.overwrite)
+    tbl = _rows_where(read_catalog(args.input, **_reading(args)), _where(args), args.prefix)
+    draws = sample_posterior(tbl, n_samples=args.n_samples, prefix=args.prefix, dtype=args.dtype,
+                             progress=_progress(args), **_options(args), **_posterior_options(args))
+    write_catalog(draws, args.output, overwrite=args.overwrite)
+    if not args.quiet:
+        _say(f"{args.output}: {args.n_samples} draws for each of {len(draws)} rows")
     return 0
 
 
@@ -313,6 +167,8 @@ def _rows_where(tbl, where, prefix):
 def _infer_in_parts(args, many, options):
     from .scale import infer_dataset, infer_file, read_column
 
+    if args.flat:
+        raise InputError("--flat is not for output in parts, which is Parquet")
     if args.where is not None or args.good:
         raise InputError("--where and --good are not for output in parts, which is Parquet; write all rows, and select "
                          "when you plot or read them")
@@ -376,21 +232,35 @@ def _plot(args):
         raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(_FIGURES)}")
     check_target(args.output, overwrite=args.overwrite)
     tbl = read_catalog(args.input, **_reading(args))
-    where = _where(args)
-    if args.row is None:
+    where, row = _where(args), _row(args, tbl)
+    if row is None:
         figure = plot_catalog(tbl, where=where, prefix=args.prefix)
     elif where is not None:
-        raise InputError("--row draws one row; leave --where and --good out")
-    elif not 0 <= args.row < len(tbl):
-        raise InputError(f"--row {args.row} is not in {args.input}, which has rows 0 to {len(tbl) - 1}")
+        raise InputError("--row and --id draw one row; leave --where and --good out")
     else:
-        figure = plot_posterior(tbl[args.row : args.row + 1], prefix=args.prefix, **_options(args),
-                                **_posterior_options(args))
+        figure = plot_posterior(tbl[row:row + 1], prefix=args.prefix, **_options(args), **_posterior_options(args))
     with whole_file(args.output) as temporary:
         figure.savefig(temporary, dpi=150)
     if not args.quiet:
         _say(args.output)
     return 0
+
+
+def _row(args, tbl):
+    """The number of the one row to draw, or None."""
+    from .catalogs.identity import rows_with_id
+
+    if args.id is None:
+        if args.row is not None and not 0 <= args.row < len(tbl):
+            raise InputError(f"--row {args.row} is not in {args.input}, which has rows 0 to {len(tbl) - 1}")
+        return args.row
+    if args.row is not None:
+        raise InputError("give --row or --id, not both")
+    found = rows_with_id(tbl, args.id)
+    if len(found) != 1:
+        where = f" (rows {', '.join(map(str, found[:5]))}); choose with --row" if len(found) else ""
+        raise InputError(f"--id {args.id} is in {len(found)} rows of {args.input}{where}")
+    return int(found[0])
 
 
 def _fetch(args):
@@ -446,8 +316,6 @@ def _models(args):
 
 
 def _train(args):
-    import logging
-
     import torch
 
     from .training.recipes import RECIPES, train_model
@@ -531,6 +399,10 @@ def _say(text):
     print(text, file=sys.stderr)
 
 
+_CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "fetch": _fetch, "cache": _cache,
+          "models": _models, "train": _train, "validate": _validate, "check": _check}
+
+
 def main(argv=None) -> int:
     """Run the command line.
 
@@ -544,7 +416,7 @@ def main(argv=None) -> int:
         0 when done, 1 when ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
         when interrupted, 141 when whoever reads standard output stopped (as of SIGINT and SIGPIPE).
     """
-    args = _parser().parse_args(argv)
+    args = make_parser(_CALLS).parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = _say_warning(warnings.showwarning)
         return _run(args)

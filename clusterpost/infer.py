@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from .typing import ModelLike, TableLike
 
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
 
+_log = logging.getLogger("clusterpost")
 _FEWEST = 250  # equally weighted draws, of which the first are given
 
 
@@ -120,6 +122,7 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         refine=refine, recalibrated=recalibrated, error_floor=error_floor, distance=distance, prefix=prefix, seed=seed,
         device=device, **reading)
     inference.findings.raise_or_warn()
+    _log.info(inference.describe())
     out = inference.run(progress)
     warn_of_improbable(out, inference.family.parameters, prefix)
     return out
@@ -167,6 +170,7 @@ def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 
     inference = ExactInference(tbl, quantiles=quantiles, n_modes=n_modes, prior=prior, error_floor=error_floor,
                                distance=distance, prefix=prefix, seed=seed, device=device, **reading)
     inference.findings.raise_or_warn()
+    _log.info(inference.describe())
     out = inference.run(progress)
     warn_of_improbable(out, inference.family.parameters, prefix)
     return out

@@ -65,6 +65,10 @@ class TableInference:
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.findings = self.job.ready.findings
 
+    def describe(self) -> str:
+        """Say in a line how the table is read and inferred."""
+        return _described(self.job.ready, self.job.settings)
+
     def run(self, progress):
         """Infer the rows; return a copy of the table with the results."""
         job, refine, taken = self.job, self.job.sampler.refined, None
@@ -83,7 +87,8 @@ class ExactInference:
 
     def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device,
                  unit=None, missing=()):
-        self.tbl, self.prefix, self.seed, self.device = tbl, prefix, whole_number("seed", seed, least=0), device
+        self.tbl, self.prefix = tbl, prefix
+        self.seed, self.device = whole_number("seed", seed, least=0), torch_device(device)
         self.family = get_family("clusters")(bands=load_table().bands)
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
@@ -95,9 +100,13 @@ class ExactInference:
             error_floor=self.ready.error_floor, seed=self.seed, distance=None if distance is None else "",
             reading=_recorded_reading(columns=columns))
 
+    def describe(self) -> str:
+        """Say in a line how the table is read and inferred."""
+        return _described(self.ready, self.settings)
+
     def run(self, progress):
         """Infer the rows; return a copy of the table with the results."""
-        ready, device = self.ready, torch_device(self.device)
+        ready, device = self.ready, self.device
         table = load_table().select(self.bands).to(device)
         grid, family = ExactGrid(table, self.prior), self.family.to(device)
         points = sobol_points(_EXACT_DRAWS, 3, self.seed).to(device)
@@ -209,6 +218,10 @@ def _completed(tbl, registry, results, prefix, ready, settings):
     add_record(out.meta, settings, prefix=prefix, before=tbl)
     out.meta.update(about(ready))
     return out
+
+
+def _described(ready, settings):
+    return f"{ready.description}; noise {settings.noise}; prior {settings.words}; model {settings.model}"
 
 
 def about(ready):

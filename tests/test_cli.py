@@ -202,7 +202,6 @@ def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
         (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "walter2025"], "leave --model out"),
         (["{catalog}", "{tmp}/out.fits", "--distance-error", "5"], "relative standard deviation from 0 to below 1"),
         (["{catalog}", "{tmp}/out.fits", "--ebv-scale", "-1"], "must be positive"),
-        (["{catalog}", "{tmp}/out.fits", "--no-refine", "--mass-slope", "-2"], "prior= needs refinement"),
         (["{posteriors}", "{tmp}/out.fits"], "already"),
     ],
 )
@@ -502,3 +501,53 @@ def test_rows_that_cannot_be_chosen(mixed, tmp_path, capsys, arguments, message)
     assert run("infer", mixed, *(str(a).format(out=tmp_path / "out") for a in arguments)) == 2
     assert message in capsys.readouterr().err
     assert files(tmp_path) == []
+
+
+def test_sample(mixed, tmp_path, capsys):
+    assert run("infer", mixed, tmp_path / "out.fits", "-n", 50, "--noise", "normal", "--distance", 20) == 0
+    capsys.readouterr()
+    assert run("sample", tmp_path / "out.fits", tmp_path / "draws.hdf5", "-n", 30, "--dtype", "float32",
+               "--where", "class == 1") == 0
+    assert capsys.readouterr().err.endswith("draws.hdf5: 30 draws for each of 2 rows\n")
+    draws = Table.read(tmp_path / "draws.hdf5", path="clusterpost")
+    assert draws.colnames == ["class", "age", "mass", "ebv", "stellar_mass", "log_prob", "flag"]
+    assert draws["age"].dtype == "float32"
+    assert (draws.meta["CPNOISE"], draws.meta["CPDRAWS"]) == ("normal", 30)
+    expected = clusterpost.sample_posterior(clusterpost.read_catalog(tmp_path / "out.fits"), n_samples=30)
+    np.testing.assert_allclose(draws["mass"], expected["mass"].value[[0, 3]], rtol=1e-4)
+    assert run("sample", tmp_path / "out.fits", tmp_path / "draws.csv") == 2
+    assert "a CSV file has no such columns" in capsys.readouterr().err
+
+
+def test_the_first_line_says_what_is_done(mixed, tmp_path, capsys):
+    assert run("infer", mixed, tmp_path / "out.csv", "-n", 50, "--distance", "9.84 Mpc", "--mass-slope", -2) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith("bands: F275W F336W F438W F555W F814W; distance 9.84 Mpc (")
+    assert "error floor 5 %; noise lognormal; prior log_age uniform" in first
+    assert "log_mass power law -2" in first
+    assert {"age_mode1", "mode_weight3"} <= set(Table.read(tmp_path / "out.csv").colnames)
+    assert run("infer", mixed, tmp_path / "flat.fits", "-n", 50, "--flat", "--quiet") == 0
+    assert "age_mode2" in Table.read(tmp_path / "flat.fits").colnames
+    assert capsys.readouterr().err == ""
+
+
+def test_plot_by_identifier(mixed, tmp_path, capsys):
+    pytest.importorskip("corner")
+    tbl = clusterpost.read_catalog(mixed)
+    tbl["name"] = ["n1", "n2", "n3", "n4"]
+    clusterpost.write_catalog(clusterpost.infer_table(tbl, n_samples=50), tmp_path / "out.fits")
+    assert run("plot", tmp_path / "out.fits", tmp_path / "a.png", "--id", "n3", "--quiet") == 0
+    for arguments, message in ((("--id", "n9"), "--id n9 is in 0 rows"), (("--id", 1), "is in 2 rows of"),
+                               (("--id", "n1", "--row", 0), "not both"), (("--id", "n1", "--good"), "draw one row")):
+        assert run("plot", tmp_path / "out.fits", tmp_path / "b.png", *arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_wrong_arguments_come_first(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("infer", "a.fits", "b.fits", "--noise", "gaussian")
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 2
+    assert "invalid choice: 'gaussian'" in err.splitlines()[0]
+    assert err.splitlines()[1] == "usage: clusterpost infer --help"

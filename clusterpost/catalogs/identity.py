@@ -7,7 +7,7 @@ import re
 import numpy as np
 from astropy.table import QTable, Table
 
-__all__ = ["identifying_columns"]
+__all__ = ["identifying_columns", "rows_with_id"]
 
 # Names of coordinates as a whole word: PHANGS_RA, RAJ2000, dec_deg, X_PIX.
 _COORDINATES = {"ra", "dec", "raj2000", "dej2000", "decj2000", "glon", "glat", "lon", "lat", "x", "y"}
@@ -46,6 +46,38 @@ def identifying_columns(tbl: Table, taken, prefix: str | None = None) -> QTable:
         if _identifies(tbl[name], name.removeprefix(prefix or "")):
             out[f"{name}_input" if name in taken else name] = tbl[name]
     return out
+
+
+def rows_with_id(tbl: Table, identifier: str) -> np.ndarray:
+    """Find the rows that an identifier names.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    identifier : str
+        Compared with the values of every column of text or whole numbers; the column in which it names the fewest
+        rows decides.
+
+    Returns
+    -------
+    ndarray of int
+        Empty where no column has it.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.catalogs.identity import rows_with_id
+    >>> rows_with_id(Table({"id": [7, 8], "class": [1, 1]}), "8").tolist()
+    [1]
+    """
+    found = []
+    for name in tbl.colnames:
+        if not _identifies(tbl[name], name) or getattr(tbl[name], "dtype", np.dtype(float)).kind == "f":
+            continue
+        values = np.char.strip(np.asarray(np.ma.filled(np.ma.asarray(tbl[name]).astype(str), "")))
+        rows = np.flatnonzero(values == str(identifier).strip())
+        found += [rows] if len(rows) else []
+    return min(found, key=len, default=np.array([], int))
 
 
 def _identifies(column, name):
