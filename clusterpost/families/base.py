@@ -301,18 +301,21 @@ class ModelFamily(ABC):
         return tuple((i,) for i in range(len(self.bands)))
 
     @property
+    def marginals(self) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+        """The parameters as functions of ``theta`` (..., n_parameter), by name."""
+        return {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
+
+    @property
     def statistics(self) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
         """Functions of ``theta`` (..., n_parameter) whose ranks calibration tests look at.
 
         By default each parameter, and the product of each pair of parameters scaled to the unit interval.
+        The parameters come first, in order; arrays and tensors are taken alike.
         """
-        low = torch.tensor([p.low for p in self.parameters])
-        width = torch.tensor([p.high - p.low for p in self.parameters])
-
         def unit(theta, i):
-            return (theta[..., i] - low[i].to(theta)) / width[i].to(theta)
+            return (theta[..., i] - self.parameters[i].low) / (self.parameters[i].high - self.parameters[i].low)
 
-        found = {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
+        found = dict(self.marginals)
         for i, j in itertools.combinations(range(len(self.parameters)), 2):
             name = f"{self.parameters[i].name} {self.parameters[j].name}"
             found[name] = lambda theta, i=i, j=j: unit(theta, i) * unit(theta, j)

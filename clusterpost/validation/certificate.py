@@ -17,13 +17,13 @@ from .coverage import coverage_ranks, tarp_ranks
 from .parts import draw_in_parts
 from .regions import by_region, entropy_check
 from .samplers import PosteriorSampler
-from .sbc import MARGINALS, SBCResult, rank_statistics
+from .sbc import SBCResult, rank_statistics
 
 __all__ = ["REGIONS", "Calibration", "calibration", "certificate_table", "certify", "describe_model", "disagreements",
            "make_certificate", "measured", "posterior_ensemble"]
 
-#: What mocks are divided by to look for local faults: all of it known from the data alone.
-REGIONS = ("age", "snr", "n_bands")
+#: What mocks are divided by to look for local faults, besides the first parameter: known from the data alone.
+REGIONS = ("snr", "n_bands")
 _VERIFIED_LEVEL = 0.999  # of each test, when a certificate is looked at again
 
 
@@ -34,7 +34,7 @@ class Calibration:
     Attributes
     ----------
     sbc : SBCResult
-        T1 to T6 of Walter et al. (2025).
+        The family's statistics, T1 to T6 of Walter et al. (2025) for clusters.
     marginals : SBCResult
         The parameters themselves, for the p-p plot.
     coverage : SBCResult
@@ -99,7 +99,7 @@ def _number(value):
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def calibration(ensemble, seed=0, regions=REGIONS):
+def calibration(ensemble, seed=0, regions=None):
     """Put an ensemble to every test of calibration.
 
     Parameters
@@ -108,8 +108,9 @@ def calibration(ensemble, seed=0, regions=REGIONS):
         With densities.
     seed : int
         Of how ties fall, and of the reference points of TARP.
-    regions : sequence of str
-        What to divide the mocks by; what is the same for all of them is left out.
+    regions : sequence of str, optional
+        What to divide the mocks by, as for `~clusterpost.validation.by_region`; by default the first parameter and
+        `REGIONS`.  What is the same for all of them is left out.
 
     Returns
     -------
@@ -124,8 +125,10 @@ def calibration(ensemble, seed=0, regions=REGIONS):
     """
     coverage = [coverage_ranks(ensemble, seed=seed), tarp_ranks(ensemble, seed=seed)]
     coverage = SBCResult(np.concatenate([one.ranks for one in coverage], axis=1), ("HPD", "TARP"), ensemble.n_draws)
+    regions = (ensemble.parameters[0].column, *REGIONS) if regions is None else regions
     divided = [by for by in regions if by not in ensemble.about.colnames or len(np.unique(ensemble.about[by])) > 1]
-    return Calibration(rank_statistics(ensemble, seed=seed), rank_statistics(ensemble, MARGINALS, seed=seed), coverage,
+    marginals = rank_statistics(ensemble, ensemble.marginals, seed=seed)
+    return Calibration(rank_statistics(ensemble, seed=seed), marginals, coverage,
                        {by: by_region(ensemble, by, seed=seed) for by in divided}, entropy_check(ensemble))
 
 
@@ -151,7 +154,7 @@ def posterior_ensemble(model, n_mocks=100_000, n_draws=100, seed=1, *, refine=Tr
                          n_draws, seed, folder=parts, progress=progress)
 
 
-def measured(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, regions=REGIONS, parts=None,
+def measured(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, regions=None, parts=None,
              progress=None):
     """Draw from a model's posteriors, and test them.
 
@@ -167,7 +170,9 @@ def measured(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, reg
     dict of Calibration
         By ``network`` and, unless ``n_refined`` is zero, ``refined``.
     """
-    sizes = {"network": n_mocks, "refined": n_mocks if n_refined is None else n_refined}
+    refined = n_mocks if n_refined is None else n_refined
+    tractable = load_model(model).family.likelihood is not None  # or there is nothing to refine with
+    sizes = {"network": n_mocks, "refined": refined if tractable else 0}
     return {name: calibration(posterior_ensemble(model, size, n_draws, seed, refine=name == "refined", parts=parts,
                                                  progress=progress), seed, regions)
             for name, size in sizes.items() if size}
@@ -183,8 +188,8 @@ def certify(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, part
         Mocks of the model's own simulator, and draws from the posterior of each.
     n_refined : int, optional
         Mocks for the refined posteriors, which `~clusterpost.infer_table` gives, besides those of the network alone;
-        0 for none, by default as many.  They take a millisecond or two each, or many times more where the
-        network is far off.
+        0 for none, by default as many, and always none where the family has no likelihood.  They take a millisecond
+        or two each, or many times more where the network is far off.
     parts : path, optional
         Folder for what is drawn, so that a second call goes on where one was interrupted.
     level : float

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..priors import cluster_prior
 from .sbc import SBCResult, count_below
 
 __all__ = ["coverage_ranks", "expected_coverage", "tarp_ranks"]
@@ -68,12 +67,12 @@ def tarp_ranks(ensemble, seed=0, *, references="prior", prior=None):
     ensemble : Ensemble
     seed : int
         Of the reference points, one for each mock.
-    references : str or array (n, 3)
+    references : str or array (n, n_parameter)
         ``prior``: uniform within the prior's bounds; ``draws``: uniform in the box that the mock's draws and truth
         span together; or the points themselves.  Distances are Euclidean, in units of the box's widths, for given
         points in those of the prior's.
     prior : object of `clusterpost.priors`, optional
-        By default that of `~clusterpost.priors.cluster_prior`.
+        By default that of the ensemble's family.
 
     Returns
     -------
@@ -107,8 +106,8 @@ def tarp_ranks(ensemble, seed=0, *, references="prior", prior=None):
             given is not None and given.shape != ensemble.truth.shape):
         raise ValueError(f"references={references!r} must be 'prior', 'draws' or points of shape "
                          f"{ensemble.truth.shape}")
-    prior = cluster_prior() if prior is None else prior
-    bounds = prior.low.double().numpy(), prior.high.double().numpy()
+    prior = ensemble.prior if prior is None else prior
+    bounds = prior.low.cpu().double().numpy(), prior.high.cpu().double().numpy()
     rng, ranks = np.random.default_rng([int(seed), 2302]), []
     for start in range(0, len(ensemble), _AT_ONCE):
         truth = ensemble.truth[start : start + _AT_ONCE, None].astype(float)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from astropy.table import Table
 
+from ..families.clusters.parameters import PARAMETERS, STATISTICS
+from ..priors import BoxPrior
 from ..training.simulation import seeded_generator
 from ..utils import progress_bar
 
@@ -23,9 +25,9 @@ class Ensemble:
 
     Attributes
     ----------
-    truth : ndarray (n, 3)
-        log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag.
-    draws : ndarray (n, k, 3)
+    truth : ndarray (n, n_parameter)
+        True parameters.
+    draws : ndarray (n, k, n_parameter)
         Independent draws of equal weight.
     log_q : ndarray (n, k)
         Normalised log density of the posterior under test at the draws; NaN where it is not known.
@@ -38,6 +40,8 @@ class Ensemble:
     sampler : object, optional
         Whose ``log_prob(mocks, theta)`` is the log density up to a constant of each mock.  A distorted ensemble
         should have none.
+    family : ModelFamily, optional
+        Of the mocks, which names parameters, statistics and bounds; by default those of fully sampled clusters.
 
     Examples
     --------
@@ -60,10 +64,12 @@ class Ensemble:
     about: Table
     mocks: object = None
     sampler: object = None
+    family: object = None
 
     def __post_init__(self):
-        n, k = len(self.truth), np.shape(self.draws)[1] if np.ndim(self.draws) == 3 else -1
-        wanted = {"truth": (n, 3), "draws": (n, k, 3), "log_q": (n, k), "log_q_truth": (n,)}
+        n, d = len(self.truth), len(self.parameters)
+        k = np.shape(self.draws)[1] if np.ndim(self.draws) == 3 else -1
+        wanted = {"truth": (n, d), "draws": (n, k, d), "log_q": (n, k), "log_q_truth": (n,)}
         for name, shape in wanted.items():
             values = np.asarray(getattr(self, name))
             setattr(self, name, values)
@@ -78,7 +84,27 @@ class Ensemble:
     def __getitem__(self, rows):
         mocks = None if self.mocks is None else self.mocks[rows]
         return Ensemble(self.truth[rows], self.draws[rows], self.log_q[rows], self.log_q_truth[rows],
-                        self.about[rows], mocks, self.sampler)
+                        self.about[rows], mocks, self.sampler, self.family)
+
+    @property
+    def parameters(self):
+        """Parameters of the family, in order."""
+        return PARAMETERS if self.family is None else self.family.parameters
+
+    @property
+    def prior(self):
+        """Prior of the mocks."""
+        return BoxPrior.of(self.parameters) if self.family is None else self.family.prior
+
+    @property
+    def statistics(self):
+        """Functions of theta whose ranks are tested, by name."""
+        return STATISTICS if self.family is None else self.family.statistics
+
+    @property
+    def marginals(self):
+        """The parameters as functions of theta, by name."""
+        return {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
 
     @property
     def n_draws(self):
@@ -95,7 +121,7 @@ class Ensemble:
 
         Parameters
         ----------
-        theta : array (n, m, 3)
+        theta : array (n, m, n_parameter)
             -inf is given outside the prior.
         chunk : int
             Points to work on at a time.
@@ -127,7 +153,7 @@ class Ensemble:
 
         Parameters
         ----------
-        draws : array (n, k, 3)
+        draws : array (n, k, n_parameter)
         log_q : array (n, k), optional
         log_q_truth : array (n,), optional
             Densities of the other posteriors; not known by default.
@@ -147,8 +173,8 @@ def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131
     Parameters
     ----------
     sampler : object
-        ``sampler.draw(mocks, n_draws, generator)`` gives independent draws (n, n_draws, 3) from the posteriors,
-        their log density (n, n_draws) and that of the truths (n,), as
+        ``sampler.draw(mocks, n_draws, generator)`` gives independent draws (n, n_draws, n_parameter) from the
+        posteriors, their log density (n, n_draws) and that of the truths (n,), as
         `~clusterpost.validation.samplers.PosteriorSampler`.
     simulator, n_mocks, n_draws, seed, chunk, progress
         As for `~clusterpost.validation.sbc_ranks`, which with the same seed sees the same mocks and draws.
@@ -179,7 +205,7 @@ def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131
     kept, draws, log_q, log_q_truth = zip(*parts, strict=True)
     mocks = type(kept[0]).concatenate(kept)
     return Ensemble(mocks.theta.numpy(), torch.cat(draws).numpy(), torch.cat(log_q).numpy(),
-                    torch.cat(log_q_truth).numpy(), _about(mocks), mocks, sampler)
+                    torch.cat(log_q_truth).numpy(), _about(mocks), mocks, sampler, getattr(simulator, "family", None))
 
 
 def mock_chunks(simulator, n_mocks, n_draws, seed=0, chunk=131_072, progress=None):

@@ -71,7 +71,7 @@ def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=No
                     _write(parts[-1], path)
             bar.update(size)
     return Ensemble(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
-                    vstack([part.about for part in parts]))
+                    vstack([part.about for part in parts]), family=getattr(simulator, "family", None))
 
 
 def remove_parts(folder):

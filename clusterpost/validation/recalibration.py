@@ -20,7 +20,7 @@ from ..flow.levels import corrected_levels
 from ..flow.modelfile import load_model, update_card
 from ..training.simulation import Simulator
 from .samplers import PosteriorSampler
-from .sbc import MARGINALS, SBCResult, sbc_ranks
+from .sbc import SBCResult, sbc_ranks
 
 __all__ = ["Recalibration", "corrected_levels", "recalibrate"]
 
@@ -149,7 +149,8 @@ def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True
     simulator = Simulator.of(model)
     sampler = PosteriorSampler(model, refine=refine)
     seeds = np.random.SeedSequence([int(seed), 1807]).generate_state(2).tolist()
-    learned, before = (_marginal_ranks(sbc_ranks(sampler, simulator, n, n_draws, stream, progress=progress))
+    names = model.parameters
+    learned, before = (_marginal_ranks(names, sbc_ranks(sampler, simulator, n, n_draws, stream, progress=progress))
                        for n, stream in zip((n_mocks, n_check), seeds, strict=True))
     levels, shares = _shares_below(learned)
     after = _corrected_ranks(before, levels, shares, seed)
@@ -163,9 +164,9 @@ def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True
     return Recalibration(record, before, after)
 
 
-def _marginal_ranks(result):
-    """Those of the parameters, which the first three statistics are monotone in."""
-    return SBCResult(result.ranks[:, : len(MARGINALS)], tuple(MARGINALS), result.n_draws)
+def _marginal_ranks(names, result):
+    """Take the ranks of the parameters, in which the first statistics are monotone."""
+    return SBCResult(result.ranks[:, : len(names)], names, result.n_draws)
 
 
 def _shares_below(result):

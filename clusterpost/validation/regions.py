@@ -5,27 +5,26 @@ from __future__ import annotations
 import numpy as np
 from astropy.table import Table
 
-from .sbc import MARGINALS, rank_statistics
+from .sbc import rank_statistics
 
 __all__ = ["by_region", "entropy_check"]
 
-_COLUMNS = {"age": 0, "mass": 1, "ebv": 2}
 _AT_ONCE = 4096  # mocks
 
 
-def by_region(ensemble, by="age", n_regions=4, *, statistics=MARGINALS, level=0.99, seed=0):
+def by_region(ensemble, by="age", n_regions=4, *, statistics=None, level=0.99, seed=0):
     """Simulation-based calibration of parts of an ensemble, each by itself.
 
     Parameters
     ----------
     ensemble : Ensemble
     by : str
-        What divides the mocks: ``age``, ``mass`` or ``ebv`` (the posterior's median, as log10 of Myr or solar
-        masses), ``snr`` or ``n_bands``.
+        What divides the mocks: the column of a parameter, such as ``age``, ``mass`` or ``ebv`` (the posterior's
+        median, of age and mass as log10 of Myr or solar masses), ``snr`` or ``n_bands``.
     n_regions : int
         Parts with equally many mocks; each number of bands is a part of its own, where there are not more of them.
-    statistics : dict of callable
-        As for `~clusterpost.validation.rank_statistics`.
+    statistics : dict of callable, optional
+        As for `~clusterpost.validation.rank_statistics`; by default the parameters themselves.
     level : float
         The probability with which exact posteriors lie inside the bands of **all** statistics and regions: each
         band is widened accordingly (Bonferroni).
@@ -64,6 +63,7 @@ def by_region(ensemble, by="age", n_regions=4, *, statistics=MARGINALS, level=0.
     >>> len(table)
     6
     """
+    statistics = ensemble.marginals if statistics is None else statistics
     values = _values(ensemble, by)
     parts = _parts(values, n_regions)
     each = 1 - (1 - level) / (len(parts) * len(statistics))
@@ -90,9 +90,10 @@ def _values(ensemble, by):
     """What divides the mocks, (n,)."""
     if by in ("snr", "n_bands"):
         return np.asarray(ensemble.about[by], float)
-    if by not in _COLUMNS:
-        raise ValueError(f"by={by!r} must be one of {', '.join(_COLUMNS)}, snr, n_bands")
-    column, medians = _COLUMNS[by], []
+    columns = [parameter.column for parameter in ensemble.parameters]
+    if by not in columns:
+        raise ValueError(f"by={by!r} must be one of {', '.join(columns)}, snr, n_bands")
+    column, medians = columns.index(by), []
     for start in range(0, len(ensemble), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         together = np.concatenate([ensemble.truth[rows, None, column], ensemble.draws[rows, :, column]], axis=1)

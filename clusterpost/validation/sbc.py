@@ -7,7 +7,7 @@ rank of T(theta) among the T(theta') is uniform for every statistic T if q is th
 
 from __future__ import annotations
 
-from collections import OrderedDict, namedtuple
+from collections import namedtuple
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -16,26 +16,12 @@ from astropy.table import Table
 from scipy.special import bdtr
 from scipy.stats import binom, chisquare
 
+from ..families.clusters.parameters import PARAMETERS, STATISTICS
+
 __all__ = ["MARGINALS", "STATISTICS", "RankHistogram", "SBCResult", "count_below", "rank_statistics", "sbc_ranks"]
 
-#: The six statistics of Walter et al. (2025), Sect. 3.1, as functions of
-#: theta (..., 3) = (log10 t/Myr, log10 m/Msun, E(B-V)/mag); arrays and tensors alike.
-#: T1 and T2 are log10 t and log10 m in place of t and m: a monotone map leaves ranks as they are.
-STATISTICS = OrderedDict([
-    ("T1", lambda theta: theta[..., 0]),
-    ("T2", lambda theta: theta[..., 1]),
-    ("T3", lambda theta: theta[..., 2]),
-    ("T4", lambda theta: theta[..., 0] * theta[..., 1]),
-    ("T5", lambda theta: theta[..., 1] * theta[..., 2]),
-    ("T6", lambda theta: theta[..., 0] * theta[..., 2]),
-])
-
-#: The parameters themselves; the ECDF of their ranks is the p-p plot of SEDflow (Hahn & Melchior 2022, Fig. 3).
-MARGINALS = OrderedDict([
-    ("log_age", lambda theta: theta[..., 0]),
-    ("log_mass", lambda theta: theta[..., 1]),
-    ("ebv", lambda theta: theta[..., 2]),
-])
+#: The parameters of clusters; the ECDF of their ranks is the p-p plot of SEDflow (Hahn & Melchior 2022, Fig. 3).
+MARGINALS = {parameter.name: (lambda theta, i=i: theta[..., i]) for i, parameter in enumerate(PARAMETERS)}
 
 _AT_ONCE = 4096  # mocks whose draws are ranked at a time
 _N_BAND_SIMULATIONS = 10_000
@@ -50,10 +36,10 @@ def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk
     Parameters
     ----------
     sampler : callable
-        ``sampler(mocks, n_draws, generator)`` gives independent draws (n, n_draws, 3)
+        ``sampler(mocks, n_draws, generator)`` gives independent draws (n, n_draws, n_parameter)
         from the posteriors of some mocks, as `~clusterpost.validation.samplers.PosteriorSampler`.
     simulator : Simulator
-        Anything whose ``draw(n, generator)`` gives mocks with ``theta`` (n, 3)
+        Anything whose ``draw(n, generator)`` gives mocks with ``theta`` (n, n_parameter)
         and whatever the sampler needs.  It must be what the sampler assumes:
         otherwise the ranks also show the difference of the two.  It draws on the CPU.
     n_mocks : int
@@ -92,20 +78,21 @@ def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk
     """
     from .ensemble import mock_chunks
 
-    ties = _rng_of_ties(seed)
-    ranks = [_ranks(mocks.theta.numpy(), sampler(mocks, n_draws, generator).cpu().numpy(), STATISTICS, ties)
+    ties, family = _rng_of_ties(seed), getattr(simulator, "family", None)
+    statistics = STATISTICS if family is None else family.statistics
+    ranks = [_ranks(mocks.theta.numpy(), sampler(mocks, n_draws, generator).cpu().numpy(), statistics, ties)
              for mocks, generator in mock_chunks(simulator, n_mocks, n_draws, seed, chunk, progress)]
-    return SBCResult(np.concatenate(ranks), tuple(STATISTICS), n_draws)
+    return SBCResult(np.concatenate(ranks), tuple(statistics), n_draws)
 
 
-def rank_statistics(ensemble, statistics=STATISTICS, seed=0):
+def rank_statistics(ensemble, statistics=None, seed=0):
     """Rank the true statistics of an ensemble among those of its posterior draws.
 
     Parameters
     ----------
     ensemble : Ensemble
-    statistics : dict of callable
-        Functions of theta (..., 3), such as `STATISTICS` and `MARGINALS`.
+    statistics : dict of callable, optional
+        Functions of theta (..., n_parameter); by default those of the ensemble's family.
     seed : int
         Of how ties fall.
 
@@ -125,6 +112,7 @@ def rank_statistics(ensemble, statistics=STATISTICS, seed=0):
     >>> rank_statistics(ensemble, {"log of age over mass": lambda theta: theta[..., 0] - theta[..., 1]}).names
     ('log of age over mass',)
     """
+    statistics = ensemble.statistics if statistics is None else statistics
     rng, ranks = _rng_of_ties(seed), []
     for start in range(0, len(ensemble), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)

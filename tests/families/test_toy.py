@@ -17,6 +17,8 @@ from clusterpost.families import register_family
 from clusterpost.priors import Normal, ProductPrior
 from clusterpost.training.recipes import affine, train_model
 from clusterpost.training.simulation import Simulator, seeded_generator
+from clusterpost.validation import PosteriorSampler, by_region, draw_ensemble, rank_statistics, tarp_ranks
+from clusterpost.validation.certificate import certify
 
 COLUMNS = [p.column for p in PARAMETERS]
 
@@ -150,3 +152,24 @@ def test_stream(model, mocks, tmp_path):
                                  rows_per_part=70)
     out, whole = Table.read(tmp_path / "out.parquet"), clusterpost.infer_table(mocks, model=model, n_samples=200)
     np.testing.assert_allclose(out["tau_q50"], u.Quantity(whole["tau_q50"]).value, rtol=1e-5)
+
+
+def test_calibration_follows_the_family(model):
+    """Every parameter and every pair is tested, and draws that are too narrow are caught."""
+    certificate = certify(model, n_mocks=300, n_draws=20, progress=False)
+    assert list(certificate["posteriors"]) == ["network"]  # there is no likelihood to refine with
+    record = certificate["posteriors"]["network"]
+    names = [p.name for p in PARAMETERS]
+    assert list(record["tests"])[:5] == names
+    assert len(record["tests"]) == 5 + 10 + 2
+    assert set(record["regions"]) == {"fraction_young", "snr"}
+    loaded = clusterpost.load_model(model)
+    ensemble = draw_ensemble(PosteriorSampler(loaded, refine=False), Simulator.of(loaded), 300, 20, progress=False)
+    assert ensemble.draws.shape == (300, 20, 5)
+    assert tarp_ranks(ensemble).n_mocks == 300
+    middle = ensemble.draws.mean(1, keepdims=True)
+    narrow = ensemble.with_draws(middle + (ensemble.draws - middle) / 5)
+    assert not any(rank_statistics(narrow, narrow.marginals).passes().values())
+    assert len(by_region(ensemble, "tau", 2)) == 2 * 5
+    with pytest.raises(ValueError, match=r"must be one of fraction_young, .*, snr, n_bands"):
+        by_region(ensemble, "age")

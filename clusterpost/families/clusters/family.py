@@ -15,7 +15,7 @@ from ...priors import BoxPrior
 from ..base import Derived, ModelFamily
 from .ages import WholeMyrPrior, at_whole_myr
 from .likelihood import ClusterLikelihood
-from .parameters import DISTANCE, PARAMETERS
+from .parameters import DISTANCE, PARAMETERS, STATISTICS
 from .table import EXTINCTION, BandFluxTable, find_table, load_table
 
 __all__ = ["FullySampledClusters"]
@@ -103,11 +103,7 @@ class FullySampledClusters(ModelFamily):
     @property
     def statistics(self):
         """Functions of theta whose ranks are tested: T1 to T6 of Walter et al. (2025), Sect. 3.1."""
-        found = {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            name = f"{self.parameters[i].name} {self.parameters[j].name}"
-            found[name] = lambda theta, i=i, j=j: theta[..., i] * theta[..., j]
-        return found
+        return dict(STATISTICS)
 
     def to(self, device=None, dtype=None):
         """Return the same family with its table on another device or in another precision."""

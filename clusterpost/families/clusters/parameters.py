@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 from ..base import Covariate, Parameter
 
-__all__ = ["DISTANCE", "PARAMETERS"]
+__all__ = ["DISTANCE", "PARAMETERS", "STATISTICS"]
 
 #: Parameters of a cluster, with the bounds of Walter et al. (2025), Sect. 2.2.
 PARAMETERS = (
@@ -17,5 +18,15 @@ PARAMETERS = (
     Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
               label=r"$E(B-V)$ [mag]", description="color excess E(B-V) of a foreground screen"),
 )
+#: T1 to T6 of Walter et al. (2025), Sect. 3.1, as functions of theta (..., 3); arrays and tensors alike.
+#: T1 and T2 are log10 t and log10 m in place of t and m: a monotone map leaves ranks as they are.
+STATISTICS = MappingProxyType({
+    "T1": lambda theta: theta[..., 0],
+    "T2": lambda theta: theta[..., 1],
+    "T3": lambda theta: theta[..., 2],
+    "T4": lambda theta: theta[..., 0] * theta[..., 1],
+    "T5": lambda theta: theta[..., 1] * theta[..., 2],
+    "T6": lambda theta: theta[..., 0] * theta[..., 2],
+})
 #: Distance, with the range of training of Walter et al. (2025).
 DISTANCE = Covariate(name="distance", unit="Mpc", low=1.0, high=30.0, log=True, description="distance of the cluster")
