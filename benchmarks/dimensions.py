@@ -74,7 +74,7 @@ def _grid_by_metallicity(seen, size):
 
 
 def _by_distance(tbl, size):
-    """The whole calls with the distance known, and uncertain by 5 %."""
+    """Time the whole calls with the distance known, and uncertain by 5 %."""
     result = []
     for call in (clusterpost.exact_posterior, clusterpost.infer_table):
         for error in (0.0, 0.05):

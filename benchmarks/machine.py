@@ -19,7 +19,7 @@ _PACKAGES = ("torch", "numpy", "astropy", "FrEIA", "emcee", "scikit-learn", "sbi
 
 
 def cpu_name():
-    """The processor's name where the system tells it."""
+    """Return the processor's name where the system tells it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -54,7 +54,7 @@ def synchronize(device="cpu"):
 
 
 def timed(call, device="cpu"):
-    """What a call gives, and its wall and CPU seconds (those of all threads of this process)."""
+    """Return what a call gives, and its wall and CPU seconds (those of all threads of this process)."""
     synchronize(device)
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
@@ -63,7 +63,7 @@ def timed(call, device="cpu"):
 
 
 def peak_rss_mb():
-    """The most memory that this process has held, MB."""
+    """Return the most memory that this process has held, MB."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss begins with what the parent held
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -93,7 +93,7 @@ def write(tables, folder, about):
 
 
 def as_rst(table):
-    """A table for a page: numbers to three digits, nothing for what is not known."""
+    """Return a table for a page: numbers to three digits, nothing for what is not known."""
     shown = Table()
     for name in table.colnames:
         title = name.replace("_", " ")

@@ -58,7 +58,7 @@ class Rows:
         return self.tables["lognormal" if noise == "lognormal" else "walter2025"][at]
 
     def observed(self, noise, at):
-        """The same as tensors."""
+        """Return the same as tensors."""
         return observed(self.table(noise, at), noise)
 
     def exact(self, truth, at):

@@ -93,7 +93,7 @@ def _infer(args):
 
 
 def _where(args):
-    """The expression that says which rows to keep, checked as far as possible without a table; None for all."""
+    """Return the expression that says which rows to keep, checked as far as possible without a table; None for all."""
     from .selection import column_names
 
     parts = [f"({args.where})"] if args.where is not None else []
@@ -247,7 +247,7 @@ def _plot(args):
 
 
 def _row(args, tbl):
-    """The number of the one row to draw, or None."""
+    """Return the number of the one row to draw, or None."""
     from .catalogs.identity import rows_with_id
 
     if args.id is None:

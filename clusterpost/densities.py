@@ -37,7 +37,7 @@ class Uniform:
         return self.low + (self.high - self.low) * unit
 
     def describe(self):
-        """A few words."""
+        """Describe the density in a few words."""
         return f"uniform {self.low:g}..{self.high:g}"
 
 
@@ -92,7 +92,7 @@ class PowerLaw(Sloped):
         return (self.index + 1) * LN10
 
     def describe(self):
-        """A few words."""
+        """Describe the density in a few words."""
         return f"power law {self.index:g} in {self.low:g}..{self.high:g}"
 
 
@@ -122,7 +122,7 @@ class Exponential(Sloped):
         return -1 / self.scale
 
     def describe(self):
-        """A few words."""
+        """Describe the density in a few words."""
         return f"exponential {self.scale:g} in {self.low:g}..{self.high:g}"
 
 
@@ -162,7 +162,7 @@ class Normal:
         return torch.as_tensor(self._scipy.ppf(unit.cpu().double().numpy())).to(unit)
 
     def describe(self):
-        """A few words."""
+        """Describe the density in a few words."""
         return f"normal {self.mean:g} +- {self.sigma:g} in {self.low:g}..{self.high:g}"
 
 
@@ -206,5 +206,5 @@ class Share:
         return self.low + (self.high - self.low) * unit ** (1 / self.power)
 
     def describe(self):
-        """A few words."""
+        """Describe the density in a few words."""
         return f"share of power {self.power:g} in {self.low:g}..{self.high:g}"

@@ -132,7 +132,7 @@ def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 
                     prior: Any = None, error_floor: float | None = 0.05, distance: Any = None,
                     columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (), prefix: str = "",
                     seed: int = 0, device: str | None = None, progress: bool | None = None) -> Table:
-    """The exact posteriors by a dense grid, without a network.
+    """Compute the exact posteriors by a dense grid, without a network.
 
     Parameters
     ----------

@@ -174,11 +174,11 @@ class Job:
                 bar.update(len(target))
 
     def conditions(self, at):
-        """The network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
+        """Return the network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
         return conditions_of(self.ready.observed[at], self.model, self.sampler.noise)
 
     def orders(self, at, n):
-        """An order of ``n`` draws for each row: random, and unlike those of other rows.
+        """Return an order of ``n`` draws for each row: random, and unlike those of other rows.
 
         Without it the k-th draws of two clusters would go together, which shows in every sum over clusters.
         """
@@ -204,7 +204,7 @@ def _put(results, rows, chunk):
 
 
 def _completed(tbl, registry, results, prefix, ready, settings):
-    """A copy of the table with the results and what they rest on."""
+    """Return a copy of the table with the results and what they rest on."""
     results["flag"] |= ready.flag
     results["n_bands"][:] = ready.n_bands
     ready.observed = None  # not needed any more, and half as large as the results
@@ -225,7 +225,7 @@ def _described(ready, settings):
 
 
 def about(ready):
-    """What else a table's meta records."""
+    """Return what else a table's meta records."""
     return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout}
 
 

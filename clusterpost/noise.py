@@ -209,12 +209,12 @@ class LogNormalNoise(_Noise):
         return (ln_value - ln_flux) / width
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
-        """A parabola in ln mass; see `Walter2025Noise.along_mass`."""
+        """Return a parabola in ln mass; see `Walter2025Noise.along_mass`."""
         best, width = self.amplitude(flux, error, measured, ln_flux)
         return -0.5 * ((ln_mass - best[..., None]) / width[..., None]) ** 2
 
     def as_lognormal(self, flux, error):
-        """The normal density of ln f that stands for a detection.
+        """Return the normal density of ln f that stands for a detection.
 
         Parameters
         ----------
@@ -266,7 +266,7 @@ class NormalNoise(_Noise):
         return (flux - torch.exp(ln_flux)) / error
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
-        """A parabola in mass; see `Walter2025Noise.along_mass`."""
+        """Return a parabola in mass; see `Walter2025Noise.along_mass`."""
         scale, best, total = self._linear(flux, error, measured, ln_flux)
         return -0.5 * total * (torch.exp(ln_mass + scale) - best) ** 2
 
@@ -300,7 +300,7 @@ class NormalNoise(_Noise):
         return scale, best, total
 
     def as_lognormal(self, flux, error):
-        """A stand-in, wider than the detection the noisier it is; see `LogNormalNoise.as_lognormal`.
+        """Return a stand-in, wider than the detection the noisier it is; see `LogNormalNoise.as_lognormal`.
 
         There is none below a signal-to-noise ratio of one.
         """
@@ -346,7 +346,7 @@ class Walter2025Noise(_Noise):
         return (torch.log(flux) + variance / 2 - ln_flux) / variance.sqrt()
 
     def as_lognormal(self, flux, error):
-        """A stand-in with the reported relative error; see `LogNormalNoise.as_lognormal`."""
+        """Return a stand-in with the reported relative error; see `LogNormalNoise.as_lognormal`."""
         return NOISE_MODELS["lognormal"].as_lognormal(flux, error)
 
 
@@ -354,7 +354,7 @@ NOISE_MODELS = {noise.name: noise for noise in (LogNormalNoise(), NormalNoise(),
 
 
 def get_noise(name: str):
-    """The noise model of that name.
+    """Look up the noise model of that name.
 
     Parameters
     ----------

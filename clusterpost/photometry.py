@@ -117,7 +117,7 @@ class Photometry:
         return f"{name} {span}{unit} ({sources}{f', {where}' if where else ''})"
 
     def select(self, bands):
-        """The same objects in other bands, by name; a band that is not there is missing.
+        """Return the same objects in other bands, by name; a band that is not there is missing.
 
         Parameters
         ----------

@@ -146,7 +146,7 @@ def _computable(flux, error, noise):
 
 
 def _taken_and_other(photometry, bands):
-    """The model's bands for which a table has columns, and those of its flux columns that are of no such band."""
+    """Return the model's bands that a table has columns for, and those of its flux columns that are of no such band."""
     in_table, other = set(), list(photometry.unused)
     for band, column in zip(photometry.bands, photometry.columns, strict=True):
         taken = next((b for b in (band, BANDS[band].wfc3) if b in bands), None)
@@ -158,7 +158,7 @@ def _taken_and_other(photometry, bands):
 
 
 def _to_bands(photometry, bands):
-    """These bands, with ACS fluxes in the place of WFC3 ones that are missing where only the latter are known."""
+    """Return these bands, with ACS fluxes in place of missing WFC3 ones where only the latter are known."""
     chosen = photometry.select(bands)
     flag = np.zeros(len(photometry), np.int32)
     for band in photometry.bands:
@@ -175,7 +175,7 @@ def _to_bands(photometry, bands):
 
 
 def conditions_of(observed, model, noise):
-    """What a network is told of clusters.
+    """Encode what a network is shown of objects.
 
     Parameters
     ----------

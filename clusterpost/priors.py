@@ -388,7 +388,7 @@ class FunctionPrior(_Bounded):
 
 
 def cluster_prior(distance_error=0.0) -> BoxPrior:
-    """The prior of Walter et al. (2025): uniform in log10 t, log10 m and E(B-V).
+    """Make the prior of Walter et al. (2025): uniform in log10 t, log10 m and E(B-V).
 
     Parameters
     ----------

@@ -146,14 +146,14 @@ def _entries(tbl):
 
 
 def _from_readable(values):
-    """Settings of a table that only has the readable keys: its prior is known in words alone."""
+    """Return settings of a table that only has the readable keys: its prior is known in words alone."""
     values = {name: value for name, value in values.items() if value is not None}
     values["words"] = values.pop("prior", "")
     return Settings(**{"noise": "lognormal", "prior": {"kind": "words"}, **values})
 
 
 def _amended(settings, readable):
-    """Settings with what the readable keys say instead: someone changed them."""
+    """Return settings with what the readable keys say instead: someone changed them."""
     changed = _from_readable(readable)
     values = asdict(settings) | {name: value for name, value in asdict(changed).items()
                                  if name in readable and name != "prior" and readable[name] is not None}

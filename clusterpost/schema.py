@@ -91,7 +91,7 @@ DISTANCE_COLUMN = OutputColumn("distance", "Mpc", "Distance that was given to th
 
 
 def quantile_label(quantile: float) -> str:
-    """The part of a column's name that stands for a quantile, without loss.
+    """Return the part of a column's name that stands for a quantile, without loss.
 
     Parameters
     ----------

@@ -90,7 +90,7 @@ def column_names(expression: str) -> set[str]:
 
 
 def _parsed(expression):
-    """The expression's tree, and the names that stand between backticks."""
+    """Return the expression's tree, and the names that stand between backticks."""
     names = {}
 
     def placeholder(match):

@@ -125,7 +125,7 @@ def _converted(tbl, layout, band):
 
 
 def _kept_unit(tbl, name, layout):
-    """The unit of a column that stays as it is, with the one that was given in its place."""
+    """Return the unit of a column that stays as it is, with the one that was given in its place."""
     given = layout.unit
     if given is None:
         own = getattr(tbl[name], "unit", None)
@@ -171,7 +171,7 @@ def _put(tbl, name, values, unit, description, ours):
 
 
 def floor_in(tbl, errors):
-    """The relative error floor that these error columns hold.
+    """Return the relative error floor that these error columns hold.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def record_floor(tbl, errors, floor):
 
 
 def _carry_floor(tbl, error, held):
-    """A new error column holds the floor if the one that it was read from does."""
+    """Let a new error column hold the floor if the one that it was read from does."""
     recorded = _floored(tbl)
     if not recorded or held == (error in recorded):
         return

@@ -128,7 +128,7 @@ def _as_values(name, column):
 
 
 def _as_mixin(name, column):
-    """Times and positions as they are, in formats that know them."""
+    """Keep times and positions as they are, in formats that know them."""
     return {name: column} if isinstance(column, Time | SkyCoord) else None
 
 
@@ -146,7 +146,7 @@ def _as_wider(name, column):
 
 
 def _as_degrees(name, column):
-    """A position as two columns."""
+    """Return a position as two columns."""
     if not isinstance(column, SkyCoord):
         return None
     position = column.icrs

@@ -47,7 +47,7 @@ class BandColumns:
 
 
 def find(names, *wanted):
-    """The first of the wanted columns that is there, in any case where that is unambiguous.
+    """Return the first of the wanted columns that is there, in any case where that is unambiguous.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def phangs_columns(names):
 
 
 def phangs_unit(flux):
-    """The unit of a PHANGS flux column that carries none.
+    """Return the unit of a PHANGS flux column that carries none.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _error_of(band, flux, candidates, names):
 
 
 def _cameras(tbl, fluxes, kinds):
-    """The cameras of B, V and I in this table, each with its B column."""
+    """Return the cameras of B, V and I in this table, each with its B column."""
     found = {}
     for camera, name in _CAMERA_TELLS.items():
         columns = next((fluxes[name, kind] for kind in kinds if (name, kind) in fluxes), None)
@@ -218,7 +218,7 @@ def phangs_name(names, bands):
 
 
 def hint(name, choices):
-    """A question after what was meant, for the end of a message.
+    """Ask what was meant, for the end of a message.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def hint(name, choices):
 
 
 def some(names, n=12, show=shown):
-    """The first few names, for a message.
+    """Return the first few names, for a message.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def some(names, n=12, show=shown):
 
 
 def no_error(flux, error, names):
-    """The exception for a flux without its error.
+    """Make the exception for a flux without its error.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def no_error(flux, error, names):
 
 
 def ambiguous(band, what, candidates):
-    """The exception for two columns that could be one.
+    """Make the exception for two columns that could be one.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ _NAME = re.compile(r"(ngc|n|ic|messier|m|ugca|ugc|u)0*(\d+)([cnesw]?)")
 
 
 def distance_table() -> Table:
-    """The distances that clusterpost knows.
+    """List the distances that clusterpost knows.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def distance_table() -> Table:
 
 
 def resolve_galaxy(name) -> str:
-    """The usual name of a galaxy that is known under any of its names.
+    """Return the usual name of a galaxy that is known under any of its names.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def resolve_galaxy(name) -> str:
 
 
 def galaxy_distance(name, source=None) -> u.Quantity:
-    """The distance of a galaxy.
+    """Look up the distance of a galaxy.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def distance_and_source(name, source=None) -> tuple[float, str]:
 
 
 def _key(name):
-    """The same for all ways to write a name."""
+    """Return the same for all ways to write a name."""
     bare = re.sub(r"[\s_\-/'.]+", "", name).lower()
     match = _NAME.fullmatch(bare)
     if not match:

@@ -27,7 +27,7 @@ _CALIBRATION = 0.02  # relative error of the brightest
 
 
 def example_catalog() -> Table:
-    """The bundled example catalog: 200 simulated clusters, with their truths.
+    """Read the bundled example catalog: 200 simulated clusters, with their truths.
 
     It has the column names of PHANGS-HST DR4, with upper limits (negative
     errors), bands without coverage (-9999) and rows that nobody classified.

@@ -115,7 +115,7 @@ def _as(path, form):
 
 
 def _text(path, bands):
-    """A table of which no reader knows the name or the first bytes: machine-readable, VizieR's, or plain text."""
+    """Read a table of which no reader knows the name or the first bytes: machine-readable, VizieR's, or plain text."""
     start = _first_bytes(path)
     if re.search(rb"^Byte-by-byte Description", start, re.MULTILINE):
         return _as(path, "ascii.mrt")
@@ -127,7 +127,7 @@ def _text(path, bands):
 
 
 def _vizier(path):
-    """A table of VizieR with tabs: names, units and dashes before the rows, and comments."""
+    """Read a table of VizieR with tabs: names, units and dashes before the rows, and comments."""
     lines = [line for line in _decoded(path).splitlines() if (line.strip() or "\t" in line) and line[:1] != "#"]
     rules = [i for i, line in enumerate(lines) if set(line) <= set("-\t ") and "-" in line]
     if not rules or rules[0] not in (1, 2):
@@ -211,7 +211,7 @@ def _fits_table(path, number):
 
 
 def _chosen_place(path, hdu, places):
-    """The number of the table that was asked for, or None."""
+    """Return the number of the table that was asked for, or None."""
     if hdu is None:
         return None
     for number, name in places:
@@ -222,7 +222,7 @@ def _chosen_place(path, hdu, places):
 
 
 def _by_content(path, tables, columns):
-    """The first table with photometry, and a word on the others."""
+    """Choose the first table with photometry, and a word on the others."""
     good, problem = [], None
     for place, tbl in tables:
         try:
@@ -277,7 +277,7 @@ def _of_votable(table):
 
 
 def _params(table):
-    """What `write_catalog` keeps of a table's meta in a VOTable."""
+    """Return what `write_catalog` keeps of a table's meta in a VOTable."""
     values = {param.name: param.value for param in table.params}
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
             if np.ndim(value) == 0 and value is not np.ma.masked}
@@ -342,7 +342,7 @@ def check_size(path, *, text):
 
 
 def _longest_line(path, block, before):
-    """The length of the line that a block ends in, having looked at the others."""
+    """Return the length of the line that a block ends in, having looked at the others."""
     pieces = re.split(rb"[\r\n]", block)
     longest = max(before + len(pieces[0]), *(len(piece) for piece in pieces[1:]), 0)
     if longest > conf.max_line_length:

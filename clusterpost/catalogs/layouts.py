@@ -250,7 +250,7 @@ def recognize(tbl, columns=None, *, unit=None, missing=()) -> Layout:
 
 
 def _repeated(tbl, columns, unit, missing):
-    """What an earlier inference of this table was told, unless something else is said now."""
+    """Return what an earlier inference of this table was told, unless something else is said now."""
     earlier = recorded_reading(tbl).get("columns")
     if columns is None and earlier and all(name in tbl.colnames for names in earlier.values() for name in names):
         columns = earlier
@@ -286,7 +286,7 @@ def _checked_missing(missing):
 
 
 def _check_unit(tbl, layout, given):
-    """An explicit unit is used; where a column says otherwise, the user hears of it."""
+    """Use an explicit unit; where a column says otherwise, the user hears of it."""
     other = []
     for names in layout.bands.values():
         try:
@@ -426,7 +426,7 @@ def _parsed(names):
 
 
 def _chosen(names, band, fluxes, errors, limits):
-    """The columns of one band; its error is None where it is absent."""
+    """Return the columns of one band; its error is None where it is absent."""
     flux, unit = _one(band, "flux", fluxes[band], band)
     alike = [entry for entry in errors.get(band, ()) if _same_kind(unit, entry[1])]
     error = _one(band, "error", alike, f"{band}_err")[0] if alike else None
@@ -437,7 +437,7 @@ def _chosen(names, band, fluxes, errors, limits):
 
 
 def _one(band, what, candidates, canonical):
-    """The canonical name, or else the only candidate."""
+    """Return the canonical name, or else the only candidate."""
     for name, unit in candidates:
         if name == canonical:
             return name, unit

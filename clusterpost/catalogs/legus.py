@@ -70,7 +70,7 @@ _FILE_NAME = re.compile(r"hlsp_legus_hst_(?P<cameras>[a-z0-9-]+)_(?P<target>[a-z
 
 
 def legus_bands(source=None) -> tuple[str, ...]:
-    """The five bands of a LEGUS catalog, by the field in its file name.
+    """Return the five bands of a LEGUS catalog, by the field in its file name.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ _MEANINGS = {
 
 
 def _meaning(name):
-    """Unit and description of a column."""
+    """Return unit and description of a column."""
     if name in _MEANINGS:
         return _MEANINGS[name]
     if name.endswith("_vega"):
@@ -341,7 +341,7 @@ def label_legus(tbl, *, bands=None) -> Table:
 
 
 def _named(tbl, columns):
-    """A copy whose columns, in the order of the file, have these names, units and descriptions."""
+    """Return a copy whose columns, in the order of the file, have these names, units and descriptions."""
     names = _raw_names(tbl)
     out = tbl[names]  # a copy, in the order of the file
     for old, (name, unit, description) in zip(names, columns, strict=True):
@@ -380,7 +380,7 @@ def _readme_of(path):
 
 
 def _readme_columns(path, n, bands):
-    """The columns as the .readme beside a catalog numbers them, or None where there is none.
+    """Return the columns as the .readme beside a catalog numbers them, or None where there is none.
 
     Of a residual or an error only the filter is told; its camera is that of the magnitude.
     """
@@ -489,7 +489,7 @@ def _first_line(error):
 
 
 def first_fields(path) -> list[str]:
-    """The white-space separated fields of the first line of a text file.
+    """Return the white-space separated fields of the first line of a text file.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def check_levels(tbl):
 
 
 def _differences(tbl):
-    """The bands with both kinds, and magnitude in the mJy column minus that in the Vega column, (n, n_band)."""
+    """Return the bands with both kinds, and magnitude in the mJy column minus that in the Vega column, (n, n_band)."""
     try:
         layouts = []
         for kind, unit in (("MJY", "mJy"), ("VEGA", "mag")):
@@ -153,7 +153,7 @@ def _in_words(difference):
 
 
 def _slip(differences):
-    """The correction that takes the known slip out, if some rows have it in all bands."""
+    """Return the correction that takes the known slip out, if some rows have it in all bands."""
     rows = _median(differences.T)
     for sign in (1, -1):
         if (np.abs(rows + sign * KNOWN_SLIP) < _TOLERANCE).any():

@@ -145,7 +145,7 @@ def parse_name(name) -> ColumnName | None:
 
 
 def _words(lower, band_words):
-    """The words of a name, or None where it holds one that is not known."""
+    """Return the words of a name, or None where it holds one that is not known."""
     words = []
     for token in (token for token in re.split(r"[^a-z0-9]+", lower) if token):
         match = _FILTER.search(token)

@@ -247,7 +247,7 @@ def _flux_and_error(tbl, name):
 
 
 def _five(tbl, name):
-    """The ugriz part of a column of seven, or of five, bands."""
+    """Return the ugriz part of a column of seven, or of five, bands."""
     column = tbl[name]
     if column.ndim != 2 or column.shape[1] not in (5, 7):
         raise ColumnError(f"column {name!r} has the shape {column.shape}; the atlas has seven numbers per row, in the "

@@ -103,7 +103,7 @@ def arrow_table(rows, names=None) -> Table:
 
 
 def _plain(column):
-    """A column of a type that astropy reads, and its mask where there are nulls that need one."""
+    """Return a column of a type that astropy reads, and its mask where there are nulls that need one."""
     pyarrow, compute = require("pyarrow", "scale"), require("pyarrow.compute", "scale")
     types = pyarrow.types
     if types.is_dictionary(column.type):

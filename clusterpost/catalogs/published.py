@@ -63,7 +63,7 @@ FAMILIES = (
 
 
 def published_columns(tbl, family=None):
-    """The columns of a catalog's own fits.
+    """Return the columns of a catalog's own fits.
 
     Parameters
     ----------

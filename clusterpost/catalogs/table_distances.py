@@ -120,7 +120,7 @@ def _check_likely(tbl, layout, mpc, where, argument):
 
 
 def _off_galaxies(tbl, layout, mpc):
-    """The first row whose distance is not that of its galaxy: row, galaxy, what is known, by which factor."""
+    """Find the first row whose distance is not that of its galaxy: row, galaxy, what is known, by which factor."""
     names, _ = _galaxies(tbl, layout)
     rows = np.array(names) if len(names) == len(mpc) else np.full(len(mpc), names[0] if names else "")
     for name in dict.fromkeys(rows[np.isfinite(mpc)].tolist()):
@@ -257,7 +257,7 @@ def _check_own(tbl, layout):
 
 
 def _taken(tbl, layout):
-    """The source from which an earlier reading took the column ``distance``, or None if it is the table's own."""
+    """Return the source of an earlier reading's column ``distance``, or None if it is the table's own."""
     source = str(meta_value(tbl, DISTANCE_KEY)).split(":")[0]
     if layout.distance != "distance" or not set(source.split(" and ")) <= set(SOURCES):
         return None
@@ -312,7 +312,7 @@ def _own_name(tbl, layout):
 
 
 def _own_distance(tbl, layout):
-    """What the table itself says, or None."""
+    """Return what the table itself says, or None."""
     if layout.distance is not None:
         where = f"column {layout.distance!r}"
         recorded = str(meta_value(tbl, DISTANCE_KEY) or where) if layout.distance == "distance" else where
@@ -374,7 +374,7 @@ def to_mpc(value, where, unit=None):
 
 
 def _given_names(argument):
-    """The names of galaxies that an argument is, or None."""
+    """Return the names of galaxies that an argument is, or None."""
     if isinstance(argument, str):
         return [argument]
     if argument is None or isinstance(argument, u.Quantity):

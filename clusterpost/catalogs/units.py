@@ -98,7 +98,7 @@ def read_unit(unit) -> FluxUnit | None:
 
 
 def _named(unit):
-    """A unit, or its name where astropy does not know it."""
+    """Return a unit, or its name where astropy does not know it."""
     return str(unit) if isinstance(unit, u.UnrecognizedUnit) else unit
 
 
@@ -149,7 +149,7 @@ def _flux_unit(unit, text):
 
 
 def _angstrom_for_ampere(unit):
-    """The unit that is meant where A stands for Angstrom."""
+    """Return the unit that is meant where A stands for Angstrom."""
     powers = dict(zip(unit.bases, unit.powers, strict=True)) if hasattr(unit, "bases") else {}
     power = powers.get(u.A, 0)
     return unit * u.A**-power * u.AA**power

@@ -47,7 +47,7 @@ class Measured:
 
 
 def numbers(tbl, name):
-    """A column as float64 with NaN where masked.
+    """Return a column as float64 with NaN where masked.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def numbers(tbl, name):
 
 
 def plain(column):
-    """A column's values as a view that knows neither unit nor mask.
+    """Return a column's values as a view that knows neither unit nor mask.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _is_real(value):
 
 
 def unit_of(tbl, name, layout, names=None) -> FluxUnit | None:
-    """The unit of a column: the one that was given, its own, or that of its layout.
+    """Return the unit of a column: the one that was given, its own, or that of its layout.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def galaxy_cameras(tbl, layout) -> dict:
 
 
 def _row_cameras(tbl, layout):
-    """The camera of B, V and I of each row; of a row without B that of its galaxy, or empty."""
+    """Return the camera of B, V and I of each row; of a row without B that of its galaxy, or empty."""
     camera = _measured_cameras(tbl, layout)
     known = galaxy_cameras(tbl, layout) if layout.camera_of is None else layout.camera_of
     if layout.galaxy is not None:
@@ -392,7 +392,7 @@ def _to_mjy(tbl, layout, band, flux, error):
 
 
 def _error_unit(tbl, layout, names, unit):
-    """The unit of an error; one without it is in magnitudes beside magnitudes, and in doubt beside fluxes."""
+    """Return the unit of an error; one without it is in magnitudes beside magnitudes, and in doubt beside fluxes."""
     own = unit_of(tbl, names.error, layout, names)
     if own is None and not unit.is_magnitude:
         raise UnitError(f"column {shown(names.error)} has no unit beside {shown(names.flux)} in {unit}; set it, or "
@@ -401,7 +401,7 @@ def _error_unit(tbl, layout, names, unit):
 
 
 def _system(tbl, names, unit):
-    """The system of magnitudes, or None where nothing tells it."""
+    """Return the system of magnitudes, or None where nothing tells it."""
     if unit.system or names.magnitude_system:
         return unit.system or names.magnitude_system
     said = meta_value(tbl, "MAGSYS", "MAGNITUDE_SYSTEM")

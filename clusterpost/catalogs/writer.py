@@ -179,7 +179,7 @@ def flattened(tbl, path=None) -> Table:
 
 
 def _votable(tbl):
-    """The table with the scalars of its meta as PARAMs, which astropy leaves out."""
+    """Return the table with the scalars of its meta as PARAMs, which astropy leaves out."""
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Param
 

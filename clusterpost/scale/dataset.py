@@ -140,7 +140,7 @@ def _infer(job, file, place, digests):
 
 
 def _files(root):
-    """The data files of a folder; those that begin with . or _ are about them."""
+    """Return the data files of a folder; those that begin with . or _ are about them."""
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give one that holds Parquet files, or infer a single file with "
                          "clusterpost.scale.infer_file")

@@ -109,7 +109,7 @@ def plan_catalog(rates, n_objects=1_000_000_000, *, days=7.0) -> Table:
 
 
 def _page(table):
-    """The table and what it rests on, as reStructuredText."""
+    """Return the table and what it rests on, as reStructuredText."""
     n, gigabyte = table.meta["objects"], 1e9
     given, added = table.meta["bytes_given"], table.meta["bytes_added"]
     text = (f"{n:.3g} objects within {table.meta['days']:g} days; input {n * given / gigabyte:.4g} GB ({given} bytes a "

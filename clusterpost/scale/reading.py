@@ -76,7 +76,7 @@ def _context(sources):
 
 
 def _find(sources):
-    """The first row of each galaxy that differs in what matters, as (source, row)."""
+    """Return the first row of each galaxy that differs in what matters, as (source, row)."""
     empty = arrow_table(sources[0].schema.empty_table())
     columns, cameras = common_columns(empty), _camera_columns(empty.colnames)
     galaxy, distance = columns["galaxy"], columns["distance"]
@@ -98,7 +98,7 @@ def _find(sources):
 
 
 def _kinds(tbl, galaxy, cameras, distance, first):
-    """What matters of each row: its galaxy, the cameras that have it, and whether its distance is the galaxy's."""
+    """Return what matters of each row: its galaxy, the cameras that have it, whether its distance is the galaxy's."""
     names = np.full(len(tbl), "") if galaxy is None else np.asarray(tbl[galaxy]).astype(str)
     masked = np.zeros(len(tbl), bool) if galaxy is None else np.asarray(getattr(tbl[galaxy], "mask", False))
     kinds = [names, np.broadcast_to(masked, len(tbl)).astype(str)]
@@ -120,7 +120,7 @@ def _there(column):
 
 
 def _camera_columns(names):
-    """The columns of B where there are some of both cameras."""
+    """Return the columns of B where there are some of both cameras."""
     fluxes, _ = phangs_columns(names)
     of_b = [[c for (band, _), columns in fluxes.items() if band == name for c in columns] for name in
             ("F435W", "F438W")]
@@ -128,7 +128,7 @@ def _camera_columns(names):
 
 
 def _levels(sources):
-    """What `check_levels` finds in the whole table: the one thing for which some columns are read at once."""
+    """Return what `check_levels` finds in the whole table: the one thing for which some columns are read at once."""
     names = sources[0].schema.names
     fluxes, errors = phangs_columns(names)
     if len({kind for _, kind in fluxes}) < 2:

@@ -58,7 +58,7 @@ class Calibration:
                          self.sbc.names + self.coverage.names, self.sbc.n_draws)
 
     def record(self, level=0.99):
-        """The numbers, for a certificate.
+        """Return the numbers, for a certificate.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ def calibration(ensemble, seed=0, regions=None):
 
 
 def posterior_ensemble(model, n_mocks=100_000, n_draws=100, seed=1, *, refine=True, parts=None, progress=None):
-    """Mocks of a model's own simulator, with draws from the model's posteriors.
+    """Draw mocks of a model's own simulator, with draws from the model's posteriors.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def certify(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, part
 
 
 def make_certificate(model, tested, seed, level=0.99):
-    """The certificate of calibrations that were measured.
+    """Make the certificate of calibrations that were measured.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def make_certificate(model, tested, seed, level=0.99):
 
 
 def certificate_table(certificate):
-    """The tests of a certificate, one a row.
+    """Return the tests of a certificate, one a row.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ def _entropy_disagrees(certified, fresh):
 
 
 def describe_model(model):
-    """What a model takes, how it was trained and how well it is calibrated, as text.
+    """Return what a model takes, how it was trained and how well it is calibrated, as text.
 
     Parameters
     ----------

@@ -172,7 +172,7 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
 
 
 def _family_of(out, prefix):
-    """The family of the model that results were made with, solar clusters where it is not known."""
+    """Return the family of the model that results were made with, solar clusters where it is not known."""
     settings = recorded_settings(out, prefix)
     if settings is not None:
         with contextlib.suppress(ModelError):
@@ -181,7 +181,7 @@ def _family_of(out, prefix):
 
 
 def _edges(family, stem, name):
-    """The bounds of the prior in a parameter; none for a mass that is not one."""
+    """Return the bounds of the prior in a parameter; none for a mass that is not one."""
     bounds = {p.column: (p.low, p.high) for p in family.parameters}
     return bounds.get(stem, (-np.inf, np.inf)) if name != "log_stellar_mass" else (-np.inf, np.inf)
 
@@ -297,7 +297,7 @@ def _statistics(ours, fit, rows, edges):
 
 
 def inlier_table(result):
-    """The shares of `compare_with_catalog` as Table 1 of Walter et al. (2025) has them, beside that table.
+    """Return the shares of `compare_with_catalog` as Table 1 of Walter et al. (2025) has them, beside that table.
 
     Parameters
     ----------

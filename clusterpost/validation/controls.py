@@ -107,12 +107,12 @@ def _densities(ensemble, controls):
 
 
 def uncorrelated(ensemble, rng):
-    """The parameters permuted among an object's draws, each by itself: marginals as they were."""
+    """Permute the parameters among an object's draws, each by itself: marginals as they were."""
     return ensemble.with_draws(rng.permuted(ensemble.draws, axis=1))
 
 
 def one_mode(ensemble, rng):
-    """The weaker mode dropped where draws fall into two groups in age; half as many draws as before.
+    """Drop the weaker mode where draws fall into two groups in age; half as many draws as before.
 
     Two groups are where the split that separates them best (Otsu 1979) leaves a tenth of the draws at least on
     either side, and more than five standard deviations between (Ashman, Bird & Zepf 1994).
@@ -173,7 +173,7 @@ def _split_some(values):
 
 
 def own_truths(ensemble, seed=0):
-    """An ensemble that is calibrated by construction: one draw of each mock in place of its truth.
+    """Return an ensemble that is calibrated by construction: one draw of each mock in place of its truth.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ class Ensemble:
         return values[:, 1:] - values[:, :1] + self.log_q_truth[:, None]
 
     def with_draws(self, draws, log_q=None, log_q_truth=None):
-        """The same mocks with other posteriors.
+        """Return the same mocks with other posteriors.
 
         Parameters
         ----------
@@ -209,7 +209,7 @@ def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131
 
 
 def mock_chunks(simulator, n_mocks, n_draws, seed=0, chunk=131_072, progress=None):
-    """Mocks of a seed, some at a time, with the generator for their posterior draws.
+    """Draw mocks of a seed, some at a time, with the generator for their posterior draws.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ _N_CLASSIFIED = 1000  # draws of either posterior that are compared
 
 
 def survey_mocks(n, seed=0):
-    """Mocks as a survey of nearby galaxies would have them.
+    """Simulate mocks as a survey of nearby galaxies would have them.
 
     Ages log-uniform from 1 Myr to 3 Gyr, masses from dN/dm ~ m^-2 above 1000
     solar masses, exponential reddening of scale 0.25 mag, 5 to 25 Mpc, errors
@@ -72,7 +72,7 @@ def _without(tbl, n_missing, seed):
 
 
 def _limited(tbl):
-    """The bluest band becomes an upper limit: its flux plus twice its error, with that error as the scale."""
+    """Make the bluest band an upper limit: its flux plus twice its error, with that error as the scale."""
     tbl["F275W"] = tbl["F275W"] + 2 * tbl["F275W_err"]
     tbl["F275W_err"] = -tbl["F275W_err"]
     return tbl

@@ -66,7 +66,7 @@ def inferred_parameters(out, suffix, *, prefix=""):
 
 
 def published_fits(table, published=None):
-    """The fits that a catalog brings along, cleaned of sentinels.
+    """Read the fits of a catalog, cleaned of sentinels.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def published_fits(table, published=None):
 
 
 def catalog_parameters(table, published=None):
-    """The parameters that a catalog published.
+    """Return the parameters that a catalog published.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def log10(values):
 
 
 def closest_modes(out, fits, *, prefix=""):
-    """The mode of each posterior that lies closest to the catalog's fit.
+    """Return the mode of each posterior that lies closest to the catalog's fit.
 
     Parameters
     ----------

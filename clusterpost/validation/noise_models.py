@@ -24,7 +24,7 @@ _LEVELS = (0.16, 0.5, 0.84)
 
 
 def noisy_rows(tbl, *, bands=("F275W", "F336W"), least_error=0.4, columns=None):
-    """The rows with a large relative flux error in the ultraviolet.
+    """Select the rows with a large relative flux error in the ultraviolet.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _of_rows(distance, rows):
 
 
 def _weighed(draws, log_density, n_draws):
-    """The columns that rest on one set of draws and two densities."""
+    """Return the columns that rest on one set of draws and two densities."""
     one, other = (log_density[noise] for noise in NOISES)
     log_mixture = np.logaddexp(one, other) - np.log(2)
     columns = {"draws": draws}

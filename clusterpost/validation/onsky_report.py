@@ -94,7 +94,7 @@ def _fits(report, checks, model, seed):
 
 
 def _transposed(table):
-    """A column for each parameter, with numbers as text."""
+    """Return a column for each parameter, with numbers as text."""
     names = [name for name in table.colnames if name != "parameter"]
     forms = {name: table[name].info.format or "" for name in names}
     columns = {str(row["parameter"]): [f"{row[name]:{forms[name].lstrip('%')}}" for name in names] for row in table}

@@ -26,7 +26,7 @@ _SHARES = {"catalog_inside": "catalog value inside our 16-84 %", "mean_inside": 
 
 
 def walter2025_claims(model, tested, *, checks=None, exactness=None):
-    """The claims of Walter et al. (2025) beside ours.
+    """Return the claims of Walter et al. (2025) beside ours.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def walter2025_claims(model, tested, *, checks=None, exactness=None):
 
 
 def _training(model):
-    """Mocks and hours of all stages, and the hardware of the last."""
+    """Return mocks and hours of all stages, and the hardware of the last."""
     stage, stages = model.card["training"], []
     while stage:
         stages.append(stage)
@@ -91,7 +91,7 @@ def _sbc_claims(tested):
 
 
 def _tendency(result, name):
-    """What the curve of one statistic says, in words."""
+    """Return what the curve of one statistic says, in words."""
     index = result.names.index(name)
     z, curves = result.ecdf_difference()
     curve = curves[index]
@@ -218,7 +218,7 @@ def _noise(tables, none):
 
 
 def sedflow_claims(model, tested, *, checks=None, exactness=None, timing=None):
-    """The claims of Hahn & Melchior (2022), SEDflow, beside ours.
+    """Return the claims of Hahn & Melchior (2022), SEDflow, beside ours.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def remove_parts(folder):
 
 
 def _key(sampler, n_draws, seed):
-    """What the blocks of one ensemble have in common, short."""
+    """Return what the blocks of one ensemble have in common, in short."""
     card = sampler.model.card
     what = [card["sha256"], card["simulator"], card["conditions"], bool(sampler.refine), n_draws, int(seed), _BLOCK]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]

@@ -97,7 +97,7 @@ def _observed_again(target, theta, generator):
 
 
 def predictive_summary(check):
-    """A posterior predictive check in numbers.
+    """Run a posterior predictive check, in numbers.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def predictive_summary(check):
 
 
 def bands_of(table):
-    """The bands of a table with a column ``band``, from the blue to the red.
+    """Return the bands of a table with a column ``band``, from the blue to the red.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def map_chi2(out, published=None, *, grid=False, prefix=None, model="default", n
 
 
 def _with_best_mass(target, theta):
-    """The same age and reddening, and the mass of least chi-square."""
+    """Return the same age and reddening, and the mass of least chi-square."""
     theta = theta.copy()
     theta[:, 1] = 0.0
     observed = target.observed
@@ -237,7 +237,7 @@ def _with_best_mass(target, theta):
 
 def resimulate(out, rows, published=None, *, n_draws=500, prefix=None, model="default", noise=None, prior=None,
                refine=None, error_floor=AUTO, distance=None, columns=None, seed=None):
-    """What chosen clusters look like in each band at their MAP, at the catalog's fit and over their posteriors.
+    """Return what chosen clusters look like in each band at their MAP, at the catalog's fit and over their posteriors.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ class Recalibration:
     after: SBCResult
 
     def summary(self, level=0.99):
-        """What it does to the p-p curves.
+        """Return what it does to the p-p curves.
 
         Parameters
         ----------

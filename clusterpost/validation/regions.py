@@ -87,7 +87,7 @@ def by_region(ensemble, by="age", n_regions=4, *, statistics=None, level=0.99, s
 
 
 def _values(ensemble, by):
-    """What divides the mocks, (n,)."""
+    """Return what divides the mocks, (n,)."""
     if by in ("snr", "n_bands"):
         return np.asarray(ensemble.about[by], float)
     columns = [parameter.column for parameter in ensemble.parameters]

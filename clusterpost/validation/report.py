@@ -143,7 +143,7 @@ class _Report:
         self.sections[-1].figures.append((caption, path))
 
     def write(self, model, certificate, seconds):
-        """The page."""
+        """Write the page."""
         facts = {"weights (sha256)": certificate["sha256"][:16], "mocks": f"{certificate['n_mocks']:,}",
                  "draws of each": certificate["n_draws"], "seed": certificate["seed"], "date": certificate["date"],
                  "versions": ", ".join(f"{name} {value}" for name, value in certificate["versions"].items()),
@@ -208,7 +208,7 @@ def _calibrated(report, tested, certificate, model):
 
 
 def _regions(calibrated):
-    """The tables of all regions in one."""
+    """Return the tables of all regions in one."""
     tables = []
     for by, table in calibrated.regions.items():
         table = table.copy()

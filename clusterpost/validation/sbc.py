@@ -245,7 +245,7 @@ class SBCResult:
         return _binomial_band(self.n_mocks, self.n_draws, low, high)
 
     def simultaneous_band(self, level=0.99):
-        """The band that holds the whole curve of one statistic with probability ``level``.
+        """Return the band that holds the whole curve of one statistic with probability ``level``.
 
         Parameters
         ----------
@@ -296,7 +296,7 @@ class SBCResult:
         return dict(zip(self.names, (~outside).tolist(), strict=True))
 
     def summary(self, level=0.99):
-        """The calibration in one table.
+        """Write the calibration as one table.
 
         Parameters
         ----------

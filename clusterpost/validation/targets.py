@@ -16,7 +16,7 @@ __all__ = ["read_target"]
 
 def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, error_floor=AUTO, distance=None,
                 columns=None):
-    """The exact posterior densities of a table's rows, as inference with a model sees them.
+    """Make the exact posterior densities of a table's rows, as inference with a model sees them.
 
     Parameters
     ----------
