@@ -32,7 +32,7 @@ from ..bands import ACS_BANDS, WFC3_BANDS, get_band, pivot_wavelength
 from .curves import open_sources, read_curve
 
 __all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", "compute_table",
-           "read_ezgal", "read_ised_ascii"]
+           "factorize", "read_ezgal", "read_ised_ascii"]
 
 #: Spectra of each metallicity in that wheel.
 SED_MEMBERS = {z: f"pymgal/models/bc03_ssp_z_{z}_chab.model" for z in ("0.008", "0.02", "0.05")}
@@ -244,6 +244,43 @@ def compute_table(library, curves, *, log_age=AGE_NODES, ebv=EBV_NODES, extincti
     }
 
 
+def factorize(ln_flux, tolerance=2e-4) -> dict[str, np.ndarray]:
+    """Write each band's matrix of ages and color excesses as a product of two thin ones.
+
+    Parameters
+    ----------
+    ln_flux : ndarray (n_age, n_ebv, n_band)
+    tolerance : float
+        Largest error allowed.
+
+    Returns
+    -------
+    dict of ndarray
+        ``age_factors`` (n_age, n_factor), ``ebv_factors`` (n_factor, n_ebv) and ``factor_band`` (n_factor,), the band
+        of each by index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clusterpost.training.grid import factorize
+    >>> factors = factorize(np.outer([1.0, 2, 3], [1.0, 2])[..., None])
+    >>> factors["age_factors"].shape
+    (3, 1)
+    """
+    ages, colors, bands = [], [], []
+    for band, matrix in enumerate(np.moveaxis(ln_flux.astype(float), -1, 0)):
+        left, size, right = np.linalg.svd(matrix, full_matrices=False)
+        for rank in range(1, len(size) + 1):
+            age, color = (left * size)[:, :rank].astype(np.float32), right[:rank].astype(np.float32)
+            if np.abs(age @ color - matrix).max() <= tolerance:
+                break
+        ages.append(age)
+        colors.append(color)
+        bands += [band] * rank
+    return {"age_factors": np.ascontiguousarray(np.concatenate(ages, 1)), "ebv_factors": np.concatenate(colors),
+            "factor_band": np.array(bands, np.int32)}
+
+
 def main(argv=None) -> int:
     """Build the table from the command line (see the module's docstring)."""
     from safetensors.numpy import save
@@ -258,6 +295,9 @@ def main(argv=None) -> int:
     parser.add_argument("--sed", help="SSP library to use instead: EzGal FITS, or GALAXEV .ised_ASCII")
     parser.add_argument("--bands", nargs="+", default=[*WFC3_BANDS, *ACS_BANDS], metavar="BAND",
                         help="bands of the table (default: %(default)s)")
+    parser.add_argument("--factors", action="store_true",
+                        help="write factors of each band's matrix, to 2e-4 in ln flux, as in the packaged tables of "
+                             "further bands")
     parser.add_argument("--extinction", default="O94", help="class of dust_extinction.parameter_averages")
     args = parser.parse_args(argv)
     if args.output is None and args.sed:
@@ -293,8 +333,10 @@ def main(argv=None) -> int:
         "burst": "mean of ten steps of 0.1 Myr ending at the age (CIGALE), continuous in age",
         "source": "pymgal 1.0 (files), computed by python -m clusterpost.training.grid",
     }
+    if args.factors:
+        table |= factorize(table.pop("ln_flux"))
     write_whole(output, save(table, metadata={"header": json.dumps(header)}))
-    sys.stderr.write(f"wrote {output}: {table['ln_flux'].shape}, {table['ln_flux'].nbytes / 1e6:.2f} MB\n")
+    sys.stderr.write(f"wrote {output}: {len(curves)} bands, {Path(output).stat().st_size / 1e6:.2f} MB\n")
     return 0
 
 

@@ -26,6 +26,7 @@ from clusterpost.training.grid import (
     band_fluxes,
     burst_mean,
     compute_table,
+    factorize,
     read_ezgal,
     read_ised_ascii,
 )
@@ -129,6 +130,17 @@ def test_compute_table_layout_and_pivots():
     assert (ln[:, 1, 0] < ln[:, 1, 1]).all()
     np.testing.assert_allclose(table["surviving_mass"],
                                burst_mean(AGES, library.surviving_mass, table["log_age"]), rtol=1e-6)
+
+
+def test_factors_give_the_matrices_back():
+    age, ebv = np.linspace(0, 4, 200)[:, None], np.linspace(0, 1.5, 31)
+    ln_flux = np.stack([np.sin(age) - 3 * ebv, np.log(np.exp(-3 * ebv) + 0.01 * np.exp(-ebv - age))], -1)
+    factors = factorize(ln_flux)
+    assert (factors["factor_band"] == 0).sum() == 2
+    for band in (0, 1):
+        own = factors["factor_band"] == band
+        again = factors["age_factors"][:, own] @ factors["ebv_factors"][own]
+        np.testing.assert_allclose(again, ln_flux[..., band], rtol=0, atol=2e-4)
 
 
 class TestReaders:

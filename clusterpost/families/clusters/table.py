@@ -21,6 +21,8 @@ __all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table
 #: The packaged tables, by metallicity.
 TABLES = {f"z{z}": Path(__file__).parents[2] / "data" / f"bc03_chabrier_z{z}_o94.safetensors"
           for z in ("0.008", "0.02", "0.05")}
+#: The further bands of each, which are looked for where a table does not hold a band itself.
+FURTHER_BANDS = {name: path.with_name(f"{path.stem}_further{path.suffix}") for name, path in TABLES.items()}
 #: The one that is used where none is named.
 TABLE_PATH = TABLES["z0.02"]
 #: Extinction of the packaged tables.
@@ -73,6 +75,10 @@ class BandFluxTable:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["header"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if "ln_flux" not in tensors:  # factors of each band's matrix of ages and color excesses
+            of_band = [tensors["factor_band"] == band for band in range(len(header["bands"]))]
+            tensors["ln_flux"] = torch.stack([tensors["age_factors"][:, own] @ tensors["ebv_factors"][own]
+                                              for own in of_band], -1)
         return cls(tensors["log_age"].float(), tensors["ebv"].float(), tensors["ln_flux"],
                    tensors["surviving_mass"], header)
 
@@ -83,13 +89,17 @@ class BandFluxTable:
         return BandFluxTable(*move, self.header)
 
     def select(self, bands) -> BandFluxTable:
-        """Return the same table with only these bands, in this order."""
-        missing = [b for b in bands if b not in self.bands]
+        """Return the same table with only these bands, in this order; packaged ones know more than they hold."""
+        nodes, known = self.ln_flux_nodes, self.bands
+        if not set(bands) <= set(known):
+            for further in _further_tables(self):
+                nodes, known = torch.cat([nodes, further.ln_flux_nodes.to(nodes)], -1), (*known, *further.bands)
+        missing = [b for b in bands if b not in known]
         if missing:
-            raise InputError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(self.bands)}")
-        index = [self.bands.index(b) for b in bands]
-        return BandFluxTable(self.log_age, self.ebv, self.ln_flux_nodes[..., index].contiguous(),
-                             self.surviving_nodes, {**self.header, "bands": list(bands)})
+            raise InputError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(known)}")
+        index = [known.index(b) for b in bands]
+        return BandFluxTable(self.log_age, self.ebv, nodes[..., index].contiguous(), self.surviving_nodes,
+                             {**self.header, "bands": list(bands)})
 
     def _cell(self, log_age):
         return ((log_age.detach() - self._youngest) * self._cells_per_dex).int().clamp(0, _CELLS - 1)
@@ -178,6 +188,16 @@ def distance_term(distance):
     Tensor
     """
     return -2 * (torch.log(distance) + math.log(1e5))
+
+
+def _further_tables(table):
+    """Yield the packaged tables of further bands for the same spectra, extinction and nodes."""
+    same = ("sed_sha256", "extinction")
+    for path in FURTHER_BANDS.values():
+        further = load_table(path)
+        if all(further.header[key] == table.header.get(key) for key in same) and len(further.log_age) == len(
+                table.log_age):
+            yield further
 
 
 _READ = {}  # every table that was read, by path

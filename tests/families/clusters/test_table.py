@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
-from clusterpost.families.clusters.table import TABLE_PATH, TABLES, BandFluxTable, distance_term, find_table, load_table
+from clusterpost.families.clusters.table import (
+    FURTHER_BANDS,
+    TABLE_PATH,
+    TABLES,
+    BandFluxTable,
+    distance_term,
+    find_table,
+    load_table,
+)
 from clusterpost.training.grid import AGE_NODES, EBV_NODES, burst_mean
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
@@ -33,6 +41,51 @@ def reference(shared_data):
 def test_packaged_tables_are_small():
     assert all(path.stat().st_size < 2_000_000 for path in TABLES.values())
     assert TABLES["z0.02"] == TABLE_PATH
+
+
+class TestFurtherBands:
+    @pytest.mark.parametrize("name", TABLES)
+    def test_they_are_found_where_they_are_asked_for(self, name):
+        packaged = load_table(name)
+        assert packaged.bands == EIGHT
+        table = packaged.select(["F160W_IR", "F275W", "V_JC"])
+        assert table.bands == ("F160W_IR", "F275W", "V_JC")
+        assert torch.equal(table.ln_flux_nodes[..., 1], packaged.ln_flux_nodes[..., 0])
+        every = {*EIGHT, *load_table(FURTHER_BANDS[name]).bands}
+        assert every == {b for b, band in BANDS.items() if band.instrument != "SDSS"}
+        assert FURTHER_BANDS[name].stat().st_size < 500_000
+        assert load_table(FURTHER_BANDS[name]).header["sed_sha256"] == packaged.header["sed_sha256"]
+
+    def test_neighbors_in_wavelength_are_neighbors_in_flux(self):
+        """A narrow band differs from the broad one around it by the line, others by their pivots."""
+        log_age, ebv = torch.meshgrid(torch.linspace(0, 4, 40), torch.linspace(0, 1.4, 8), indexing="ij")
+        for one, other, least, most in (("V_JC", "F555W_ACS", -0.06, 0.2), ("F475W", "F475W_ACS", -0.02, 0.08),
+                                        ("F658N_ACS", "F657N", -0.04, 0.02), ("F225W", "F275W", -2.2, 0.4)):
+            color = -MAG * load_table().select([one, other]).ln_flux(log_age, ebv).diff()
+            assert least < float(color.min()) <= float(color.max()) < most, (one, other)
+
+    def test_means_of_the_stars_agree(self):
+        """Another integration of the same spectra, by the table of stars."""
+        from clusterpost.families.stochastic.table import load_stars
+
+        names = load_table(FURTHER_BANDS["z0.02"]).bands
+        stars, table = load_stars().select(names), load_table().select(names)
+        for i in range(0, 83, 6):
+            fine = 4 * i
+            columns = np.exp(stars.ln_ratio[5, fine]) * (stars.number[5, i].astype(float) @ stars.light[5, i])
+            ours = table.ln_flux(torch.tensor(stars.log_age[i]).float(), torch.tensor(0.0)).numpy()
+            np.testing.assert_allclose(np.log(np.bincount(stars.column_band, columns)), ours, atol=0.005)
+
+    def test_what_no_table_has_is_named(self):
+        with pytest.raises(InputError, match=r"no u_SDSS; it has F275W, .*F160W_IR"):
+            load_table().select(["u_SDSS"])
+
+    def test_other_spectra_have_none(self):
+        packaged = load_table()
+        header = {**packaged.header, "sed_sha256": "0" * 64}
+        other = BandFluxTable(packaged.log_age, packaged.ebv, packaged.ln_flux_nodes, packaged.surviving_nodes, header)
+        with pytest.raises(InputError, match="no F160W_IR"):
+            other.select(["F160W_IR"])
 
 
 class TestTables:
