@@ -4,36 +4,12 @@ Functions take and return astropy Tables with units; see
 ``help(clusterpost.infer_table)`` for the headline call.
 """
 
-from .utils import lazy_names
+import lazy_loader
 
-# Public names and the module each is imported from when first used, so that
-# importing the package loads neither torch nor matplotlib.
-_PUBLIC = {
-    "add_band": "bands",
-    "apply_error_floor": "photometry",
-    "compare_with_catalog": "validation.compare",
-    "conf": "config",
-    "decode_flags": "flags",
-    "exact_posterior": "infer",
-    "example_catalog": "catalogs.example",
-    "fetch_phangs": "catalogs.phangs",
-    "infer_table": "infer",
-    "list_bands": "bands",
-    "is_good": "flags",
-    "list_models": "flow.modelfile",
-    "list_phangs": "catalogs.phangs",
-    "load_model": "flow.modelfile",
-    "log_prob": "infer",
-    "plot_posterior": "plotting.posterior",
-    "read_catalog": "catalogs.reader",
-    "sample_posterior": "infer",
-    "simulate": "training.mocks",
-    "write_catalog": "catalogs.writer",
-}
-
-__all__ = ["__version__", *_PUBLIC]
-
-_lazy, __dir__ = lazy_names(__name__, _PUBLIC)
+# The public names and where they are from stand in the stub, which type checkers read, too.  They are imported when
+# first used, so that importing the package loads neither torch nor matplotlib.
+_lazy, _, _names = lazy_loader.attach_stub(__name__, __file__)
+__all__ = ["__version__", *_names]
 
 
 def __getattr__(name):
@@ -44,4 +20,10 @@ def __getattr__(name):
             return version(__name__)
         except PackageNotFoundError:  # a source tree that was never installed
             return "0+unknown"
+    if name not in _names:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _lazy(name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

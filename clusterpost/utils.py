@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["check_target", "exclusive", "lazy_names", "progress_bar", "remove_leftovers", "require",
+__all__ = ["check_target", "exclusive", "progress_bar", "remove_leftovers", "require",
            "to_disk", "whole_file", "write_whole"]
 
 
@@ -213,29 +213,3 @@ def progress_bar(total, *, show: bool | None = None, **options):
 def _in_ipython():
     ipython = sys.modules.get("IPython")
     return ipython is not None and ipython.get_ipython() is not None
-
-
-def lazy_names(package, homes):
-    """Functions by which a package's public names are imported on first use (PEP 562).
-
-    Parameters
-    ----------
-    package : str
-        Its ``__name__``.
-    homes : dict
-        The module of each name, relative to the package.
-
-    Returns
-    -------
-    getattr, dir : callable
-        To be bound to the package's ``__getattr__`` and ``__dir__``.
-    """
-
-    def get(name):
-        if name not in homes:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f".{homes[name]}", package), name)
-        setattr(sys.modules[package], name, value)
-        return value
-
-    return get, lambda: sorted({*vars(sys.modules[package]), *sys.modules[package].__all__})

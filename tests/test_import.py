@@ -1,6 +1,9 @@
+import ast
+import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +48,16 @@ def test_an_unknown_name():
 def test_version():
     assert isinstance(clusterpost.__version__, str)
     assert clusterpost.__version__
+
+
+@pytest.mark.parametrize("package", ["clusterpost", "clusterpost.plotting", "clusterpost.catalogs", "clusterpost.scale",
+                                     "clusterpost.validation"])
+def test_type_checkers_know_every_public_name(package):
+    module = importlib.import_module(package)
+    stub = Path(module.__file__).with_suffix(".pyi")
+    named = {alias.asname for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ImportFrom)
+             for alias in node.names}
+    assert named == set(module.__all__) - {"__version__"}
+    assert (Path(clusterpost.__file__).parent / "py.typed").is_file()
+    for name in module.__all__:
+        assert getattr(module, name) is not None

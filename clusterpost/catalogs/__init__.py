@@ -9,24 +9,7 @@ LEGUS, :mod:`~clusterpost.catalogs.nsa` reads galaxies of the Sloan Digital Sky
 Survey, and :mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
 """
 
-from ..utils import lazy_names
+import lazy_loader
 
-_HOMES = {
-    "BandColumns": "columns",
-    "Layout": "layouts",
-    "check_levels": "levels",
-    "correct_aperture": "levels",
-    "distance_table": "distances",
-    "galaxy_distance": "distances",
-    "label_legus": "legus",
-    "published_columns": "published",
-    "read_catalog": "reader",
-    "read_legus": "legus",
-    "read_nsa": "nsa",
-    "read_sdss": "nsa",
-    "recognize": "layouts",
-    "resolve_galaxy": "distances",
-}
-__all__ = [*_HOMES]
-
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+# The names and where they are from stand in the stub, which type checkers read, too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,9 +5,7 @@
 :mod:`~clusterpost.scale.plan` says what a catalog of some size will cost.
 """
 
-from ..utils import lazy_names
+import lazy_loader
 
-_HOMES = {"infer_dataset": "dataset", "infer_file": "stream", "plan_catalog": "plan", "read_column": "dataset"}
-__all__ = [*_HOMES]
-
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+# The names and where they are from stand in the stub, which type checkers read, too.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

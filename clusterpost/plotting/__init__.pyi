@@ -1,0 +1,48 @@
+from .catalogs import (
+    plot_catalog as plot_catalog,
+)
+from .catalogs import (
+    plot_comparison as plot_comparison,
+)
+from .catalogs import (
+    plot_deviation as plot_deviation,
+)
+from .density import (
+    plot_densities as plot_densities,
+)
+from .density import (
+    plot_with_mcmc as plot_with_mcmc,
+)
+from .noise_models import plot_noise_models as plot_noise_models
+from .photometry import (
+    plot_chi2 as plot_chi2,
+)
+from .photometry import (
+    plot_flux_errors as plot_flux_errors,
+)
+from .photometry import (
+    plot_predictive as plot_predictive,
+)
+from .photometry import (
+    plot_seds as plot_seds,
+)
+from .posterior import plot_posterior as plot_posterior
+from .support import plot_support as plot_support
+from .training import (
+    plot_search as plot_search,
+)
+from .training import (
+    plot_training as plot_training,
+)
+from .validation import (
+    plot_coverage as plot_coverage,
+)
+from .validation import (
+    plot_pp as plot_pp,
+)
+from .validation import (
+    plot_regions as plot_regions,
+)
+from .validation import (
+    plot_sbc as plot_sbc,
+)
