@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, ModelError
+from ..families.galaxies.errors import FlooredErrors, PaperErrors
 
 __all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "MixedErrors", "read_coverage", "read_errors"]
 
@@ -273,7 +274,8 @@ class AnyBands:
         return measured
 
 
-_KINDS = {kind.kind: kind for kind in (FlatErrors, MixedErrors, EmpiricalErrors, AllBands, AnyBands)}
+_KINDS = {kind.kind: kind for kind in (FlatErrors, MixedErrors, EmpiricalErrors, FlooredErrors, PaperErrors, AllBands,
+                                         AnyBands)}
 
 
 def _read(values):
@@ -301,7 +303,7 @@ def read_errors(values):
 
     Returns
     -------
-    FlatErrors, MixedErrors or EmpiricalErrors
+    FlatErrors, MixedErrors, EmpiricalErrors, FlooredErrors or PaperErrors
     """
     return _read(values)
 

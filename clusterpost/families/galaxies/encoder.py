@@ -20,6 +20,8 @@ class ColorConditions:
     """
 
     name = "galaxy colors"
+    #: Names of the covariates that the network is shown.
+    covariates = ("redshift",)
     #: Values beyond those of training are shown as they are; rows that lie there are flagged by their redshift.
     bounded = False
     _WIDEST = 1.5  # relative error beyond which a flux tells nothing, and could be negative

@@ -29,6 +29,7 @@ NSA_FLOORS = (0.05, 0.02, 0.02, 0.02, 0.03)
 #: The packaged measurement.
 ERRORS_PATH = Path(__file__).parents[2] / "data" / "nsa_errors.json"
 _MAG = 2.5 / math.log(10.0)  # magnitudes for a relative error of one
+_LN_AB_MJY = math.log(3.631e6)  # ln of the flux of magnitude zero, mJy
 _LEAST_STATISTICAL = 1e-4  # mag: smaller ones are rounding errors of the sum in quadrature
 _LEAST_PER_NODE = 20
 _NORMAL_MAD = 1.4826
@@ -77,16 +78,29 @@ class FlooredErrors:
         Of the latter between the bands: a large galaxy is noisy in all of them.
     widen : float
         Factor on the scatter, to cover more than the catalog.
+    magnitude : tuple of float
+        Range of magnitudes in the middle band of three or five, to which the other galaxies are moved, so that
+        errors are those of that range; by default they stay as bright as they are.
+    low, high : float
+        All relative errors lie between these.
     """
 
-    floor: tuple
-    ln_flux: tuple
-    ln_statistical: tuple
-    scatter: tuple
-    correlation: tuple
+    floor: tuple[float, ...]
+    ln_flux: tuple[tuple[float, ...], ...]
+    ln_statistical: tuple[tuple[float, ...], ...]
+    scatter: tuple[float, ...]
+    correlation: tuple[tuple[float, ...], ...]
     widen: float = 1.0
+    magnitude: tuple[float, ...] = ()
+    low: float = 0.001
+    high: float = 2.0
 
     kind = "floored"
+
+    @property
+    def range(self):
+        """Smallest and largest relative error."""
+        return self.low, self.high
 
     @classmethod
     def from_catalog(cls, flux, error, floor=NSA_FLOORS, *, n_nodes=12) -> FlooredErrors:
@@ -145,11 +159,16 @@ class FlooredErrors:
         Tensor (n, n_band)
         """
         _check_bands(ln_flux, self.floor)
+        if self.magnitude:
+            faintest, brightest = (_LN_AB_MJY - m / _MAG for m in reversed(self.magnitude))
+            middle = ln_flux[:, len(self.floor) // 2, None]
+            wanted = torch.empty_like(middle).uniform_(faintest, brightest, generator=generator)
+            ln_flux = ln_flux - middle + wanted
         root = torch.linalg.cholesky(ln_flux.new_tensor(self.correlation))
         normal = torch.randn(ln_flux.shape, generator=generator, device=ln_flux.device, dtype=ln_flux.dtype) @ root.T
         median = _interpolate(ln_flux, self.ln_flux, self.ln_statistical)
         statistical = torch.exp(median + self.widen * ln_flux.new_tensor(self.scatter) * normal)
-        return torch.hypot(statistical, ln_flux.new_tensor(self.floor)) / _MAG
+        return (torch.hypot(statistical, ln_flux.new_tensor(self.floor)) / _MAG).clamp(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -160,16 +179,22 @@ class PaperErrors:
     ----------
     ln_flux, mean, deviation : tuple of tuple of float
         Of each band, at its nodes: ln of the flux in mJy, mean and standard deviation of sigma in mag.
-    least : float
-        Smallest error, mag: a normal density reaches below zero.
+    low, high : float
+        All relative errors lie between these; a normal density reaches below zero.
     """
 
-    ln_flux: tuple
-    mean: tuple
-    deviation: tuple
-    least: float = 0.001
+    ln_flux: tuple[tuple[float, ...], ...]
+    mean: tuple[tuple[float, ...], ...]
+    deviation: tuple[tuple[float, ...], ...]
+    low: float = 0.001
+    high: float = 2.0
 
     kind = "paper"
+
+    @property
+    def range(self):
+        """Smallest and largest relative error."""
+        return self.low, self.high
 
     @classmethod
     def from_catalog(cls, flux, error, *, n_nodes=12) -> PaperErrors:
@@ -188,7 +213,7 @@ class PaperErrors:
         _check_bands(ln_flux, self.ln_flux)
         mean, deviation = (_interpolate(ln_flux, self.ln_flux, values) for values in (self.mean, self.deviation))
         normal = torch.randn(ln_flux.shape, generator=generator, device=ln_flux.device, dtype=ln_flux.dtype)
-        return (mean + deviation * normal).clamp(min=self.least) / _MAG
+        return ((mean + deviation * normal) / _MAG).clamp(self.low, self.high)
 
 
 def _check_bands(ln_flux, per_band):

@@ -1,5 +1,8 @@
 """The errors of mock galaxies."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ import torch
 from clusterpost.errors import InputError
 from clusterpost.families.galaxies.errors import NSA_FLOORS, FlooredErrors, PaperErrors, nsa_errors
 from clusterpost.families.galaxies.forward import NANOMAGGY_MJY
+from clusterpost.training.observing import read_errors, to_dict
 
 MAG = 2.5 / np.log(10)
 
@@ -76,3 +80,19 @@ def test_unusable():
         FlooredErrors.from_catalog(np.ones((10, 5)), np.ones((10, 5)))
     with pytest.raises(InputError, match="5 bands"):
         nsa_errors().draw(torch.zeros(3, 4), torch.Generator())
+
+
+def test_errors_of_a_range_of_brightness(bright):
+    """However bright galaxies are, their errors are those of the range, and colors keep their say."""
+    errors = replace(nsa_errors(), magnitude=(19.0, 19.5))
+    faint = MAG * errors.draw(bright, torch.Generator().manual_seed(7))
+    fainter = MAG * errors.draw(bright - 5, torch.Generator().manual_seed(7))
+    torch.testing.assert_close(faint, fainter, rtol=1e-3, atol=0)
+    as_bright = MAG * nsa_errors().draw(bright, torch.Generator().manual_seed(7))
+    assert (faint.median(0).values > 1.02 * as_bright.median(0).values).all()
+    assert faint[:, 0].median() > 1.5 * as_bright[:, 0].median()  # in u the floor is less of it
+
+
+@pytest.mark.parametrize("errors", [nsa_errors(), nsa_errors("paper"), replace(nsa_errors(), magnitude=(12.0, 20.0))])
+def test_in_a_model_file(errors):
+    assert read_errors(json.loads(json.dumps(to_dict(errors)))) == errors
