@@ -21,7 +21,8 @@ class PosteriorSampler:
     Parameters
     ----------
     model : str, path or Model
-    refine : bool
+    refine : bool, optional
+        By default where the model's family has a likelihood.
 
     Examples
     --------
@@ -35,9 +36,10 @@ class PosteriorSampler:
     torch.Size([5, 10, 3])
     """
 
-    def __init__(self, model, *, refine=True):
-        self.model, self.refine = load_model(model), refine
+    def __init__(self, model, *, refine: bool | None = None):
+        self.model = load_model(model)
         self._inner = Sampler(self.model, refined=refine, n_samples=_WEIGHTED, seed=0)
+        self.refine = self._inner.refined
 
     def __call__(self, mocks, n_draws, generator):
         """Draw.

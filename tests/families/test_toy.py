@@ -165,7 +165,7 @@ def test_calibration_follows_the_family(model):
     assert len(record["tests"]) == 5 + 10 + 2
     assert set(record["regions"]) == {"fraction_young", "snr"}
     loaded = clusterpost.load_model(model)
-    ensemble = draw_ensemble(PosteriorSampler(loaded, refine=False), Simulator.of(loaded), 300, 20, progress=False)
+    ensemble = draw_ensemble(PosteriorSampler(loaded), Simulator.of(loaded), 300, 20, progress=False)
     assert ensemble.draws.shape == (300, 20, 5)
     assert tarp_ranks(ensemble).n_mocks == 300
     middle = ensemble.draws.mean(1, keepdims=True)
