@@ -90,7 +90,7 @@ def test_errors_of_a_range_of_brightness(bright):
     torch.testing.assert_close(faint, fainter, rtol=1e-3, atol=0)
     as_bright = MAG * nsa_errors().draw(bright, torch.Generator().manual_seed(7))
     assert (faint.median(0).values > 1.02 * as_bright.median(0).values).all()
-    assert faint[:, 0].median() > 1.5 * as_bright[:, 0].median()  # in u the floor is less of it
+    assert faint[:, 0].median() > 1.1 * as_bright[:, 0].median()  # most of all in u
 
 
 @pytest.mark.parametrize("errors", [nsa_errors(), nsa_errors("paper"), replace(nsa_errors(), magnitude=(12.0, 20.0))])
