@@ -16,7 +16,7 @@ from astropy.table import Column, QTable
 from . import __version__
 from .bands import band_slots
 from .config import conf
-from .errors import ColumnError, InputError
+from .errors import ColumnError, InputError, shown
 from .families import get_family
 from .families.clusters.likelihood import ClusterLikelihood
 from .families.clusters.table import load_table
@@ -88,7 +88,7 @@ class ExactInference:
     def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device,
                  unit=None, missing=()):
         self.tbl, self.prefix = tbl, prefix
-        self.seed, self.device = whole_number("seed", seed, least=0), torch_device(device)
+        self.seed, self.device = whole_number("seed", seed, least=0, most=2**63 - 1), torch_device(device)
         self.family = get_family("clusters")(bands=load_table().bands)
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
@@ -143,7 +143,7 @@ class Job:
         weighted = refine or prior is not None
         default = card.get("n_samples", DEFAULT_SAMPLES)
         n_samples = whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
-        seed = whole_number("seed", seed, least=0)
+        seed = whole_number("seed", seed, least=0, most=2**63 - 1)
         drawn = n_samples if size is None else _RESERVE * size if weighted else size
         bands = self.model.bands
         self.ready = prepare(tbl, bands, noise, slots=self.model.filter_groups, at_least=self.model.min_bands,
@@ -189,6 +189,8 @@ class Job:
 
 def _check_outputs(tbl, family, quantiles, n_modes, prefix):
     check_table(tbl)
+    if not isinstance(prefix, str):
+        raise InputError(f"prefix={shown(prefix)} must be a text, '' for none")
     levels = _check_quantiles(quantiles)
     registry = output_columns(levels, family)
     _check_free(tbl, [prefix + c.name for c in registry])
@@ -260,7 +262,10 @@ def _is_whole(value):
 
 
 def _check_quantiles(levels):
-    levels = tuple(float(q) for q in np.atleast_1d(levels))
+    try:
+        levels = tuple(float(q) for q in np.atleast_1d(levels))
+    except (TypeError, ValueError):
+        raise InputError(f"quantiles={shown(levels)} must be numbers between 0 and 1, such as 0.16 for 16 %") from None
     bad = [q for q in levels if not 0 < q < 1]
     if bad or not levels or len(set(levels)) < len(levels):
         raise InputError(f"quantiles={levels!r} must be different numbers between 0 and 1, such as 0.16 for 16 %")

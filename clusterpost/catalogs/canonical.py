@@ -17,6 +17,7 @@ from .metadata import (
     READ_KEY,
     meta_value,
     recorded_columns,
+    was_read,
     written_columns,
 )
 from .values import clean_band, has_flux_unit, plain, read_band
@@ -88,7 +89,7 @@ def add_canonical(tbl, layout, *, told=False):
     """
     sources = {band: tuple(c for c in (names.flux, names.error, names.limit) if c)
                for band, names in layout.bands.items()}
-    earlier = recorded_columns(tbl) if meta_value(tbl, READ_KEY) else {}
+    earlier = recorded_columns(tbl) if was_read(tbl) else {}
     settled = {b: s for b, s in sources.items() if earlier.get(b) == s and b in tbl.colnames and s[0] != b}
     new = {band: _converted(tbl, layout, band) for band in sources if band not in settled}
     held = {band: floor_in(tbl, [sources[band][1]]) is not None for band in new}

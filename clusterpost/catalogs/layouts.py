@@ -54,10 +54,10 @@ from .metadata import (
     COLUMNS_KEY,
     LAYOUT_KEY,
     MISSING_KEY,
-    READ_KEY,
     UNIT_KEY,
     meta_value,
     recorded_columns,
+    was_read,
 )
 from .names import band_called, parse_name, plain_filter
 from .published import published_columns
@@ -235,7 +235,7 @@ def recognize(tbl, columns=None, *, unit=None, missing=()) -> Layout:
     """
     if isinstance(columns, Layout):
         return columns
-    read = bool(meta_value(tbl, READ_KEY)) or (meta_value(tbl, COLUMNS_KEY) is not None and not recorded_columns(tbl))
+    read = was_read(tbl) or (meta_value(tbl, COLUMNS_KEY) is not None and not recorded_columns(tbl))
     if not read:
         columns, unit, missing = _repeated(tbl, columns, unit, missing)
     given = FluxUnit(*_checked_unit(unit)) if unit is not None else None
@@ -257,7 +257,8 @@ def _repeated(tbl, columns, unit, missing):
     recorded = meta_value(tbl, MISSING_KEY)
     if recorded is not None and not np.size(missing):
         missing = [float(value) for value in str(recorded).split(",") if _is_number(value)]
-    return columns, meta_value(tbl, UNIT_KEY) if unit is None else unit, missing
+    said = meta_value(tbl, UNIT_KEY)
+    return columns, said if unit is None and isinstance(said, str) and said else unit, missing
 
 
 def _is_number(text):

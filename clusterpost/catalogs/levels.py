@@ -18,7 +18,7 @@ from astropy.table import Column, QTable
 from ..errors import InputError, InputWarning
 from .columns import PHANGS_SENTINELS, phangs_bands
 from .layouts import Layout, recognize, survey_layout
-from .metadata import READ_KEY, meta_value
+from .metadata import was_read
 from .values import is_magnitude, plain, read_band
 
 __all__ = ["CORRECTION", "KNOWN_SLIP", "check_levels", "correct_aperture", "level_difference"]
@@ -199,7 +199,7 @@ def correct_aperture(tbl, magnitudes=KNOWN_SLIP, *, where=None):
     >>> print(f"{tbl['F555W'][0] / fainter['F555W'][0]:.2f}")
     4.89
     """
-    if not meta_value(tbl, READ_KEY):
+    if not was_read(tbl):
         raise InputError("the table has no canonical columns to correct; give what clusterpost.read_catalog returns")
     rows = np.zeros(len(tbl), bool)
     rows[slice(None) if where is None else np.asarray(where)] = True

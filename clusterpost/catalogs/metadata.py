@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 __all__ = ["COLUMNS_KEY", "DISTANCE_KEY", "FLOOR_COLUMNS_KEY", "FLOOR_KEY", "LAYOUT_KEY", "LEVELS_KEY", "MISSING_KEY",
-           "READ_KEY", "UNIT_KEY", "meta_value", "recorded_columns", "written_columns"]
+           "READ_KEY", "UNIT_KEY", "meta_value", "recorded_columns", "was_read", "written_columns"]
 
 #: Name of the layout that was recognized.
 LAYOUT_KEY = "CPLAYOUT"
@@ -39,6 +39,20 @@ def meta_value(tbl, *keys):
     """
     upper = {str(key).upper(): value for key, value in tbl.meta.items()}
     return next((upper[key.upper()] for key in keys if upper.get(key.upper()) is not None), None)
+
+
+def was_read(tbl) -> bool:
+    """Return whether `~clusterpost.read_catalog` wrote the canonical columns of a table.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    bool
+    """
+    return str(meta_value(tbl, READ_KEY)).lower() in ("true", "t", "1")
 
 
 def written_columns(bands) -> str:

@@ -315,7 +315,8 @@ def _own_distance(tbl, layout):
     """Return what the table itself says, or None."""
     if layout.distance is not None:
         where = f"column {layout.distance!r}"
-        recorded = str(meta_value(tbl, DISTANCE_KEY) or where) if layout.distance == "distance" else where
+        said = meta_value(tbl, DISTANCE_KEY) if layout.distance == "distance" else None
+        recorded = said if isinstance(said, str) and said else where
         return _column_mpc(tbl, layout, layout.distance), recorded.removeprefix("table: ")
     value = meta_value(tbl, "DISTANCE")
     return None if value is None else (to_mpc(value, "meta['distance']"), "meta")
