@@ -12,7 +12,14 @@ _lazy, _, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = ["__version__", *_names]
 
 
+_MODULES = ("catalogs", "families", "plotting", "priors", "scale", "validation")
+
+
 def __getattr__(name):
+    if name in _MODULES:
+        from importlib import import_module
+
+        return import_module(f".{name}", __name__)
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 

@@ -18,8 +18,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 from .catalogs.metadata import meta_value
 from .errors import DistanceError, InputError, ModelError
 
-__all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_reading", "recorded_settings", "repeat",
-           "results_prefix"]
+__all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_model", "recorded_reading",
+           "recorded_settings", "repeat", "results_prefix"]
 
 #: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
 AUTO = "auto"
@@ -140,6 +140,23 @@ def recorded_settings(tbl, prefix=None) -> Settings | None:
     return settings
 
 
+def recorded_model(tbl, prefix=None) -> str:
+    """Return the model that results were made with, by name or path; ``default`` where the table does not say.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    prefix : str, optional
+        As for `recorded_settings`.
+
+    Returns
+    -------
+    str
+    """
+    settings = recorded_settings(tbl, prefix)
+    return "default" if settings is None or settings.model == _EXACT else settings.path or settings.model
+
+
 def _entries(tbl):
     text = meta_value(tbl, _RECORD_KEY)
     return {} if text is None else json.loads(str(text))
@@ -256,7 +273,7 @@ def repeat(tbl, *, prefix=None, **given):
     if settings is None:
         return bare, {name: _DEFAULTS.get(name) if name in open_ else value for name, value in given.items()}
     reading = _reading(settings.reading)
-    recorded = {"model": settings.path or ("default" if settings.model == _EXACT else settings.model),
+    recorded = {"model": recorded_model(tbl, prefix),
                 "noise": settings.noise, "refine": settings.refine, "error_floor": settings.error_floor,
                 "seed": settings.seed, "n_samples": settings.n_samples, **reading}
     if settings.distance in bare.colnames:

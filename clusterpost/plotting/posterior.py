@@ -8,16 +8,17 @@ import numpy as np
 from astropy.table import Row, Table
 
 from ..errors import InputError
-from ..provenance import AUTO, repeat, results_prefix
+from ..flow.modelfile import find_family
+from ..provenance import AUTO, recorded_model, repeat, results_prefix
 from ..utils import require
 from ..validation.fits import inferred_parameters, published_fits
-from .style import COLORS, LABELS, new_figure, style
+from .style import COLORS, new_figure, style
 
 __all__ = ["plot_posterior"]
 
-_STEMS = ("age", "mass", "ebv")
 # Shares of the probability inside the contours: those of 1, 1.5 and 2 sigma of a normal density in two dimensions.
 _LEVELS = (0.393, 0.675, 0.865)
+_PLACES = (0.36, 0.55, 0.76, 0.96)  # of the columns of the table of estimates
 _NEAR = 0.5  # standard deviations of the draws; the MAP stands for a mode that is so near to it
 _REPEATED = {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None, "columns": None}
 _ONLY_OF_INFER_TABLE = {"quantiles", "n_modes"}
@@ -25,7 +26,7 @@ _ONLY_OF_INFER_TABLE = {"quantiles", "n_modes"}
 
 @dataclass
 class _Marks:
-    """What is marked beside the density, (3,) or (n_mode, 3) each; None for what there is not."""
+    """What is marked beside the density, (n_parameter,) or (n_mode, n_parameter) each; None for what there is not."""
 
     best: np.ndarray | None = None
     own: int | None = None  # the mode that the MAP stands for
@@ -52,27 +53,28 @@ class _Marks:
 
 def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_000, truth=None, catalog=None,
                    bounds=None, prefix=None, figure=None, seed=None, **options):
-    """Corner plot of one cluster's posterior, with modes, MAP and catalog value.
+    """Draw a corner plot of one object's posterior, with modes, MAP and catalog value.
 
     Parameters
     ----------
     row_or_table : Row or Table of one row
         Photometry, as for `~clusterpost.infer_table`, or what that returned.
-    samples : array (n, 3), optional
-        Draws of log10 age/Myr, log10 mass/Msun, E(B-V)/mag.  By default they are drawn with the settings that the
-        row's results were made with; where it has none yet, the MAP and the modes are found, too.
+    samples : array (n, n_parameter), optional
+        Draws of the model's parameters, for clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag.  By default they
+        are drawn with the settings that the row's results were made with; where it has none yet, the MAP and the
+        modes are found, too.
     model : str or Model
         As for `~clusterpost.sample_posterior`.
     n_samples : int
         Draws to make.
-    truth : array (3,), optional
+    truth : array (n_parameter,), optional
         True parameters, in the coordinates of ``samples``.  By default the columns ``log_age_true``,
         ``log_mass_true``, ``ebv_true`` or ``age_true`` [Myr], ``mass_true`` [Msun], ``ebv_true``
         of the row, if it has them.
-    catalog : array (3,) or False, optional
+    catalog : array (n_parameter,) or False, optional
         The catalog's own fit, in the coordinates of ``samples`` (NaN for what there is not).  By default it is
         recognised; False leaves it out.
-    bounds : array (2, 3), optional
+    bounds : array (2, n_parameter), optional
         Of the prior: an axis ends there where the posterior touches them.  By default
         those of the prior that was used.
     prefix : str, optional
@@ -111,27 +113,33 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     """
     corner = require("corner", "plot")
     row = _one_row(row_or_table)
+    family = find_family(recorded_model(row, prefix) if str(model) == "default" else model)
+    parameters = family.parameters
     if samples is None:
-        row, samples, prior = _infer(row, prefix, model, n_samples, seed, options)
-        bounds = _bounds_of(prior) if bounds is None else bounds
+        row, samples, prior = _infer(row, prefix, model, n_samples, seed, options, parameters)
+        bounds = _bounds_of(prior, family) if bounds is None else bounds
     prefix = results_prefix(row, prefix)
     samples = np.asarray(samples, dtype=float)
-    if samples.ndim != 2 or samples.shape[1] != 3:
-        raise InputError(f"samples must have shape (n, 3): log10 age, log10 mass, E(B-V); not {samples.shape}")
+    if samples.ndim != 2 or samples.shape[1] != len(parameters):
+        raise InputError(f"samples must have shape (n, {len(parameters)}): {', '.join(family.parameter_names)}; "
+                         f"not {samples.shape}")
     if not len(samples) or not np.isfinite(samples).all():
         raise InputError("the posterior of this row has no finite draws; its flag column says why")
-    marks = _marks(row, prefix, truth, catalog, samples.std(0))
-    ranges = _ranges(samples, marks, np.asarray(_bounds_of(None) if bounds is None else bounds, dtype=float))
+    marks = _marks(row, prefix, truth, catalog, samples.std(0), parameters)
+    bounds = _bounds_of(None, family) if bounds is None else bounds
+    ranges = _ranges(samples, marks, np.asarray(bounds, dtype=float))
+    size = 7.6 if len(parameters) <= 3 else 1.2 + 1.9 * len(parameters)
     with style():
-        figure = new_figure(figure, width=7.6, height=7.6, layout=None)
-        corner.corner(samples, fig=figure, range=ranges, labels=LABELS, bins=50, smooth=1.3, smooth1d=1.0,
-                      levels=_LEVELS, color=COLORS["posterior"], plot_datapoints=False, plot_density=False,
-                      fill_contours=True, max_n_ticks=5, hist_kwargs={"lw": 1.2}, contour_kwargs={"linewidths": 0.8})
-        axes = np.array(figure.axes).reshape(3, 3)
+        figure = new_figure(figure, width=size, height=size, layout=None)
+        corner.corner(samples, fig=figure, range=ranges, labels=[p.label or p.name for p in parameters], bins=50,
+                      smooth=1.3, smooth1d=1.0, levels=_LEVELS, color=COLORS["posterior"], plot_datapoints=False,
+                      plot_density=False, fill_contours=True, max_n_ticks=5, hist_kwargs={"lw": 1.2},
+                      contour_kwargs={"linewidths": 0.8})
+        axes = np.array(figure.axes).reshape(len(parameters), -1)
         _dress(axes, samples)
         _draw_marks(axes, marks)
-        _write_numbers(figure, marks)
-        figure.subplots_adjust(left=0.1, bottom=0.09, right=0.98, top=0.95, wspace=0.06, hspace=0.06)
+        _write_numbers(figure, marks, parameters)
+        figure.subplots_adjust(left=0.76 / size, bottom=0.68 / size, right=0.98, top=0.95, wspace=0.06, hspace=0.06)
     return figure
 
 
@@ -146,7 +154,7 @@ def _one_row(row_or_table):
     return row_or_table
 
 
-def _infer(row, prefix, model, n_samples, seed, options):
+def _infer(row, prefix, model, n_samples, seed, options, parameters):
     """Return the row with results, draws, and the prior of both."""
     from ..infer import infer_table, sample_posterior
 
@@ -154,36 +162,40 @@ def _infer(row, prefix, model, n_samples, seed, options):
     repeated = {name: options.pop(name, default) for name, default in _REPEATED.items()}
     bare, repeated = repeat(row, prefix=prefix, model=model, seed=seed, **repeated)
     others = {key: value for key, value in options.items() if key not in _ONLY_OF_INFER_TABLE}
-    samples = inferred_samples(sample_posterior(bare, n_samples=n_samples, **repeated, **others))
-    if f"{prefix}age_map" not in row.colnames:
+    drawn = sample_posterior(bare, n_samples=n_samples, **repeated, **others)
+    samples = inferred_samples(drawn, parameters)
+    if f"{prefix}{parameters[0].column}_map" not in row.colnames:
         row = infer_table(bare, n_samples=n_samples, prefix=prefix, **repeated, **options)
     return row, samples, repeated["prior"]
 
 
-def inferred_samples(drawn):
-    """Return the draws of the first row of what `~clusterpost.sample_posterior` returns.
+def inferred_samples(drawn, parameters=None):
+    """Return the draws of the first row of what `~clusterpost.sample_posterior` returned.
 
     Parameters
     ----------
     drawn : Table
-        Columns ``age`` [Myr], ``mass`` [solMass], ``ebv`` [mag], each (n_row, n_sample).
+        A column for each parameter, such as ``age`` [Myr], (n_row, n_sample).
+    parameters : sequence of `~clusterpost.families.Parameter`, optional
+        By default those of clusters.
 
     Returns
     -------
-    ndarray (n_sample, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag.
+    ndarray (n_sample, n_parameter)
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag.
     """
-    renamed = Table({f"{stem}_draws": drawn[stem] for stem in _STEMS})
-    return inferred_parameters(renamed, "draws")[0]
+    parameters = find_family("clusters").parameters if parameters is None else parameters
+    renamed = Table({f"{p.column}_draws": drawn[p.column] for p in parameters})
+    return inferred_parameters(renamed, "draws", parameters=parameters)[0]
 
 
-def _marks(row, prefix, truth, catalog, width):
+def _marks(row, prefix, truth, catalog, width, parameters):
     marks = _Marks()
-    has = set(row.colnames)
-    if f"{prefix}age_map" in has:
-        marks.best = _finite_or_none(inferred_parameters(row, "map", prefix=prefix)[0])
-    if f"{prefix}age_modes" in has:
-        modes = inferred_parameters(row, "modes", prefix=prefix)[0]
+    has, known = set(row.colnames), {"prefix": prefix, "parameters": parameters}
+    if {f"{prefix}{p.column}_map" for p in parameters} <= has:
+        marks.best = _finite_or_none(inferred_parameters(row, "map", **known)[0])
+    if {f"{prefix}{p.column}_modes" for p in parameters} <= has:
+        modes = inferred_parameters(row, "modes", **known)[0]
         found = np.isfinite(modes).all(-1)
         marks.modes = modes[found] if found.any() else None
         if f"{prefix}mode_weight" in has:
@@ -194,13 +206,12 @@ def _marks(row, prefix, truth, catalog, width):
         marks.own = int(distance.argmin()) if distance.min() < _NEAR else None
     if truth is not None:
         marks.truth = np.asarray(truth, dtype=float)
-    elif {"log_age_true", "log_mass_true", "ebv_true"} <= has:
-        marks.truth = np.array([float(np.ma.filled(row[name], np.nan)[0])
-                                for name in ("log_age_true", "log_mass_true", "ebv_true")])
-    elif {"age_true", "mass_true", "ebv_true"} <= has:
-        marks.truth = inferred_parameters(row, "true")[0]
+    elif {f"{p.name}_true" for p in parameters} <= has:
+        marks.truth = np.array([float(np.ma.filled(row[f"{p.name}_true"], np.nan)[0]) for p in parameters])
+    elif {f"{p.column}_true" for p in parameters} <= has:
+        marks.truth = inferred_parameters(row, "true", parameters=parameters)[0]
     if catalog is None:
-        marks.catalog = _catalog_fit(row)
+        marks.catalog = _catalog_fit(row, parameters)
     elif catalog is not False:
         marks.catalog = np.asarray(catalog, dtype=float)
     return marks
@@ -210,19 +221,19 @@ def _finite_or_none(values):
     return values if np.isfinite(values).all() else None
 
 
-def _catalog_fit(row):
+def _catalog_fit(row, parameters):
     try:
         fits = published_fits(row)
     except InputError:  # a row of results and samples alone, without photometry, is none of a known catalog
         return None
-    values = np.array([fits[stem].value[0] if stem in fits else np.nan for stem in _STEMS])
+    values = np.array([fits[p.column].value[0] if p.column in fits else np.nan for p in parameters])
     return values if np.isfinite(values).any() else None
 
 
-def _bounds_of(prior):
+def _bounds_of(prior, family):
     from ..priors import as_prior
 
-    prior = as_prior(prior)
+    prior = family.prior if prior is None else as_prior(prior, family)
     return np.stack([prior.low.numpy(), prior.high.numpy()]).astype(float)
 
 
@@ -245,23 +256,23 @@ def _dress(axes, samples):
         axes[i, i].axvspan(q16, q84, color=COLORS["posterior"], alpha=0.15, lw=0, zorder=0)
         axes[i, i].axvline(q50, color=COLORS["posterior"], ls="--", lw=1.2)
         axes[i, 0].yaxis.set_label_coords(-0.27, 0.5)
-        axes[2, i].xaxis.set_label_coords(0.5, -0.15)
-        for label in (*axes[i, 0].get_yticklabels(), *axes[2, i].get_xticklabels()):
+        axes[-1, i].xaxis.set_label_coords(0.5, -0.15)
+        for label in (*axes[i, 0].get_yticklabels(), *axes[-1, i].get_xticklabels()):
             label.set_rotation(0)
-    for ax in axes[np.tril_indices(3)]:
+    for ax in axes[np.tril_indices(len(axes))]:
         ax.tick_params(top=ax not in axes.diagonal(), right=ax not in axes.diagonal())
 
 
 def _draw_marks(axes, marks):
     for order, (_, values, _, options) in enumerate(marks.drawn(), start=5):
-        for i in range(3):
+        for i in range(len(axes)):
             axes[i, i].axvline(values[i], color=options["color"], lw=1.4, zorder=order)
             for j in range(i):
                 axes[i, j].plot(values[j], values[i], ls="none", mec="white", mew=0.9, zorder=order, clip_on=False,
                                 **options)
 
 
-def _write_numbers(figure, marks):
+def _write_numbers(figure, marks, parameters):
     """Write the estimates as a small table into the free corner."""
     lines = [(name, values, "" if weight is None else f"{100 * weight:.0f} %", options)
              for name, values, weight, options in marks.drawn()]
@@ -271,14 +282,15 @@ def _write_numbers(figure, marks):
     ax = figure.add_axes((0.55, 0.66, 0.43, 0.29))
     ax.set_axis_off()
     ax.set(xlim=(0, 1), ylim=(0, 1))
-    columns = (0.36, 0.55, 0.76, 0.96)
-    heads = (r"$\log t$", r"$\log m$", r"$E_{B-V}$", "weight" if marks.weights is not None else "")
+    few = len(parameters) <= len(_PLACES) - 1
+    columns = _PLACES if few else _PLACES[-1:]
+    heads = [*([p.label or p.name for p in parameters] if few else []), "weight" if marks.weights is not None else ""]
     for x, head in zip(columns, heads, strict=True):
         ax.text(x, 0.95, head, ha="right", va="center", color="0.35", fontsize=9.5)
     for k, (label, values, weight, options) in enumerate(lines):
         y = 0.95 - 0.125 * (k + 1)
         ax.plot(0.02, y, ls="none", mec="white", mew=0.9, clip_on=False, **{**options, "ms": 9})
         ax.text(0.06, y, label, va="center", fontsize=9.5)
-        for x, value in zip(columns, (*values, weight), strict=True):
+        for x, value in zip(columns, (*(values if few else ()), weight), strict=True):
             text = value if isinstance(value, str) else (f"{value:.2f}" if np.isfinite(value) else "\N{EN DASH}")
             ax.text(x, y, text, ha="right", va="center", fontsize=9.5)

@@ -35,7 +35,7 @@ class PublishedFit:
     high: np.ndarray
 
 
-def inferred_parameters(out, suffix, *, prefix=""):
+def inferred_parameters(out, suffix, *, prefix="", parameters=None):
     """Estimates of an inferred table in the coordinates of the model.
 
     Parameters
@@ -44,11 +44,13 @@ def inferred_parameters(out, suffix, *, prefix=""):
     suffix : str
         ``"q50"``, ``"map"``, ``"modes"``, ...: what follows ``age_``, ``mass_`` and ``ebv_``.
     prefix : str
+    parameters : sequence of `~clusterpost.families.Parameter`, optional
+        Of the model's family; by default those of clusters.
 
     Returns
     -------
-    ndarray (n, 3) or (n, n_mode, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag.
+    ndarray (n, n_parameter) or (n, n_mode, n_parameter)
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag.
 
     Raises
     ------
@@ -56,7 +58,8 @@ def inferred_parameters(out, suffix, *, prefix=""):
         If a column is absent.
     """
     columns = []
-    for stem, (unit, logarithmic) in PARAMETERS.items():
+    known = PARAMETERS if parameters is None else {p.column: (u.Unit(p.unit), p.log10) for p in parameters}
+    for stem, (unit, logarithmic) in known.items():
         name = f"{prefix}{stem}_{suffix}"
         if name not in out.colnames:
             raise ColumnError(f"the table has no column {name!r}; is it from infer_table, and prefix={prefix!r} right?")

@@ -174,3 +174,18 @@ def test_calibration_follows_the_family(model):
     assert len(by_region(ensemble, "tau", 2)) == 2 * 5
     with pytest.raises(ValueError, match=r"must be one of fraction_young, .*, snr, n_bands"):
         by_region(ensemble, "age")
+
+
+def test_figures_and_draws_repeat_the_result(model, inferred):
+    """With five parameters, no likelihood, and a model from a file."""
+    pytest.importorskip("corner")
+    figure = clusterpost.plot_posterior(inferred[3], n_samples=400)
+    axes = np.array(figure.axes[:25]).reshape(5, 5)
+    assert [ax.get_xlabel() for ax in axes[-1]] == [p.label or p.name for p in PARAMETERS]
+    medians = [next(line.get_xdata()[0] for line in ax.lines if line.get_linestyle() == "--") for ax in axes.diagonal()]
+    for p, median in zip(PARAMETERS, medians, strict=True):
+        low, high = (p.from_column(float(np.asarray(getattr(inferred[f"{p.column}_{q}"], "value", inferred[
+            f"{p.column}_{q}"]))[3])) for q in ("q16", "q84"))
+        assert low < median < high
+    np.testing.assert_array_equal(clusterpost.sample_posterior(inferred[:3], n_samples=20)["luminosity"],
+                                  clusterpost.sample_posterior(inferred[:3], n_samples=20, model=model)["luminosity"])

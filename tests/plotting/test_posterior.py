@@ -111,8 +111,8 @@ def test_draws_and_infers_what_is_not_there(catalog, samples, monkeypatch):
     monkeypatch.setattr(clusterpost.infer, "sample_posterior", sample_posterior)
     monkeypatch.setattr(clusterpost.infer, "infer_table", infer_table)
     photometry = Table({"F275W": [1.0, 2.0]})
-    figure = plot_posterior(photometry[1], model="mine", n_samples=99, seed=7, n_modes=2, distance=9.0)
-    said = {"model": "mine", "n_samples": 99, "seed": 7, "distance": 9.0}
+    figure = plot_posterior(photometry[1], model="walter2025", n_samples=99, seed=7, n_modes=2, distance=9.0)
+    said = {"model": "walter2025", "n_samples": 99, "seed": 7, "distance": 9.0}
     assert calls["sample"][0] == 1
     for options in (calls["sample"][1], calls["infer"]):
         assert said.items() <= options.items()
