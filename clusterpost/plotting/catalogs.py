@@ -6,7 +6,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..flags import FLAGS, flag_values, is_good
-from ..provenance import results_prefix
+from ..flow.modelfile import find_family
+from ..provenance import recorded_model, results_prefix
 from ..selection import select_rows
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .style import COLORS, LABELS, NUMERALS, UNITS, new_figure, style
@@ -236,7 +237,7 @@ def _running_quantiles(x, y, levels, least=10):
 
 
 def plot_catalog(out, *, where=None, prefix=None, figure=None):
-    """Draw ages, masses and reddenings of an inferred catalog at a glance.
+    """Draw an inferred catalog at a glance: of clusters ages, masses and reddenings.
 
     Parameters
     ----------
@@ -253,9 +254,10 @@ def plot_catalog(out, *, where=None, prefix=None, figure=None):
     Returns
     -------
     matplotlib.figure.Figure
-        Medians in the plane of age and mass, colored by reddening, with bars from the 16 to the 84 % quantile for
-        up to 300 rows, and the median length of the bars for more; histograms of the three; and how often each flag
-        is set.  Rows that `~clusterpost.is_good` refuses are faint crosses, and not in the histograms.
+        Medians in the plane of the model's first two parameters, colored by the third (of clusters age, initial
+        mass and reddening), with bars from the 16 to the 84 % quantile for up to 300 rows, and the median length of
+        the bars for more; histograms of the three; and how often each flag is set.  Rows that
+        `~clusterpost.is_good` refuses are faint crosses, and not in the histograms.
 
     Raises
     ------
@@ -272,7 +274,10 @@ def plot_catalog(out, *, where=None, prefix=None, figure=None):
     prefix = results_prefix(out, prefix)
     if where is not None:
         out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
-    low, median, high = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q50", "q84"))
+    parameters = find_family(recorded_model(out, prefix)).parameters
+    labels = [p.label or p.name for p in parameters]
+    low, median, high = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
+                         for suffix in ("q16", "q50", "q84"))
     inferred = np.isfinite(low + median + high).all(1)
     if not inferred.any():
         raise InputError("no row of this table was inferred; its flag column says why")
@@ -284,19 +289,19 @@ def plot_catalog(out, *, where=None, prefix=None, figure=None):
         figure = new_figure(figure, width=10.5, height=6.4)
         grid = figure.add_gridspec(4, 2, width_ratios=(2.3, 1))
         main = figure.add_subplot(grid[:, 0])
-        _age_mass(figure, main, low[counted], median[counted], high[counted])
+        _plane(figure, main, low[counted], median[counted], high[counted], labels)
         main.scatter(*median[doubtful, :2].T, s=14, marker="x", color="0.55", lw=0.8, alpha=0.5, zorder=0.5,
                      rasterized=True)
         said = [f"{good.sum():,} good of {len(out):,} rows"]
         said += [f"{doubtful.sum():,} doubtful (crosses)"] if doubtful.any() else []
         said += [f"{(~inferred).sum():,} not inferred"] if not inferred.all() else []
         main.set_title(", ".join(said), loc="left")
-        for i in range(3):
+        for i in range(min(3, len(parameters))):
             ax = figure.add_subplot(grid[i, 1])
             bins = _bins(median[counted, i])
             ax.hist(median[counted, i], bins=bins, color=COLORS["posterior"], alpha=0.35)
             ax.hist(median[counted, i], bins=bins, histtype="step", color=COLORS["posterior"], lw=1)
-            ax.set(xlabel=f"median {LABELS[i]}", ylabel="rows")
+            ax.set(xlabel=f"median {labels[i]}", ylabel="rows")
         ax = figure.add_subplot(grid[3, 1])
         ax.set_axis_off()
         if has_flags:
@@ -316,7 +321,7 @@ def _bins(values):
     return np.histogram_bin_edges(values, int(np.clip(2 * np.sqrt(len(values)), 5, 50)))
 
 
-def _age_mass(figure, ax, low, median, high):
+def _plane(figure, ax, low, median, high, labels):
     bars = {"fmt": "none", "ecolor": "0.6", "elinewidth": 0.5, "rasterized": True}
     below, above = (median - low)[:, :2].T, (high - median)[:, :2].T
     if len(median) <= _MOST_BARS:
@@ -328,8 +333,8 @@ def _age_mass(figure, ax, low, median, high):
     points = ax.scatter(*median[order, :2].T, c=median[order, 2], s=float(np.clip(500 / np.sqrt(len(median)), 4, 30)),
                         cmap="viridis", lw=0, alpha=1.0 if len(median) <= _MOST_BARS else 0.7, vmin=0,
                         vmax=max(np.percentile(median[:, 2], 98), 0.1), rasterized=True)
-    figure.colorbar(points, ax=ax, label=f"median {LABELS[2]}", extend="max", pad=0.02)
-    ax.set(xlabel=f"median {LABELS[0]}", ylabel=f"median {LABELS[1]} (initial mass)")
+    figure.colorbar(points, ax=ax, label=f"median {labels[2]}", extend="max", pad=0.02)
+    ax.set(xlabel=f"median {labels[0]}", ylabel=f"median {labels[1]}")
     if len(median) > _MOST_BARS:
         x, y = ax.get_xlim()[1] - 1.2 * np.median(above[0]), ax.get_ylim()[0] + 1.2 * np.median(below[1])
         ax.errorbar([x], [y], xerr=np.median([below[0], above[0]], axis=1)[:, None],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..catalogs.tables import as_table
 from ..errors import InputError
 from ..photometry import Photometry
-from ..validation.predictive import bands_of
+from ..validation.predictive import bands_of, resimulate
 from .style import COLORS, NUMERALS, new_figure, style
 
 __all__ = ["plot_chi2", "plot_flux_errors", "plot_predictive", "plot_seds"]
@@ -270,8 +271,8 @@ def plot_seds(table, *, figure=None):
 
     Parameters
     ----------
-    table : Table
-        From `clusterpost.validation.resimulate`.
+    table : Table or Row
+        One to ten rows from `~clusterpost.infer_table`, or what `clusterpost.validation.resimulate` made of them.
     figure : Figure, optional
         To draw in.
 
@@ -281,6 +282,11 @@ def plot_seds(table, *, figure=None):
         A panel for each cluster: observed fluxes (dots) with bars of +-3 sigma, upper limits as triangles; fluxes at
         the MAP and at the catalog's fit, joined by thin lines; and the 16-84 % range of the posterior's fluxes (boxes).
 
+    Raises
+    ------
+    InputError
+        If there are more than ten rows, or one was not inferred.
+
     Notes
     -----
     The layout of Walter et al. (2025), Fig. 7, in the bands: the package holds band fluxes and no spectra.
@@ -289,10 +295,15 @@ def plot_seds(table, *, figure=None):
     --------
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_seds
-    >>> from clusterpost.validation import resimulate
     >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), n_samples=100)
-    >>> figure = plot_seds(resimulate(out, [0, 2], n_draws=50))
+    >>> figure = plot_seds(out[[0, 2]])
     """
+    table, _ = as_table(table)
+    if not {"row", "band", "wavelength"} <= set(table.colnames):
+        if not 1 <= len(table) <= len(NUMERALS):
+            raise InputError(f"one to {len(NUMERALS)} objects are drawn side by side, not {len(table)}; pick some, "
+                             "as in plot_seds(out[[3, 14]])")
+        table = resimulate(table, range(len(table)))
     rows = list(dict.fromkeys(np.asarray(table["row"]).tolist()))
     n_columns = min(2, len(rows))
     n_lines = -(-len(rows) // n_columns)

@@ -6,6 +6,7 @@ import pytest
 from astropy.table import QTable, Table
 from matplotlib.figure import Figure
 
+import clusterpost
 from clusterpost.errors import InputError
 from clusterpost.plotting import plot_chi2, plot_flux_errors, plot_predictive, plot_seds, plot_support
 
@@ -146,3 +147,14 @@ def test_support_draws_its_own_mocks(photometry):
     some = plot_support(photometry, where=np.arange(10))
     assert "none of these: 10" in [text.get_text() for text in some.legends[0].get_texts()]
     assert any("Contour" in type(part).__name__ for part in some.axes[3].collections)
+
+
+def test_seds_of_a_result():
+    out = clusterpost.infer_table(clusterpost.simulate(12, seed=2), n_samples=50, noise="normal", distance=7)
+    figure = plot_seds(out[[0, 2]])
+    assert len(figure.axes) == 2
+    assert len(plot_seds(out[4]).axes) == 1
+    with pytest.raises(InputError, match="one to 10 objects are drawn side by side, not 12; pick some"):
+        plot_seds(out)
+    with pytest.raises(InputError, match="a table is needed, not dict"):
+        plot_seds({})
