@@ -5,6 +5,7 @@ The only room that sees both the network and the physics.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from astropy.table import Column, QTable
 
 from . import __version__
 from .bands import band_slots
+from .catalogs.layouts import recognize
 from .config import conf
 from .errors import ColumnError, InputError, shown
 from .families import get_family
@@ -82,6 +84,15 @@ class TableInference:
         return _completed(self.tbl, self.registry, results, self.prefix, job.ready, settings)
 
 
+def _grid_bands(tbl, columns, unit, missing):
+    """Return the bands of the band-flux table, and the further ones that it knows and the table holds."""
+    table = load_table()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # preparing the table warns of the same
+        found = recognize(tbl, columns, unit=unit, missing=missing).bands
+    return (*table.bands, *(band for band in found if band in table.further_bands))
+
+
 class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
@@ -89,7 +100,7 @@ class ExactInference:
                  unit=None, missing=()):
         self.tbl, self.prefix = tbl, prefix
         self.seed, self.device = whole_number("seed", seed, least=0, most=2**63 - 1), torch_device(device)
-        self.family = get_family("clusters")(bands=load_table().bands)
+        self.family = get_family("clusters")(bands=_grid_bands(tbl, columns, unit, missing))
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
         self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,

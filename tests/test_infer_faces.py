@@ -3,6 +3,7 @@
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 from astropy.table import QTable, Table
 from infer_tables import (
     INTEGERS,
@@ -225,6 +226,36 @@ def test_the_grid_has_the_same_columns(with_gap, kind):
     for column in output_columns(LEVELS):
         if column.shape == "row":
             assert np.isfinite(value(exact[f"a_{column.name}"])[rest]).all(), column.name
+
+
+def test_the_grid_takes_any_band_that_the_table_knows():
+    """Against sums over a plain grid of age, reddening and mass."""
+    from clusterpost.families.clusters.table import load_table
+
+    bands = ["U_JC", "F475W_ACS", "F814W_ACS", "F160W_IR"]
+    truth = Table({"age": [30.0, 2000.0], "mass": [1e5, 1e5], "ebv": [0.3, 0.1]})
+    tbl = clusterpost.simulate(truth, model="clusters", bands=bands, distance=5 * u.Mpc, errors=0.1, seed=2)
+    out = exact_posterior(tbl, error_floor=None)
+    assert list(out["n_bands"]) == [4, 4]
+    without = tbl.copy()
+    without.remove_columns(["U_JC", "U_JC_err", "F160W_IR", "F160W_IR_err"])
+    width = [value(x["age_q84"]) / value(x["age_q16"]) for x in (out, exact_posterior(without, error_floor=None))]
+    assert (width[1] > 1.5 * width[0]).all()
+    log_age, ebv = torch.linspace(0, np.log10(13750), 400), torch.linspace(0, 1.5, 151)
+    ages, reds = torch.meshgrid(log_age, ebv, indexing="ij")
+    model = load_table().select(bands).ln_flux(ages, reds).double() - 2 * np.log(5e5)
+    flux, error = (torch.as_tensor(np.stack([tbl[f"{b}{end}"].value for b in bands], 1)) for end in ("", "_err"))
+    s2 = torch.log1p((error / flux) ** 2)
+    for row in range(2):
+        residual = torch.log(flux[row]) + s2[row] / 2 - model  # equals ln mass but for noise
+        weight = 1 / s2[row]
+        best = (residual * weight).sum(-1) / weight.sum()
+        chi2 = ((residual - best[..., None]) ** 2 * weight).sum(-1)
+        density = torch.exp(-0.5 * (chi2 - chi2.min())).sum(1)
+        cumulative = torch.cumsum(density, 0) / density.sum()
+        for q, name in ((0.16, "age_q16"), (0.5, "age_q50"), (0.84, "age_q84")):
+            assert np.log10(value(out[name])[row]) == pytest.approx(
+                float(log_age[torch.searchsorted(cumulative, q)]), abs=0.03)
 
 
 def test_numbers_of_the_grid_are_consistent(clusters, exact):

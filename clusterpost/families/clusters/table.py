@@ -88,6 +88,11 @@ class BandFluxTable:
                 for x in (self.log_age, self.ebv, self.ln_flux_nodes, self.surviving_nodes)]
         return BandFluxTable(*move, self.header)
 
+    @property
+    def further_bands(self) -> tuple[str, ...]:
+        """Bands that `select` knows besides those that the table holds."""
+        return tuple(band for further in _further_tables(self) for band in further.bands if band not in self.bands)
+
     def select(self, bands) -> BandFluxTable:
         """Return the same table with only these bands, in this order; packaged ones know more than they hold."""
         nodes, known = self.ln_flux_nodes, self.bands
