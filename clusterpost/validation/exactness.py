@@ -13,6 +13,7 @@ from ..families.clusters.amplitude import MassConditional
 from ..families.clusters.likelihood import ClusterLikelihood
 from ..infer import infer_table, sample_posterior
 from ..posterior.grid import ExactGrid
+from ..posterior.summary import quantiles
 from ..posterior.target import Target
 from ..posterior.weights import log_weights, normalized, systematic_resample
 from ..training.mocks import simulate
@@ -224,7 +225,8 @@ def _exact(tbl, noise, n_classified, options, bar):
     for i in range(n_classified if by_grid else len(tbl)):
         theta, weight = dense_draws(single[i : i + 1])
         if not by_grid:
-            quantile[i] = _weighted_quantiles(theta[0].double().numpy(), weight[0].numpy())
+            every = weight[0].expand(theta.shape[-1], -1)
+            quantile[i] = quantiles(theta[0].double().T.contiguous(), LEVELS, every).numpy()
         if i < n_classified:
             index = systematic_resample(weight, _N_CLASSIFIED, order=theta[..., 0])[0]
             exact, width = theta[0, index].double().numpy(), (quantile[i, :, 2] - quantile[i, :, 0]) / 2
@@ -233,15 +235,6 @@ def _exact(tbl, noise, n_classified, options, bar):
                 of.append([classifier_accuracy(ours, exact, width), *jensen_shannon(ours, exact)])
         bar.update()
     return quantile, *(np.median(of, axis=0) if of else np.full(4, np.nan) for of in differences.values())
-
-
-def _weighted_quantiles(theta, weight):
-    result = []
-    for x in theta.T:
-        order = np.argsort(x)
-        middle = np.cumsum(weight[order]) - weight[order] / 2
-        result.append(np.interp(LEVELS, middle, x[order]))
-    return np.array(result)
 
 
 def _rows(case, out, ours, exact, differences):
