@@ -18,6 +18,10 @@ _TABLE_SHA256 = {
     "z0.008": "4f0e0b0cd0df752a76ea44c33d785ed201242b33adcb8e66d962c1269177202b",
     "z0.02": "2f57748e9d7723ea7f91635193f2b16fe76fb90485c840d5492872791cf2e52d",
     "z0.05": "bbfc2ba71a42ea2e62152f3360de9c96a679e10f7a4c5bf2e8b39e996be3fcba",
+    "z0.008, further bands": "e4c5b06eb4b82d056608d1fed99705276090a5031be9730501e8b1a62098bc4e",
+    "z0.02, further bands": "4bd8c002503e777d64f94e207e9be49687f535de84580affb171d69d1b570591",
+    "z0.05, further bands": "ce83ae62cd5c4fbf1fbc120f4ff3076fd8fe7435e5b9a40380444232405b1e70",
+    "of stars": "dfb6bac919899b8b918bf5d98203227fee8c52ef607155ad97067dca10e6a6e6",
 }
 
 
@@ -80,13 +84,16 @@ def _package(name, install, *, needed):
 
 
 def _tables():
-    from .families.clusters.table import TABLES
+    from .families.clusters.table import FURTHER_BANDS, TABLES
+    from .families.stochastic.table import STARS_PATH
 
     again = "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost"
+    further = {f"{name}, further bands": path for name, path in FURTHER_BANDS.items()}
+    paths = {**TABLES, **further, "of stars": STARS_PATH}
     for name, expected in _TABLE_SHA256.items():
         title = f"band-flux table {name}"
         try:
-            found = hashlib.sha256(TABLES[name].read_bytes()).hexdigest()
+            found = hashlib.sha256(paths[name].read_bytes()).hexdigest()
         except OSError as error:
             yield Finding(title, str(error), True, again)
         else:

@@ -5,7 +5,9 @@ import pytest
 from clusterpost import check
 from clusterpost.check import check_installation
 from clusterpost.cli import main
-from clusterpost.families.clusters.table import TABLES
+from clusterpost.families.clusters import table as clusters_table
+from clusterpost.families.clusters.table import FURTHER_BANDS, TABLES
+from clusterpost.families.stochastic import table as stars_table
 from clusterpost.flow import modelfile
 
 
@@ -40,6 +42,15 @@ def test_a_damaged_table(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "PROBLEM  band-flux table z0.02" in out
     assert "mend: reinstall" in out
+
+
+@pytest.mark.parametrize(("name", "title"), [("FURTHER_BANDS", "z0.02, further bands"), ("STARS_PATH", "of stars")])
+def test_every_packaged_table_is_looked_at(tmp_path, monkeypatch, name, title):
+    module = clusters_table if name == "FURTHER_BANDS" else stars_table
+    path = tmp_path / "damaged"
+    path.write_bytes(b"not the one")
+    monkeypatch.setattr(module, name, {**FURTHER_BANDS, "z0.02": path} if name == "FURTHER_BANDS" else path)
+    assert list(problems()) == [f"band-flux table {title}"]
 
 
 def test_no_table(tmp_path, monkeypatch):
