@@ -99,11 +99,11 @@ class MafFlow(Flow):
         x, log_box = self.box(theta)
         z, log_det = self.blocks(standard[:, None]).call_and_ladj(x)
         inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
-        return torch.where(inside, _log_normal(z) + log_det + log_box, -torch.inf)
+        return torch.where(inside, log_normal(z) + log_det + log_box, -torch.inf)
 
     def _invert(self, z, standard):
         x, log_det = self.blocks(standard[:, None]).inv.call_and_ladj(z)
-        return self.box.inverse(x), _log_normal(z) - log_det + self.box.log_det(x)
+        return self.box.inverse(x), log_normal(z) - log_det + self.box.log_det(x)
 
     def _names(self):
         yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))
@@ -115,5 +115,5 @@ class MafFlow(Flow):
                     yield f"block{block}.layer{layer}.{part}", f"{theirs}hyper.{2 * layer}.{part}"
 
 
-def _log_normal(z):
+def log_normal(z):
     return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)
