@@ -15,7 +15,7 @@ __all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "InputW
 _LONGEST = 120
 _OPTION = re.compile(r"option:([a-z]+(?:-[a-z]+)*)")
 # What options are called where their name alone is not enough.
-_IN_PYTHON = {"columns": "columns={...}", "bands": "bands=(...)"}
+_IN_PYTHON = {"columns": "columns={...}", "prefix": "prefix='...'", "bands": "bands=(...)"}
 _AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--mass-slope and --ebv-scale"}
 
 

@@ -288,7 +288,7 @@ def _check_free(tbl, names):
     if taken:
         raise ColumnError(f"the table has a column {taken[0]!r} already"
                           + (f" (and {len(taken) - 1} more that would be written)" if len(taken) > 1 else "")
-                          + "; give prefix='...' or remove them")
+                          + "; give option:prefix or remove them")
 
 
 def _empty_results(registry, n, n_modes):

@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from astropy.utils.exceptions import AstropyUserWarning
 
 from .catalogs.metadata import meta_value
-from .errors import DistanceError, InputError, ModelError
+from .errors import DistanceError, InputError, InputWarning, ModelError
 
 __all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_model", "recorded_reading",
            "recorded_settings", "repeat", "results_prefix"]
@@ -131,7 +130,7 @@ def recorded_settings(tbl, prefix=None) -> Settings | None:
     if prefix not in entries:
         if len({json.dumps(entry, sort_keys=True) for entry in entries.values()}) > 1 and prefix is None:
             raise InputError(f"the table has results of several inferences, under the prefixes "
-                             f"{', '.join(map(repr, entries))}; choose one with prefix=")
+                             f"{', '.join(map(repr, entries))}; choose one with option:prefix")
         prefix = next(reversed(entries))
     settings = Settings(**entries[prefix])
     if prefix == next(reversed(entries)) and settings.readable != {
@@ -205,7 +204,7 @@ def results_prefix(tbl, prefix=None) -> str:
         return prefix or ""
     if len(entries) > 1:
         raise InputError(f"the table has results under the prefixes {', '.join(map(repr, entries))}; choose one with "
-                         "prefix=")
+                         "option:prefix")
     return next(iter(entries))
 
 
@@ -259,7 +258,7 @@ def repeat(tbl, *, prefix=None, **given):
 
     Warns
     -----
-    AstropyUserWarning
+    InputWarning
         If an option contradicts the record, or the model has other weights now.
     """
     settings = recorded_settings(tbl, prefix)
@@ -296,14 +295,14 @@ def _card(model, settings):
         stem = model if hasattr(model, "card") else model_stem(model)
     except ModelError as error:
         raise ModelError(f"the results in this table were made with the model {settings.model!r}, which is not here "
-                         f"({error}); name a model with model=") from None
+                         f"({error}); name a model with option:model") from None
     return load_model(stem).card
 
 
-def _own_prior(card):
+def _family(card):
     from .families.registry import family_of_simulator
 
-    return family_of_simulator(card["simulator"]).prior
+    return family_of_simulator(card["simulator"])
 
 
 def _recorded_prior(settings, card):
@@ -312,7 +311,7 @@ def _recorded_prior(settings, card):
     if settings.prior is None:
         return None
     if settings.prior["kind"] == "words":
-        if settings.words in ("", _own_prior(card).describe()):
+        if settings.words in ("", _family(card).prior.describe()):
             return None
         why = f"their prior is recorded in words only ({settings.words})"
     else:
@@ -321,7 +320,7 @@ def _recorded_prior(settings, card):
         except InputError as error:
             why = str(error)
     raise InputError(f"what the results in this table are cannot be drawn again: {why}. Give the prior with "
-                     "prior=")
+                     "option:prior")
 
 
 def _check_same(settings, card, explicit, options):
@@ -346,8 +345,8 @@ def _same_prior(given, settings, card):
 
     recorded = settings.prior
     if recorded is None or recorded["kind"] == "words":
-        return settings.words in ("", as_prior(given).describe())
-    one, other = as_prior(given).to_record(), recorded
+        return settings.words in ("", as_prior(given, _family(card)).describe())
+    one, other = as_prior(given, _family(card)).to_record(), recorded
     if one["kind"] == other["kind"] == "function":
         bounds = ("low", "high", "distance_error", "values")
         return all(np.allclose(one[name], other[name], rtol=1e-3, atol=1e-3) for name in bounds)
@@ -379,9 +378,9 @@ def _check_same_photometry(tbl, recorded, given):
 
 def _warn_different(different):
     if different:
-        warnings.warn("what is drawn now is not what the results in this table are. They were made with other "
-                      f"settings: {', '.join(different)}. Leave the options out to repeat the results, or infer the "
-                      "table anew", AstropyUserWarning, stacklevel=5)
+        text = ("what is drawn now is not what the results in this table are. They were made with other settings: "
+                f"{', '.join(different)}. Leave the options out to repeat the results, or infer the table anew")
+        warnings.warn(InputWarning(text), stacklevel=5)
 
 
 def free_column(tbl: Table, prefix: str) -> str:

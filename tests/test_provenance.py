@@ -301,3 +301,16 @@ def test_a_table_is_no_result_of_another(slope):
     assert recorded_settings(Table({"a": [1]})) is None
     assert repeat(Table({"a": [1]}), error_floor=None, seed=None, noise=None)[1] == {
         "error_floor": None, "seed": 0, "noise": None}
+
+
+def test_messages_are_in_the_words_of_the_place(tmp_path, capsys):
+    out = infer_table(infer_table(mocks(), n_samples=20, prefix="a_"), n_samples=20, noise="normal", prefix="b_")
+    with pytest.raises(InputError, match=r"choose one with prefix='\.\.\.'"):
+        sample_posterior(out)
+    write_catalog(out, tmp_path / "out.fits")
+    assert main(["sample", str(tmp_path / "out.fits"), str(tmp_path / "draws.fits")]) == 2
+    assert "choose one with --prefix\n" in capsys.readouterr().err
+    out = infer_table(mocks(), n_samples=20, prior=lambda theta: 0 * theta[..., 0])
+    write_catalog(out, tmp_path / "function.fits")
+    assert main(["sample", str(tmp_path / "function.fits"), str(tmp_path / "draws.fits")]) == 2
+    assert "Give the prior with --mass-slope and --ebv-scale" in capsys.readouterr().err
