@@ -9,8 +9,9 @@ from ...bands import BANDS
 from .parameters import SOLAR_Z
 from .table import PHOTONS, StarTable
 
-__all__ = ["ExpectedLight"]
+__all__ = ["VISUAL", "ExpectedLight"]
 
+VISUAL = "V_JC"
 _AB_ZERO_MJY = 3.6307805477e6
 
 
@@ -24,9 +25,9 @@ class ExpectedLight:
     """
 
     def __init__(self, table: StarTable):
-        in_v = table.select(["V_JC"]) if "V_JC" in table.bands else table
+        in_v = table.select([VISUAL])
         number = table.number.astype(float)
-        visual = np.einsum("zak,zakc->za", number, in_v.light[..., in_v.column_band == 0].astype(float))
+        visual = np.einsum("zak,zakc->za", number, in_v.light.astype(float))
         photons = np.einsum("zak,zak->za", number, table.photons.astype(float))
         mass = np.einsum("zak,zak->za", number, table.mass.astype(float)) + table.remnants
         self._nodes = torch.as_tensor(table.log_z), torch.as_tensor(table.fine_log_age)
@@ -34,11 +35,9 @@ class ExpectedLight:
         def between(values):
             return np.stack([np.interp(table.fine_log_age, table.log_age, row) for row in values])
 
-        first = np.flatnonzero(in_v.column_band == 0)[0]
-        self._visual = torch.as_tensor(between(visual) * np.exp(in_v.ln_ratio[..., first]))
+        self._visual = torch.as_tensor(between(visual) * np.exp(in_v.ln_ratio[..., 0]))
         self._photons = torch.as_tensor(between(photons) * np.exp(table.ln_ratio_photons))
         self._mass = torch.as_tensor(between(mass))
-        self._zero = BANDS[in_v.bands[0]].ab_minus_vega
 
     def _at(self, values, theta):
         """Of each theta (..., n_parameter), per solar mass formed: linear in log Z and log age."""
@@ -60,7 +59,7 @@ class ExpectedLight:
     def absolute_v(self, theta):
         """Absolute V magnitude (Vega), without dust and gas."""
         flux = torch.log10(self._at(self._visual, theta)) + theta[..., 1]
-        return -2.5 * (flux - np.log10(_AB_ZERO_MJY)) - self._zero
+        return -2.5 * (flux - np.log10(_AB_ZERO_MJY)) - BANDS[VISUAL].ab_minus_vega
 
     def log_ionizing_rate(self, theta):
         """log10 of the ionizing photons per second; very small where stars emit none."""

@@ -39,7 +39,8 @@ class StarTable:
 
     Attributes
     ----------
-    bands : tuple of str
+    bands, stored_bands : tuple of str
+        Those of the columns, and those that `select` knows.
     log_z, log_age : ndarray
         Nodes: log10 Z, and log10 age/Myr.
     number, mass : ndarray (n_z, n_age, n_kind)
@@ -67,7 +68,7 @@ class StarTable:
 
     def __init__(self, arrays, bands, header=None, sha256=""):
         self.sha256 = sha256
-        self._arrays, self._stored, self.header = arrays, tuple(bands), dict(header or {})
+        self._arrays, self.stored_bands, self.header = arrays, tuple(bands), dict(header or {})
         self.bands = tuple(bands)
         self.log_z, self.log_age = np.log10(arrays["node_z"]), arrays["node_log_age"]
         self.fine_log_age = arrays["anchor_log_age"]
@@ -133,13 +134,13 @@ class StarTable:
             If the table does not have one of them.
         """
         bands = tuple(bands)
-        missing = [band for band in bands if band not in self._stored]
+        missing = [band for band in bands if band not in self.stored_bands]
         if missing:
-            raise InputError(f"the stars' table has no {', '.join(missing)}; it has {', '.join(self._stored)}")
+            raise InputError(f"the stars' table has no {', '.join(missing)}; it has {', '.join(self.stored_bands)}")
         other = object.__new__(StarTable)
         other.__dict__.update(self.__dict__)
         other.bands = bands
-        other._take([self._stored.index(band) for band in bands])
+        other._take([self.stored_bands.index(band) for band in bands])
         return other
 
 

@@ -20,9 +20,11 @@ import sys
 from pathlib import Path
 
 from ...bands import BANDS, get_band
+from ...families.stochastic.expected import VISUAL
 from ...families.stochastic.table import STARS_PATH
 from ...utils import write_whole
 from ..curves import open_sources, read_curve
+from .anchoring import FITTED_BANDS
 from .isochrones import ISOCHRONE_FILES
 from .table import compute_table, quantize
 
@@ -67,6 +69,10 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     read = open_sources(args.wheels)
     bands = [get_band(name) for name in args.bands]
+    lacking = [name for name in (*FITTED_BANDS, VISUAL) if name not in {band.name for band in bands}]
+    if lacking:
+        parser.error(f"--bands needs {', '.join(lacking)} too: the numbers of giants are fitted in some bands, and "
+                     "absolute magnitudes are given in V")
     curves = {band.name: read_curve(read, band.curve) for band in bands}
 
     def report(text):

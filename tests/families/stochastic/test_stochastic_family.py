@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_stars import tiny_table
+from tiny_stars import WITH_V, tiny_table
 
 import clusterpost
 from clusterpost.errors import InputError
@@ -84,10 +84,14 @@ def test_mass_scatters_and_the_median_is_fainter_than_the_mean(family):
     assert 0.3 < float(2.5 * torch.log10(mean / flux.median())) < 1.2
 
 
-def test_tables_without_johnson_v_have_their_first_band():
-    family = StochasticClusters(table=tiny_table())
+@pytest.mark.parametrize("bands", [["F275W", "V_JC"], ["F275W"], None])
+def test_derived_quantities_do_not_depend_on_the_bands(bands):
+    family = StochasticClusters(table=tiny_table(bands=WITH_V))
+    other = StochasticClusters(table=tiny_table(bands=WITH_V), bands=bands).with_bands(["F275W"])
     theta = torch.tensor([[[1.0, 4.0, 0, 0, 3.1, 0]]])
-    assert all(torch.isfinite(d.function(theta, {})).all() for d in family.derived)
+    for one, same in zip(family.derived, other.derived, strict=True):
+        assert torch.equal(one.function(theta, {}), same.function(theta, {}))
+        assert torch.isfinite(one.function(theta, {})).all()
 
 
 @pytest.mark.parametrize("name", ["setA", "setB"])

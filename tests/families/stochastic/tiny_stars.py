@@ -5,6 +5,7 @@ import numpy as np
 from clusterpost.families.stochastic.table import StarTable
 
 BANDS = ("F275W", "F814W")
+WITH_V = ("F275W", "V_JC")
 
 
 def tiny_arrays(seed=0):
@@ -35,6 +36,6 @@ def tiny_arrays(seed=0):
     })
 
 
-def tiny_table(seed=0):
+def tiny_table(seed=0, bands=BANDS):
     """The table of `tiny_arrays`."""
-    return StarTable(tiny_arrays(seed), BANDS, sha256=f"tiny {seed}")
+    return StarTable(tiny_arrays(seed), bands, sha256=f"tiny {seed}")

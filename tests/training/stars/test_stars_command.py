@@ -1,0 +1,18 @@
+import pytest
+
+from clusterpost.bands import BANDS
+from clusterpost.training.stars import __main__ as command
+
+
+def run(*options):
+    return command.main(["--isochrones", "a", "--spectra", "b", "--atmospheres", "c", "--wheels", "d", *options])
+
+
+def test_bands_that_the_table_needs_are_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        run("--bands", "F336W", "F438W", "F814W", "F160W_IR")
+    assert "needs F275W, F555W, V_JC too" in capsys.readouterr().err
+
+
+def test_the_packaged_table_has_the_bands_of_hst_and_johnson():
+    assert set(command.STAR_BANDS) == {name for name, band in BANDS.items() if band.instrument != "SDSS"}
