@@ -85,8 +85,11 @@ class Model:
         if len(set(self.bands)) < n_bands:
             raise ModelError(f"a band is named twice: {', '.join(self.bands)}")
         slots = [*(self.metadata.simulator.coverage.slots or ()), *getattr(self.encoder, "slots", ())]
-        if not all(0 <= index < n_bands for slot in slots for index in slot):
+        if not all(isinstance(index, int) and 0 <= index < n_bands for slot in slots for index in slot):
             raise ModelError(f"a slot holds a band that is none of the {n_bands}")
+        for known in self.family.covariates:
+            if not all(isinstance(end, int | float) for end in (known.low, known.high)) or known.low > known.high:
+                raise ModelError(f"the range of the {known.name} is none")
         limits = self.metadata.condition_range
         if limits is not None and not len(limits.low) == len(limits.high) == size:
             raise ModelError(f"the range of the conditions has not {size} lower and upper ends")

@@ -353,6 +353,7 @@ def test_a_card_that_was_changed(stem, path, value):
     ({"condition_range": {"low": ["a"], "high": [1.0]}}, "condition_range"),
     ({"conditions": {"name": "relative", "slots": [[0], [1], [2], [3], [4]]}}, "the encoder gives 15 conditions"),
     ({"conditions": {"name": "relative", "slots": [[0], [1], [900]]}}, "the encoder gives 9 conditions"),
+    ({"conditions": {"name": "relative", "slots": [[0], [1.5], [2]]}}, "the encoder gives 9 conditions"),
     ({"conditions": {"name": "absolute", "slots": [["a"], [1]]}}, "no model that this|the encoder gives 7 conditions"),
     ({"n_weights": 10**9}, "the card states 1,000,000,000"),
     ({"certificate": {"sha256": 5}}, "certificate"),
@@ -368,6 +369,7 @@ def test_a_card_that_does_not_fit_the_schema_or_the_weights(stem, changes, messa
     ("prior", {"names": ["a", "b", "c"], "low": [0, 2, 0], "high": [4.138302803039551, 8, 1.5]}), ("prior", 5),
     ("prior", {"names": ["log_age"], "low": [], "high": []}), ("bands", ["F275W"]), ("bands", ["F275W"] * 5),
     ("bands", "F275W"), ("bands", ["F275W", "F336W", "F438W", "F555W", "nope"]), ("distance", [1]), ("distance", None),
+    ("distance", ["a", "b"]), ("distance", [[], 30.0]), ("distance", [30, 1]), ("distance", "x" * 20),
     ("noise", "nope"), ("noise", [1]), ("sed_sha256", "0"), ("whole_myr", ...), ("bands", [["F275W"]])])
 def test_a_family_s_options_that_do_not_fit(stem, option, value):
     card = json.loads(stem.with_suffix(".json").read_text())
