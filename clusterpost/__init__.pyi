@@ -1,8 +1,6 @@
+from .band_table import list_bands as list_bands
 from .bands import (
     add_band as add_band,
-)
-from .bands import (
-    list_bands as list_bands,
 )
 from .catalogs.example import example_catalog as example_catalog
 from .catalogs.phangs import (

@@ -14,7 +14,7 @@ import numpy as np
 from .errors import InputError
 
 __all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "add_band", "band_slots", "find_band", "get_band",
-           "include_bands", "list_bands", "pivot_wavelength", "remove_band", "user_curves"]
+           "include_bands", "pivot_wavelength", "remove_band", "user_curves"]
 
 
 @dataclass(frozen=True)
@@ -363,34 +363,3 @@ def _checked_curve(name, curve):
         raise InputError(f"the curve of {name!r} needs wavelengths that increase and throughputs that are finite and "
                          "not negative, some of them positive")
     return wave, throughput
-
-
-def list_bands():
-    """List every band.
-
-    Returns
-    -------
-    `~astropy.table.QTable`
-        ``name``, ``instrument``, ``pivot`` wavelength, ``ab_minus_vega`` magnitude, ``aliases``, the bundled
-        ``models`` that know the band, and the origin of its ``curve``.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> bands = clusterpost.list_bands()
-    >>> print(bands[bands["name"] == "F160W_IR"]["instrument"][0])
-    WFC3/IR
-    """
-    import astropy.units as u
-    from astropy.table import QTable
-
-    from .flow.modelfile import list_models
-
-    known = {str(row["name"]): str(row["bands"]).split() for row in list_models()}
-    table = QTable(rows=[(b.name, b.instrument, b.pivot, b.ab_minus_vega, ", ".join(b.aliases),
-                          ", ".join(model for model, bands in known.items() if b.name in bands), b.curve)
-                         for b in BANDS.values()],
-                   names=("name", "instrument", "pivot", "ab_minus_vega", "aliases", "models", "curve"))
-    table["pivot"], table["ab_minus_vega"] = table["pivot"] * u.AA, table["ab_minus_vega"] * u.mag
-    table["pivot"].info.format, table["ab_minus_vega"].info.format = ".1f", "+.3f"
-    return table

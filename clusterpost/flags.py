@@ -158,8 +158,8 @@ def flag_values(table_or_flag, prefix=None) -> np.ndarray:
     """
     if not hasattr(table_or_flag, "colnames"):
         return np.asarray(table_or_flag, dtype=int)
+    from .catalogs.metadata import results_prefix
     from .errors import ColumnError
-    from .provenance import results_prefix
 
     name = f"{results_prefix(table_or_flag, prefix)}flag"
     if name not in table_or_flag.colnames:

@@ -14,7 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from .catalogs.metadata import meta_value
+from .catalogs.metadata import RECORD_KEY, as_reading, meta_value, recorded_entries, recorded_reading, results_prefix
 from .errors import DistanceError, InputError, InputWarning, ModelError
 
 __all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_model", "recorded_reading",
@@ -22,7 +22,6 @@ __all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_mo
 
 #: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
 AUTO = "auto"
-_RECORD_KEY = "CPRECORD"
 #: The readable key of each setting.
 KEYS = {"model": "CPMODEL", "sha256": "CPHASH", "noise": "CPNOISE", "prior": "CPPRIOR", "refine": "CPREFINE",
         "error_floor": "CPFLOOR", "seed": "CPSEED", "n_samples": "CPDRAWS", "recalibrated": "CPRECAL"}
@@ -93,15 +92,15 @@ def add_record(meta, settings, *, prefix="", before=None):
     before : Table, optional
         The table that they are added to, whose other results keep their records.
     """
-    entries = {} if before is None else _entries(before)
+    entries = {} if before is None else recorded_entries(before)
     entries.pop(prefix, None)
     entries[prefix] = {name: value for name, value in asdict(settings).items() if value not in (None, {}, False)}
     entries[prefix]["refine"] = settings.refine
-    for key in (*KEYS.values(), _RECORD_KEY):
+    for key in (*KEYS.values(), RECORD_KEY):
         for old in [name for name in meta if str(name).upper() == key]:
             del meta[old]
     meta.update(settings.readable)
-    meta[_RECORD_KEY] = json.dumps(entries)
+    meta[RECORD_KEY] = json.dumps(entries)
 
 
 def recorded_settings(tbl, prefix=None) -> Settings | None:
@@ -123,7 +122,7 @@ def recorded_settings(tbl, prefix=None) -> Settings | None:
     InputError
         If there are results of several prefixes, made in different ways, and none is chosen.
     """
-    entries = _entries(tbl)
+    entries = recorded_entries(tbl)
     readable = {name: meta_value(tbl, key) for name, key in KEYS.items()}
     if not entries:
         return _from_readable(readable) if readable["model"] is not None else None
@@ -156,11 +155,6 @@ def recorded_model(tbl, prefix=None) -> str:
     return "default" if settings is None or settings.model == _EXACT else settings.path or settings.model
 
 
-def _entries(tbl):
-    text = meta_value(tbl, _RECORD_KEY)
-    return {} if text is None else json.loads(str(text))
-
-
 def _from_readable(values):
     """Return settings of a table that only has the readable keys: its prior is known in words alone."""
     values = {name: value for name, value in values.items() if value is not None}
@@ -178,55 +172,6 @@ def _amended(settings, readable):
     if changed.model != settings.model:
         values["path"] = None
     return Settings(**values)
-
-
-def results_prefix(tbl, prefix=None) -> str:
-    """Return the prefix of the results in a table.
-
-    Parameters
-    ----------
-    tbl : `~astropy.table.Table`
-    prefix : str, optional
-        What the user chose, which is returned.
-
-    Returns
-    -------
-    str
-        The empty one where the table has none, or several of which one is empty.
-
-    Raises
-    ------
-    InputError
-        If there are several, none of them empty.
-    """
-    entries = _entries(tbl)
-    if prefix is not None or not entries or "" in entries:
-        return prefix or ""
-    if len(entries) > 1:
-        raise InputError(f"the table has results under the prefixes {', '.join(map(repr, entries))}; choose one with "
-                         "option:prefix")
-    return next(iter(entries))
-
-
-def recorded_reading(tbl) -> dict:
-    """Return how the photometry of a result was read, where its columns do not say it.
-
-    Parameters
-    ----------
-    tbl : `~astropy.table.Table`
-
-    Returns
-    -------
-    dict
-        Options of `~clusterpost.read_catalog`; empty where nothing is recorded.
-    """
-    entries = _entries(tbl)
-    return _reading(entries[next(reversed(entries))].get("reading", {})) if entries else {}
-
-
-def _reading(values):
-    columns = values.get("columns")
-    return {**values, "columns": {band: tuple(names) for band, names in columns.items()}} if columns else dict(values)
 
 
 def repeat(tbl, *, prefix=None, **given):
@@ -263,7 +208,7 @@ def repeat(tbl, *, prefix=None, **given):
     """
     settings = recorded_settings(tbl, prefix)
     bare = tbl.copy(copy_data=False)
-    for key in [key for key in bare.meta if str(key).upper() in (_RECORD_KEY, *KEYS.values())]:
+    for key in [key for key in bare.meta if str(key).upper() in (RECORD_KEY, *KEYS.values())]:
         del bare.meta[key]
     open_ = {name for name, value in given.items()
              if value is None or (isinstance(value, str) and value in (AUTO, _DEFAULTS["model"]))}
@@ -271,7 +216,7 @@ def repeat(tbl, *, prefix=None, **given):
         open_.discard("error_floor")
     if settings is None:
         return bare, {name: _DEFAULTS.get(name) if name in open_ else value for name, value in given.items()}
-    reading = _reading(settings.reading)
+    reading = as_reading(settings.reading)
     recorded = {"model": recorded_model(tbl, prefix),
                 "noise": settings.noise, "refine": settings.refine, "error_floor": settings.error_floor,
                 "seed": settings.seed, "n_samples": settings.n_samples, **reading}

@@ -35,7 +35,6 @@ import numpy as np
 
 from ..bands import BANDS
 from ..errors import ColumnError, InputError, InputWarning, UnitError, shown
-from ..provenance import recorded_reading
 from .columns import (
     PHANGS_SENTINELS,
     BandColumns,
@@ -57,6 +56,7 @@ from .metadata import (
     UNIT_KEY,
     meta_value,
     recorded_columns,
+    recorded_reading,
     was_read,
 )
 from .names import band_called, parse_name, plain_filter

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+from ..errors import InputError
+
 __all__ = ["COLUMNS_KEY", "DISTANCE_KEY", "FLOOR_COLUMNS_KEY", "FLOOR_KEY", "LAYOUT_KEY", "LEVELS_KEY", "MISSING_KEY",
-           "READ_KEY", "UNIT_KEY", "meta_value", "recorded_columns", "was_read", "written_columns"]
+           "READ_KEY", "RECORD_KEY", "UNIT_KEY", "as_reading", "meta_value", "recorded_columns", "recorded_entries",
+           "recorded_reading", "results_prefix", "was_read", "written_columns"]
 
 #: Name of the layout that was recognized.
 LAYOUT_KEY = "CPLAYOUT"
@@ -22,6 +25,8 @@ LEVELS_KEY = "CPLEVELS"
 #: The relative error floor, and the error columns that hold it.
 FLOOR_KEY = "ERRFLOOR"
 FLOOR_COLUMNS_KEY = "ERRFCOLS"
+#: How results were made, as JSON, by their prefix.
+RECORD_KEY = "CPRECORD"
 
 
 def meta_value(tbl, *keys):
@@ -93,3 +98,59 @@ def recorded_columns(tbl) -> dict:
         return {str(band): tuple(map(str, names)) for band, names in found.items()}
     except (ValueError, TypeError, AttributeError):  # not there, or another program's
         return {}
+
+
+def recorded_entries(tbl) -> dict:
+    """Return the records of the results in a table, by the prefix of their columns."""
+    text = meta_value(tbl, RECORD_KEY)
+    return {} if text is None else json.loads(str(text))
+
+
+def results_prefix(tbl, prefix=None) -> str:
+    """Return the prefix of the results in a table.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    prefix : str, optional
+        What the user chose, which is returned.
+
+    Returns
+    -------
+    str
+        The empty one where the table has none, or several of which one is empty.
+
+    Raises
+    ------
+    InputError
+        If there are several, none of them empty.
+    """
+    entries = recorded_entries(tbl)
+    if prefix is not None or not entries or "" in entries:
+        return prefix or ""
+    if len(entries) > 1:
+        raise InputError(f"the table has results under the prefixes {', '.join(map(repr, entries))}; choose one with "
+                         "option:prefix")
+    return next(iter(entries))
+
+
+def recorded_reading(tbl) -> dict:
+    """Return how the photometry of a result was read, where its columns do not say it.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    dict
+        Options of `~clusterpost.read_catalog`; empty where nothing is recorded.
+    """
+    entries = recorded_entries(tbl)
+    return as_reading(entries[next(reversed(entries))].get("reading", {})) if entries else {}
+
+
+def as_reading(values) -> dict:
+    """Turn a recorded reading into options of `~clusterpost.read_catalog`."""
+    columns = values.get("columns")
+    return {**values, "columns": {band: tuple(names) for band, names in columns.items()}} if columns else dict(values)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 import clusterpost
-from clusterpost.catalogs.example import EXAMPLE_PATH, make_example_catalog
+from clusterpost.catalogs.example import EXAMPLE_PATH
 from clusterpost.catalogs.layouts import recognize
 from clusterpost.photometry import Photometry
+from clusterpost.training.example import make_example_catalog
 
 
 @pytest.fixture(scope="module")
