@@ -10,9 +10,9 @@ from mocks import LEVELS, observed
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
+from clusterpost.families.clusters.grid import ExactGrid
 from clusterpost.families.clusters.table import TABLES, load_table
 from clusterpost.flow.spline import SplineFlow, SplineSpec
-from clusterpost.posterior.grid import ExactGrid
 from clusterpost.priors import ProductPrior
 
 #: Mocks; cells of the grid, the default's among them; draws of each object, and repetitions.

@@ -6,10 +6,10 @@ from astropy import units as u
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
+from clusterpost.families.clusters.grid import ExactGrid
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise
-from clusterpost.posterior.grid import ExactGrid
 from clusterpost.posterior.summary import quantiles
 from clusterpost.posterior.target import Target
 from clusterpost.prepare import prepare

@@ -75,7 +75,7 @@ def _infer(args):
     options = {**_options(args), **_posterior_options(args)}
     if args.exact:
         _check_exact(args)
-        options = {k: v for k, v in options.items() if k not in ("model", "noise", "refine")}
+        options = {k: v for k, v in options.items() if k != "refine"}
     else:
         options["n_samples"] = args.n_samples
     options |= {"quantiles": args.quantiles, "prefix": args.prefix, "progress": _progress(args)}
@@ -193,11 +193,10 @@ def _say_inferred(path, flag):
 
 
 def _check_exact(args):
-    given = {"--model": args.model != "default", "--no-refine": args.no_refine, "-n": args.n_samples is not None,
-             "--noise": args.noise not in (None, "lognormal")}
+    given = {"--no-refine": args.no_refine, "-n": args.n_samples is not None}
     if any(given.values()):
         named = next(name for name, there in given.items() if there)
-        raise InputError(f"--exact needs no network and has log-normal noise; leave {named} out")
+        raise InputError(f"--exact needs no network; leave {named} out")
 
 
 def _say_flags(flag):

@@ -15,6 +15,7 @@ from astropy.table import QTable, Table
 from .catalogs.identity import identifying_columns
 from .catalogs.tables import as_table
 from .errors import InputError
+from .families import ModelFamily
 from .findings import warn_of_improbable
 from .inference import ExactInference, Job, TableInference, about, float_type, whole_number
 from .posterior.weights import systematic_resample
@@ -128,7 +129,8 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
     return out
 
 
-def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3,
+def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default",
+                    quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
                     prior: Any = None, error_floor: float | None = 0.05, distance: Any = None,
                     columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (), prefix: str = "",
                     seed: int = 0, device: str | None = None, progress: bool | None = None) -> Table:
@@ -138,10 +140,10 @@ def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 
     ----------
     tbl : `~astropy.table.Table`
         As for `infer_table`; not changed.
-    quantiles, n_modes, error_floor, distance, columns, unit, missing, prefix, seed, device, progress
+    model : str, path, Model or ModelFamily
+        A model, of which the family, its bands and its prior are taken and not the network; or the name of a family.
+    quantiles, n_modes, noise, prior, error_floor, distance, columns, unit, missing, prefix, seed, device, progress
         As for `infer_table`.
-    prior : object of `clusterpost.priors`, optional
-        Whose density is a power law in mass.
 
     Returns
     -------
@@ -151,13 +153,15 @@ def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 
     Raises
     ------
     InputError
-        As `infer_table`, and for a prior of another kind.
+        As `infer_table`, and for a family other than that of fully sampled clusters: the grid takes a likelihood, an
+        amplitude and two more parameters.
 
     Notes
     -----
-    690 by 150 cells in log age and E(B-V), the mass integrated in closed form
-    under log-normal noise (Walter et al. 2025, Sect. 3.2.2).  Upper limits are
-    not taken into account; rows that have one are flagged.
+    Under log-normal noise and a prior that is a power law in mass, rows of detections are integrated on 690 by 150
+    cells in log age and E(B-V), the mass in closed form (Walter et al. 2025, Sect. 3.2.2), and ``efficiency`` is 1.
+    All other rows, those with an upper limit among them, have four thousand or more draws from cells that are
+    the smaller the denser the posterior is, weighted by the exact density over that of the cells.
 
     Examples
     --------
@@ -167,8 +171,9 @@ def exact_posterior(tbl: TableLike, *, quantiles: Sequence[float] = (0.16, 0.5, 
     True
     """
     tbl, reading = as_table(tbl, columns=columns, unit=unit, missing=missing)
-    inference = ExactInference(tbl, quantiles=quantiles, n_modes=n_modes, prior=prior, error_floor=error_floor,
-                               distance=distance, prefix=prefix, seed=seed, device=device, **reading)
+    inference = ExactInference(tbl, model=model, noise=noise, quantiles=quantiles, n_modes=n_modes, prior=prior,
+                               error_floor=error_floor, distance=distance, prefix=prefix, seed=seed, device=device,
+                               **reading)
     inference.findings.raise_or_warn()
     _log.info(inference.describe())
     out = inference.run(progress)

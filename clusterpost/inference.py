@@ -15,23 +15,20 @@ import torch
 from astropy.table import Column, QTable
 
 from . import __version__
-from .bands import band_slots
 from .catalogs.layouts import recognize
 from .config import conf
 from .errors import ColumnError, InputError, shown
-from .families import get_family
-from .families.clusters.likelihood import ClusterLikelihood
-from .families.clusters.table import load_table
+from .families import ModelFamily
 from .flow.levels import corrected_levels
-from .flow.modelfile import MODELS_PATH, Model, load_model, model_stem, torch_device
+from .flow.modelfile import MODELS_PATH, Model, find_family, load_model, model_stem, torch_device
 from .noise import get_noise
 from .photometry import check_table
 from .posterior.draws import rotation, sobol_points
-from .posterior.grid import ExactGrid
 from .posterior.modes import MOST_MODES
 from .posterior.refine import WeightedSamples
 from .posterior.sampler import Sampler
 from .posterior.target import Target
+from .posterior.trees import MOST_CELLS, sample_by_cells
 from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
 from .provenance import Settings, add_record, free_column
@@ -43,8 +40,8 @@ __all__ = ["ExactInference", "Job", "TableInference", "about", "float_type", "wh
 
 DEFAULT_SAMPLES = 1000
 _EXACT_DRAWS = DEFAULT_SAMPLES  # of the grid, for modes and support
+_EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws, where quantiles are of draws, too
 _RESERVE = 4  # weighted draws for each equally weighted one
-_LEAST_BANDS = 2
 
 
 class TableInference:
@@ -84,62 +81,87 @@ class TableInference:
         return _completed(self.tbl, self.registry, results, self.prefix, job.ready, settings)
 
 
-def _grid_bands(tbl, columns, unit, missing):
-    """Return the bands of the band-flux table, and the further ones that it knows and the table holds."""
-    table = load_table()
+def _with_further_bands(family, tbl, columns, unit, missing):
+    """Return the family with those of its further bands that the table holds, too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # preparing the table warns of the same
         found = recognize(tbl, columns, unit=unit, missing=missing).bands
-    return (*table.bands, *(band for band in found if band in table.further_bands))
+    further = [band for band in found if band in family.further_bands]
+    return family.with_bands((*family.band_names, *further)) if further else family
 
 
 class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
-    def __init__(self, tbl, *, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed, device,
-                 unit=None, missing=()):
+    def __init__(self, tbl, *, model, noise, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed,
+                 device, unit=None, missing=()):
         self.tbl, self.prefix = tbl, prefix
         self.seed, self.device = whole_number("seed", seed, least=0, most=2**63 - 1), torch_device(device)
-        self.family = get_family("clusters")(bands=_grid_bands(tbl, columns, unit, missing))
-        self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
-        self.noise, self.prior, self.bands = get_noise("lognormal"), as_prior(prior), self.family.band_names
-        self.ready = prepare(tbl, self.bands, self.noise, slots=band_slots(self.bands), at_least=_LEAST_BANDS,
-                             columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
+        family = model if isinstance(model, ModelFamily) else find_family(model)
+        path = _other_model(model, family)
+        family = self.family = _with_further_bands(family, tbl, columns, unit, missing)
+        self.prior = as_prior(prior, family)
+        if family.likelihood is None or family.likelihood.amplitude(self.prior) is None or len(family.parameters) != 3:
+            raise InputError(f"the model family {family.name!r} has no exact grid: that takes a likelihood, an "
+                             "amplitude and two more parameters. Infer with a trained model instead")
+        self.noise = family.likelihood.noise if noise is None else get_noise(noise)
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, family, quantiles, n_modes, prefix)
+        self.ready = prepare(tbl, family.band_names, self.noise, slots=family.filter_groups, at_least=family.min_bands,
+                             covariates=family.covariates, columns=columns, unit=unit, missing=missing,
+                             distance=distance, error_floor=error_floor)
         self.findings = self.ready.findings
         self.settings = Settings(
-            "exact grid", self.noise.name, self.prior.describe(), prior=self.prior.to_record(),
-            error_floor=self.ready.error_floor, seed=self.seed, distance=None if distance is None else "",
-            reading=_recorded_reading(columns=columns))
+            "exact grid", self.noise.name, self.prior.describe(), path=path,
+            prior=self.prior.to_record(), error_floor=self.ready.error_floor, seed=self.seed,
+            distance=None if distance is None else "", reading=_recorded_reading(columns=columns))
 
     def describe(self) -> str:
         """Say in a line how the table is read and inferred."""
         return _described(self.ready, self.settings)
 
     def run(self, progress):
-        """Infer the rows; return a copy of the table with the results."""
-        ready, device = self.ready, self.device
-        table = load_table().select(self.bands).to(device)
-        grid, family = ExactGrid(table, self.prior), self.family.to(device)
-        points = sobol_points(_EXACT_DRAWS, 3, self.seed).to(device)
+        """Infer the rows; return a copy of the table with the results.
+
+        Rows whose posterior the family integrates are; the draws of others are from cells, and weighted.
+        """
+        ready, device, family = self.ready, self.device, self.family.to(self.device)
+        likelihood = family.likelihood.with_noise(self.noise)
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
-        size = max(1, conf.points_per_pass // _EXACT_DRAWS)
+        limited = ready.observed.limit.any(-1)
+        quadrature = None if limited.all() else likelihood.quadrature(self.prior)
+        integrated = torch.zeros_like(limited) if quadrature is None else ~limited
+        points = sobol_points(_EXACT_DRAWS, len(family.parameters), self.seed).to(device)
+
+        def integrate(observed, target):
+            summary = quadrature.summarise(observed, self.levels, points)
+            theta, one = summary.theta.float(), torch.ones(len(target), device=device)
+            draws = WeightedSamples(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
+                                    target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
+                                    torch.zeros(len(target), dtype=torch.int32, device=device))
+            return draws, (summary.quantiles, summary.mean, summary.entropy)
+
+        def weigh(observed, target):
+            return sample_by_cells(target, n_samples=_EXACT_DRAWS, seed=self.seed, aim=_EXACT_AIM), None
+
         with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
-            for start in range(0, len(ready.rows), size):
-                at = slice(start, start + size)
-                observed = ready.observed[at].to(device)
-                target = Target(observed.to(dtype=torch.float32), ClusterLikelihood(table, self.noise), self.prior)
-                summary = grid.summarise(observed, self.levels, points)
-                n, theta = len(target), summary.theta.float()
-                one = torch.ones(n, device=device)
-                draws = WeightedSamples(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
-                                target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
-                                torch.zeros(n, dtype=torch.int32, device=device))
-                marginals = summary.quantiles, summary.mean, summary.entropy
-                _put(results, ready.rows[at],
-                     summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True,
-                               marginals=marginals))
-                bar.update(n)
+            for chosen, solve, n_points in ((integrated, integrate, _EXACT_DRAWS), (~integrated, weigh, MOST_CELLS)):
+                rows, size = chosen.nonzero()[:, 0], max(1, conf.points_per_pass // n_points)
+                for at in rows.split(size) if len(rows) else ():
+                    observed = ready.observed[at].to(device)
+                    target = Target(observed.to(dtype=torch.float32), likelihood, self.prior)
+                    draws, marginals = solve(observed, target)
+                    _put(results, ready.rows[at.numpy()],
+                         summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True,
+                                   marginals=marginals))
+                    bar.update(len(target))
         return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
+
+
+def _other_model(model, family):
+    """Return what names the model of the exact grid, where its family is not the default model's; else None."""
+    if family.to_dict() == find_family().to_dict() and family.name == find_family().name:
+        return None
+    return f"family {family.name}" if isinstance(model, ModelFamily) else str(getattr(model, "name", model))
 
 
 class Job:

@@ -38,7 +38,8 @@ class Settings:
     model : str
         Name of the model; ``exact grid`` without one.
     path : str or None
-        Of the model's file, where it is not bundled.
+        Of the model's file, where it is not bundled; what names the model whose family the exact grid took, where that
+        is not the default one's.
     sha256 : str or None
         First digits of the hash of its weights.
     noise : str
@@ -152,7 +153,9 @@ def recorded_model(tbl, prefix=None) -> str:
     str
     """
     settings = recorded_settings(tbl, prefix)
-    return "default" if settings is None or settings.model == _EXACT else settings.path or settings.model
+    if settings is None:
+        return "default"
+    return settings.path or ("default" if settings.model == _EXACT else settings.model)
 
 
 def _from_readable(values):

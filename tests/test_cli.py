@@ -115,6 +115,13 @@ def test_exact(tmp_path, catalog, capsys):
     assert "distance error 0.1" in out.meta["CPPRIOR"]
 
 
+def test_exact_of_other_noise_and_model(tmp_path, catalog):
+    path, options = tmp_path / "exact.ecsv", {"noise": "normal", "model": "walter2025"}
+    assert run("infer", catalog, path, "--exact", "--noise", "normal", "--model", "walter2025") == 0
+    expected = clusterpost.exact_posterior(Table.read(catalog), **options)
+    np.testing.assert_allclose(Table.read(path)["mass_q16"], expected["mass_q16"], rtol=1e-5)
+
+
 @pytest.mark.parametrize(("text", "mpc"), [("9.9", 9.9), ("9.9 Mpc", 9.9), ("9900 kpc", 9.9), ("M74", 9.84)])
 def test_distances(text, mpc):
     from clusterpost.photometry import Photometry
@@ -197,9 +204,8 @@ def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
         (["{catalog}", "{tmp}/out.fits", "--device", "gpu"], "use 'cpu' or 'cuda'"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "--device", "gpu"], "use 'cpu' or 'cuda'"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "-n", "50"], "leave -n out"),
-        (["{catalog}", "{tmp}/out.fits", "--exact", "--noise", "normal"], "leave --noise out"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "--no-refine"], "leave --no-refine out"),
-        (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "walter2025"], "leave --model out"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "stochastic"], "has no exact grid"),
         (["{catalog}", "{tmp}/out.fits", "--distance-error", "5"], "relative standard deviation from 0 to below 1"),
         (["{catalog}", "{tmp}/out.fits", "--ebv-scale", "-1"], "must be positive"),
         (["{posteriors}", "{tmp}/out.fits"], "already"),

@@ -12,11 +12,11 @@ from infer_tables import PARAMETERS, coordinate, differences, half_width, theta_
 import clusterpost
 from clusterpost import exact_posterior, flags, infer_table, sample_posterior
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.families.clusters.grid import ExactGrid
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise
 from clusterpost.observations import Observed
-from clusterpost.posterior.grid import ExactGrid
 from clusterpost.posterior.target import Target
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
 

@@ -24,6 +24,9 @@ import clusterpost
 from clusterpost import conf, decode_flags, exact_posterior, infer_table, log_prob, sample_posterior
 from clusterpost.bands import WFC3_BANDS
 from clusterpost.errors import ColumnError, InputError, ModelError
+from clusterpost.families.clusters import PARAMETERS as CLUSTER_PARAMETERS
+from clusterpost.families.clusters import FullySampledClusters
+from clusterpost.families.clusters.table import TABLES, load_table
 from clusterpost.priors import BoxPrior, Normal, ProductPrior
 from clusterpost.schema import output_columns
 
@@ -280,16 +283,75 @@ def test_order_chunks_and_units_change_nothing_on_the_grid(clusters, exact, seed
     assert_close(again, exact[order])
 
 
+def assert_agree(out, other, rows, within=0.1):
+    """Quantiles of the parameters agree, in half-widths."""
+    for name in PARAMETERS:
+        half = half_width(other, name)[rows]
+        for q in ("q16", "q50", "q84"):
+            change = np.abs(coordinate(out, f"{name}_{q}") - coordinate(other, f"{name}_{q}"))[rows] / half
+            assert change.max() < within, (name, q)
+
+
 def test_the_grid_of_other_priors(clusters, exact):
-    """A narrow prior on reddening narrows reddening; one that is no power law in mass is refused."""
+    """A narrow prior on reddening narrows reddening; one that is no power law in mass is sampled."""
     narrow = exact_posterior(clusters, prior=ProductPrior(ebv=Normal(0.2, 0.02)))
     assert (half_width(narrow, "ebv") < 0.022)[:9].all()
     assert (np.abs(value(narrow["ebv_q50"]) - 0.2) < 0.1)[:9].all()
     assert (narrow["entropy"] < exact["entropy"])[1:].all()  # the first has no reddening: the prior is against it
-    with pytest.raises(InputError, match=r"a power law in mass.*infer_table takes any"):
-        exact_posterior(clusters, prior=ProductPrior(log_mass=Normal(4, 1)))
-    with pytest.raises(InputError, match="a power law in mass"):
-        exact_posterior(clusters, prior=lambda theta: theta[..., 0])
+    for prior in (ProductPrior(log_mass=Normal(4, 1)), lambda theta: -theta[..., 0] * theta[..., 2]):
+        out = exact_posterior(clusters[:4], prior=prior)
+        assert ((out["efficiency"] < 1) & (out["efficiency"] > 0.5)).all()
+        assert_agree(out, infer_table(clusters[:4], prior=prior, n_samples=4000), slice(None), 0.15)
+
+
+def test_draws_from_cells_agree_with_the_sums(clusters, exact):
+    """The same prior as a function is no power law to anyone, and its posteriors are sampled."""
+    out = exact_posterior(clusters, prior=lambda theta: 0 * theta[..., 0])
+    assert (out["efficiency"] < 1).all()
+    assert_agree(out, exact, slice(None), 0.08)
+    volume = np.log(np.prod([p.high - p.low for p in CLUSTER_PARAMETERS]))  # the function is not normalized
+    np.testing.assert_allclose(out["log_evidence"], exact["log_evidence"] + volume, atol=0.02)
+    np.testing.assert_allclose(out["entropy"], exact["entropy"], atol=0.03)
+
+
+def test_other_noise_on_the_grid(clusters):
+    tbl = clusters[:4].copy()
+    tbl["F275W"][0] = -0.2 * tbl["F275W_err"][0]
+    out, refined = (call(tbl, noise="normal") for call in (exact_posterior, infer_table))
+    assert out.meta["CPNOISE"] == "normal"
+    assert (out["n_bands"] == 5).all()
+    assert_agree(out, refined, slice(None), 0.15)
+    np.testing.assert_allclose(out["log_evidence"], refined["log_evidence"], atol=0.1)
+
+
+def test_upper_limits_on_the_grid(clusters, exact):
+    """A limit counts, and changes nothing in the other rows."""
+    tbl = clusters[:4].copy()
+    tbl["F275W"][1], tbl["F275W_err"][1] = 0.5 * tbl["F275W"][1], -0.1 * tbl["F275W"][1]
+    out = exact_posterior(tbl)
+    assert "upper limit" in decode_flags(out["flag"][1])
+    assert (out["efficiency"] == 1).tolist() == [True, False, True, True]
+    assert_agree(out, infer_table(tbl, n_samples=4000), [1], 0.2)
+    assert_close(out[[0, 2, 3]], exact[[0, 2, 3]])
+    far = exact_posterior(without(clusters[:4].copy(), 1, "F275W"))
+    assert np.abs(coordinate(out, "age_q50") - coordinate(far, "age_q50"))[1] > 0.1 * half_width(far, "age")[1]
+
+
+def test_the_grid_of_another_model(clusters, exact):
+    """The family's table and bands are taken: spectra of other metallicity give other ages."""
+    poor = FullySampledClusters(table=load_table(TABLES["z0.008"]))
+    mocks = clusterpost.simulate(4, model=poor, seed=2, errors=0.02)
+    out, solar = (exact_posterior(mocks, model=model, error_floor=None) for model in (poor, "clusters"))
+    assert out["log_evidence"].sum() > solar["log_evidence"].sum() + 10
+    assert_close(exact_posterior(clusters, model=clusterpost.load_model("any_bands")), exact)
+    with pytest.raises(ModelError, match="name a model with model"):
+        sample_posterior(out)
+
+
+@pytest.mark.parametrize("model", ["stochastic", "galaxies"])
+def test_families_without_a_grid(clusters, model):
+    with pytest.raises(InputError, match=f"'{model}' has no exact grid.*Infer with a trained model instead"):
+        exact_posterior(clusters, model=model)
 
 
 def test_options_of_the_grid_that_cannot_be(clusters, exact):

@@ -418,7 +418,7 @@ def test_errors_name_the_row_of_the_file(source, tmp_path, monkeypatch):
     ({"quantiles": [2]}, InputError, "between 0 and 1"),
     ({"nonsense": 3}, TypeError, "nonsense"),
     ({"rows_per_part": 0}, InputError, "rows_per_part=0 must be a whole number"),
-    ({"exact": True, "model": "any_bands"}, TypeError, "model"),
+    ({"exact": True, "n_samples": 50}, TypeError, "n_samples"),
 ])
 def test_options_that_cannot_be(source, tmp_path, options, error, message, monkeypatch):
     with pytest.raises(error, match=message):

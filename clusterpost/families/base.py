@@ -286,6 +286,11 @@ class ModelFamily(ABC):
         return tuple(band.name for band in self.bands)
 
     @property
+    def further_bands(self) -> tuple[str, ...]:
+        """Names of the bands that `with_bands` takes besides its own; by default none."""
+        return ()
+
+    @property
     def parameter_names(self) -> tuple[str, ...]:
         """Names of the parameters, in order."""
         return tuple(parameter.name for parameter in self.parameters)

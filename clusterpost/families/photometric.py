@@ -35,6 +35,10 @@ class PhotometricLikelihood:
         """Return None: no parameter has a conditional density in closed form."""
         return None
 
+    def quadrature(self, prior):
+        """Return None: no posterior is known but for weighted draws."""
+        return None
+
     def check(self, observed):
         """Check that the noise model can describe every detection.
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from .. import __version__
 from ..errors import DistanceError, InputError, InputWarning
+from ..families import ModelFamily
 from ..findings import Findings
-from ..flow.modelfile import load_model
+from ..flow.modelfile import find_family, load_model
 from ..infer import exact_posterior, infer_table
 from ..inference import ExactInference, TableInference
 from ..posterior.draws import sobol_points
@@ -161,7 +162,10 @@ def plan_job(options, *, reading, exact, rows_per_part) -> Job:
 
 def _identity(call, options, size, reading):
     said = {name: _in_words(value) for name, value in options.items() if name not in _WITHOUT_EFFECT}
-    if "model" in options:
+    if call == "exact_posterior":  # of a model, the family alone
+        family = options["model"] if isinstance(options["model"], ModelFamily) else find_family(options["model"])
+        said["model"] = f"{family.name} {family.version} {json.dumps(family.to_dict(), sort_keys=True)}"
+    else:
         said["model"] = load_model(options["model"], device="cpu").card["sha256"]
     if options["prior"] is not None:
         said["prior"] = _prior_in_words(options["prior"])

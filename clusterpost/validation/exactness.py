@@ -10,9 +10,9 @@ from astropy.table import QTable, Table
 from ..bands import ACS_BANDS, WFC3_BANDS
 from ..errors import InputError
 from ..families.clusters.amplitude import MassConditional
+from ..families.clusters.grid import ExactGrid
 from ..families.clusters.likelihood import ClusterLikelihood
 from ..infer import infer_table, sample_posterior
-from ..posterior.grid import ExactGrid
 from ..posterior.summary import quantiles
 from ..posterior.target import Target
 from ..posterior.weights import log_weights, normalized, systematic_resample

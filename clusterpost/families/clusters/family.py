@@ -96,6 +96,11 @@ class FullySampledClusters(ModelFamily):
         return self._with(bands=tuple(names), table=find_table(**_origin(self.table)))
 
     @property
+    def further_bands(self):
+        """Names of the bands that the packaged tables know besides."""
+        return tuple(band for band in self.table.further_bands if band not in self.band_names)
+
+    @property
     def filter_groups(self):
         """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
         return band_slots(self.band_names)

@@ -7,6 +7,7 @@ import torch
 from ...errors import InputError
 from ..photometric import PhotometricLikelihood
 from .amplitude import MassConditional
+from .grid import ExactGrid
 from .table import LN10, distance_term
 
 __all__ = ["ClusterLikelihood"]
@@ -32,6 +33,10 @@ class ClusterLikelihood(PhotometricLikelihood):
     def amplitude(self, prior) -> MassConditional:
         """Return the conditional density of log10 mass, given age and reddening."""
         return MassConditional(self.table, self.noise, prior)
+
+    def quadrature(self, prior) -> ExactGrid | None:
+        """Return the grid that integrates posteriors without limits, where noise and prior allow that; else None."""
+        return ExactGrid(self.table, prior) if self.noise.name == "lognormal" and prior.mass_slope is not None else None
 
     def log_prob_of_colors(self, observed, theta):
         """Compute ln of the log-normal likelihood of age and reddening, any mass being equally likely in log m.

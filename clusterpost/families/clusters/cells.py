@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..families.clusters.table import LN10
-from ..families.clusters.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
+from .table import LN10
+from .truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
 
 __all__ = ["add_mass", "solve_by_cells"]
 
@@ -95,15 +95,15 @@ def solve_by_cells(model, terms, levels, points):
 
     Parameters
     ----------
-    model : `~clusterpost.posterior.grid.ExactGrid`
-    terms : `~clusterpost.posterior.grid.LogFluxTerms`
+    model : `~clusterpost.families.clusters.grid.ExactGrid`
+    terms : `~clusterpost.families.clusters.grid.LogFluxTerms`
     levels : Tensor (n_level,)
     points : Tensor (k, 3) or None
 
     Returns
     -------
     dict of Tensor
-        By the names of `~clusterpost.posterior.grid.GridSummary`.
+        By the names of `~clusterpost.families.clusters.grid.GridSummary`.
     """
     leaves = _pad(_divide(model, terms), len(terms))
     sigma = terms.sigma[:, None]
@@ -283,8 +283,8 @@ def add_mass(model, terms, log_age, ebv, log_share, unit):
 
     Parameters
     ----------
-    model : `~clusterpost.posterior.grid.ExactGrid`
-    terms : `~clusterpost.posterior.grid.LogFluxTerms`
+    model : `~clusterpost.families.clusters.grid.ExactGrid`
+    terms : `~clusterpost.families.clusters.grid.LogFluxTerms`
     log_age, ebv : Tensor (n, k)
     log_share : Tensor (n, k)
         The log density that these come from.

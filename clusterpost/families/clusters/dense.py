@@ -1,6 +1,6 @@
 """Posteriors on a dense grid of age and reddening, by matrix products.
 
-See :mod:`clusterpost.posterior.grid` for what is computed.
+See :mod:`clusterpost.families.clusters.grid` for what is computed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from functools import cached_property
 
 import torch
 
-from ..families.clusters.table import LN10
 from .cells import add_mass
+from .table import LN10
 
 __all__ = ["CellGrid", "cell_quantiles", "solve_on_grid"]
 
@@ -31,7 +31,7 @@ class CellGrid:
 
     Parameters
     ----------
-    model : `~clusterpost.posterior.grid.ExactGrid`
+    model : `~clusterpost.families.clusters.grid.ExactGrid`
     shape : tuple of int
         Cells in age and reddening.
     least_cells : float
@@ -84,14 +84,14 @@ def solve_on_grid(grid, terms, levels, points):
     Parameters
     ----------
     grid : CellGrid
-    terms : `~clusterpost.posterior.grid.LogFluxTerms`
+    terms : `~clusterpost.families.clusters.grid.LogFluxTerms`
     levels : Tensor (n_level,)
     points : Tensor (k, 3) or None
 
     Returns
     -------
     dict of Tensor
-        By the names of `~clusterpost.posterior.grid.GridSummary`.
+        By the names of `~clusterpost.families.clusters.grid.GridSummary`.
     enough : Tensor (n,) of bool
         Whether the cells resolve the posterior.
     """

@@ -9,7 +9,7 @@ w the weights of the bands, W their sum and y shifted to sum w y = 0, is
 
 two matrix products of fixed arrays, (c, c^2) and c, with a batch of objects.  A
 band that was not measured has the weight zero.  Objects whose posterior is
-narrower than a few cells go to :mod:`clusterpost.posterior.cells`.
+narrower than a few cells go to :mod:`clusterpost.families.clusters.cells`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ..errors import InputError
-from ..families.clusters.table import LN10, distance_term
-from ..priors import as_prior
+from ...errors import InputError
+from ...priors import as_prior
 from .cells import solve_by_cells
 from .dense import CellGrid, solve_on_grid
+from .table import LN10, distance_term
 
 __all__ = ["ExactGrid", "GridSummary"]
 
@@ -149,7 +149,7 @@ class ExactGrid:
     --------
     >>> import torch
     >>> from clusterpost.families.clusters.table import load_table
-    >>> from clusterpost.posterior.grid import ExactGrid
+    >>> from clusterpost.families.clusters.grid import ExactGrid
     >>> from clusterpost.observations import Observed
     >>> table = load_table().select(["F275W", "F336W", "F438W", "F555W", "F814W"])
     >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]), torch.tensor([10.0])))
@@ -166,7 +166,7 @@ class ExactGrid:
         self.slope = self.prior.mass_slope
         if self.slope is None:
             raise InputError(f"the exact grid needs a prior that is a power law in mass, not "
-                             f"{self.prior.describe()}; infer_table takes any")
+                             f"{self.prior.describe()}; exact_posterior takes any")
         self.fine = table.to(dtype=torch.float64)
         shape = int(n_age), int(n_ebv)
         half = max(2, shape[0] // 2), max(2, shape[1] // 2)
