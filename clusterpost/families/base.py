@@ -39,6 +39,8 @@ class _Column:
         Noun phrase for column descriptions.
     log10 : bool
         Whether the internal coordinate is log10 of what the columns hold.
+    symbol : str
+        Short form of the label, for a narrow column of a figure.
     """
 
     name: str
@@ -48,6 +50,7 @@ class _Column:
     label: str = ""
     description: str = ""
     log10: bool = False
+    symbol: str = ""
 
     def to_column(self, values):
         """Convert internal values, an array or a tensor, to what the columns hold."""

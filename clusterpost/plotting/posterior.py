@@ -284,7 +284,8 @@ def _write_numbers(figure, marks, parameters):
     ax.set(xlim=(0, 1), ylim=(0, 1))
     few = len(parameters) <= len(_PLACES) - 1
     columns = _PLACES if few else _PLACES[-1:]
-    heads = [*([p.label or p.name for p in parameters] if few else []), "weight" if marks.weights is not None else ""]
+    names = [p.symbol or p.label or p.name for p in parameters] if few else []
+    heads = [*names, "weight" if marks.weights is not None else ""]
     for x, head in zip(columns, heads, strict=True):
         ax.text(x, 0.95, head, ha="right", va="center", color="0.35", fontsize=9.5)
     for k, (label, values, weight, options) in enumerate(lines):

@@ -12,11 +12,11 @@ __all__ = ["DISTANCE", "PARAMETERS", "STATISTICS"]
 #: Parameters of a cluster, with the bounds of Walter et al. (2025), Sect. 2.2.
 PARAMETERS = (
     Parameter(name="log_age", column="age", unit="Myr", ucd="time.age", log10=True, low=0.0, high=math.log10(13750.0),
-              label=r"$\log_{10}(t/\mathrm{Myr})$", description="age of the instantaneous burst"),
+              label=r"$\log_{10}(t/\mathrm{Myr})$", symbol=r"$\log\,t$", description="age of the instantaneous burst"),
     Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=8.0,
-              label=r"$\log_{10}(m/M_\odot)$", description="initial (formed) stellar mass"),
+              label=r"$\log_{10}(m/M_\odot)$", symbol=r"$\log\,m$", description="initial (formed) stellar mass"),
     Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
-              label=r"$E(B-V)$ [mag]", description="color excess E(B-V) of a foreground screen"),
+              label=r"$E(B-V)$ [mag]", symbol=r"$E(B-V)$", description="color excess E(B-V) of a foreground screen"),
 )
 #: T1 to T6 of Walter et al. (2025), Sect. 3.1, as functions of theta (..., 3); arrays and tensors alike.
 #: T1 and T2 are log10 t and log10 m in place of t and m: a monotone map leaves ranks as they are.

@@ -13,11 +13,11 @@ SOLAR_Z = 0.02
 
 PARAMETERS = (
     Parameter(name="log_age", column="age", unit="Myr", ucd="time.age", log10=True, low=0.0, high=math.log10(13750.0),
-              label=r"$\log_{10}(t/\mathrm{Myr})$", description="age"),
+              label=r"$\log_{10}(t/\mathrm{Myr})$", symbol=r"$\log\,t$", description="age"),
     Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=7.0,
-              label=r"$\log_{10}(m/M_\odot)$", description="expected birth mass"),
+              label=r"$\log_{10}(m/M_\odot)$", symbol=r"$\log\,m$", description="expected birth mass"),
     Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
-              label=r"$E(B-V)$ [mag]", description="color excess E(B-V) of a foreground screen"),
+              label=r"$E(B-V)$ [mag]", symbol=r"$E(B-V)$", description="color excess E(B-V) of a foreground screen"),
     Parameter(name="metallicity", column="metallicity", ucd="phys.abund.Z", low=math.log10(0.0004 / SOLAR_Z),
               high=math.log10(0.03 / SOLAR_Z), label="[M/H]", description="metallicity [M/H] = log10 Z/0.02"),
     Parameter(name="rv", column="rv", ucd="phys.absorption", low=2.2, high=5.0, label="$R_V$",
