@@ -214,6 +214,12 @@ def test_the_exact_grid_is_repeated():
     assert quantiles_agree(drawn, out, 200)
 
 
+def test_the_family_of_the_exact_grid_is_repeated():
+    out = clusterpost.exact_posterior(mocks(), model="walter2025", noise="normal")
+    drawn = sample_posterior(out, n_samples=500)
+    assert (drawn.meta["CPMODEL"], drawn.meta["CPNOISE"]) == ("walter2025", "normal")
+
+
 def test_recalibrated_quantiles_are_told_from_draws():
     out = infer_table(mocks(), n_samples=20)
     out.meta["CPRECAL"] = True

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from ...errors import InputError
+from ...noise import get_noise
 from ...priors import as_prior
 from .cells import solve_by_cells
 from .dense import CellGrid, solve_on_grid
@@ -98,9 +99,10 @@ class LogFluxTerms:
             row, band = (used & ~((flux > 0) & (error > 0))).nonzero()[0].tolist()
             raise InputError(f"log-normal noise needs positive fluxes and errors; row {row}, band number {band} has "
                              f"{flux[row, band]:g} +- {error[row, band]:g} mJy. Leave that band out")
-        variance = torch.where(used, torch.log1p((error / flux) ** 2), 1.0)
+        value, width, _ = get_noise("lognormal").as_lognormal(flux, error)
+        variance = torch.where(used, width**2, 1.0)
         self.weight = torch.where(used, 1 / variance, 0.0)
-        y = torch.log(flux) + variance / 2 - distance_term(observed.covariates["distance"].double())[:, None]
+        y = value - distance_term(observed.covariates["distance"].double())[:, None]
         self.y = torch.where(used, y, 0.0)
         self.total = self.weight.sum(1)
         self.sigma = torch.sqrt(1 / self.total + (2 * distance_error) ** 2)

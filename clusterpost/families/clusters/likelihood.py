@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from ...errors import InputError
+from ...noise import get_noise
 from ..photometric import PhotometricLikelihood
 from .amplitude import MassConditional
 from .grid import ExactGrid
@@ -52,12 +51,10 @@ class ClusterLikelihood(PhotometricLikelihood):
         Tensor (n, k)
             Up to a number of each object.
         """
-        variance = torch.log1p((observed.error / observed.flux) ** 2)
-        weight = torch.where(observed.measured, 1 / variance, 0.0)[:, None]
-        residual = (torch.log(observed.flux) + variance / 2)[:, None] - self.table.ln_flux(*theta.unbind(-1))
-        # The mass that fits best takes the weighted mean of the residuals away.
-        mean = (weight * residual).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
-        return -0.5 * (weight * (residual - mean) ** 2).sum(-1)
+        noise, seen = get_noise("lognormal"), (observed.flux, observed.error, observed.measured)
+        ln_flux = self.table.ln_flux(*theta.unbind(-1))
+        best, _ = noise.amplitude(*seen, ln_flux)
+        return noise.log_likelihood(*seen, ln_flux + best[..., None])
 
     def check_prior(self, prior):
         """Check that a prior stays within the table.
