@@ -120,6 +120,14 @@ def test_the_exact_grid(source, tmp_path):
     np.testing.assert_allclose(Table.read(out)["age_q50"], expected["age_q50"], rtol=1e-6)
 
 
+def test_the_exact_grid_of_another_model(source, tmp_path):
+    options = {"quantiles": [0.5], "model": "walter2025", "noise": "normal"}
+    out = infer_file(source, tmp_path / "out.parquet", exact=True, rows_per_part=5, **options)
+    expected = clusterpost.exact_posterior(clusterpost.read_catalog(source), **options)
+    assert Table.read(out).meta == expected.meta
+    np.testing.assert_allclose(Table.read(out)["age_q50"], expected["age_q50"], rtol=0.01)
+
+
 def test_other_formats_are_read_whole(clusters, expected, tmp_path):
     clusterpost.write_catalog(Table(clusters[:5]), tmp_path / "in.ecsv")
     out = infer_file(tmp_path / "in.ecsv", tmp_path / "out.parquet", rows_per_part=2, **FAST)

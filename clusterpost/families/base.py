@@ -181,6 +181,9 @@ class Likelihood(Protocol):
     def amplitude(self, prior: Prior):
         """Return the conditional density of the one linear amplitude under a prior, or None."""
 
+    def quadrature(self, prior: Prior):
+        """Return the grid that integrates posteriors without limits, or None where they have weighted draws only."""
+
     def with_noise(self, noise) -> Likelihood:
         """Return the same likelihood with another noise model."""
 
