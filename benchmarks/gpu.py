@@ -28,6 +28,9 @@ SHARES = {"tests": 0.08, "walter2025": 0.45, "any_bands": 0.2, "stochastic": 0.2
 COMPILED = {"eager": False, "compiled": True, "graphs": "reduce-overhead"}
 GPU_TESTS = ("tests/families/clusters/test_table.py", "tests/training/test_simulation.py", "tests/test_infer.py")
 _TRIED = 60  # steps that a way is timed over, after as many to warm up
+#: Sizes of a dry run.
+SMALL = {"walter2025": {"n_blocks": 2, "width": 16},
+         "stochastic": {"token": 16, "context": 16, "width": (16,) * 6, "depth": (1,) * 6}}
 _LARGEST = 16 * 2**20
 
 
@@ -77,7 +80,8 @@ def step_time(recipe, folder, device, compiled):
 
     size = recipe.config.batch_size
     short = replace(recipe, config=replace(recipe.config, epochs=2, mocks_per_epoch=_TRIED * size, n_validation=size,
-                                           validations_per_epoch=1, checkpoint_every=10**9))
+                                           validations_per_epoch=1, checkpoint_every=10**9,
+                                           batches_at_once=min(recipe.config.batches_at_once, _TRIED)))
     fit(build_flow(short.spec), short, folder, device=device, compile=compiled, progress=False, report=mark)
     return (marks[1] - marks[0]) / _TRIED
 
@@ -113,8 +117,7 @@ def train(name, folder, device, seconds, small):
 
 def small_recipe(name):
     """Make the same recipe at the size of a dry run."""
-    sizes = {"n_validation": 500}
-    return RECIPES[name](**(sizes | {"n_blocks": 2, "width": 16} if name == "walter2025" else sizes))
+    return RECIPES[name](n_validation=500, **SMALL.get(name, {}))
 
 
 def speed(device, n_rows):

@@ -69,7 +69,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--bands", nargs=5, metavar="BAND",
                          help="the bands of a LEGUS file, in its order, where its name does not tell its cameras")
 
-    def inference_options(sub, floor="0.05", seed="0"):
+    def inference_options(sub, floor="the model's, 0.05 for most", seed="0"):
         sub.add_argument("--model", default="default", help="bundled model or model file (default: %(default)s)")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
         sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
@@ -130,7 +130,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
                      help="float32 takes half the space (default: %(default)s)")
     row_options(sub, "draw only for rows")
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
-    inference_options(sub, floor="that of the results, or 0.05", seed="that of the results, or 0")
+    inference_options(sub, floor="that of the results, or the model's", seed="that of the results, or 0")
     posterior_options(sub)
     output_options(sub)
 
@@ -180,8 +180,9 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub = command("train", "train a model or search for one, or go on with what was interrupted",
                   "clusterpost train any_bands -o run/",
                   "the same command goes on with what is in %(output)s: the last checkpoint, or the finished trials")
-    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf or walter2025; with --search any_bands, or none "
-                     "for five bands always measured, for both families, or walter2025 for its own")
+    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf, walter2025, galaxies or stochastic; with "
+                     "--search any_bands, or none for five bands always measured, for both families, or walter2025 for "
+                     "its own")
     sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file, or for the search")
     sub.add_argument("--bands", nargs="+", help="those to know (default: all eight)")
     sub.add_argument("--table", help="SSP models: z0.008, z0.02, z0.05, or a band-flux table (default: z0.02)")

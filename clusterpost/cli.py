@@ -325,7 +325,7 @@ def _train(args):
     if args.threads:
         torch.set_num_threads(args.threads)
     options = {name: getattr(args, name) for name in ("bands", "table") if getattr(args, name) is not None}
-    if options and args.recipe in ("walter2025", None):
+    if options and args.recipe in ("walter2025", "galaxies", None):
         raise InputError(f"--{next(iter(options))} is for recipes of any bands; choose another than {args.recipe}")
     if args.search:
         return _search(args, options)

@@ -32,7 +32,7 @@ _FEWEST = 250  # equally weighted draws, of which the first are given
 def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int | None = None,
                 quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
                 prior: Any = None, refine: bool | None = None, recalibrated: bool = False,
-                error_floor: float | None = 0.05, distance: Any = None, columns: Mapping | None = None,
+                error_floor: float | str | None = AUTO, distance: Any = None, columns: Mapping | None = None,
                 unit: Any = None, missing: Sequence[float] = (), prefix: str = "", seed: int = 0,
                 device: str | None = None, progress: bool | None = None) -> Table:
     """Infer the parameters of every object of a table: of star clusters age, mass and reddening.
@@ -56,9 +56,10 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
     noise : str, optional
         ``lognormal``, ``normal`` (as CIGALE has it; also takes fluxes of zero
         and below) or ``walter2025``; by default the model's own.
-    prior : object of `clusterpost.priors` or callable, optional
+    prior : object of `clusterpost.priors`, callable or str, optional
         By default the model's own: flat in log age, log mass and E(B-V).  A
-        callable takes theta (..., 3), a tensor, and gives a log density.
+        callable takes theta (..., 3), a tensor, and gives a log density.  A text is the name of a prior of the
+        model's family, such as ``survey`` or ``flat`` for clusters drawn star by star.
     refine : bool, optional
         Weight the network's draws so that they follow the exact posterior,
         and take more, or a Markov chain, where too few count.  False gives
@@ -68,7 +69,8 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         holds (`clusterpost.validation.recalibrate`).
     error_floor : float or None
         Relative systematic error added in quadrature (Walter et al. 2025,
-        Eq. 10), unless the table records that it holds one already.
+        Eq. 10), unless the table records that it holds one already.  By default that of the model's family: 0.12 for
+        clusters drawn star by star, 0.05 for the others.
     distance : float, Quantity, array or str, optional
         Mpc unless it has a unit; one for all or one per row; or a galaxy's
         name.  By default from a column ``distance``, from ``tbl.meta``, or from
@@ -131,7 +133,7 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
 
 def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default",
                     quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
-                    prior: Any = None, error_floor: float | None = 0.05, distance: Any = None,
+                    prior: Any = None, error_floor: float | str | None = AUTO, distance: Any = None,
                     columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (), prefix: str = "",
                     seed: int = 0, device: str | None = None, progress: bool | None = None) -> Table:
     """Compute the exact posteriors by a dense grid, without a network.

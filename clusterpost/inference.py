@@ -31,7 +31,7 @@ from .posterior.target import Target
 from .posterior.trees import MOST_CELLS, sample_by_cells
 from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
-from .provenance import Settings, add_record, free_column
+from .provenance import Settings, add_record, free_column, resolve_floor
 from .schema import DISTANCE_COLUMN, output_columns
 from .summarise import summarise
 from .utils import progress_bar
@@ -108,7 +108,7 @@ class ExactInference:
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, family, quantiles, n_modes, prefix)
         self.ready = prepare(tbl, family.band_names, self.noise, slots=family.filter_groups, at_least=family.min_bands,
                              covariates=family.covariates, columns=columns, unit=unit, missing=missing,
-                             distance=distance, error_floor=error_floor)
+                             distance=distance, error_floor=resolve_floor(error_floor, family))
         self.findings = self.ready.findings
         self.settings = Settings(
             "exact grid", self.noise.name, self.prior.describe(), path=path,
@@ -178,9 +178,9 @@ class Job:
         n_samples = whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
         seed = whole_number("seed", seed, least=0, most=2**63 - 1)
         drawn = n_samples if size is None else _RESERVE * size if weighted else size
-        bands = self.model.bands
+        bands, reading["error_floor"] = self.model.bands, resolve_floor(reading["error_floor"], family)
         self.ready = prepare(tbl, bands, noise, slots=self.model.filter_groups, at_least=self.model.min_bands,
-                             covariates=family.covariates, **reading)
+                             whole=not self.model.takes_sets, covariates=family.covariates, **reading)
         check_reach(self.ready, self.model, noise)
         self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed)
         self.weighted = self.sampler.prior is not family.prior or self.sampler.refined

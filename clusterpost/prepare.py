@@ -71,7 +71,7 @@ class PreparedTable:
         self.rows, self.observed = self.rows[good], self.observed[torch.as_tensor(good)]
 
 
-def prepare(tbl, bands, noise, *, slots, at_least, covariates=(DISTANCE,), **reading):
+def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTANCE,), **reading):
     """Read a table's photometry and sort out its rows.
 
     Parameters
@@ -85,6 +85,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, covariates=(DISTANCE,), **rea
         The bands, by index, that stand in for each other.
     at_least : int
         Slots that must be measured for a row to be inferred.
+    whole : bool
+        Whether a table is expected to have all slots, unless it has photometry in other bands.
     covariates : sequence of Covariate
         Of the model family; a row of which one is unknown cannot be inferred.
     **reading
@@ -114,7 +116,7 @@ def prepare(tbl, bands, noise, *, slots, at_least, covariates=(DISTANCE,), **rea
     filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     usable = np.stack([measured[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     # Where a table has photometry in other bands, a band that it does not have is not one that is missing.
-    expected = [any(bands[i] in in_table for i in slot) for slot in slots] if other else [True] * len(slots)
+    expected = [any(bands[i] in in_table for i in slot) or (whole and not other) for slot in slots]
     flag[~filled[:, expected].all(axis=1)] |= flags.MISSING_BAND
     flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
     flag[(there & ~photometry.limit & ~possible).any(axis=1)] |= flags.NOT_POSITIVE

@@ -420,8 +420,8 @@ def as_prior(prior, family=None):
 
     Parameters
     ----------
-    prior : object, callable or None
-        None for the family's own.
+    prior : object, callable, str or None
+        None for the family's own; a text for one that it has a name for.
     family : ModelFamily, optional
         Whose parameters it is over; by default those of fully sampled clusters.
 
@@ -443,11 +443,15 @@ def as_prior(prior, family=None):
     """
     if prior is None:
         return cluster_prior() if family is None else family.prior
+    names = {} if family is None else family.named_priors
+    if isinstance(prior, str) and prior in names:
+        return names[prior]()
     if callable(prior):
         prior = FunctionPrior(prior, family=family or "clusters")
     if isinstance(prior, _Bounded):
         return prior if family is None else prior.of_family(family)
-    raise InputError(f"prior={prior!r} is no prior; give a ProductPrior or BoxPrior of clusterpost.priors, or a "
+    named = f"{', '.join(map(repr, names))}, " if names else ""
+    raise InputError(f"prior={prior!r} is no prior; give {named}a ProductPrior or BoxPrior of clusterpost.priors, or a "
                      "function that takes theta (..., 3) and gives a log density (...)")
 
 

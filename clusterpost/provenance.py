@@ -18,14 +18,14 @@ from .catalogs.metadata import RECORD_KEY, as_reading, meta_value, recorded_entr
 from .errors import DistanceError, InputError, InputWarning, ModelError
 
 __all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_model", "recorded_reading",
-           "recorded_settings", "repeat", "results_prefix"]
+           "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
 
 #: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
 AUTO = "auto"
 #: The readable key of each setting.
 KEYS = {"model": "CPMODEL", "sha256": "CPHASH", "noise": "CPNOISE", "prior": "CPPRIOR", "refine": "CPREFINE",
         "error_floor": "CPFLOOR", "seed": "CPSEED", "n_samples": "CPDRAWS", "recalibrated": "CPRECAL"}
-_DEFAULTS = {"model": "default", "error_floor": 0.05, "seed": 0}
+_DEFAULTS = {"model": "default", "error_floor": AUTO, "seed": 0}
 _EXACT = "exact grid"
 
 
@@ -329,6 +329,28 @@ def _warn_different(different):
         text = ("what is drawn now is not what the results in this table are. They were made with other settings: "
                 f"{', '.join(different)}. Leave the options out to repeat the results, or infer the table anew")
         warnings.warn(InputWarning(text), stacklevel=5)
+
+
+def resolve_floor(error_floor: float | str | None, family) -> float | None:
+    """Return an error floor as a user gave it, or that of the model family for `AUTO`.
+
+    Parameters
+    ----------
+    error_floor : float, None or `AUTO`
+    family : ModelFamily
+
+    Returns
+    -------
+    float or None
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family
+    >>> from clusterpost.provenance import AUTO, resolve_floor
+    >>> resolve_floor(AUTO, get_family("stochastic")), resolve_floor(0.05, get_family("stochastic"))
+    (0.12, 0.05)
+    """
+    return family.error_floor if isinstance(error_floor, str) and error_floor == AUTO else error_floor
 
 
 def free_column(tbl: Table, prefix: str) -> str:

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -212,6 +213,10 @@ class ModelFamily(ABC):
         None where only a simulator exists.
     min_bands : int
         Fewest measured places in the spectrum for an object to be inferred.
+    error_floor : float
+        Relative error that inference adds in quadrature unless told otherwise.
+    named_priors : mapping of callable
+        Priors by the names under which they can be asked for, as functions without arguments.
     """
 
     name: str
@@ -223,6 +228,8 @@ class ModelFamily(ABC):
     prior: Prior
     likelihood: Likelihood | None = None
     min_bands: int = 2
+    error_floor: float = 0.05
+    named_priors: Mapping[str, Callable[[], Prior]] = MappingProxyType({})
 
     @abstractmethod
     def simulate(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],

@@ -244,6 +244,8 @@ class SetConditions:
     """
 
     name = "set"
+    #: A distance enters by the brightness at a standard distance alone.
+    covariates = ()
     bounded = False
     error_range = (0.01, 1.5)
     _FARTHEST = 12.0  # ln of the largest flux ratio shown

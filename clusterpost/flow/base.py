@@ -76,6 +76,17 @@ class Flow(nn.Module):
     under each object's conditions (n, n_condition).
     """
 
+    @torch.no_grad()
+    def set_from(self, theta, conditions):
+        """Set what is fixed before training, such as the scale of the conditions, from a sample.
+
+        Parameters
+        ----------
+        theta : Tensor (n, n_parameter)
+        conditions : Tensor (n, n_condition)
+        """
+        self.standardize.set_from(conditions)
+
     def log_prob(self, theta, conditions):
         """Log density of parameters.
 

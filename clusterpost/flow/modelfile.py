@@ -121,6 +121,11 @@ class Model:
         return self.family.min_bands if "slots" in self.card["simulator"]["coverage"] else len(self.filter_groups)
 
     @property
+    def takes_sets(self):
+        """Whether it was trained with several sets of bands, so that a table need not have every band."""
+        return "sets" in self.card["simulator"]["coverage"]
+
+    @property
     def parameters(self):
         """Names of the parameters, in order."""
         return self.family.parameter_names

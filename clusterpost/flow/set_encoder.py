@@ -294,6 +294,11 @@ class SetSplineFlow(SplineFlow):
         super().__init__(spec)
         self.coordinates, self.tokens = Coordinates(spec), TokenEncoder(spec)
 
+    def set_from(self, theta, conditions):
+        """Set the scale of the conditions, and center amplitudes; see `~clusterpost.flow.base.Flow.set_from`."""
+        super().set_from(theta, conditions)
+        self.coordinates.set_from(theta, conditions[:, -_GLOBALS, None])
+
     def _density(self, theta, standard):
         brightness = self._brightness(standard)
         unit, slope = self.coordinates(theta, brightness)

@@ -7,6 +7,7 @@ and takes up an interrupted run where its last checkpoint left it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import math
@@ -30,7 +31,9 @@ log = logging.getLogger(__name__)
 # Streams of the random numbers; batches count up from zero.
 VALIDATION_STREAM = 1 << 31
 _STANDARDIZE_STREAM = VALIDATION_STREAM + 1
+_N_STANDARDIZE = 100_000
 TEST_STREAM = VALIDATION_STREAM + 2
+_AVERAGED_AT_FIRST = 10  # steps
 _RISE = 200  # steps over which a cosine schedule begins
 
 
@@ -44,6 +47,8 @@ class FitConfig:
         Fresh mocks drawn in one epoch, after which the learning rate decays.
     epochs : int
     batch_size : int
+    batches_at_once : int
+        Batches whose mocks are drawn together, for simulators that are faster so.
     learning_rate, learning_rate_decay : float
         Initial step size, and the factor it takes after every epoch.
     schedule : str
@@ -60,6 +65,9 @@ class FitConfig:
         eta of the regularisation term eta ||phi||^2.
     max_gradient_norm : float
         Longer gradients are scaled down to this length.
+    average : float
+        Share that a moving average of the weights keeps at each step, and less at first; the averaged weights are
+        those that are validated and kept.  Zero for none.
     spike : float
         Batches whose gradient is this many times as long as recent ones' are
         passed over; one of them can undo a training.
@@ -76,6 +84,7 @@ class FitConfig:
     mocks_per_epoch: int = 5_000_000
     epochs: int = 8
     batch_size: int = 512
+    batches_at_once: int = 1
     learning_rate: float = 0.001876
     learning_rate_decay: float = 0.6637
     schedule: str = "epochs"
@@ -84,6 +93,7 @@ class FitConfig:
     betas: tuple = (0.9, 0.999)
     l2: float = 1.353e-6
     max_gradient_norm: float = 10.0
+    average: float = 0.0
     spike: float = 1e6
     n_validation: int = 100_000
     validations_per_epoch: int = 2
@@ -179,8 +189,17 @@ class _Run:
         self.recent = None  # running mean of the training loss
         self.norm = None  # and of the gradient's length
         self.passed_over = 0
+        self.average = copy.deepcopy(flow) if config.average else flow  # judged and kept
         self.best = {name: value.clone() for name, value in flow.export().items()}
         self.stopped_early = False
+
+    @torch.no_grad()
+    def follow(self):
+        """Move the average of the weights towards those of this step."""
+        if self.average is not self.flow:
+            share = max(1 - self.config.average, _AVERAGED_AT_FIRST / (self.step + _AVERAGED_AT_FIRST))
+            for mean, weight in zip(self.average.parameters(), self.flow.parameters(), strict=True):
+                mean.lerp_(weight, share)
 
     @property
     def best_nll(self):
@@ -204,6 +223,8 @@ class _Run:
     def save(self, path):
         tensors = {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"now.{k}": v for k, v in self.flow.state_dict().items()}
+        if self.average is not self.flow:
+            tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for name, parameter in self.flow.named_parameters():
             for optimizer in self.optimizers:
                 for key, value in optimizer.state.get(parameter, {}).items():
@@ -232,6 +253,8 @@ class _Run:
         self.passed_over = state["passed_over"]
         self.best = {k[5:]: v.to(device) for k, v in tensors.items() if k.startswith("best.")}
         self.flow.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("now.")})
+        if self.average is not self.flow:
+            self.average.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("average.")})
         for optimizer in self.optimizers:
             mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
             for name, parameter in self.flow.named_parameters():
@@ -335,7 +358,8 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
         mocks = recipe.learned_part(simulator.draw(n, generator))
         return mocks, encode(mocks)
 
-    flow.standardize.set_from(draw(100_000, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))[1])
+    mocks, conditions = draw(_N_STANDARDIZE, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))
+    flow.set_from(mocks.theta, conditions)
     validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))
     run = _Run(flow, simulator, objective, config)
     if checkpoint.exists():
@@ -346,14 +370,19 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
     if compile:
         flow.compile_passes(None if compile is True else compile)
 
-    steps = config.steps
+    steps, size, several = config.steps, config.batch_size, None
     validate_every = max(1, config.steps_per_epoch // config.validations_per_epoch)
     clock = time.monotonic()
     with progress_bar(total=steps, initial=run.step, desc="training", unit="step", show=progress) as bar:
         while run.step < steps and not run.stopped_early:
             rate = config.rate(run.step)
             generator = seeded_generator(config.seed, run.step, device)
-            mocks, conditions = draw(config.batch_size, generator)
+            at = run.step % config.batches_at_once
+            if at == 0:
+                several = draw(size * config.batches_at_once, generator)
+            elif several is None:  # a run that is taken up between two draws
+                several = draw(size * config.batches_at_once, seeded_generator(config.seed, run.step - at, device))
+            mocks, conditions = (whole[at * size:(at + 1) * size] for whole in several)
             loss = objective(flow, mocks, conditions, simulator, generator, run.step / steps)
             for optimizer in run.optimizers:
                 optimizer.zero_grad(set_to_none=True)
@@ -364,6 +393,7 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
             if run.usual(norm):
                 for optimizer in run.optimizers:
                     optimizer.step()
+            run.follow()
             run.step += 1
             value = loss.detach()
             run.recent = value if run.recent is None else torch.lerp(run.recent, value, 0.01)
@@ -371,9 +401,9 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
             if run.step % 100 == 0:
                 bar.set_postfix(loss=f"{run.recent.item():.3f}", best=f"{run.best_nll:.3f}", lr=f"{rate:.2g}")
             if run.step % validate_every == 0 or run.step == steps:
-                nll = mean_nll(flow, encode, validation)
+                nll = mean_nll(run.average, encode, validation)
                 if nll < run.best_nll:
-                    run.best = {k: v.clone() for k, v in flow.export().items()}
+                    run.best = {k: v.clone() for k, v in run.average.export().items()}
                 run.history.append({"step": run.step, "mocks_seen": run.step * config.batch_size,
                                     "learning_rate": rate, "training_loss": run.recent.item(), "validation_nll": nll})
                 log.info("step %d: validation NLL %.4f", run.step, nll)

@@ -1,6 +1,6 @@
-"""How mock clusters are observed: how large their errors are, and in which bands.
+"""How mock clusters are observed: how large their errors are, in which bands, and where there are upper limits.
 
-Neither may depend on a mock's parameters, or it would carry information that
+None may depend on a mock's parameters, or it would carry information that
 the likelihood knows nothing of.  Patterns that real catalogs show (the
 ultraviolet of a red cluster is noisy) therefore come from another cluster.
 """
@@ -17,10 +17,12 @@ import torch
 from ..errors import InputError, ModelError
 from ..families.galaxies.errors import FlooredErrors, PaperErrors
 
-__all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "MixedErrors", "read_coverage", "read_errors"]
+__all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "LevelErrors", "MixedErrors", "SurveyBands",
+           "UpperLimits", "read_coverage", "read_errors", "read_limits"]
 
 
 _LEAST_PER_NODE = 20  # detections
+_FEWEST_BANDS = 2
 
 
 def _uniform(shape, generator, low=0.0, high=1.0):
@@ -107,6 +109,39 @@ class MixedErrors:
         which = _uniform(column, generator)
         relative = torch.where(which < self.flat, flat, torch.where(which < self.flat + self.level, level, survey))
         return relative.clamp(self.low, self.high)
+
+
+@dataclass(frozen=True)
+class LevelErrors:
+    """Relative errors of a level for each object, log-uniform, that scatter about it from band to band.
+
+    Attributes
+    ----------
+    least, most : float
+        Ends of the level.
+    scatter : float
+        Standard deviation of ln error.
+    low, high : float
+        All errors lie between these.
+    """
+
+    least: float = 0.01
+    most: float = 0.6
+    scatter: float = 0.6
+    low: float = 0.01
+    high: float = 1.5
+
+    kind = "level"
+
+    @property
+    def range(self):
+        """Smallest and largest relative error."""
+        return self.low, self.high
+
+    def draw(self, ln_flux, generator):
+        """Relative errors; see `FlatErrors.draw`."""
+        level = _uniform((len(ln_flux), 1), generator, math.log(self.least), math.log(self.most))
+        return torch.exp(level + self.scatter * _normal(ln_flux.shape, generator)).clamp(self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -274,8 +309,113 @@ class AnyBands:
         return measured
 
 
-_KINDS = {kind.kind: kind for kind in (FlatErrors, MixedErrors, EmpiricalErrors, FlooredErrors, PaperErrors, AllBands,
-                                         AnyBands)}
+@dataclass(frozen=True)
+class SurveyBands:
+    """The bands of one of several surveys, of which some may be missing, or any two and more.
+
+    Attributes
+    ----------
+    slots : tuple of tuple of int
+        Bands, by index, that stand in for each other; all bands are in one.
+    sets : tuple of tuple of int
+        Bands of each survey, by index.
+    shares : tuple of float
+        How often each set is drawn, relative to the others.
+    random : float
+        Share of the mocks with a random set in place of a survey's.
+    largest : int
+        Most bands of a random set.
+    incomplete, dropped : float
+        Share of the surveys' mocks that may miss bands, and how often each band is missing then.  Two are left.
+    """
+
+    slots: tuple[tuple[int, ...], ...]
+    sets: tuple[tuple[int, ...], ...]
+    shares: tuple[float, ...]
+    random: float = 0.25
+    largest: int = 8
+    incomplete: float = 0.4
+    dropped: float = 0.15
+
+    kind = "surveys"
+
+    def draw(self, n, n_bands, generator):
+        """Which bands are measured; see `AllBands.draw`."""
+        device = generator.device
+        sets = torch.zeros(len(self.sets), n_bands, dtype=torch.bool, device=device)
+        for row, bands in zip(sets, self.sets, strict=True):
+            row[list(bands)] = True
+        shares = torch.tensor(self.shares, device=device)
+        survey = sets[torch.multinomial(shares, n, replacement=True, generator=generator)]
+        missing = _uniform((n, n_bands), generator) < self.dropped * (_uniform((n, 1), generator) < self.incomplete)
+        kept = survey & ~missing
+        survey = torch.where(kept.sum(1, keepdim=True) >= _FEWEST_BANDS, kept, survey)
+        most = min(self.largest, n_bands)
+        several = _FEWEST_BANDS + (_uniform((n, 1), generator) * (most + 1 - _FEWEST_BANDS)).long()
+        any_set = _uniform((n, n_bands), generator).argsort(1).argsort(1) < several
+        return torch.where(_uniform((n, 1), generator) < self.random, any_set, survey)
+
+
+@dataclass(frozen=True)
+class UpperLimits:
+    """Upper limits in the place of measurements that would have been below them.
+
+    In some of the mocks some bands have a limit, drawn about a typical flux of the other bands.  It takes the place of
+    the measurement with the probability that the likelihood of limits has, of a true flux f, a limit L and its scale
+    sigma: Phi((L - f)/sigma) (see `clusterpost.noise`).  Otherwise the band stays measured.
+
+    Attributes
+    ----------
+    mocks, bands : float
+        Share of the mocks with limits, and of the bands of such a mock.
+    below, above : float
+        How far a limit is from the typical flux, in ln flux, at most.
+    sharpest, softest : float
+        Scale of a limit, relative to it.
+    """
+
+    mocks: float = 0.2
+    bands: float = 0.3
+    below: float = 4.0
+    above: float = 3.0
+    sharpest: float = 0.01
+    softest: float = 0.5
+
+    kind = "upper limits"
+
+    def draw(self, ln_flux, flux, error, measured, generator):
+        """Put limits in the place of measurements.
+
+        Parameters
+        ----------
+        ln_flux : Tensor (n, n_band)
+            ln of the true flux.
+        flux, error : Tensor (n, n_band)
+            As measured, fluxes positive.
+        measured : Tensor of bool (n, n_band)
+        generator : torch.Generator
+
+        Returns
+        -------
+        flux, error : Tensor (n, n_band)
+            With limits and their scales.
+        limit : Tensor of bool (n, n_band)
+            Never so many that fewer than two measurements are left.
+        """
+        shape, column = ln_flux.shape, (len(ln_flux), 1)
+        chosen = measured & (_uniform(shape, generator) < self.bands) & (_uniform(column, generator) < self.mocks)
+        chosen &= (measured & ~chosen).sum(1, keepdim=True) >= _FEWEST_BANDS
+        others = measured & ~chosen
+        # Where a limit lies must not depend on the flux that it is one of.
+        typical = torch.where(others, torch.log(flux), 0.0).sum(1, keepdim=True) / others.sum(1, keepdim=True)
+        level = torch.exp(typical + _uniform(shape, generator, -self.below, self.above))
+        scale = level * torch.exp(_uniform(shape, generator, math.log(self.sharpest), math.log(self.softest)))
+        limit = chosen & (torch.exp(ln_flux) + scale * _normal(shape, generator) < level)
+        return torch.where(limit, level, flux), torch.where(limit, scale, error), limit
+
+
+_KINDS = {kind.kind: kind for kind in (FlatErrors, LevelErrors, MixedErrors, EmpiricalErrors, FlooredErrors,
+                                       PaperErrors, AllBands, AnyBands, SurveyBands, UpperLimits)}
 
 
 def _read(values):
@@ -303,7 +443,7 @@ def read_errors(values):
 
     Returns
     -------
-    FlatErrors, MixedErrors, EmpiricalErrors, FlooredErrors or PaperErrors
+    FlatErrors, LevelErrors, MixedErrors, EmpiricalErrors, FlooredErrors or PaperErrors
     """
     return _read(values)
 
@@ -317,6 +457,20 @@ def read_coverage(values):
 
     Returns
     -------
-    AllBands or AnyBands
+    AllBands, AnyBands or SurveyBands
+    """
+    return _read(values)
+
+
+def read_limits(values):
+    """Read the choice of upper limits that a card describes.
+
+    Parameters
+    ----------
+    values : dict
+
+    Returns
+    -------
+    UpperLimits
     """
     return _read(values)

@@ -50,7 +50,7 @@ class Mocks(Observed):
     Attributes
     ----------
     flux, error, measured, limit, covariates
-        As observed; there are no limits, and what stands in a band that was not measured means nothing.
+        As observed; what stands in a band that was neither measured nor a limit means nothing.
     theta : Tensor (n, n_parameter)
         True parameters.
     """
@@ -72,6 +72,8 @@ class Simulator:
         Draws relative errors; of :mod:`clusterpost.training.observing`.
     coverage : object
         Chooses the bands of each mock; likewise.
+    limits : object, optional
+        Chooses measurements that become upper limits; likewise.  None by default.
 
     Examples
     --------
@@ -86,6 +88,7 @@ class Simulator:
     noise: str | None = None
     errors: object = FlatErrors()
     coverage: object = AllBands()
+    limits: object | None = None
 
     def __post_init__(self):
         if self.noise is None:
@@ -112,6 +115,7 @@ class Simulator:
             "noise": self.noise,
             "errors": observing.to_dict(self.errors),
             "coverage": observing.to_dict(self.coverage),
+            **({} if self.limits is None else {"limits": observing.to_dict(self.limits)}),
         }
 
     @classmethod
@@ -136,7 +140,8 @@ class Simulator:
             If the family is unknown.
         """
         return cls(family or family_of_simulator(values), values["noise"], observing.read_errors(values["errors"]),
-                   observing.read_coverage(values["coverage"]))
+                   observing.read_coverage(values["coverage"]),
+                   observing.read_limits(values["limits"]) if "limits" in values else None)
 
     @classmethod
     def of(cls, model):
@@ -172,7 +177,10 @@ class Simulator:
         relative = self.errors.draw(torch.roll(ln_flux, 1, dims=0), generator)
         measured = self.coverage.draw(n, len(self.bands), generator)
         flux, error = get_noise(self.noise).sample(ln_flux, relative, generator)
-        return Mocks(flux, error, measured, torch.zeros_like(measured), covariates, theta)
+        limit = torch.zeros_like(measured)
+        if self.limits is not None:
+            flux, error, limit = self.limits.draw(ln_flux, flux, error, measured, generator)
+        return Mocks(flux, error, measured & ~limit, limit, covariates, theta)
 
 
 def cluster_simulator(*, errors=None, coverage=None, **options) -> Simulator:

@@ -9,7 +9,7 @@ from ..flow.modelfile import load_model
 from ..noise import get_noise
 from ..posterior.target import Target
 from ..prepare import prepare
-from ..provenance import AUTO, repeat
+from ..provenance import AUTO, repeat, resolve_floor
 
 __all__ = ["read_target"]
 
@@ -53,6 +53,6 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     family = model.family
     noise = family.likelihood.noise if noise is None else get_noise(noise)
     ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
-                    columns=columns, distance=distance, error_floor=error_floor)
+                    columns=columns, distance=distance, error_floor=resolve_floor(error_floor, family))
     prior = family.prior if prior is None else prior
     return ready.rows, Target(ready.observed, ClusterLikelihood(family.table.to(dtype=torch.float64), noise), prior)

@@ -20,8 +20,9 @@ from clusterpost.flow.network import build_flow
 from clusterpost.training import fit as fit_module
 from clusterpost.training.fit import FitConfig, fit, mean_nll
 from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
+from clusterpost.training.observing import FlatErrors
 from clusterpost.training.recipes import RECIPES, any_bands, walter2025
-from clusterpost.training.simulation import seeded_generator
+from clusterpost.training.simulation import cluster_simulator, seeded_generator
 
 TINY = {"n_blocks": 2, "width": 16, "mocks_per_epoch": 20_480, "epochs": 3, "batch_size": 512, "n_validation": 2000,
         "checkpoint_every": 10, "learning_rate": 0.01}
@@ -193,7 +194,8 @@ def test_checkpoint_of_other_settings_is_refused(unbroken, change):
 def test_checkpoint_of_another_simulator_is_refused(unbroken):
     *_, folder = unbroken
     recipe = walter2025(**TINY)
-    nearer = replace(recipe, simulator=replace(recipe.simulator, distance=(1.0, 10.0)))
+    near = cluster_simulator(noise="walter2025", distance=(1.0, 10.0), whole_myr=True, errors=FlatErrors(0.0, 0.5))
+    nearer = replace(recipe, simulator=near)
     with pytest.raises(ValueError, match="checkpoint of another training run"):
         fit(AffineFlow(recipe.spec), nearer, folder)
 

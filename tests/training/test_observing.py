@@ -16,9 +16,13 @@ from clusterpost.training.observing import (
     AnyBands,
     EmpiricalErrors,
     FlatErrors,
+    LevelErrors,
     MixedErrors,
+    SurveyBands,
+    UpperLimits,
     read_coverage,
     read_errors,
+    read_limits,
 )
 from clusterpost.training.simulation import cluster_simulator, seeded_generator
 
@@ -79,7 +83,8 @@ class TestEmpirical:
 
 class TestErrors:
     @pytest.mark.parametrize("errors", [FlatErrors(), FlatErrors(0.0, 0.3), MixedErrors(), MixedErrors(floor=0.1),
-                                        MixedErrors(flat=0, level=0), MixedErrors(flat=0, level=1), EMPIRICAL])
+                                        MixedErrors(flat=0, level=0), MixedErrors(flat=0, level=1), LevelErrors(),
+                                        EMPIRICAL])
     def test_lie_in_the_range_and_are_reproducible(self, errors):
         ln_flux = ln_fluxes()
         relative = errors.draw(ln_flux, seeded_generator(2))
@@ -154,6 +159,53 @@ class TestCoverage:
                 assert stats.ks_2samp(parameter[there], parameter[~there]).pvalue > 1e-4
 
 
+    def test_surveys_and_random_sets(self):
+        surveys = SurveyBands(SLOTS, sets=((0, 1, 2), (5, 6)), shares=(3.0, 1.0), random=0.2, largest=4)
+        measured = surveys.draw(20_000, 8, seeded_generator(7))
+        number = measured.sum(1)
+        assert (number.min(), number.max()) == (2, 4)
+        one, other = ((measured == torch.tensor([i in chosen for i in range(8)])).all(1).float().mean()
+                      for chosen in surveys.sets)
+        assert 2.0 < one / other < 3.2  # of which fewer are complete, as they have three bands
+        assert 0.1 < (number == 4).float().mean() * 3 < 0.3  # random ones have two to four bands equally often
+        assert measured[:, 7].any()
+
+    def test_two_bands_have_no_smaller_set(self):
+        surveys = SurveyBands(((0,), (1,)), sets=((0, 1),), shares=(1.0,))
+        assert surveys.draw(500, 2, seeded_generator(7)).all()
+
+
+class TestUpperLimits:
+    limits = UpperLimits(mocks=1.0, bands=0.3)
+
+    def draw(self, n=200_000):
+        one, seen = torch.ones(n, 3), torch.ones(n, 3, dtype=torch.bool)
+        return self.limits.draw(torch.zeros(n, 3), one, 0.1 * one, seen, seeded_generator(8))
+
+    def test_follow_the_likelihood_of_limits(self):
+        level, _, limit = self.draw()
+        generator, n = seeded_generator(9), 10**6
+        at = torch.exp(torch.empty(n).uniform_(-self.limits.below, self.limits.above, generator=generator))
+        width = at * torch.exp(torch.empty(n).uniform_(np.log(self.limits.sharpest), np.log(self.limits.softest),
+                                                       generator=generator))
+        probability = torch.special.ndtr((at - 1) / width)
+        chosen = 0.3 * 0.7**2  # one alone, as two measurements stay
+        expected = chosen * probability.mean().item()
+        assert limit.float().mean().item() == pytest.approx(expected, abs=5 * (expected / limit.numel()) ** 0.5)
+        limits = at[torch.rand(n, generator=generator) < probability]
+        assert stats.ks_2samp(level[limit], limits).pvalue > 1e-3
+        assert stats.ks_2samp(at[at > 1], limits).pvalue < 1e-10  # limits without a scale are others
+
+    def test_leave_two_measurements_and_all_else_alone(self):
+        flux, error, limit = self.draw(5000)
+        assert (~limit).sum(1).min() == 2
+        assert (flux[~limit] == 1).all()
+        assert (error[~limit] == 0.1).all()
+        relative = (error / flux)[limit]
+        assert (self.limits.sharpest <= relative).all()
+        assert (relative <= self.limits.softest).all()
+
+
 def test_slots_pair_the_cameras():
     assert SLOTS == ((0,), (1,), (2, 5), (3, 6), (4, 7))
     assert band_slots(WFC3_BANDS) == ((0,), (1,), (2,), (3,), (4,))
@@ -162,6 +214,9 @@ def test_slots_pair_the_cameras():
 
 @pytest.mark.parametrize(("read", "which"), [(read_errors, FlatErrors(0.1, 0.2)), (read_errors, MixedErrors(level=0.3)),
                                              (read_errors, EMPIRICAL),
-                                             (read_coverage, AllBands()), (read_coverage, AnyBands(SLOTS, 0.2))])
+                                             (read_coverage, AllBands()), (read_coverage, AnyBands(SLOTS, 0.2)),
+                                             (read_coverage, SurveyBands(SLOTS, ((0, 1), (2, 3)), (1.0, 2.0))),
+                                             (read_errors, LevelErrors(scatter=0.2)),
+                                             (read_limits, UpperLimits(mocks=0.5))])
 def test_a_card_holds_them(read, which):
     assert read(json.loads(json.dumps(observing.to_dict(which)))) == which

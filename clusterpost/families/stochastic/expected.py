@@ -41,9 +41,11 @@ class ExpectedLight:
 
     def _at(self, values, theta):
         """Of each theta (..., n_parameter), per solar mass formed: linear in log Z and log age."""
+        values = values.to(theta.device)
         log_age, log_z = theta[..., 0].double(), theta[..., 3].double() + np.log10(SOLAR_Z)
         total, places = 0.0, []
         for nodes, at in zip(self._nodes, (log_z, log_age), strict=True):
+            nodes = nodes.to(at.device)
             left = (torch.searchsorted(nodes, at.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
             places.append((left, ((at - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)))
         (j, v), (i, w) = places

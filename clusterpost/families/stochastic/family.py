@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 
@@ -14,7 +16,7 @@ from ..base import Derived, ModelFamily
 from ..clusters.table import distance_term
 from .expected import ExpectedLight
 from .parameters import DISTANCE, PARAMETERS
-from .priors import get_stochastic_prior
+from .priors import FlatPrior, SurveyPrior, get_stochastic_prior
 from .simulator import StarSimulator
 from .table import StarTable, load_stars
 
@@ -61,6 +63,7 @@ class StochasticClusters(ModelFamily):
     parameters = PARAMETERS
     likelihood = None
     error_floor = 0.12
+    named_priors = MappingProxyType({"survey": SurveyPrior, "flat": FlatPrior})
 
     def __init__(self, *, bands=None, prior="survey", distance=(DISTANCE.low, DISTANCE.high),
                  table: StarTable | None = None):
@@ -98,7 +101,16 @@ class StochasticClusters(ModelFamily):
         """Draw distances of mocks, log-uniform over their range."""
         (distance,) = self.covariates
         low, high = math.log(distance.low), math.log(distance.high)
-        return {distance.name: torch.empty(n, dtype=dtype).uniform_(low, high, generator=generator).exp()}
+        return {distance.name: torch.empty(n, dtype=dtype, device=generator.device).uniform_(low, high,
+                                                                                                   generator=generator).exp()}
+
+    def to(self, device=None, dtype=None):
+        """Return the same family with its stars on another device; they stay in single precision."""
+        if device is None:
+            return self
+        other = copy.copy(self)
+        other.simulator = self.simulator.to(device)
+        return other
 
     def with_bands(self, names):
         """Return the same family for other bands of its table."""

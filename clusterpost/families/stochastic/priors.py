@@ -164,19 +164,20 @@ class StochasticPrior(BoxPrior):
         -------
         Tensor (n, 6)
         """
-        unit = torch.rand(n, len(_BOUNDS), generator=generator, dtype=torch.float64)
-        choice = torch.rand(n, 2, generator=generator, dtype=torch.float64)
-        low, high = self.low.double(), self.high.double()
+        device = torch.device("cpu") if generator is None else generator.device
+        unit = torch.rand(n, len(_BOUNDS), generator=generator, dtype=torch.float64, device=device)
+        choice = torch.rand(n, 2, generator=generator, dtype=torch.float64, device=device)
+        low, high = self.low.to(unit), self.high.to(unit)
         theta = low + unit * (high - low)
         log_age = theta[:, 0]
-        shares = torch.tensor([share for share, *_ in self.parts], dtype=torch.float64)
+        shares = torch.tensor([share for share, *_ in self.parts], dtype=torch.float64, device=device)
         part = torch.searchsorted(shares.cumsum(0), choice[:, 0] * shares.sum(), right=True).clamp(max=len(shares) - 1)
         drawn = torch.stack([torch.stack([dust.sample(log_age, unit[:, 2], choice[:, 1]),
                                           metals.sample(log_age, unit[:, 3], choice[:, 1])], 1)
                              for _, dust, metals in self.parts])
-        theta[:, 2:4] = drawn[part, torch.arange(n)]
+        theta[:, 2:4] = drawn[part, torch.arange(n, device=device)]
         theta[:, 4] = self._rv.sample(unit[:, 4])
-        return torch.minimum(torch.maximum(theta.float(), self.low), self.high)
+        return torch.minimum(torch.maximum(theta.float(), self.low.to(device)), self.high.to(device))
 
     def describe(self):
         """Return one line for a table's meta."""

@@ -8,6 +8,7 @@ and dust reddens the sum.
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -77,6 +78,14 @@ class StarSimulator:
         self._log_z, self._log_age = torch.as_tensor(table.log_z).float(), torch.as_tensor(table.log_age).float()
         self._fine = round(float(np.diff(table.log_age)[0] / np.diff(table.fine_log_age)[0]))  # fine nodes a node
 
+    def to(self, device):
+        """Return the same simulator with its tensors on another device."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(other, name, value.to(device))
+        return other
+
     def light(self, log_age, log_mass, metallicity, covering, log_u, generator=None) -> Light:
         """Draw the stars of clusters and sum their light.
 
@@ -96,7 +105,8 @@ class StarSimulator:
         j, v = _interval(self._log_z, log_z)
         cell = j * len(self._log_age) + i
         order = torch.argsort(cell, stable=True)
-        out = Light(torch.empty(len(cell), self._light.shape[-1]), *torch.empty(2, len(cell)))
+        out = Light(torch.empty(len(cell), self._light.shape[-1], device=cell.device),
+                    *torch.empty(2, len(cell), device=cell.device))
         values = (log_age, 10 ** log_mass.double(), w, v, covering.float(), log_u.float())
         _, sizes = torch.unique_consecutive(cell[order], return_counts=True)
         for some in torch.split(order, sizes.tolist()):
@@ -115,11 +125,11 @@ class StarSimulator:
         counts = counts.reshape(len(counts), 2, -1)  # of the lower and the upper metallicity
         # Between nodes of age the mean follows the adopted one on a finer grid.
         place = (log_age - self._log_age[i]) / (self._log_age[1] - self._log_age[0]) * self._fine
-        fine = _hat(torch.arange(self._fine + 1.0), place, 1.0)
+        fine = _hat(torch.arange(self._fine + 1.0, device=place.device), place, 1.0)
         first = self._fine * i
         gas_weight = None
         if log_age.min() <= self.table.gas_log_age[-1]:
-            log_u_nodes, ages = (torch.as_tensor(nodes).float()
+            log_u_nodes, ages = (torch.as_tensor(nodes).float().to(log_u.device)
                                  for nodes in (self.table.log_u, self.table.gas_log_age))
             weight = (_hat(log_u_nodes, log_u, log_u_nodes[1] - log_u_nodes[0])[:, :, None]
                       * _hat(ages, log_age, ages[1] - ages[0])[:, None])
@@ -175,7 +185,7 @@ class StarSimulator:
         """
         log_age, log_mass, ebv, metallicity, rv, covering = theta.unbind(-1)
         if log_u is None:
-            log_u = torch.empty(len(theta)).uniform_(*LOG_U, generator=generator)
+            log_u = torch.empty(len(theta), device=theta.device).uniform_(*LOG_U, generator=generator)
         light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
         return self.redden(light.columns, ebv, rv)
 
