@@ -15,7 +15,7 @@ from machine import synchronize, timed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import clusterpost
-from clusterpost import infer, summarise
+from clusterpost import inference, summarise
 from clusterpost.flow.base import Flow
 from clusterpost.flow.modelfile import load_model
 from clusterpost.posterior import refine, sampler
@@ -27,15 +27,15 @@ STAGES = {
     "draws of the mass": [(AmplitudeProposal, "draw"), (FlowProposal, "draw")],
     "draws from the network": [(Flow, "draw")],
     "density and weights": [(Target, "log_density"), (refine, "log_weights"), (refine, "normalized"),
-                            (refine, "effective"), (refine, "log_mean"), (refine, "thinned"),
+                            (refine, "effective_sample_size"), (refine, "log_mean"), (refine, "thinned"),
                             (sampler.UnitPoints, "__call__")],
-    "refinement": [(refine, "_rescue"), (refine, "_sample_with_mcmc")],
+    "refinement": [(refine, "_draw_more"), (refine, "_fit_kde"), (refine, "_sample_with_mcmc")],
     "modes": [(summarise, "find_modes")],
     "MAP": [(summarise, "find_map")],
     "quantiles": [(summarise, "quantiles"), (summarise, "entropy")],
     "support": [(summarise, "support")],
-    "table": [(infer, "prepare"), (infer, "check_reach"), (infer, "conditions_of"), (infer, "load_model"),
-              (infer, "_put"), (infer, "_completed")],
+    "table": [(inference, "prepare"), (inference, "check_reach"), (inference, "conditions_of"),
+              (inference, "load_model"), (inference, "_put"), (inference, "_completed")],
 }
 OTHER, _OUTER = "everything else", "draws of the mass"
 _DRAWING = ("draws of the mass", "draws from the network", "density and weights", "refinement")

@@ -100,9 +100,11 @@ def test_the_reference_is_the_posterior(benchmarks):
     rows = benchmarks.mocks.Rows(2, reference=(690, 150))
     rows.tables["walter2025"] = rows.tables["lognormal"]
     weighted = benchmarks.mocks.dense_draws(
-        benchmarks.mocks.Target(rows.observed("lognormal", [0]).to(dtype=torch.float32),
-                                benchmarks.mocks.load_table().select(benchmarks.mocks.WFC3_BANDS),
-                                benchmarks.mocks.get_noise("lognormal"), benchmarks.mocks.cluster_prior()), 1 << 13)
+        benchmarks.mocks.Target(
+            rows.observed("lognormal", [0]).to(dtype=torch.float32),
+            benchmarks.mocks.ClusterLikelihood(benchmarks.mocks.load_table().select(benchmarks.mocks.WFC3_BANDS),
+                                               benchmarks.mocks.get_noise("lognormal")),
+            benchmarks.mocks.cluster_prior()), 1 << 13)
     found = np.stack([benchmarks.mocks.quantiles(x, (0.16, 0.5, 0.84), weighted[1])[0] for x in weighted[0].unbind(-1)])
     error = benchmarks.mocks.quantile_error(found[None], rows.exact("lognormal", np.array([0])))
     assert error.max() < 0.1

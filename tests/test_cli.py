@@ -323,7 +323,7 @@ def test_simulate(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["-n", "0"], "at least 1"),
-        (["--bands", "F606W"], "has no F606W; it has F275W"),
+        (["--bands", "F150W"], "unknown band 'F150W'; known bands: F225W"),
         (["--distance", "-3"], "must be positive"),
         (["--errors", "-1"], "cannot be negative"),
     ],

@@ -54,7 +54,7 @@ def plot_flux_errors(tbl, *, where=None, bands=None, columns=None, figure=None):
     from matplotlib.ticker import MaxNLocator
 
     tbl = tbl if where is None else tbl[where]
-    photometry = Photometry.from_table(tbl, columns=columns, distance=1.0, error_floor=None)
+    photometry = Photometry.from_table(tbl, columns=columns, covariates=(), error_floor=None)
     photometry = photometry if bands is None else photometry.select(bands)
     good = ~photometry.missing & ~photometry.limit & (photometry.flux > 0) & (photometry.error > 0)
     relative = {band: (photometry.error[rows, i] / photometry.flux[rows, i])

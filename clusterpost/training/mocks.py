@@ -167,7 +167,7 @@ def _relative_errors(errors, bands, n, generator, *, noiseless):
             return None
         return torch.empty(shape, dtype=torch.float64).uniform_(*_RELATIVE_ERROR, generator=generator)
     if isinstance(errors, Table):
-        catalog = Photometry.from_table(errors, distance=1.0, error_floor=None).select(bands)
+        catalog = Photometry.from_table(errors, covariates=(), error_floor=None).select(bands)
         good = ~catalog.missing.any(axis=1) & ~catalog.limit.any(axis=1) & (catalog.flux > 0).all(axis=1)
         if not good.any():
             raise InputError(f"no row of the catalog given as errors= has all of {', '.join(bands)}")

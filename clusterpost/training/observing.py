@@ -214,7 +214,7 @@ class EmpiricalErrors:
         """
         from ..photometry import Photometry
 
-        catalog = Photometry.from_table(tbl, distance=1.0, error_floor=error_floor).select(bands)
+        catalog = Photometry.from_table(tbl, covariates=(), error_floor=error_floor).select(bands)
         nodes = []
         for i, band in enumerate(bands):
             flux, error = catalog.flux[:, i], catalog.error[:, i]

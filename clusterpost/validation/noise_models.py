@@ -56,7 +56,7 @@ def noisy_rows(tbl, *, bands=("F275W", "F336W"), least_error=0.4, columns=None):
     (True, True)
     """
     # The error alone counts: without a floor, and the distance is of no matter.
-    photometry = Photometry.from_table(tbl, columns=columns, distance=1.0, error_floor=None).select(bands)
+    photometry = Photometry.from_table(tbl, columns=columns, covariates=(), error_floor=None).select(bands)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(photometry.limit, np.nan, photometry.error / np.abs(photometry.flux))
     largest = np.nanmax(np.where(np.isnan(relative), -np.inf, relative), axis=1)
