@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from astropy.table import Column, QTable
 
-from . import __version__
+from . import __version__, flags
 from .catalogs.layouts import recognize
 from .config import conf
 from .errors import ColumnError, InputError, shown
@@ -238,10 +238,22 @@ def _put(results, rows, chunk):
             results[name][rows] = values
 
 
+def _leave_out_unknown(results):
+    """Flag rows with a parameter whose mean or MAP is no number, and leave all their results out."""
+    numbers = [values for name, values in results.items() if name.endswith(("_mean", "_map")) and name != "chi2_map"]
+    inferred = (results["flag"] & flags.NOT_INFERRED) == 0
+    unknown = inferred & ~np.all([np.isfinite(values) for values in numbers], axis=0)
+    results["flag"][unknown] |= flags.NOT_INFERRED | flags.NUMBER_RANGE
+    for name, values in results.items():
+        if name not in ("flag", "n_bands"):
+            values[unknown] = 0 if values.dtype.kind == "i" else np.nan
+
+
 def _completed(tbl, registry, results, prefix, ready, settings):
     """Return a copy of the table with the results and what they rest on."""
     results["flag"] |= ready.flag
     results["n_bands"][:] = ready.n_bands
+    _leave_out_unknown(results)
     ready.observed = None  # not needed any more, and half as large as the results
     out = tbl.copy()
     if settings.distance is not None:  # given as an argument: the table alone would not tell it
