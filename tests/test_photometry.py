@@ -542,7 +542,7 @@ BAD = {
     "text": (
         lambda: plain(F275W=["1.0", "2.0", "bright"]),
         ColumnError,
-        "'F275W' holds <U6 and not numbers .row 2: .*'bright'.*; convert it",
+        "'F275W' holds texts and not numbers .row 2: .*'bright'.*; convert it",
     ),
     "text of numbers": (
         lambda: plain(F275W_err=["1", "2", "3"]),
@@ -552,9 +552,9 @@ BAD = {
     "objects": (
         lambda: plain(F275W=np.array([1.0, [2.0], 2.0], object)),
         ColumnError,
-        "'F275W' holds object and not numbers .row 1: .2.0..; convert it",
+        "'F275W' holds objects and not numbers .row 1: .2.0..; convert it",
     ),
-    "booleans": (lambda: plain(F275W=[True, False, True]), ColumnError, "'F275W' holds bool and not numbers"),
+    "booleans": (lambda: plain(F275W=[True, False, True]), ColumnError, "'F275W' holds booleans and not numbers"),
     "array": (
         lambda: plain(F275W=np.ones((3, 2))),
         ColumnError,

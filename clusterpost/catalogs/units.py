@@ -144,8 +144,10 @@ def _flux_unit(unit, text):
         if candidate.is_equivalent(u.mJy, u.spectral_density(5000 * u.AA)) and candidate.is_equivalent(
                 (u.Jy, u.erg / u.s / u.cm**2 / u.AA)):
             return FluxUnit(candidate)
+    counts = "; multiply count rates by PHOTFLAM (erg/s/cm2/Angstrom) of the image's header" if any(
+        base.name in ("ct", "electron", "adu") for base in unit.decompose().bases + unit.bases) else ""
     raise UnitError(f"{text[:60]}, which is no flux density; fluxes need a unit convertible to Jy, or AB, ST or Vega "
-                    "magnitudes")
+                    f"magnitudes{counts}")
 
 
 def _angstrom_for_ampere(unit):

@@ -44,6 +44,9 @@ class Measured:
     error: np.ndarray
     limit: np.ndarray
     sentinels: dict = field(default_factory=dict)
+# What a column of numpy's kinds holds, in words.
+_KINDS = {"U": "texts", "S": "texts", "b": "booleans", "M": "times", "m": "durations", "c": "complex numbers",
+          "V": "records"}
 
 
 def numbers(tbl, name):
@@ -77,7 +80,7 @@ def numbers(tbl, name):
         row = next((i for i, v in enumerate(values) if not _is_real(v)), 0 if len(values) else None)
         found = ("", None) if row is None else (f" (row {{row}}: {shown(values[row])})", row)
         raise ColumnError(
-            f"column {shown(name)} holds {values.dtype} and not numbers{found[0]}; "
+            f"column {shown(name)} holds {_KINDS.get(values.dtype.kind, 'objects')} and not numbers{found[0]}; "
             "convert it, or name another column with option:columns", row=found[1]
         )
     return np.where(mask, np.nan, values.astype(float))

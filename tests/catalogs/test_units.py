@@ -32,7 +32,8 @@ def test_nanomaggies(text):
     assert read_unit(text).unit.to("mJy") == pytest.approx(3.6307805e-3)
 
 
-@pytest.mark.parametrize(("unit", "hint"), [("MJY", "mJy is milli- and MJy megajansky"), ("ct/s", "no flux density"),
+@pytest.mark.parametrize(("unit", "hint"), [("MJY", "mJy is milli- and MJy megajansky"),
+                                            ("ct/s", "no flux density.*PHOTFLAM"), ("electron/s", "PHOTFLAM"),
                                             ("furlong", "no flux density that is known"), ("m", "no flux density"),
                                             ("dex(mJy)", "no flux density")])
 def test_what_is_no_flux_is_refused_with_a_hint(unit, hint):
