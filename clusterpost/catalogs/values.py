@@ -23,6 +23,9 @@ MAG_PER_RELATIVE = 2.5 / np.log(10)
 _MOST = 1e300  # mJy, in the place of what double precision cannot hold
 _TRUE = {"true", "t", "1", "1.0", "y", "yes", "<", ">", "<=", ">=", "l", "ul"}
 _FALSE = {"false", "f", "0", "0.0", "n", "no", "", "=", "-", "--", "none", "nan", "null"}
+# What a column of numpy's kinds holds, in words.
+_KINDS = {"U": "texts", "S": "texts", "b": "booleans", "M": "times", "m": "durations", "c": "complex numbers",
+          "V": "records"}
 
 
 @dataclass
@@ -44,9 +47,6 @@ class Measured:
     error: np.ndarray
     limit: np.ndarray
     sentinels: dict = field(default_factory=dict)
-# What a column of numpy's kinds holds, in words.
-_KINDS = {"U": "texts", "S": "texts", "b": "booleans", "M": "times", "m": "durations", "c": "complex numbers",
-          "V": "records"}
 
 
 def numbers(tbl, name):
