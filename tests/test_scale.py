@@ -665,7 +665,7 @@ def test_options_of_other_formats_are_not_for_folders(tmp_path, capsys):
 
 def test_the_record_can_be_read_by_people(interrupted):
     said = json.loads((interrupted.with_name("out.parquet.parts") / "job.json").read_text())
-    assert (said["call"], said["n_samples"], said["refine"], said["error_floor"]) == ("infer_table", 20, False, 0.05)
+    assert (said["call"], said["n_samples"], said["refine"], said["error_floor"]) == ("infer_table", 20, False, "auto")
     assert isinstance(said["quantiles"], str | list)
 
 

@@ -117,7 +117,7 @@ def test_draws_and_infers_what_is_not_there(catalog, samples, monkeypatch):
     for options in (calls["sample"][1], calls["infer"]):
         assert said.items() <= options.items()
         assert {name: options[name] for name in ("noise", "prior", "refine", "error_floor")} == {
-            "noise": None, "prior": None, "refine": None, "error_floor": 0.05}
+            "noise": None, "prior": None, "refine": None, "error_floor": "auto"}
     assert "n_modes" not in calls["sample"][1]
     assert calls["infer"]["n_modes"] == 2
     assert "MAP" in texts(figure)
