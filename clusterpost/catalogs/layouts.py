@@ -488,11 +488,15 @@ def _unused(tbl, bands):
     kept = {}
     for name in tbl.colnames:
         parsed = parse_name(name)
-        if (parsed is None or parsed.role != "flux" or name in used or parsed.band in bands
-                or getattr(tbl[name], "ndim", 2) != 1 or getattr(tbl[name].dtype, "kind", "O") not in "fiu"):
+        if parsed is None or parsed.role != "flux" or name in used or parsed.band in bands or not _numeric(tbl[name]):
             continue
         kept.setdefault(parsed.filter, name)
     return {name: filter_ for filter_, name in kept.items()}
+
+
+def _numeric(column):
+    """Whether a column holds one number a row; times and positions have neither shape nor type of numbers."""
+    return getattr(column, "ndim", 2) == 1 and getattr(getattr(column, "dtype", None), "kind", "O") in "fiu"
 
 
 def _survey_filters(tbl):

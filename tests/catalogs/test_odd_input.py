@@ -35,6 +35,14 @@ def test_what_is_no_flux(flux):
             call(tbl)
 
 
+@pytest.mark.parametrize("beside", [Time([50000, 50001], format="mjd"), SkyCoord([1, 2] * u.deg, [1, 2] * u.deg),
+                                    np.array(["a", "b"]), np.array([[1.0], [2.0]])])
+def test_what_has_the_name_of_a_band_that_is_not_known(beside):
+    tbl = MOCKS.copy()
+    tbl["F150W"] = beside
+    assert "F150W" in infer(tbl).colnames
+
+
 def test_no_rows_with_a_text_flux():
     tbl = MOCKS[:0]
     tbl["F275W"] = Column(np.zeros(0, "U3"), unit="mJy")
