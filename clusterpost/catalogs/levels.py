@@ -118,7 +118,7 @@ def _groups(tbl):
     survey = survey_layout(tbl)
     if survey.galaxy is None:
         return [("", np.arange(len(tbl)))]
-    names = np.asarray(tbl[survey.galaxy]).astype(str)
+    names = np.array([str(name) for name in tbl[survey.galaxy]])  # of whatever kind the column is
     return [(f"{name.strip()}: ", np.flatnonzero(names == name)) for name in np.unique(names)]
 
 

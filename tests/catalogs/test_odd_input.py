@@ -83,3 +83,17 @@ def test_other_odd_meta(key, value):
     for call in (infer, clusterpost.read_catalog):
         with contextlib.suppress(InputError):
             call(tbl)
+
+
+def test_galaxies_that_are_no_names():
+    """Magnitudes and fluxes are compared by galaxy, whatever the column of galaxies holds."""
+    tbl = clusterpost.example_catalog()[:3]
+    tbl["PHANGS_GALAXY"] = _ragged()
+    with contextlib.suppress(InputError):
+        clusterpost.read_catalog(tbl)
+
+
+def _ragged():
+    column = np.empty(3, object)
+    column[:] = [np.ones(2), "NGC 628", None]
+    return column
