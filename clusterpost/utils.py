@@ -35,9 +35,14 @@ def exclusive(path, *, wait=True):
     ------
     TimeoutError
         If another process holds it and ``wait`` is False.
+    InputError
+        If there is something else in its place, such as a link, which is not followed.
     """
     from filelock import FileLock
 
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise InputError(f"{path} is no file of its own, where clusterpost keeps a lock; remove it")
     with FileLock(path, timeout=-1 if wait else 0):
         try:
             yield

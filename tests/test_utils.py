@@ -184,6 +184,17 @@ def _enter(folder, wait, n):
     return inside, refused, broken
 
 
+def test_what_lies_in_the_place_of_a_lock_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("kept")
+    (tmp_path / "link.lock").symlink_to(tmp_path / "thesis.txt")
+    (tmp_path / "folder.lock").mkdir()
+    for name in ("link.lock", "folder.lock"):
+        with pytest.raises(InputError, match=f"{name} is no file of its own"), exclusive(tmp_path / name):
+            pass
+    assert (tmp_path / "thesis.txt").read_text() == "kept"
+
+
+
 @pytest.mark.parametrize("wait", [True, False])
 def test_the_lock_excludes(tmp_path, wait):
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
