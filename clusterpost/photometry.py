@@ -95,15 +95,21 @@ class Photometry:
         counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
         return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, self.faults, counted)
 
-    def describe(self) -> str:
+    def describe(self, bands=None) -> str:
         """Say in a line what was read: bands, distance and where it is from, error floor.
+
+        Parameters
+        ----------
+        bands : sequence of str, optional
+            Those that are used; all by default.
 
         Returns
         -------
         str
         """
         floor = f"error floor {100 * self.error_floor:.3g} %" if self.error_floor else "no error floor"
-        return "; ".join([f"bands: {' '.join(self.bands)}", *map(self._described, self.covariates), floor])
+        used = " ".join(self.bands if bands is None else bands)
+        return "; ".join([f"bands: {used}", *map(self._described, self.covariates), floor])
 
     def _described(self, name):
         """Say in which range a covariate is, and where it is from."""

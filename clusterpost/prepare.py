@@ -99,7 +99,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTA
     photometry = Photometry.of_rows(tbl, covariates=covariates, **reading)
     in_table, other = _taken_and_other(photometry, bands)
     findings = replace(photometry.findings, unused=other, known=tuple(bands))
-    recorded, description = photometry.recorded, photometry.describe()
+    used = [band for band in photometry.bands if {band, BANDS[band].wfc3} & in_table]
+    recorded, description = photometry.recorded, photometry.describe(used)
     photometry, flag = _to_bands(photometry, bands)
     there = ~photometry.missing
     photometry.error = np.where(photometry.limit, np.fmax(photometry.error, _SHARPEST_LIMIT * photometry.flux),

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from astropy.table import Table
 import clusterpost
 from clusterpost import cli
 from clusterpost.cli import main
+from clusterpost.errors import InputWarning
 from clusterpost.flow.modelfile import MODELS_PATH, load_model
 from clusterpost.priors import Exponential, PowerLaw, ProductPrior, cluster_prior
 from clusterpost.training import recipes
@@ -533,6 +535,15 @@ def test_the_first_line_says_what_is_done(mixed, tmp_path, capsys):
     assert "error floor 5 %; noise lognormal; prior log_age uniform" in first
     assert "log_mass power law -2" in first
     assert {"age_mode1", "mode_weight3"} <= set(Table.read(tmp_path / "out.csv").colnames)
+    tbl = clusterpost.read_catalog(mixed)
+    tbl["F475W"], tbl["F475W_err"] = tbl["F438W"], tbl["F438W_err"]
+    clusterpost.write_catalog(tbl, tmp_path / "more.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        assert run("infer", tmp_path / "more.fits", tmp_path / "more.csv", "-n", 50) == 0
+    said = capsys.readouterr().err
+    assert "F475W look" in said.replace("looks", "look")
+    assert "bands: F275W F336W F438W F555W F814W; " in said  # and not the one that the model does not know
     assert run("infer", mixed, tmp_path / "flat.fits", "-n", 50, "--flat", "--quiet") == 0
     assert "age_mode2" in Table.read(tmp_path / "flat.fits").colnames
     assert capsys.readouterr().err == ""
