@@ -41,7 +41,7 @@ def exclusive(path, *, wait=True):
     from filelock import FileLock
 
     path = Path(path)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    if path.is_symlink() or path.is_dir():
         raise InputError(f"{path} is no file of its own, where clusterpost keeps a lock; remove it")
     with FileLock(path, timeout=-1 if wait else 0):
         try:
