@@ -54,12 +54,11 @@ class TableInference:
     """
 
     def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
-                 distance, columns, prefix, seed, device,
-                 unit=None, missing=()):
+                 distance, columns, prefix, seed, device, unit=None, missing=()):
         self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
         check_table(tbl)
         self.job = Job(tbl, model, noise, prior, refine, n_samples, seed, device,
-                        columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
+                       columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
         self.family = self.job.model.family
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
         self.findings = self.job.ready.findings
@@ -159,7 +158,8 @@ class ExactInference:
 
 def _other_model(model, family):
     """Return what names the model of the exact grid, where its family is not the default model's; else None."""
-    if family.to_dict() == find_family().to_dict() and family.name == find_family().name:
+    default = find_family()
+    if (family.name, family.to_dict()) == (default.name, default.to_dict()):
         return None
     return f"family {family.name}" if isinstance(model, ModelFamily) else str(getattr(model, "name", model))
 

@@ -21,7 +21,7 @@ from ..errors import ColumnError, InputError, InputWarning, UnitError, shown
 from .layouts import recognize
 from .legus import first_fields, read_legus
 from .parquet import parquet_table
-from .units import read_unit
+from .units import is_number, read_unit
 
 __all__ = ["check_size", "read_table"]
 
@@ -172,15 +172,7 @@ def _first_bytes(path, n=100_000):
 def _has_no_header(path):
     """Whether the first line holds as many numbers as a LEGUS catalog has columns."""
     fields = first_fields(path)
-    return len(fields) >= 34 and all(_is_number(field) for field in fields)
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return len(fields) >= 34 and all(is_number(field) for field in fields)
 
 
 # FITS and VOTable, in which there may be several tables

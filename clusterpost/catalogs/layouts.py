@@ -61,7 +61,7 @@ from .metadata import (
 )
 from .names import band_called, parse_name, plain_filter
 from .published import published_columns
-from .units import FluxUnit, equal_units, read_unit
+from .units import FluxUnit, equal_units, is_number, read_unit
 
 __all__ = ["BandColumns", "Layout", "recognize", "survey_layout"]
 
@@ -256,17 +256,9 @@ def _repeated(tbl, columns, unit, missing):
         columns = earlier
     recorded = meta_value(tbl, MISSING_KEY)
     if recorded is not None and not np.size(missing):
-        missing = [float(value) for value in str(recorded).split(",") if _is_number(value)]
+        missing = [float(value) for value in str(recorded).split(",") if is_number(value)]
     said = meta_value(tbl, UNIT_KEY)
     return columns, said if unit is None and isinstance(said, str) and said else unit, missing
-
-
-def _is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _checked_unit(unit):

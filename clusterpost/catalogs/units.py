@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import UnitError, shown
 
-__all__ = ["SYSTEMS", "FluxUnit", "read_unit"]
+__all__ = ["SYSTEMS", "FluxUnit", "is_number", "read_unit"]
 
 #: Systems of magnitudes.
 SYSTEMS = ("AB", "ST", "Vega")
@@ -64,6 +64,24 @@ class FluxUnit:
         if not self.is_magnitude:
             return str(self.unit)
         return {None: "mag", "Vega": "Vega"}.get(self.system, f"mag({self.system})")
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text can be read as a number.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_unit(unit) -> FluxUnit | None:

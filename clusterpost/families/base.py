@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from ..bands import Band
@@ -61,13 +62,7 @@ class _Column:
         """Convert what the columns hold, an array or a tensor in `unit`, to internal values."""
         if not self.log10:
             return values
-        return torch.log10(values) if isinstance(values, torch.Tensor) else _log10(values)
-
-
-def _log10(values):
-    import numpy as np
-
-    return np.log10(values)
+        return torch.log10(values) if isinstance(values, torch.Tensor) else np.log10(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +133,6 @@ class Covariate:
     high: float = math.inf
     log: bool = False
     description: str = ""
-
-    def error_column(self) -> str:
-        """Return the name of the input column that holds its error."""
-        return f"{self.name}_err"
 
 
 class Prior(Protocol):
