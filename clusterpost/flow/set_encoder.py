@@ -257,10 +257,13 @@ class TokenEncoder(nn.Module):
         there = (mark > 0.5).to(value)
         pull = (value * torch.exp(-ln_error)).clamp(-30, 30)
         features = torch.stack([value, value * value.abs() / 3, ln_error, pull / 5, (mark > 1.5).to(value)], -1)
-        token = torch.einsum("nbf,bfw->nbw", features, self.first) + self.bias
-        bent, straight = token.chunk(2, -1)
-        token = torch.cat([self.shared(bent), straight], -1) * there[..., None]
-        total = token.sum(1)
+        half = self.first.shape[-1] // 2
+        straight = torch.einsum("nbf,bfw->nw", features * there[..., None], self.first[..., half:])
+        # Few of the bands are measured, and only these go through the shared layers.
+        bent = torch.einsum("nbf,bfw->nbw", features, self.first[..., :half]) + self.bias[:, :half]
+        which = torch.topk(there, int(there.sum(1).max()), dim=1)
+        bent = self.shared(torch.gather(bent, 1, which.indices[..., None].expand(-1, -1, half)))
+        total = torch.cat([(bent * which.values[..., None]).sum(1), straight + there @ self.bias[:, half:]], 1)
         mean = total / there.sum(1, keepdim=True).clamp(min=1)
         # Of the order of one: the brightness of clusters at 10 pc spans 25 in ln mJy, about 20.
         rest = torch.stack([(brightness - 20) / 6, (ln_weight - 6) / 3, (number - 5) / 3], 1)
