@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from . import __version__
+from .plotting.files import CATALOG_FIGURES, OBJECT_FIGURES
 
 __all__ = ["make_parser"]
 
@@ -18,8 +19,9 @@ _EPILOG = """examples:
   clusterpost infer big.parquet out.parquet
   clusterpost infer folder/ out/ --scheduler tcp://host:8786
   clusterpost plot posteriors.fits overview.png
-  clusterpost plot posteriors.fits corner.png --row 5     with the settings of the posteriors
-  clusterpost plot posteriors.fits corner.png --id 1234
+  clusterpost plot posteriors.fits object.png --row 5     with the settings of the posteriors
+  clusterpost plot posteriors.fits object.pdf --id 1234
+  clusterpost plot posteriors.fits cmd.png --kind color-magnitude --good
   clusterpost sample posteriors.fits draws.hdf5 -n 500
   clusterpost simulate -n 1000 mocks.fits
   clusterpost fetch NGC1433 -o ngc1433.fits
@@ -145,12 +147,19 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     output_options(sub)
 
-    sub = command("plot", "draw an inferred catalog, or the posterior of one row",
-                  "clusterpost plot posteriors.fits corner.png --row 5", _WHOLE)
+    sub = command("plot", "draw an inferred catalog, or one object of it, or all of them",
+                  "clusterpost plot posteriors.fits object.pdf --id 1234\n"
+                  "  clusterpost plot posteriors.fits cmd.png --kind color-magnitude --where 'class <= 2'\n"
+                  "  clusterpost plot posteriors.fits corners.pdf --kind corner --good", _WHOLE)
     sub.add_argument("input", help="a catalog that clusterpost infer wrote")
     sub.add_argument("output", help=".png, .pdf or .svg")
-    sub.add_argument("--row", type=int, help="row counted from 0: its corner plot instead of the overview")
-    sub.add_argument("--id", help="the same of the row with this identifier, in any column of text or whole numbers")
+    sub.add_argument("--kind", choices=[*CATALOG_FIGURES, *OBJECT_FIGURES],
+                     help="of the catalog: overview (the default), color-color, color-magnitude, age-mass, "
+                     "mass-function, age-distribution, sky or support; of one row: object (its photometry with what "
+                     "the posterior predicts, and the corner plot; the default with --row or --id), corner or sed. "
+                     "A kind of one row without --row and --id draws all rows into a .pdf, a page each")
+    sub.add_argument("--row", type=int, help="the row to draw, counted from 0")
+    sub.add_argument("--id", help="the row to draw by its identifier, in any column of text or whole numbers")
     row_options(sub, "draw only rows")
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
     inference_options(sub, floor="that of the results", seed="that of the results")

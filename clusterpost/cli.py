@@ -14,8 +14,6 @@ from .errors import InputError, InputWarning
 
 __all__ = ["main"]
 
-_FIGURES = (".png", ".pdf", ".svg")
-
 
 def _distance(text):
     if text is None:
@@ -221,28 +219,47 @@ def _simulate(args):
 
 
 def _plot(args):
-    from pathlib import Path
+    import numpy as np
 
     from .catalogs.reader import read_catalog
-    from .plotting import plot_catalog, plot_posterior
-    from .utils import check_target, whole_file
+    from .plotting.files import OBJECT_FIGURES, draw, write_figure, write_pages
+    from .selection import select_rows
+    from .utils import check_target
 
-    if Path(args.output).suffix.lower() not in _FIGURES:
-        raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(_FIGURES)}")
+    _check_figure(args)
     check_target(args.output, overwrite=args.overwrite)
     tbl = read_catalog(args.input, **_reading(args))
     where, row = _where(args), _row(args, tbl)
-    if row is None:
-        figure = plot_catalog(tbl, where=where, prefix=args.prefix)
-    elif where is not None:
+    kind = args.kind or ("overview" if row is None else "object")
+    options = {"prefix": args.prefix}
+    if kind in OBJECT_FIGURES:
+        options |= {**_options(args), **_posterior_options(args)}
+    elif row is not None:
+        raise InputError(f"--kind {kind} is of the whole catalog; leave --row and --id out")
+    if row is not None and where is not None:
         raise InputError("--row and --id draw one row; leave --where and --good out")
+    if kind not in OBJECT_FIGURES:
+        write_figure(args.output, draw(kind, tbl, where=where, **options))
+    elif row is not None:
+        write_figure(args.output, draw(kind, tbl[row], **options))
     else:
-        figure = plot_posterior(tbl[row:row + 1], prefix=args.prefix, **_options(args), **_posterior_options(args))
-    with whole_file(args.output) as temporary:
-        figure.savefig(temporary, dpi=150)
+        chosen = np.ones(len(tbl), bool) if where is None else select_rows(tbl, where, prefix=args.prefix)
+        without = write_pages(args.output, kind, tbl, np.flatnonzero(chosen), progress=_progress(args), **options)
+        if without and not args.quiet:
+            _say(f"{len(without)} rows that were not inferred have no page: {', '.join(map(str, without[:10]))}"
+                 + (", ..." if len(without) > 10 else ""))
     if not args.quiet:
         _say(args.output)
     return 0
+
+
+def _check_figure(args):
+    from pathlib import Path
+
+    from .plotting.files import SUFFIXES
+
+    if Path(args.output).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(SUFFIXES)}")
 
 
 def _row(args, tbl):

@@ -370,6 +370,38 @@ def test_bad_plots(tmp_path, posteriors, capsys, arguments, message):
     assert files(tmp_path) == []
 
 
+def pages(path):
+    return len(re.findall(rb"/Type /Page\b", path.read_bytes()))
+
+
+def test_kinds_of_plots(tmp_path, posteriors, capsys):
+    pytest.importorskip("corner")
+    for kind in ("color-color", "color-magnitude", "age-mass", "mass-function", "age-distribution"):
+        assert run("plot", posteriors, tmp_path / f"{kind}.svg", "--kind", kind, "--where", "age_q50 > 0") == 0
+    assert run("plot", posteriors, tmp_path / "sed.pdf", "--row", 1, "--kind", "sed") == 0
+    assert pages(tmp_path / "sed.pdf") == 1
+    assert run("plot", posteriors, tmp_path / "all.pdf", "--kind", "corner", "--where", "mass_q50 > 0", "--quiet") == 0
+    assert pages(tmp_path / "all.pdf") == 4
+    capsys.readouterr()
+    for arguments, message in ((("all.png", "--kind", "sed"), "figures of several rows go to one .pdf"),
+                               (("a.png", "--kind", "sky", "--row", 1), "--kind sky is of the whole catalog"),
+                               (("sky.png", "--kind", "sky"), "right ascension and declination; name them")):
+        assert run("plot", posteriors, tmp_path / arguments[0], *arguments[1:]) == 2
+        assert message in capsys.readouterr().err
+    assert not {"all.png", "a.png", "sky.png"} & set(files(tmp_path))
+
+
+def test_rows_that_cannot_be_drawn_are_named(tmp_path, posteriors, capsys):
+    pytest.importorskip("corner")
+    tbl = clusterpost.read_catalog(posteriors)
+    for name in ("F275W", "F336W", "F438W", "F555W"):
+        tbl[name][2] = np.nan
+    clusterpost.write_catalog(tbl, tmp_path / "some.fits")
+    assert run("plot", tmp_path / "some.fits", tmp_path / "all.pdf", "--kind", "corner") == 0
+    assert "1 rows that were not inferred have no page: 2" in capsys.readouterr().err
+    assert pages(tmp_path / "all.pdf") == 3
+
+
 def test_a_plot_is_not_replaced(tmp_path, posteriors, capsys):
     (tmp_path / "out.png").write_text("precious")
     assert run("plot", posteriors, tmp_path / "out.png") == 2

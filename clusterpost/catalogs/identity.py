@@ -7,10 +7,12 @@ import re
 import numpy as np
 from astropy.table import QTable, Table
 
-__all__ = ["identifying_columns", "rows_with_id"]
+__all__ = ["identifying_columns", "object_names", "rows_with_id"]
 
 # Names of coordinates as a whole word: PHANGS_RA, RAJ2000, dec_deg, X_PIX.
 _COORDINATES = {"ra", "dec", "raj2000", "dej2000", "decj2000", "glon", "glat", "lon", "lat", "x", "y"}
+# Words of a column that names an object, the more telling first.
+_NAMES = ("id", "name", "source", "object", "cluster", "galaxy", "designation", "number", "no", "nr")
 _SETTINGS = re.compile(r"_(limit|err|flag)$|^(flag|n_modes|n_bands)$")
 
 
@@ -78,6 +80,45 @@ def rows_with_id(tbl: Table, identifier: str) -> np.ndarray:
         rows = np.flatnonzero(values == str(identifier).strip())
         found += [rows] if len(rows) else []
     return min(found, key=len, default=np.array([], int))
+
+
+def object_names(tbl: Table) -> tuple[str | None, list[str]]:
+    """Name the objects of a table, for figures and pages.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+
+    Returns
+    -------
+    column : str or None
+        The column of identifiers: of text or whole numbers, with a word such as ``id`` or ``name`` in its name, and
+        different in every row if there is one such.  None where there is none.
+    names : list of str
+        The identifier of each row, or ``row 0`` and so on.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.catalogs.identity import object_names
+    >>> object_names(Table({"PHANGS_ID": [7, 8], "class": [1, 1]}))
+    ('PHANGS_ID', ['7', '8'])
+    >>> object_names(Table({"F555W": [0.1]}))
+    (None, ['row 0'])
+    """
+    found = []
+    for name in tbl.colnames:
+        words = [word for word in re.split(r"[\W_]+", name.lower()) if word in _NAMES]
+        if not words or not _identifies(tbl[name], name) or hasattr(tbl[name], "transform_to"):
+            continue
+        if getattr(tbl[name], "dtype", np.dtype(float)).kind == "f":
+            continue
+        values = [str(value).strip() for value in np.ma.filled(np.ma.asarray(tbl[name]).astype(str), "")]
+        found.append((len(set(values)) < len(values), min(map(_NAMES.index, words)), name, values))
+    if not found:
+        return None, [f"row {i}" for i in range(len(tbl))]
+    *_, name, values = min(found, key=lambda each: each[:2])
+    return name, [value or f"row {i}" for i, value in enumerate(values)]
 
 
 def _identifies(column, name):

@@ -7,6 +7,12 @@ from .catalogs import (
 from .catalogs import (
     plot_deviation as plot_deviation,
 )
+from .colors import (
+    plot_color_color as plot_color_color,
+)
+from .colors import (
+    plot_color_magnitude as plot_color_magnitude,
+)
 from .density import (
     plot_densities as plot_densities,
 )
@@ -26,7 +32,18 @@ from .photometry import (
 from .photometry import (
     plot_seds as plot_seds,
 )
+from .populations import (
+    plot_age_distribution as plot_age_distribution,
+)
+from .populations import (
+    plot_age_mass as plot_age_mass,
+)
+from .populations import (
+    plot_mass_function as plot_mass_function,
+)
 from .posterior import plot_posterior as plot_posterior
+from .sed import plot_sed as plot_sed
+from .sky import plot_sky as plot_sky
 from .support import plot_support as plot_support
 from .training import (
     plot_search as plot_search,

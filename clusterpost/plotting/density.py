@@ -11,8 +11,7 @@ from ..utils import require
 from ..validation.densities import gridded_density, mcmc_draws
 from ..validation.fits import catalog_parameters, drawn_parameters, inferred_parameters
 from ..validation.predictive import resimulate
-from .photometry import plain_log_ticks
-from .style import COLORS, LABELS, NUMERALS, new_figure, style
+from .style import COLORS, LABELS, NUMERALS, new_figure, plain_log_ticks, style
 
 __all__ = ["plot_densities", "plot_with_mcmc"]
 
@@ -284,6 +283,6 @@ def _sed_corner(figure, row, chain, options):
     ax.plot(wavelength, [1e3 * by_band[band] for band in table["band"]], color="black", ls=":", lw=1.4,
             label="best of emcee")
     ax.set(yscale="log", xlabel=r"pivot wavelength [$\mu$m]", ylabel=r"$f_\nu$ [$\mu$Jy]")
-    plain_log_ticks(ax)
+    plain_log_ticks(ax.yaxis, *ax.get_ylim())
     ax.tick_params(labelsize=8)
     ax.legend(fontsize=7)

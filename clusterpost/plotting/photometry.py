@@ -8,7 +8,7 @@ from ..catalogs.tables import as_table
 from ..errors import InputError
 from ..photometry import Photometry
 from ..validation.predictive import bands_of, resimulate
-from .style import COLORS, NUMERALS, new_figure, style
+from .style import COLORS, NUMERALS, new_figure, plain_log_ticks, style
 
 __all__ = ["plot_chi2", "plot_flux_errors", "plot_predictive", "plot_seds"]
 
@@ -350,22 +350,7 @@ def _sed(ax, part):
     low, high = max(shown[shown > 0].min(), flux[flux > 0].min() / 8), shown.max()
     room = (high / low) ** 0.1
     ax.set(yscale="log", xlim=(x.min() - 0.05, x.max() + 0.06), ylim=(low / room**2.2, high * room))
-    plain_log_ticks(ax)
+    plain_log_ticks(ax.yaxis, *ax.get_ylim())
     for wavelength, band in zip(x, np.asarray(part["band"]), strict=True):
         ax.text(wavelength, 0.985, band.split("_")[0], transform=ax.get_xaxis_transform(), ha="center", va="top",
                 fontsize=6.5, color="0.35")
-
-
-def plain_log_ticks(ax):
-    """Numbers such as 2, 5 and 10 along a short logarithmic axis.
-
-    Parameters
-    ----------
-    ax : Axes
-    """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.yaxis.set_minor_formatter(NullFormatter())

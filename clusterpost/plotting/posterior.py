@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Row, Table
 
+from ..catalogs.identity import object_names
 from ..errors import InputError
 from ..flow.modelfile import find_family
 from ..provenance import AUTO, recorded_model, repeat, results_prefix
@@ -14,14 +15,17 @@ from ..utils import require
 from ..validation.fits import inferred_parameters, published_fits
 from .style import COLORS, new_figure, style
 
-__all__ = ["plot_posterior"]
+__all__ = ["object_name", "one_row", "plot_posterior", "quantile_text"]
 
 # Shares of the probability inside the contours: those of 1, 1.5 and 2 sigma of a normal density in two dimensions.
 _LEVELS = (0.393, 0.675, 0.865)
-_PLACES = (0.36, 0.55, 0.76, 0.96)  # of the columns of the table of estimates
+_SHARES = ", ".join(f"{100 * level:.0f}" for level in _LEVELS)
+_PLACES = (0.46, 0.64, 0.83, 1.0)  # of the columns of the table of estimates
 _NEAR = 0.5  # standard deviations of the draws; the MAP stands for a mode that is so near to it
+_LEAST_WEIGHT = 0.02  # of a mode that the table does not list
 _REPEATED = {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None, "columns": None}
 _ONLY_OF_INFER_TABLE = {"quantiles", "n_modes"}
+_UNITS = {"solMass": r"M_\odot"}
 
 
 @dataclass
@@ -32,27 +36,35 @@ class _Marks:
     own: int | None = None  # the mode that the MAP stands for
     modes: np.ndarray | None = None
     weights: np.ndarray | None = None
+    further: np.ndarray | None = None  # modes that the table does not list
     truth: np.ndarray | None = None
     catalog: np.ndarray | None = None
 
     def drawn(self):
-        """(name, values, weight or None, options) of each."""
+        """(name, values, weight or None, options) of each, the MAP first."""
         modes = [] if self.modes is None else self.modes
         weights = [None] * len(modes) if self.weights is None else self.weights
+        if self.best is not None:
+            name, weight = ("MAP", None) if self.own is None else (f"MAP, mode {self.own + 1}", weights[self.own])
+            yield name, self.best, weight, {"marker": "^", "ms": 9, "color": COLORS["map"], "ls": "-"}
         for k, mode in enumerate(modes):
             if k != self.own:
-                yield f"mode {k + 1}", mode, weights[k], {"marker": "^", "ms": 8, "color": COLORS["mode"]}
-        if self.best is not None:
-            weight = None if self.own is None else weights[self.own]
-            yield "MAP", self.best, weight, {"marker": "^", "ms": 9, "color": COLORS["map"]}
+                yield f"mode {k + 1}", mode, weights[k], {"marker": "^", "ms": 8, "color": COLORS["mode"], "ls": "-"}
+        for mode in [] if self.further is None else self.further:
+            yield "unlisted mode", mode, None, {"marker": "o", "ms": 6, "color": COLORS["further"], "ls": "-"}
         if self.catalog is not None:
-            yield "catalog", self.catalog, None, {"marker": "X", "ms": 9, "color": COLORS["catalog"]}
+            yield "catalog", self.catalog, None, {"marker": "X", "ms": 9, "color": COLORS["catalog"], "ls": "-."}
         if self.truth is not None:
-            yield "truth", self.truth, None, {"marker": "*", "ms": 12, "color": COLORS["truth"]}
+            yield "truth", self.truth, None, {"marker": "*", "ms": 12, "color": COLORS["truth"], "ls": ":"}
+
+    def mapped(self, function):
+        """Return the same marks in other coordinates; weights stay."""
+        points = {name: getattr(self, name) for name in ("best", "modes", "further", "truth", "catalog")}
+        return replace(self, **{name: function(values) for name, values in points.items() if values is not None})
 
 
 def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_000, truth=None, catalog=None,
-                   bounds=None, prefix=None, figure=None, seed=None, **options):
+                   bounds=None, prefix=None, name=None, linear=(), figure=None, seed=None, **options):
     """Draw a corner plot of one object's posterior, with modes, MAP and catalog value.
 
     Parameters
@@ -73,12 +85,16 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
         of the row, if it has them.
     catalog : array (n_parameter,) or False, optional
         The catalog's own fit, in the coordinates of ``samples`` (NaN for what there is not).  By default it is
-        recognised; False leaves it out.
+        recognized; False leaves it out.
     bounds : array (2, n_parameter), optional
-        Of the prior: an axis ends there where the posterior touches them.  By default
-        those of the prior that was used.
+        Of the prior, in the coordinates of ``samples``: an axis ends there where the posterior touches them.  By
+        default those of the prior that was used.
     prefix : str, optional
         The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    name : str or False, optional
+        Of the object, above the figure.  By default its identifier in the table, or its row; False for none.
+    linear : sequence of str or True, optional
+        Columns of parameters to draw linearly that the model holds as logarithms, such as ``("age",)``; True for all.
     figure : Figure, optional
         To draw in.
     seed : int, optional
@@ -91,7 +107,8 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     -------
     matplotlib.figure.Figure
         Contours hold 39, 68 and 86 % of the probability.  On the diagonal:
-        median (dashed) and 16-84 % range (shaded), with their numbers above.
+        median (dashed) and 16-84 % range (shaded), with their numbers above.  Modes of the draws that the table does
+        not list, as it holds three at most by default, are marked as such.
 
     Raises
     ------
@@ -110,11 +127,14 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     >>> import clusterpost
     >>> tbl = clusterpost.example_catalog()
     >>> figure = clusterpost.plot_posterior(tbl[5], n_samples=500)
+    >>> figure = clusterpost.plot_posterior(tbl[5], n_samples=500, linear=("age",), name="cluster 5")
     """
     corner = require("corner", "plot")
-    row = _one_row(row_or_table)
+    name = object_name(row_or_table) if name is None else name
+    row = one_row(row_or_table, "plot_posterior")
     family = find_family(recorded_model(row, prefix) if str(model) == "default" else model)
     parameters = family.parameters
+    linear = _linear(linear, parameters)
     if samples is None:
         row, samples, prior = _infer(row, prefix, model, n_samples, seed, options, parameters)
         bounds = _bounds_of(prior, family) if bounds is None else bounds
@@ -125,32 +145,104 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
                          f"not {samples.shape}")
     if not len(samples) or not np.isfinite(samples).all():
         raise InputError("the posterior of this row has no finite draws; its flag column says why")
-    marks = _marks(row, prefix, truth, catalog, samples.std(0), parameters)
-    bounds = _bounds_of(None, family) if bounds is None else bounds
-    ranges = _ranges(samples, marks, np.asarray(bounds, dtype=float))
+    marks = _marks(row, prefix, truth, catalog, samples, parameters)
+    bounds = np.array(_bounds_of(None, family) if bounds is None else bounds, dtype=float)
     size = 7.6 if len(parameters) <= 3 else 1.2 + 1.9 * len(parameters)
+    shown, marks, bounds = _shown(linear, samples), marks.mapped(lambda x: _shown(linear, x)), _shown(linear, bounds)
     with style():
+        from matplotlib.ticker import MaxNLocator
+
         figure = new_figure(figure, width=size, height=size, layout=None)
-        corner.corner(samples, fig=figure, range=ranges, labels=[p.label or p.name for p in parameters], bins=50,
+        before = len(figure.axes)
+        corner.corner(shown, fig=figure, range=_ranges(shown, marks, bounds), bins=50,
+                      labels=[_label(p, flat) for p, flat in zip(parameters, linear, strict=True)],
                       smooth=1.3, smooth1d=1.0, levels=_LEVELS, color=COLORS["posterior"], plot_datapoints=False,
                       plot_density=False, fill_contours=True, max_n_ticks=5, hist_kwargs={"lw": 1.2},
                       contour_kwargs={"linewidths": 0.8})
-        axes = np.array(figure.axes).reshape(len(parameters), -1)
-        _dress(axes, samples)
+        axes = np.array(figure.axes[before:]).reshape(len(parameters), -1)
+        for ax in axes[np.tril_indices(len(axes))]:
+            for axis in (ax.xaxis, ax.yaxis) if ax not in axes.diagonal() else (ax.xaxis,):
+                axis.set_major_locator(MaxNLocator(4, prune="both"))
+        _dress(axes, shown, parameters, linear)
         _draw_marks(axes, marks)
-        _write_numbers(figure, marks, parameters)
+        _write_numbers(figure, marks, parameters, linear)
+        if name:
+            figure.suptitle(name, x=0.52 if len(parameters) <= 3 else 0.5, y=0.985, ha="left", va="top", fontsize=12,
+                            fontweight="bold")
         figure.subplots_adjust(left=0.76 / size, bottom=0.68 / size, right=0.98, top=0.95, wspace=0.06, hspace=0.06)
     return figure
 
 
-def _one_row(row_or_table):
+def _linear(names, parameters):
+    """Return for each parameter whether a logarithm is to be undone."""
+    logarithmic = [p.column for p in parameters if p.log10]
+    if unknown := set(() if names is True else names) - set(logarithmic):
+        raise InputError(f"linear={names!r} names {sorted(unknown)}; of the parameters those are logarithms: "
+                         f"{', '.join(logarithmic)}")
+    return [p.log10 and (names is True or p.column in names) for p in parameters]
+
+
+def _shown(linear, values):
+    """Undo the logarithms of the parameters that are drawn linearly, (..., n_parameter)."""
+    return np.where(linear, 10.0 ** np.where(linear, values, 0.0), values)
+
+
+def _label(parameter, flat):
+    if not flat:
+        return parameter.label or parameter.name
+    unit = _UNITS.get(parameter.unit, rf"\mathrm{{{parameter.unit}}}")
+    return rf"{parameter.column} $[{unit}]$" if parameter.unit else parameter.column
+
+
+def _symbol(parameter, flat):
+    """Return what stands for a parameter in a narrow place."""
+    if flat:
+        return parameter.column
+    return parameter.symbol or (parameter.label or parameter.name).split(" [")[0]
+
+
+def object_name(row_or_table) -> str | None:
+    """Return what a figure of one row calls its object.
+
+    Parameters
+    ----------
+    row_or_table : Row or Table of one row
+
+    Returns
+    -------
+    str or None
+        Identifier and column, or the row's number; None for a table of one row without identifier.
+    """
+    is_row = isinstance(row_or_table, Row)
+    table, index = (row_or_table.table, row_or_table.index) if is_row else (row_or_table, 0)
+    if not isinstance(table, Table):
+        return None
+    column, names = object_names(table)
+    if column is None:
+        return names[index] if is_row else None
+    return f"{column} {names[index]}" if names[index].isdigit() else names[index]
+
+
+def one_row(row_or_table, caller):
+    """Return a row of a table, or a table of one row, as a table of one row.
+
+    Parameters
+    ----------
+    row_or_table : Row or Table
+    caller : str
+        The function that a message names.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+    """
     if isinstance(row_or_table, Row):
         return row_or_table.table[row_or_table.index:row_or_table.index + 1]
     if not isinstance(row_or_table, Table):
-        raise InputError(f"plot_posterior takes a row of a table, not {type(row_or_table).__name__}")
+        raise InputError(f"{caller} takes a row of a table, not {type(row_or_table).__name__}")
     if len(row_or_table) != 1:
-        raise InputError(f"plot_posterior draws one cluster, and this table has {len(row_or_table)} rows; "
-                         "pick one, as in plot_posterior(tbl[5])")
+        raise InputError(f"{caller} draws one object, and this table has {len(row_or_table)} rows; "
+                         f"pick one, as in {caller}(tbl[5])")
     return row_or_table
 
 
@@ -189,8 +281,8 @@ def inferred_samples(drawn, parameters=None):
     return inferred_parameters(renamed, "draws", parameters=parameters)[0]
 
 
-def _marks(row, prefix, truth, catalog, width, parameters):
-    marks = _Marks()
+def _marks(row, prefix, truth, catalog, samples, parameters):
+    marks, width = _Marks(), samples.std(0)
     has, known = set(row.colnames), {"prefix": prefix, "parameters": parameters}
     if {f"{prefix}{p.column}_map" for p in parameters} <= has:
         marks.best = _finite_or_none(inferred_parameters(row, "map", **known)[0])
@@ -204,6 +296,8 @@ def _marks(row, prefix, truth, catalog, width, parameters):
         # The highest density is not always that of the kernels' strongest mode, nor has it always one so near.
         distance = np.abs((marks.modes - marks.best) / np.maximum(width, 1e-9)).max(1)
         marks.own = int(distance.argmin()) if distance.min() < _NEAR else None
+    if marks.modes is not None and found.all():
+        marks.further = _further_modes(samples, marks.modes, width)
     if truth is not None:
         marks.truth = np.asarray(truth, dtype=float)
     elif {f"{p.name}_true" for p in parameters} <= has:
@@ -215,6 +309,20 @@ def _marks(row, prefix, truth, catalog, width, parameters):
     elif catalog is not False:
         marks.catalog = np.asarray(catalog, dtype=float)
     return marks
+
+
+def _further_modes(samples, listed, width):
+    """Return modes of the draws that are none of those listed, where the list is full."""
+    import torch
+
+    from ..posterior.modes import MOST_MODES, find_modes
+
+    some = torch.as_tensor(samples[:4000])[None]
+    modes = find_modes(some, n_modes=MOST_MODES)
+    found = modes.theta[0][modes.weight[0] > _LEAST_WEIGHT].numpy()
+    distance = (np.abs(found[:, None] - listed[None]) / np.maximum(width, 1e-9)).max(-1).min(1)
+    found = found[distance > _NEAR]
+    return found if len(found) else None
 
 
 def _finite_or_none(values):
@@ -239,7 +347,7 @@ def _bounds_of(prior, family):
 
 def _ranges(samples, marks, bounds):
     """Axis limits: all but the last draws and every mark; no further than the prior."""
-    low, high = np.percentile(samples, [0.1, 99.9], axis=0)
+    low, high = np.percentile(samples, [0.3, 99.7], axis=0)
     for _, values, *_ in marks.drawn():
         low, high = np.fmin(low, values), np.fmax(high, values)
     margin = np.maximum(0.06 * (high - low), 1e-3)
@@ -249,13 +357,16 @@ def _ranges(samples, marks, bounds):
     return list(zip(low, high, strict=True))
 
 
-def _dress(axes, samples):
+def _dress(axes, samples, parameters, linear):
     """Fill histograms, mark their quantiles, and set labels that corner would tilt and move away."""
     for i, (q16, q50, q84) in enumerate(np.percentile(samples, [16, 50, 84], axis=0).T):
-        axes[i, i].set_title(f"${q50:.2f}_{{-{q50 - q16:.2f}}}^{{+{q84 - q50:.2f}}}$", pad=6, fontsize=11)
+        numbers = quantile_text(q16, q50, q84)
+        symbol = _symbol(parameters[i], linear[i]).strip("$").replace("-", "{-}")
+        symbol = rf"\mathrm{{{symbol}}}" if linear[i] else symbol
+        axes[i, i].set_title(f"${symbol} = {numbers}$", pad=6, fontsize=10)
         axes[i, i].axvspan(q16, q84, color=COLORS["posterior"], alpha=0.15, lw=0, zorder=0)
         axes[i, i].axvline(q50, color=COLORS["posterior"], ls="--", lw=1.2)
-        axes[i, 0].yaxis.set_label_coords(-0.27, 0.5)
+        axes[i, 0].yaxis.set_label_coords(-0.24, 0.5)
         axes[-1, i].xaxis.set_label_coords(0.5, -0.15)
         for label in (*axes[i, 0].get_yticklabels(), *axes[-1, i].get_xticklabels()):
             label.set_rotation(0)
@@ -263,35 +374,69 @@ def _dress(axes, samples):
         ax.tick_params(top=ax not in axes.diagonal(), right=ax not in axes.diagonal())
 
 
+def quantile_text(q16, q50, q84) -> str:
+    """Write a median with its range, to two digits of the smaller side, in Matplotlib's mathematics.
+
+    Parameters
+    ----------
+    q16, q50, q84 : float
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from clusterpost.plotting.posterior import quantile_text
+    >>> quantile_text(1.2, 1.5, 2.1)
+    '1.50_{-0.30}^{+0.60}'
+    """
+    least = max(min(q50 - q16, q84 - q50), 0.003 * max(abs(q50), 1e-9))
+    digits = int(np.clip(1 - np.floor(np.log10(least)), 0, 4)) if least > 0 else 2
+    digits = min(digits, 2) if abs(q50) < 100 else digits
+    return f"{q50:.{digits}f}_{{-{q50 - q16:.{digits}f}}}^{{+{q84 - q50:.{digits}f}}}"
+
+
 def _draw_marks(axes, marks):
-    for order, (_, values, _, options) in enumerate(marks.drawn(), start=5):
+    for order, (_, values, _, options) in enumerate(reversed(list(marks.drawn())), start=5):
+        point = {name: value for name, value in options.items() if name != "ls"}
         for i in range(len(axes)):
-            axes[i, i].axvline(values[i], color=options["color"], lw=1.4, zorder=order)
+            axes[i, i].axvline(values[i], color=options["color"], lw=1.4, ls=options["ls"], zorder=order)
             for j in range(i):
                 axes[i, j].plot(values[j], values[i], ls="none", mec="white", mew=0.9, zorder=order, clip_on=False,
-                                **options)
+                                **point)
 
 
-def _write_numbers(figure, marks, parameters):
-    """Write the estimates as a small table into the free corner."""
+def _write_numbers(figure, marks, parameters, linear):
+    """Write the estimates as a small table into the free corner, and what the shades are."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     lines = [(name, values, "" if weight is None else f"{100 * weight:.0f} %", options)
              for name, values, weight, options in marks.drawn()]
-    if not lines:
-        return
-    lines.sort(key=lambda line: line[0] != "MAP")
-    ax = figure.add_axes((0.55, 0.66, 0.43, 0.29))
-    ax.set_axis_off()
-    ax.set(xlim=(0, 1), ylim=(0, 1))
     few = len(parameters) <= len(_PLACES) - 1
     columns = _PLACES if few else _PLACES[-1:]
-    names = [p.symbol or p.label or p.name for p in parameters] if few else []
-    heads = [*names, "weight" if marks.weights is not None else ""]
-    for x, head in zip(columns, heads, strict=True):
-        ax.text(x, 0.95, head, ha="right", va="center", color="0.35", fontsize=9.5)
+    ax = figure.add_axes((0.52, 0.68, 0.46, 0.23))
+    ax.set_axis_off()
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    if lines:
+        names = [_symbol(p, flat) for p, flat in zip(parameters, linear, strict=True)] if few else []
+        for x, head in zip(columns, [*names, "weight" if marks.weights is not None else ""], strict=True):
+            ax.text(x, 0.95, head, ha="right", va="center", color="0.35", fontsize=9.5)
+    step = min(0.125, 0.7 / max(len(lines), 1))
     for k, (label, values, weight, options) in enumerate(lines):
-        y = 0.95 - 0.125 * (k + 1)
-        ax.plot(0.02, y, ls="none", mec="white", mew=0.9, clip_on=False, **{**options, "ms": 9})
-        ax.text(0.06, y, label, va="center", fontsize=9.5)
+        y = 0.95 - step * (k + 1)
+        ax.plot(0.02, y, mec="white", mew=0.9, clip_on=False, **{**options, "ms": 9, "ls": "none"})
+        ax.text(0.06, y, label, va="center", fontsize=9)
         for x, value in zip(columns, (*(values if few else ()), weight), strict=True):
-            text = value if isinstance(value, str) else (f"{value:.2f}" if np.isfinite(value) else "\N{EN DASH}")
-            ax.text(x, y, text, ha="right", va="center", fontsize=9.5)
+            ax.text(x, y, value if isinstance(value, str) else _short(value), ha="right", va="center", fontsize=9)
+    color = COLORS["posterior"]
+    handles = [Line2D([], [], color=color, ls="--", lw=1.2), *(Patch(color=color, alpha=a) for a in (0.15, 0.6))]
+    ax.legend(handles, ["median", "16\N{EN DASH}84 %", f"{_SHARES} %"], loc="lower left", ncols=3, fontsize=8.5,
+              handlelength=1.5, columnspacing=1.2, bbox_to_anchor=(0, 1.03), borderaxespad=0, borderpad=0)
+
+
+def _short(value):
+    if not np.isfinite(value):
+        return "\N{EN DASH}"
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.3g}"

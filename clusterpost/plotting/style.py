@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 from ..utils import require
 
-__all__ = ["COLORS", "LABELS", "NUMERALS", "UNITS", "new_figure", "style"]
+__all__ = ["COLORS", "LABELS", "NUMERALS", "UNITS", "new_axes", "new_figure", "plain_log_ticks", "style"]
 
 #: Okabe & Ito's colors, which color-blind readers can tell apart.
-COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "catalog": "#009E73", "truth": "#000000",
-          "highlight": "#D55E00", "fail": "#D55E00", "line": "#404040", "errorbar": "#9CB4C4"}
+COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "further": "#CC79A7", "catalog": "#009E73",
+          "truth": "#000000", "highlight": "#D55E00", "fail": "#D55E00", "line": "#404040", "errorbar": "#9CB4C4"}
 
 #: Axis labels of the three parameters, in the order used everywhere.
 LABELS = (r"$\log_{10}\,(t\,/\,\mathrm{Myr})$", r"$\log_{10}\,(m\,/\,M_\odot)$", r"$E(B-V)$ [mag]")
@@ -38,9 +38,10 @@ _SETTINGS = {
 
 @contextmanager
 def style():
-    """Draw with the package's settings, and leave those of the user alone."""
+    """Draw with the package's settings, as far as the user has chosen none of their own."""
     matplotlib = require("matplotlib", "plot")
-    with matplotlib.rc_context(_SETTINGS):
+    default, now = matplotlib.rcParamsDefault, matplotlib.rcParams
+    with matplotlib.rc_context({key: value for key, value in _SETTINGS.items() if now[key] == default[key]}):
         yield
 
 
@@ -67,3 +68,38 @@ def new_figure(figure=None, *, width, height, layout="constrained"):
     from .figure import NotebookFigure
 
     return NotebookFigure(figsize=(width, height), layout=layout)
+
+
+def new_axes(ax=None, *, width=5.2, height=4.4):
+    """Return the axes to draw in: those given, or those of a new figure.
+
+    Parameters
+    ----------
+    ax : Axes, optional
+        Taken as they are.
+    width, height : float
+        Of a new figure, inch.
+
+    Returns
+    -------
+    Axes
+    """
+    return new_figure(width=width, height=height).subplots() if ax is None else ax
+
+
+def plain_log_ticks(axis, low, high):
+    """Write the numbers along a logarithmic axis without powers of ten, as far as they are short.
+
+    Parameters
+    ----------
+    axis : Axis
+    low, high : float
+        Its limits.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    subs = (1, 1.5, 2, 3, 4, 6) if high < 6 * low else (1, 2, 5) if high < 100 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    if low >= 1e-4 and high <= 2e5:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())

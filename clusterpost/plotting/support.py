@@ -9,8 +9,7 @@ from .. import flags
 from ..errors import InputError
 from ..photometry import Photometry
 from ..provenance import repeat, results_prefix
-from .photometry import plain_log_ticks
-from .style import COLORS, new_figure, style
+from .style import COLORS, new_figure, plain_log_ticks, style
 
 __all__ = ["plot_support"]
 
@@ -92,7 +91,7 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
             k = list(_SLOTS).index(slot)
             _scatter(ax, magnitude[:, k], error[:, k], group)
             ax.set(xlabel=f"{_LABELS[slot]} [AB mag]", ylabel=f"relative error in {_LABELS[slot]}", yscale="log")
-            plain_log_ticks(ax)
+            plain_log_ticks(ax.yaxis, *ax.get_ylim())
         panels = ((near_uv - b, v - i, m_near_uv - m_b, m_v - m_i, "F275W \N{MINUS SIGN} B", "V \N{MINUS SIGN} I"),
                   (uv - b, b - v, m_uv - m_b, m_b - m_v, "F336W \N{MINUS SIGN} B", "B \N{MINUS SIGN} V"),
                   (v - i, v, m_v - m_i, m_v, "V \N{MINUS SIGN} I", "V"))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 import clusterpost.infer
 from clusterpost.errors import InputError
 from clusterpost.plotting import plot_posterior
-from clusterpost.plotting.posterior import inferred_samples
+from clusterpost.plotting.posterior import inferred_samples, quantile_text
 
 pytest.importorskip("corner")
 
@@ -22,7 +22,7 @@ def test_row_and_table_of_one_row_give_the_same_figure(catalog, samples):
     one, other = plot_posterior(catalog[4], samples=samples), plot_posterior(catalog[4:5], samples=samples)
     assert isinstance(one, Figure)
     assert texts(one) == texts(other)
-    assert {"MAP", "mode 2", "truth"} <= set(texts(one))
+    assert {"MAP, mode 1", "mode 2", "truth"} <= set(texts(one))
 
 
 def test_marks_lie_where_they_should(catalog, samples):
@@ -49,9 +49,9 @@ def test_the_map_stands_for_the_mode_it_is_in_if_any(catalog, samples):
         shown = labels(best)
         assert f"mode {other + 1}" in shown
         assert f"mode {own + 1}" not in shown
-        row = shown[shown.index("MAP"):]
+        row = shown[shown.index(f"MAP, mode {own + 1}"):]
         assert weights[own] in row[:5]
-    assert {"mode 1", "mode 2"} <= set(labels([1e4, 1e7, 1.4]))
+    assert {"MAP", "mode 1", "mode 2"} <= set(labels([1e4, 1e7, 1.4]))
 
 
 def test_axes_end_at_the_prior_where_the_posterior_touches_it(samples):
@@ -120,7 +120,7 @@ def test_draws_and_infers_what_is_not_there(catalog, samples, monkeypatch):
             "noise": None, "prior": None, "refine": None, "error_floor": "auto"}
     assert "n_modes" not in calls["sample"][1]
     assert calls["infer"]["n_modes"] == 2
-    assert "MAP" in texts(figure)
+    assert "MAP, mode 1" in texts(figure)
     calls.clear()
     plot_posterior(catalog[4])
     assert "infer" not in calls
@@ -129,6 +129,55 @@ def test_draws_and_infers_what_is_not_there(catalog, samples, monkeypatch):
 def test_inferred_samples_are_in_the_model_coordinates():
     drawn = QTable({"age": [[1e7, 1e8]] * u.yr, "mass": [[1e4, 1e5]] * u.Msun, "ebv": [[0.1, 0.2]] * u.mag})
     np.testing.assert_allclose(inferred_samples(drawn), [[1, 4, 0.1], [2, 5, 0.2]])
+
+
+def test_the_object_is_named(catalog, samples):
+    def title(row, **options):
+        suptitle = plot_posterior(row, samples=samples, **options)._suptitle
+        return suptitle and suptitle.get_text()
+
+    assert title(catalog[4]) == "row 4"
+    assert title(catalog[4:5]) is None
+    assert title(catalog[4], name="my cluster") == "my cluster"
+    assert title(catalog[4], name=False) is None
+    catalog["cluster_id"] = np.arange(len(catalog)) + 100
+    assert title(catalog[4]) == title(catalog[4:5]) == "cluster_id 104"
+    catalog["name"] = [f"NGC {i}" for i in range(len(catalog))]
+    catalog.remove_column("cluster_id")
+    assert title(catalog[4]) == "NGC 4"
+
+
+def test_quantiles_carry_their_parameter(catalog, samples):
+    axes = plot_posterior(catalog[4], samples=samples).axes
+    q16, q50, q84 = np.percentile(samples[:, 0], [16, 50, 84])
+    assert axes[0].get_title() == rf"$\log\,t = {q50:.2f}_{{-{q50 - q16:.2f}}}^{{+{q84 - q50:.2f}}}$"
+    assert quantile_text(94.2, 100.1, 107.9) == "100.1_{-5.9}^{+7.8}"
+    assert quantile_text(1200, 1500, 2100) == "1500_{-300}^{+600}"
+
+
+def test_linear_ages(catalog, samples):
+    figure = plot_posterior(catalog[4], samples=samples, linear=("age",))
+    best = np.asarray(catalog["age_map"])[4]
+    assert figure.axes[6].get_xlabel() == r"age $[\mathrm{Myr}]$"
+    points = [line.get_xdata()[0] for line in figure.axes[6].lines if line.get_marker() == "^"]
+    assert any(np.isclose(point, best) for point in points)
+    low, high = figure.axes[6].get_xlim()
+    assert low < np.median(10 ** samples[:, 0]) < high
+    assert low >= 0
+    with pytest.raises(InputError, match=r"names \['ebv'\]; of the parameters those are logarithms: age, mass"):
+        plot_posterior(catalog[4], samples=samples, linear=("ebv",))
+
+
+def test_a_mode_that_the_table_has_no_place_for_is_marked(catalog, samples):
+    one = catalog[4:5].copy()
+    assert "unlisted mode" not in texts(plot_posterior(one, samples=samples))
+    for name, value in zip(("age", "mass", "ebv"), samples[samples[:, 0] < 1].mean(0), strict=True):
+        one.replace_column(f"{name}_modes", np.array([[10**value if name != "ebv" else value]]))
+    one.replace_column("mode_weight", np.array([[0.35]]))
+    figure = plot_posterior(one, samples=samples)
+    assert "unlisted mode" in texts(figure)
+    marked = [line.get_xdata()[0] for line in figure.axes[3].lines if line.get_marker() == "o"]
+    assert marked == pytest.approx([2.1], abs=0.15)
 
 
 def test_draws_into_a_given_figure(samples):

@@ -1,0 +1,319 @@
+"""Color-color and color-magnitude diagrams, with the track of the model."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+from astropy.table import QTable
+
+from ..bands import get_band
+from ..errors import InputError
+from ..flow.modelfile import find_family
+from ..photometry import Photometry
+from ..provenance import recorded_model, repeat
+from .rows import color_of, scatter, shown_rows
+from .style import COLORS, new_axes, style
+
+__all__ = ["model_magnitudes", "plot_color_color", "plot_color_magnitude", "typical_distance"]
+
+_TRACK_AGES = np.geomspace(1, 13000, 300)  # Myr
+_LABELLED = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
+_TRACK_MASSES = (1e3, 1e4, 1e5, 1e6)
+_PC10 = 1e-5  # Mpc
+
+
+def plot_color_color(out, x=None, y=None, *, where=None, color="age", track=True, reddening=0.3, system="AB",
+                     prefix=None, ax=None):
+    """Draw one color of a catalog against another, with the model's track.
+
+    Parameters
+    ----------
+    out : Table
+        Photometry, with or without results.
+    x, y : tuple of two str, optional
+        Bands of each color, the bluer first, such as ``("F555W", "F814W")``.  By default the two reddest bands against
+        the two before them.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that says which; all by default.
+    color : str, array or None
+        Parameter, column such as ``support``, or one value per shown row that colors the points.  Without results, and
+        with None, there is none.
+    track : bool
+        Whether to draw the colors of fully sampled clusters of solar metallicity without dust, with ages in Myr.
+    reddening : float
+        E(B-V) of the arrow, mag; zero for none.
+    system : str
+        ``AB`` or ``Vega``.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    ax : Axes, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row needs a detection in each of the bands.  Rows that `~clusterpost.is_good` refuses are gray crosses.
+
+    Raises
+    ------
+    InputError
+        If there are too few bands, or no row is left.
+
+    Notes
+    -----
+    The arrow is of the model's own extinction curve, for a cluster of 100 Myr.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_color_color
+    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1), n_samples=100)
+    >>> figure = plot_color_color(out)
+    >>> figure = plot_color_color(out, ("F438W", "F555W"), ("F275W", "F336W"), color="support", system="Vega")
+    """
+    shown, photometry = _read(out, where, prefix)
+    names = _by_pivot(photometry)
+    if (x is None or y is None) and len(names) < 3:
+        raise InputError(f"a color-color diagram needs three bands; the table has {', '.join(names) or 'none'}")
+    x = tuple(names[-2:]) if x is None else _pair(x)
+    y = (tuple(names[-4:-2]) if len(names) > 3 else tuple(names[:2])) if y is None else _pair(y)
+    magnitudes = _magnitudes(photometry, (*x, *y), system)
+    return _diagram(shown, magnitudes, (*x, *y), lambda m: (m[:, 0] - m[:, 1], m[:, 2] - m[:, 3]),
+                    (_label(x, system), _label(y, system)), color, track, reddening, system, ax, masses=(1e4,))
+
+
+def plot_color_magnitude(out, color_bands=None, band=None, *, where=None, color="age", track=True, reddening=0.3,
+                         absolute=True, system="AB", prefix=None, ax=None):
+    """Draw a magnitude of a catalog against a color, with the model's tracks.
+
+    Parameters
+    ----------
+    out : Table
+        Photometry, with or without results.
+    color_bands : tuple of two str, optional
+        Bands of the color, the bluer first; by default the two reddest.
+    band : str, optional
+        Of the magnitude; by default the first of the color.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that says which; all by default.
+    color : str, array or None
+        As for `plot_color_color`.
+    track : bool
+        Whether to draw fully sampled clusters of solar metallicity without dust, of 1e3 to 1e6 solar masses.
+    reddening : float
+        E(B-V) of the arrow, mag; zero for none.
+    absolute : bool
+        Whether magnitudes are absolute; they are apparent where the table has no distances.
+    system : str
+        ``AB`` or ``Vega``.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    ax : Axes, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Rows that `~clusterpost.is_good` refuses are gray crosses.
+
+    Raises
+    ------
+    InputError
+        If there are too few bands, or no row is left.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_color_magnitude
+    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1), n_samples=100)
+    >>> figure = plot_color_magnitude(out, ("F438W", "F814W"), "F555W")
+    """
+    shown, photometry = _read(out, where, prefix)
+    names = _by_pivot(photometry)
+    if color_bands is None and len(names) < 2:
+        raise InputError(f"a color needs two bands; the table has {', '.join(names) or 'none'}")
+    pair = tuple(names[-2:]) if color_bands is None else _pair(color_bands)
+    band = pair[0] if band is None else get_band(band).name
+    magnitudes = _magnitudes(photometry, (*pair, band), system)
+    distance = photometry.covariates.get("distance", np.full(len(photometry), np.nan))
+    absolute = absolute and np.isfinite(distance).any()
+    if absolute:
+        magnitudes = magnitudes - 5 * np.log10(distance / _PC10)[:, None]
+    at = _PC10 if absolute or not np.isfinite(distance).any() else float(np.nanmedian(distance))
+    name = f"{_name(band)} [{system} mag]"
+    return _diagram(shown, magnitudes, (*pair, band), lambda m: (m[:, 0] - m[:, 1], m[:, 2]),
+                    (_label(pair, system), f"absolute {name}" if absolute else name),
+                    color, track and (absolute or at != _PC10), reddening, system, ax,
+                    masses=_TRACK_MASSES, distance=at)
+
+
+def model_magnitudes(age, ebv, bands, distance, mass=1e4) -> np.ndarray:
+    """AB magnitudes of fully sampled clusters of solar metallicity.
+
+    Parameters
+    ----------
+    age : array (n,)
+        Myr.
+    ebv : array (n,)
+        mag.
+    bands : sequence of str
+    distance : float
+        Mpc.
+    mass : float
+        Initial mass, solar masses.
+
+    Returns
+    -------
+    ndarray (n, n_band)
+    """
+    from ..training.mocks import simulate
+
+    params = QTable({"age": np.asarray(age) * u.Myr, "mass": np.full(len(age), mass) * u.Msun,
+                     "ebv": np.asarray(ebv) * u.mag})
+    fluxes = simulate(params, model="clusters", bands=bands, distance=distance)
+    return np.stack([fluxes[get_band(band).name].to_value(u.ABmag) for band in bands], -1)
+
+
+def typical_distance(shown) -> float:
+    """Return the median distance of rows in Mpc.
+
+    Parameters
+    ----------
+    shown : `~clusterpost.plotting.rows.Shown`
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If no row has one.
+    """
+    distance = _photometry(shown.table, shown.prefix).covariates.get("distance", np.array([np.nan]))
+    if not np.isfinite(distance).any():
+        raise InputError("the table has no distance, which a line of equal brightness needs")
+    return float(np.nanmedian(distance))
+
+
+def _read(out, where, prefix):
+    shown = shown_rows(out, where, prefix)
+    return shown, _photometry(shown.table, shown.prefix)
+
+
+def _photometry(tbl, prefix):
+    bare, reading = repeat(tbl, prefix=prefix, columns=None, distance=None)
+    family = find_family(recorded_model(tbl, prefix))
+    distances = tuple(c for c in family.covariates if c.name == "distance")
+    try:
+        return Photometry.from_table(bare, error_floor=None, covariates=distances, **reading)
+    except InputError:
+        if not distances:
+            raise
+        return Photometry.from_table(bare, error_floor=None, covariates=(), columns=reading["columns"])
+
+
+def _by_pivot(photometry):
+    """Return the measured bands from blue to red, of each filter the camera with the most detections."""
+    best = {}
+    for i, band in enumerate(photometry.bands):
+        count = int((np.isfinite(photometry.flux[:, i]) & ~photometry.limit[:, i]).sum())
+        slot = get_band(band).wfc3.split("_")[0] if get_band(band).instrument != "SDSS" else band
+        if count and count > best.get(slot, (0, ""))[0]:
+            best[slot] = count, band
+    return sorted((band for _, band in best.values()), key=lambda band: get_band(band).pivot)
+
+
+def _pair(bands):
+    if isinstance(bands, str) or len(bands) != 2:
+        raise InputError(f"a color is given by two bands, such as ('F555W', 'F814W'), not {bands!r}")
+    return tuple(get_band(band).name for band in bands)
+
+
+def _name(band):
+    return band.replace("_", " ")
+
+
+def _label(pair, system):
+    return f"{_name(pair[0])} \N{MINUS SIGN} {_name(pair[1])} [{system} mag]"
+
+
+def _magnitudes(photometry, bands, system):
+    """Return magnitudes (n, n_band), NaN where a band is not detected."""
+    if system not in ("AB", "Vega"):
+        raise InputError(f"system={system!r} is neither 'AB' nor 'Vega'")
+    if absent := [band for band in bands if band not in photometry.bands]:
+        raise InputError(f"the table has no {absent[0]}; it has {', '.join(photometry.bands)}")
+    part = photometry.select(bands)
+    flux = np.where(part.limit | ~(part.flux > 0), np.nan, part.flux)
+    return (flux * u.mJy).to_value(u.ABmag) - _zero_points(bands, system)
+
+
+def _zero_points(bands, system):
+    return np.array([get_band(band).ab_minus_vega if system == "Vega" else 0.0 for band in bands])
+
+
+def _diagram(shown, magnitudes, bands, axes_of, labels, color, track, reddening, system, ax, masses, distance=_PC10):
+    x, y = axes_of(magnitudes)
+    there = np.isfinite(x) & np.isfinite(y)
+    if not there.any():
+        raise InputError(f"no row is detected in all of {', '.join(dict.fromkeys(bands))}")
+    shown.good, shown.doubtful = shown.good & there, shown.doubtful & there
+    has_results = f"{shown.prefix}flag" in shown.table.colnames
+    values, label = color_of(shown, color if has_results or not isinstance(color, str) else None)
+    family = find_family("clusters")
+    known = {*family.band_names, *family.further_bands}
+    with style():
+        ax = new_axes(ax, width=6.2, height=5.2)
+        scatter(ax, x, y, shown, values, label)
+        low, high = (np.nanpercentile(np.stack([x[there], y[there]]), q, axis=1) for q in (0.5, 99.5))
+        modelled = set(bands) <= known
+
+        def of_model(age, ebv, mass):
+            found = model_magnitudes(age, ebv, bands, distance, mass) - _zero_points(bands, system)
+            return np.stack(axes_of(found), -1)
+
+        paths = [of_model(_TRACK_AGES, np.zeros(len(_TRACK_AGES)), mass) for mass in masses if track and modelled]
+        if len(paths) == 1:
+            low, high = np.minimum(low, paths[0].min(0)), np.maximum(high, paths[0].max(0))
+        margin = 0.07 * (high - low) + 0.05
+        ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(high[1] + margin[1], low[1] - margin[1]),
+               xlabel=labels[0], ylabel=labels[1])
+        for k, path in enumerate(paths):
+            _track(ax, path, masses[k], labelled=k == len(paths) // 2, named=len(paths) > 1)
+        if reddening and modelled:
+            _arrow(ax, np.diff(of_model(np.full(2, 100.0), np.array([0, reddening]), 1e4), axis=0)[0], reddening)
+        ax.set_title(shown.caption(), loc="left")
+    return ax.figure
+
+
+def _track(ax, path, mass, *, labelled, named):
+    """Draw a track and write its mass and ages beside it."""
+    ax.plot(*path.T, color=COLORS["map"], lw=1.3, zorder=3, alpha=0.9)
+    look = {"textcoords": "offset points", "fontsize": 8.5, "color": COLORS["map"], "clip_on": True, "zorder": 6}
+    if labelled:
+        at = np.array([int(np.argmin(np.abs(_TRACK_AGES - age))) for age in _LABELLED])
+        ax.plot(*path[at].T, ls="none", marker="o", ms=4.5, color=COLORS["map"], mec="white", mew=0.7, zorder=4)
+        for age, point in zip(_LABELLED, path[at], strict=True):
+            text = f"{age} Myr" if age < 1000 else f"{age // 1000} Gyr"
+            _halo(ax.annotate(text, point, xytext=(6, 4), **look))
+    (x0, x1), (y0, y1) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
+    inside = (path[:, 0] > x0) & (path[:, 0] < x1) & (path[:, 1] > y0) & (path[:, 1] < y1)
+    if named and inside.any():
+        point = path[np.flatnonzero(inside)[0]]
+        _halo(ax.annotate(rf"$10^{{{np.log10(mass):.0f}}}\,M_\odot$", point, xytext=(-4, 6), ha="right", **look))
+
+
+def _halo(text):
+    from matplotlib.patheffects import withStroke
+
+    text.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+
+
+def _arrow(ax, vector, reddening):
+    """Draw a reddening vector into the upper right corner, where the red and bright is empty."""
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    start = np.array([x1 - 0.06 * (x1 - x0) - max(vector[0], 0), y1 + 0.06 * (y0 - y1)])
+    ax.annotate("", start + vector, start, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.3}, zorder=5)
+    _halo(ax.annotate(f"$E(B-V) = {reddening:g}$", start, xytext=(-5, 0), textcoords="offset points", ha="right",
+                      va="center", fontsize=8.5, zorder=6))

@@ -1,0 +1,99 @@
+"""Figures by name, written to files: what the shell offers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+from ..utils import progress_bar, require, whole_file
+
+__all__ = ["CATALOG_FIGURES", "OBJECT_FIGURES", "SUFFIXES", "draw", "write_figure", "write_pages"]
+
+#: Names of figures of a whole catalog, and the functions of `clusterpost.plotting` that draw them.
+CATALOG_FIGURES = {"overview": "plot_catalog", "color-color": "plot_color_color",
+                   "color-magnitude": "plot_color_magnitude", "age-mass": "plot_age_mass",
+                   "mass-function": "plot_mass_function", "age-distribution": "plot_age_distribution",
+                   "sky": "plot_sky", "support": "plot_support"}
+#: The same of a single row, with options.
+OBJECT_FIGURES = {"object": ("plot_sed", {"corner": True}), "corner": ("plot_posterior", {}), "sed": ("plot_sed", {})}
+#: Of figure files.
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def draw(kind, tbl, **options):
+    """Draw a figure by its name.
+
+    Parameters
+    ----------
+    kind : str
+        Of `CATALOG_FIGURES` or `OBJECT_FIGURES`.
+    tbl : Table or Row
+        Results, or one of them.
+    **options
+        Of the function that draws it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import clusterpost.plotting
+
+    name, more = OBJECT_FIGURES.get(kind) or (CATALOG_FIGURES[kind], {})
+    return getattr(clusterpost.plotting, name)(tbl, **more, **options)
+
+
+def write_figure(path, figure):
+    """Write a figure to a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in one of `SUFFIXES`.
+    figure : Figure
+    """
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def write_pages(path, kind, tbl, rows, *, progress=None, **options):
+    """Draw rows of a result, one on each page of a PDF file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.pdf``.
+    kind : str
+        Of `OBJECT_FIGURES`.
+    tbl : Table
+    rows : sequence of int
+    progress : bool, optional
+    **options
+        As for `draw`.
+
+    Returns
+    -------
+    list of int
+        Rows without a page, as they could not be inferred.
+
+    Raises
+    ------
+    InputError
+        If the file is no PDF, or no row can be drawn.
+    """
+    if Path(path).suffix.lower() != ".pdf":
+        raise InputError(f"{path}: figures of several rows go to one .pdf, a page each; choose a row, or such a file")
+    require("matplotlib", "plot")
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    without = []
+    bar = progress_bar(len(rows), show=progress, desc="pages")
+    with whole_file(path) as temporary, PdfPages(temporary) as pages, bar:
+        for row in rows:
+            try:
+                pages.savefig(draw(kind, tbl[int(row)], **options))
+            except InputError as error:
+                without.append(int(row))
+                if len(without) == len(rows):
+                    raise InputError(f"none of {len(rows)} rows can be drawn; row {row}: {error}") from None
+            bar.update(1)
+    return without

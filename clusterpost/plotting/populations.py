@@ -1,0 +1,300 @@
+"""Populations: ages against masses, and the distributions of both with their uncertainty."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ColumnError, InputError
+from ..flags import is_good
+from ..provenance import repeat, results_prefix
+from ..validation.fits import numbers
+from .colors import model_magnitudes, typical_distance
+from .rows import color_of, linear_column, scatter, shown_rows
+from .style import COLORS, new_axes, plain_log_ticks, style
+
+__all__ = ["plot_age_distribution", "plot_age_mass", "plot_mass_function"]
+
+_MOST_BARS = 300
+_QUANTILES = (0.16, 0.5, 0.84)
+
+
+def plot_age_mass(out, *, where=None, color="ebv", limit=None, mass="mass", prefix=None, ax=None):
+    """Draw ages against masses.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that says which, such as ``"class <= 2"``
+        (`clusterpost.selection.select_rows`); all by default.
+    color : str, array or None
+        Parameter, column or one value per shown row that colors the points; None for none, and for a density of rows
+        where there are more than 2000.
+    limit : tuple of str and float, optional
+        Band and AB magnitude, such as ``("F555W", 26.0)``: a line shows the mass of a cluster without dust that is
+        so bright at the median distance.
+    mass : str
+        ``mass`` (initial) or ``stellar_mass`` (present).
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    ax : Axes, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Medians, with bars from the 16 to the 84 % quantile for up to 300 rows.  Rows that `~clusterpost.is_good`
+        refuses are gray crosses.
+
+    Raises
+    ------
+    InputError
+        If no row is left, or the line needs a distance that is not there.
+    ColumnError
+        If the table has no ages and masses.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_age_mass
+    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1, distance=10), n_samples=100)
+    >>> figure = plot_age_mass(out, limit=("F555W", 26.0))
+    """
+    def medians(tbl, prefix):
+        return np.stack([linear_column(tbl, f"{stem}_q50", prefix) for stem in ("age", mass)], -1)
+
+    shown = shown_rows(out, where, prefix, medians)
+    x, y = medians(shown.table, shown.prefix).T
+    values, label = color_of(shown, color)
+    with style():
+        ax = new_axes(ax, width=6.4, height=4.8)
+        ax.set(xscale="log", yscale="log", xlabel="median age [Myr]", ylabel=rf"median {_MASSES[mass]} [$M_\odot$]")
+        scatter(ax, x, y, shown, values, label, log=True)
+        if shown.good.sum() <= _MOST_BARS:
+            _bars(ax, shown, ("age", mass), (x, y))
+        if limit is not None:
+            _completeness(ax, shown, *limit)
+        plain_log_ticks(ax.xaxis, *ax.get_xlim())
+        ax.set_title(shown.caption(), loc="left")
+    return ax.figure
+
+
+_MASSES = {"mass": "initial mass", "stellar_mass": "present-day stellar mass"}
+
+
+def _bars(ax, shown, stems, middle):
+    sides = []
+    for stem, values in zip(stems, middle, strict=True):
+        low, high = (linear_column(shown.table, f"{stem}_{end}", shown.prefix) for end in ("q16", "q84"))
+        sides.append(np.clip(np.stack([values - low, high - values])[:, shown.good], 0, None))
+    ax.errorbar(*(values[shown.good] for values in middle), xerr=sides[0], yerr=sides[1], fmt="none", ecolor="0.6",
+                elinewidth=0.5, alpha=float(np.clip(12 / np.sqrt(shown.good.sum()), 0.15, 0.7)), zorder=1.5,
+                rasterized=True)
+
+
+def _completeness(ax, shown, band, magnitude):
+    """Draw the mass of a cluster without dust that has this magnitude."""
+    distance = typical_distance(shown)
+    limits = ax.get_xlim(), ax.get_ylim()
+    age = np.geomspace(1, 13000, 200)
+    faint = model_magnitudes(age, np.zeros(200), [band], distance)[:, 0]
+    ax.plot(age, 10 ** (0.4 * (faint - magnitude)) * 1e4, color=COLORS["map"], ls="--", lw=1.4, zorder=3,
+            label=f"{band.replace('_', ' ')} = {magnitude:g} at {distance:.3g} Mpc, no dust")
+    ax.set(xlim=limits[0], ylim=limits[1])
+    ax.legend(loc="lower right")
+
+
+def plot_mass_function(out, *, where=None, bins=None, mass="mass", n_draws=200, slope=-2.0, bootstrap=True, prefix=None,
+                       ax=None, **options):
+    """Draw the mass function of a catalog from draws of its posteriors.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`, whose good rows are drawn from, or from `~clusterpost.sample_posterior`.
+    where : array of bool or int, or str, optional
+        Rows to count, or an expression that says which; all good ones by default.
+    bins : int or array, optional
+        Number, or edges in solar masses.  By default five in each decade.
+    mass : str
+        ``mass`` (initial) or ``stellar_mass`` (present).
+    n_draws : int
+        Draws of each row, where ``out`` has none.
+    slope : float or None
+        Of the power law dN/dM to compare with; None for none.
+    bootstrap : bool
+        Whether the interval also holds the chance of which clusters there are: rows are drawn with replacement.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    ax : Axes, optional
+        To draw in.
+    **options
+        Of `~clusterpost.sample_posterior`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        dN/dlog10 M: median and 16-84 % range over realizations of the whole catalog, each of the k-th draw of
+        every row.
+
+    Raises
+    ------
+    InputError
+        If no row is left.
+
+    Notes
+    -----
+    A stack of posteriors: each has the prior in it, and the errors of the masses widen the distribution.  It is no
+    fit of a mass function, nor corrected for completeness.  Give `~clusterpost.infer_table` a prior such as
+    `~clusterpost.priors.PowerLaw` to see how much depends on it.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_mass_function
+    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1), n_samples=100)
+    >>> figure = plot_mass_function(out, n_draws=50)
+    """
+    values = _draws(out, mass, where, prefix, n_draws, options)
+    edges = _edges(values, bins, per_decade=5)
+    with style():
+        ax = new_axes(ax)
+        middle, width = np.sqrt(edges[1:] * edges[:-1]), np.diff(np.log10(edges))
+        low, median, high = _histograms(values, edges, bootstrap) / width
+        _steps(ax, edges, low, median, high)
+        if slope is not None:
+            at = int(np.argmax(median))
+            right = middle[at:]
+            ax.plot(right, median[at] * (right / middle[at]) ** (slope + 1), color=COLORS["map"], ls="--", lw=1.3,
+                    label=rf"$\mathrm{{d}}N/\mathrm{{d}}M \propto M^{{{slope:g}}}$")
+        _finish(ax, median, len(values), f"{_MASSES[mass]} [$M_\\odot$]", r"$\mathrm{d}N/\mathrm{d}\log_{10}M$")
+    return ax.figure
+
+
+def plot_age_distribution(out, *, where=None, bins=None, per="log", n_draws=200, bootstrap=True, prefix=None, ax=None,
+                          **options):
+    """Draw the age distribution of a catalog from draws of its posteriors.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`, whose good rows are drawn from, or from `~clusterpost.sample_posterior`.
+    where : array of bool or int, or str, optional
+        Rows to count, or an expression that says which; all good ones by default.
+    bins : int or array, optional
+        Number, or edges in Myr.  By default four in each decade.
+    per : str
+        ``log`` for dN/dlog10 t, or ``Myr`` for dN/dt.
+    n_draws : int
+        Draws of each row, where ``out`` has none.
+    bootstrap : bool
+        Whether the interval also holds the chance of which clusters there are: rows are drawn with replacement.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    ax : Axes, optional
+        To draw in.
+    **options
+        Of `~clusterpost.sample_posterior`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Median and 16-84 % range over realizations of the whole catalog, each of the k-th draw of every row.
+
+    Raises
+    ------
+    InputError
+        If no row is left.
+
+    Notes
+    -----
+    A stack of posteriors, as `plot_mass_function` is: the prior, flat in log age by default, is in it.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_age_distribution
+    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1), n_samples=100)
+    >>> figure = plot_age_distribution(out, n_draws=50, per="Myr")
+    """
+    if per not in ("log", "Myr"):
+        raise InputError(f"per={per!r} is neither 'log' nor 'Myr'")
+    values = _draws(out, "age", where, prefix, n_draws, options)
+    edges = _edges(values, bins, per_decade=4)
+    with style():
+        ax = new_axes(ax)
+        width = np.diff(np.log10(edges) if per == "log" else edges)
+        low, median, high = _histograms(values, edges, bootstrap) / width
+        _steps(ax, edges, low, median, high)
+        _finish(ax, median, len(values), "age [Myr]", r"$\mathrm{d}N/\mathrm{d}\log_{10}t$" if per == "log" else
+                r"$\mathrm{d}N/\mathrm{d}t$ [Myr$^{-1}$]")
+        plain_log_ticks(ax.xaxis, *ax.get_xlim())
+    return ax.figure
+
+
+def _draws(out, stem, where, prefix, n_draws, options):
+    """Return draws of a quantity, (n_row, n_draw), of the rows that count."""
+    if stem in out.colnames and np.ndim(out[stem]) == 2:
+        chosen = _chosen(out, where, is_good(np.asarray(out["flag"])) if "flag" in out.colnames else None, "")
+        draws = out[chosen]
+    else:
+        from ..infer import sample_posterior
+
+        prefix = results_prefix(out, prefix)
+        has_flags = f"{prefix}flag" in out.colnames
+        out = out[_chosen(out, where, is_good(out, prefix=prefix) if has_flags else None, prefix)]
+        repeat(out, prefix=prefix)  # an error about the record comes before the work
+        draws = sample_posterior(out, n_samples=n_draws, prefix=prefix, **{"progress": False} | options)
+    if stem not in draws.colnames:
+        raise ColumnError(f"the draws have no column {stem!r}; these are of a model without it")
+    values = numbers(draws[stem], draws[stem].unit)
+    values = values[np.isfinite(values).all(1)]
+    if not len(values):
+        raise InputError("no row is left to count")
+    return values
+
+
+def _chosen(out, where, good, prefix):
+    """Return True for rows that are asked for, by default the good ones."""
+    from ..selection import select_rows
+
+    if where is None:
+        return np.ones(len(out), bool) if good is None else good
+    chosen = np.zeros(len(out), bool)
+    chosen[select_rows(out, where, prefix=prefix) if isinstance(where, str) else np.asarray(where)] = True
+    return chosen
+
+
+def _edges(values, bins, per_decade):
+    if bins is not None and np.ndim(bins):
+        return np.asarray(getattr(bins, "value", bins), dtype=float)
+    low, high = np.log10(np.quantile(values, [0.001, 0.999]))
+    if bins is None:
+        low, high = np.floor(low * per_decade) / per_decade, np.ceil(high * per_decade + 1e-9) / per_decade
+        bins = max(round((high - low) * per_decade), 2)
+    return np.logspace(low, max(high, low + 0.01), int(bins) + 1)
+
+
+def _histograms(values, edges, bootstrap):
+    """Return the quantiles of counts over realizations, (3, n_bin)."""
+    rng = np.random.default_rng(0)
+    counts = []
+    for column in values.T:
+        rows = rng.integers(len(values), size=len(values)) if bootstrap else slice(None)
+        counts.append(np.histogram(column[rows], edges)[0])
+    return np.quantile(counts, _QUANTILES, axis=0)
+
+
+def _steps(ax, edges, low, median, high):
+    ax.stairs(high, edges, baseline=np.maximum(low, 1e-12), fill=True, color=COLORS["posterior"], alpha=0.25, lw=0,
+              label="16\N{EN DASH}84 %")
+    ax.stairs(median, edges, baseline=None, color=COLORS["posterior"], lw=1.6, label="median")
+
+
+def _finish(ax, median, n, x_label, y_label):
+    positive = median[median > 0]
+    ax.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, ylim=(0.4 * positive.min(), 2.5 * median.max()))
+    plain_log_ticks(ax.yaxis, *ax.get_ylim())
+    ax.set_title(f"{n:,} rows", loc="left")
+    ax.legend(loc="best")

@@ -1,0 +1,188 @@
+"""What figures of many rows share: which rows they show, how dense these lie, and what colors them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from ..errors import ColumnError, InputError
+from ..flags import flag_values, is_good
+from ..flow.modelfile import find_family
+from ..provenance import recorded_model, results_prefix
+from ..selection import select_rows
+from ..validation.fits import numbers
+
+__all__ = ["Shown", "color_of", "linear_column", "point_size", "scatter", "shown_rows"]
+
+_CROWD = 2000  # good rows; more are drawn as a density
+_DISCRETE = 6  # values of a column of whole numbers
+
+
+@dataclass
+class Shown:
+    """Rows of a result that a figure shows.
+
+    Attributes
+    ----------
+    table : Table
+        With those rows alone.
+    good, doubtful : ndarray of bool (n,)
+        Without and with a flag that calls for caution; rows that were not inferred are neither.
+    prefix : str
+        Of the results.
+    """
+
+    table: Table
+    good: np.ndarray
+    doubtful: np.ndarray
+    prefix: str
+
+    @property
+    def crowded(self):
+        """Whether there are more rows than points can show."""
+        return self.good.sum() > _CROWD
+
+    def caption(self):
+        """Say how many rows there are of which kind."""
+        absent = len(self.table) - self.good.sum() - self.doubtful.sum()
+        parts = [f"{self.good.sum():,} good rows"]
+        parts += [f"{self.doubtful.sum():,} doubtful (crosses)"] if self.doubtful.any() else []
+        parts += [f"{absent:,} without a place"] if absent else []
+        return ", ".join(parts)
+
+
+def shown_rows(out, where, prefix, values=None) -> Shown:
+    """Choose the rows of a result to show.
+
+    Parameters
+    ----------
+    out : Table
+    where : array of bool or int, str, or None
+    prefix : str or None
+    values : callable, optional
+        Takes the chosen table and the prefix and returns coordinates (n, ...); a row needs finite ones.
+
+    Returns
+    -------
+    Shown
+
+    Raises
+    ------
+    InputError
+        If no row is left.
+    """
+    prefix = results_prefix(out, prefix)
+    if where is not None:
+        out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
+    if not len(out):
+        raise InputError("no row is left to draw" + (f" by {where!r}" if isinstance(where, str) else ""))
+    there = np.ones(len(out), bool)
+    if values is not None:
+        there = np.isfinite(values(out, prefix)).reshape(len(out), -1).all(1)
+    if not there.any():
+        raise InputError("no row of this table has what is drawn; was it inferred? Its flag column says why not")
+    good = there & is_good(flag_values(out, prefix)) if f"{prefix}flag" in out.colnames else there
+    return Shown(out, good, there & ~good, prefix)
+
+
+def linear_column(out, name, prefix="") -> np.ndarray:
+    """Read a column of results in its own unit as plain numbers, NaN where there is none.
+
+    Parameters
+    ----------
+    out : Table
+    name : str
+        Without prefix, such as ``age_q50``.
+    prefix : str
+
+    Returns
+    -------
+    ndarray (n, ...)
+    """
+    if f"{prefix}{name}" not in out.colnames:
+        raise ColumnError(f"the table has no column {prefix + name!r}; is it a result, and the prefix right?")
+    return numbers(out[f"{prefix}{name}"], out[f"{prefix}{name}"].unit or "")
+
+
+def color_of(shown: Shown, color):
+    """Return what to color rows by.
+
+    Parameters
+    ----------
+    shown : Shown
+    color : str, array (n,) or None
+        A parameter such as ``age``, a column, or values.
+
+    Returns
+    -------
+    values : ndarray (n,) or None
+    label : str
+    """
+    if color is None:
+        return None, ""
+    if not isinstance(color, str):
+        values = np.asarray(color, dtype=float)
+        if values.shape != (len(shown.table),):
+            raise InputError(f"color has shape {values.shape} for {len(shown.table)} rows that are shown")
+        return values, ""
+    out, prefix = shown.table, shown.prefix
+    family = find_family(recorded_model(out, prefix))
+    for quantity in (*family.parameters, *family.derived):
+        if quantity.column == color and f"{prefix}{color}_q50" in out.colnames:
+            values = quantity.from_column(linear_column(out, f"{color}_q50", prefix))
+            return values, f"median {quantity.label or quantity.description or color}"
+    for name in (f"{prefix}{color}", color):
+        if name in out.colnames:
+            return linear_column(out, name), name + (f" [{out[name].unit}]" if out[name].unit else "")
+    raise ColumnError(f"color={color!r} is no parameter and no column of this table")
+
+
+def point_size(n: int) -> float:
+    """Size of a point among n, in square points.
+
+    Parameters
+    ----------
+    n : int
+
+    Returns
+    -------
+    float
+    """
+    return float(np.clip(500 / np.sqrt(max(n, 1)), 4, 30))
+
+
+def scatter(ax, x, y, shown, values, label, *, log=False):
+    """Draw good rows as points, or as a density where they crowd, and doubtful ones as crosses.
+
+    Parameters
+    ----------
+    ax : Axes
+    x, y : ndarray (n,)
+    shown : Shown
+    values : ndarray (n,) or None
+        Colors.
+    label : str
+        Of the color bar.
+    log : bool
+        Whether both axes are logarithmic.
+    """
+    good, doubtful = shown.good, shown.doubtful
+    ax.scatter(x[doubtful], y[doubtful], s=16, marker="x", color="0.55", lw=0.8, alpha=0.6, zorder=1, rasterized=True)
+    scale = {"xscale": "log", "yscale": "log"} if log else {}
+    if shown.crowded and values is None:
+        drawn = ax.hexbin(x[good], y[good], gridsize=60, bins="log", mincnt=1, cmap="Blues", lw=0.1, zorder=2,
+                          rasterized=True, **scale)
+        label = "rows"
+    elif shown.crowded:
+        drawn = ax.hexbin(x[good], y[good], C=values[good], reduce_C_function=np.nanmedian, gridsize=60, cmap="viridis",
+                          lw=0.1, zorder=2, rasterized=True, **scale)
+    else:
+        # In random order: sorted by color, some would hide the others where rows crowd.
+        order = np.random.default_rng(0).permutation(np.flatnonzero(good))
+        colors = {"color": "#0072B2"} if values is None else {"c": values[order], "cmap": "viridis"}
+        drawn = ax.scatter(x[order], y[order], s=point_size(len(order)), lw=0.3, edgecolors="white", zorder=2,
+                           rasterized=True, **colors)
+    if label and good.any():
+        ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.02)

@@ -1,0 +1,206 @@
+"""The photometry of one object beside what its posterior predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..bands import get_band
+from ..errors import InputError
+from ..flow.modelfile import load_model
+from ..noise import get_noise
+from ..prepare import prepare
+from ..provenance import AUTO, repeat, resolve_floor, results_prefix
+from .posterior import object_name, one_row, plot_posterior
+from .style import COLORS, new_figure, plain_log_ticks, style
+
+__all__ = ["plot_sed"]
+
+_SHARES = (0.68, 0.95)
+_WIDTH = 0.05  # of a box, as a share of the axis
+_SPREAD = 1.12  # pivots nearer than this factor have their names one above the other
+
+
+@dataclass
+class _Sed:
+    """Measured and predicted fluxes in microjansky, by band: (n_band,), and draws (n_sample, n_band)."""
+
+    bands: list
+    pivot: np.ndarray
+    flux: np.ndarray
+    error: np.ndarray
+    limit: np.ndarray
+    draws: np.ndarray
+    best: np.ndarray | None
+
+
+def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", prefix=None, name=None, figure=None,
+             seed=None, **options):
+    """Draw the photometry of one object with what its posterior predicts for each band.
+
+    Parameters
+    ----------
+    row_or_table : Row or Table of one row
+        Photometry, as for `~clusterpost.infer_table`, or what that returned.
+    corner : bool
+        Whether to draw the corner plot (`plot_posterior`) beside it.
+    n_samples : int
+        Draws of the posterior.
+    model : str or Model
+        As for `~clusterpost.sample_posterior`.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    name : str or False, optional
+        Of the object; by default its identifier in the table, or its row.
+    figure : Figure or SubFigure, optional
+        To draw in.
+    seed : int, optional
+        Of the draws; by default that of the results.
+    **options
+        Of `~clusterpost.sample_posterior`, for a row without results.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Top: measured fluxes with bars of 1 sigma, which include the error floor; upper limits as arrows; in each band
+        boxes that hold 68 and 95 % of the predicted true fluxes; and the MAP where the row has one.  Bottom:
+        measurement minus predicted median, over the measurement's error, and the boxes on the same scale.
+
+    Raises
+    ------
+    InputError
+        If the table has more than one row, or the row cannot be inferred.
+
+    Notes
+    -----
+    The package holds band fluxes and no spectra: nothing is drawn between the bands.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_sed
+    >>> tbl = clusterpost.example_catalog()
+    >>> figure = plot_sed(tbl[5], n_samples=500)
+    >>> figure = plot_sed(tbl[5], corner=True, n_samples=500)
+    """
+    name = object_name(row_or_table) if name is None else name
+    row = one_row(row_or_table, "plot_sed")
+    row, sed, samples = _predict(row, results_prefix(row, prefix), model, n_samples, seed, options)
+    with style():
+        if not corner:
+            figure = new_figure(figure, width=5.6, height=4.8)
+            _draw(figure, sed, name)
+            return figure
+        figure = new_figure(figure, width=12.6, height=7.0, layout=None)
+        left, right = figure.subfigures(1, 2, width_ratios=(0.8, 1))
+        _draw(left, sed, False)
+        left.subplots_adjust(left=0.14, right=0.98, bottom=0.1, top=0.95, hspace=0.05)
+        plot_posterior(row, samples=samples, model=model, prefix=prefix, name=name, figure=right)
+    return figure
+
+
+def _predict(row, prefix, model, n_samples, seed, options):
+    """Return the row with results, observed and predicted fluxes, and the draws that these are of."""
+    from ..infer import infer_table, sample_posterior
+
+    settings = {name: options.pop(name, default) for name, default in
+                {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None,
+                 "columns": None}.items()}
+    bare, repeated = repeat(row, prefix=prefix, model=model, seed=seed, **settings)
+    drawn = sample_posterior(bare, n_samples=n_samples, progress=False, **repeated, **options)
+    known = load_model(repeated["model"])
+    family = known.family
+    values = [np.asarray(drawn[p.column][0], dtype=float) for p in family.parameters]
+    theta = np.stack([p.from_column(x) for p, x in zip(family.parameters, values, strict=True)], -1)
+    if not np.isfinite(theta).all():
+        raise InputError("this row cannot be inferred; its flag column says why")
+    noise = get_noise(repeated["noise"] or known.card["simulator"]["noise"])
+    ready = prepare(bare, known.bands, noise, slots=[[i] for i in range(len(known.bands))], at_least=1,
+                    covariates=family.covariates, columns=repeated["columns"], distance=repeated["distance"],
+                    error_floor=resolve_floor(repeated["error_floor"], family))
+    observed = ready.observed
+    at = np.flatnonzero((observed.measured | observed.limit)[0].numpy())
+    at = at[np.argsort([get_band(known.bands[i]).pivot for i in at])]
+    if f"{prefix}{family.parameters[0].column}_map" not in row.colnames:
+        row = infer_table(bare, prefix=prefix, progress=False, **repeated, **options)
+    best = _best(row, prefix, family.parameters)
+    points = torch.as_tensor(np.concatenate([theta, best[None]]) if best is not None else theta)
+    covariates = {key: x.double().expand(len(points)) for key, x in observed.covariates.items()}
+    family = family.to(dtype=torch.float64)
+    ln_flux = family.simulate(points, covariates, torch.Generator().manual_seed(0)).double().numpy()[:, at]
+    flux = 1e3 * np.exp(ln_flux)
+    # What is drawn at random for each simulation is no prediction at one point.
+    at_best = flux[-1] if best is not None and family.likelihood is not None else None
+    sed = _Sed([known.bands[i] for i in at], np.array([get_band(known.bands[i]).pivot for i in at]) / 1e4,
+               1e3 * observed.flux[0].numpy()[at], 1e3 * observed.error[0].numpy()[at], observed.limit[0].numpy()[at],
+               flux[:len(theta)], at_best)
+    return row, sed, theta
+
+
+def _best(row, prefix, parameters):
+    """Return the MAP in the coordinates of the model, or None."""
+    names = [f"{prefix}{p.column}_map" for p in parameters]
+    if not set(names) <= set(row.colnames):
+        return None
+    values = [np.asarray(getattr(row[name], "value", row[name]), dtype=float)[0] for name in names]
+    best = np.array([p.from_column(value) for p, value in zip(parameters, values, strict=True)])
+    return best if np.isfinite(best).all() else None
+
+
+def _draw(figure, sed, name):
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+    x, seen = sed.pivot, ~sed.limit
+    low, high = x.min() / 1.12, x.max() * 1.12
+    width = _WIDTH * np.log(high / low) * x
+    edges = [np.quantile(sed.draws, [(1 - share) / 2, (1 + share) / 2], axis=0) for share in _SHARES]
+    middle = np.median(sed.draws, axis=0)
+    for k in (1, 0):
+        label = f"posterior, {100 * _SHARES[k]:.0f} %"
+        boxes = {"width": width, "color": COLORS["posterior"], "alpha": (0.45, 0.2)[k], "lw": 0, "zorder": 1}
+        top.bar(x, edges[k][1] - edges[k][0], bottom=edges[k][0], label=label, **boxes)
+        bottom.bar(x[seen], ((edges[k][1] - edges[k][0]) / sed.error)[seen],
+                   bottom=((edges[k][0] - middle) / sed.error)[seen], **{**boxes, "width": width[seen]})
+    if sed.best is not None:
+        top.plot(x, sed.best, ls="none", marker="_", ms=14, mew=2, color=COLORS["map"], label="MAP", zorder=3)
+    top.errorbar(x[seen], sed.flux[seen], yerr=sed.error[seen], fmt="o", color="black", ms=4.5, lw=1.2, capsize=2.5,
+                 zorder=4, label=r"measured, $1\sigma$")
+    if sed.limit.any():
+        top.plot(x[sed.limit], sed.flux[sed.limit], ls="none", marker=r"$\downarrow$", color="black", ms=11, zorder=4,
+                 label="upper limit")
+    residual = (sed.flux - middle)[seen] / sed.error[seen]
+    bottom.axhline(0, color=COLORS["line"], lw=0.8, zorder=0)
+    bottom.errorbar(x[seen], residual, yerr=1, fmt="o", color="black", ms=4.5, lw=1.2, capsize=2.5, zorder=4)
+    reach = max(3.0, 1.1 * np.abs(residual).max(initial=0) + 1)
+    bottom.set(xscale="log", xlim=(low, high), ylim=(-1.05 * reach, 1.05 * reach), xlabel=r"pivot wavelength [$\mu$m]",
+               ylabel=r"residual [$\sigma$]")
+    shown = np.concatenate([sed.flux, (sed.flux - sed.error)[seen], (sed.flux + sed.error)[seen], *edges[1]])
+    shown = shown[shown > 0]
+    room = max(shown.max() / shown.min(), 1.6) ** 0.12
+    top.set(yscale="log", ylim=(shown.min() / room, shown.max() * room**2.4), ylabel=r"$f_\nu$ [$\mu$Jy]")
+    plain_log_ticks(top.yaxis, *top.get_ylim())
+    plain_log_ticks(bottom.xaxis, low, high)
+    bottom.xaxis.set_major_locator(_wavelengths(low, high))
+    _band_names(top, sed.bands, x)
+    top.legend(loc="best", fontsize=8.5)
+    if name:
+        top.set_title(name, loc="left", fontweight="bold")
+    figure.align_ylabels()
+
+
+def _wavelengths(low, high):
+    from matplotlib.ticker import FixedLocator
+
+    ticks = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0])
+    return FixedLocator(ticks[(ticks > low) & (ticks < high)])
+
+
+def _band_names(ax, names, x):
+    """Write the bands, with their cameras, at the top of the axes, neighbors one above the other."""
+    line, last = 0, 0.0
+    for name, wavelength in zip(names, x, strict=True):
+        line = line + 1 if wavelength < _SPREAD * last else 0
+        last = wavelength
+        ax.text(wavelength, 0.985 - 0.09 * (line % 3), name.replace("_", "\n"), transform=ax.get_xaxis_transform(),
+                ha="center", va="top", fontsize=7.5, color="0.3", linespacing=0.95)

@@ -1,0 +1,91 @@
+"""Where the objects of a catalog are on the sky."""
+
+from __future__ import annotations
+
+import re
+
+import astropy.units as u
+import numpy as np
+
+from ..errors import ColumnError, InputError
+from ..validation.fits import numbers
+from .rows import color_of, scatter, shown_rows
+from .style import new_axes, style
+
+__all__ = ["plot_sky"]
+
+
+def plot_sky(out, *, where=None, color="age", coordinates=None, prefix=None, ax=None):
+    """Draw the positions of a catalog's objects.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`, with coordinates.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that says which; all by default.
+    color : str, array or None
+        Parameter, column or one value per shown row that colors the points.
+    coordinates : tuple of two str, optional
+        Columns of right ascension and declination (degrees unless they have a unit).  By default a column of sky
+        coordinates, or columns with ``RA`` and ``DEC`` in their names.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    ax : Axes, optional
+        To draw in.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        East is to the left.  Rows that `~clusterpost.is_good` refuses are gray crosses.
+
+    Raises
+    ------
+    ColumnError
+        If no coordinates are found.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.plotting import plot_sky
+    >>> out = clusterpost.infer_table(clusterpost.example_catalog()[:20], n_samples=100)
+    >>> figure = plot_sky(out)
+    """
+    shown = shown_rows(out, where, prefix, lambda tbl, prefix: np.stack(_positions(tbl, coordinates), -1))
+    ra, dec = _positions(shown.table, coordinates)
+    values, label = color_of(shown, color)
+    with style():
+        ax = new_axes(ax, width=6.2, height=5.2)
+        scatter(ax, ra, dec, shown, values, label)
+        ax.set(xlabel="right ascension [deg]", ylabel="declination [deg]")
+        ax.set_aspect(1 / max(np.cos(np.radians(np.nanmedian(dec))), 1e-3), adjustable="datalim")
+        ax.xaxis.set_inverted(True)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.get_major_formatter().set_useOffset(False)
+        ax.locator_params(axis="x", nbins=5)
+        ax.set_title(shown.caption(), loc="left")
+    return ax.figure
+
+
+def _positions(tbl, coordinates):
+    """Return right ascension and declination in degrees."""
+    if coordinates is not None:
+        if absent := set(coordinates) - set(tbl.colnames):
+            raise ColumnError(f"the table has no column {sorted(absent)[0]!r}")
+        names = coordinates
+    else:
+        sky = [name for name in tbl.colnames if hasattr(tbl[name], "transform_to")]
+        if sky:
+            return tbl[sky[0]].icrs.ra.deg, tbl[sky[0]].icrs.dec.deg
+        names = [_column(tbl, words) for words in (("ra", "raj2000", "ra2000"), ("dec", "de", "dej2000", "decj2000"))]
+        if None in names:
+            raise ColumnError("the table has no columns of right ascension and declination; name them with "
+                              "option:coordinates, as in ('alpha', 'delta')")
+    try:
+        return tuple(numbers(tbl[name], u.deg) for name in names)
+    except (u.UnitsError, TypeError, ValueError):
+        raise InputError(f"columns {' and '.join(names)} are not in degrees or another angle") from None
+
+
+def _column(tbl, words):
+    return next((name for name in tbl.colnames if set(re.split(r"[\W_]+", name.lower())) & set(words)), None)
