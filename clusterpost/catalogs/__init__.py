@@ -6,7 +6,9 @@
 :mod:`~clusterpost.catalogs.levels` compares its fluxes with its magnitudes,
 :mod:`~clusterpost.catalogs.distances` knows the galaxies of PHANGS-HST and
 LEGUS, :mod:`~clusterpost.catalogs.nsa` reads galaxies of the Sloan Digital Sky
-Survey, and :mod:`~clusterpost.catalogs.reader` reads a file of any of these kinds.
+Survey, :mod:`~clusterpost.catalogs.resolved` clusters whose ages are known from
+resolved stars, and :mod:`~clusterpost.catalogs.reader` reads a file of any of
+these kinds.
 """
 
 import lazy_loader

@@ -34,3 +34,4 @@ from .nsa import (
 )
 from .published import published_columns as published_columns
 from .reader import read_catalog as read_catalog
+from .resolved import read_phat as read_phat

@@ -1,0 +1,128 @@
+"""Clusters whose ages are known from their resolved stars: the catalogs of M31 of the PHAT survey.
+
+The photometry is that of Johnson et al. (2015, ApJ 802, 127; CDS J/ApJ/802/127, ``table2``), Vega magnitudes of six
+bands, corrected for apertures. Ages and masses are those of Johnson et al. (2016, ApJ 827, 33; CDS J/ApJ/827/33,
+``table4``), from color-magnitude diagrams.  Neither is fetched: get both from CDS in any format that astropy reads.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Column, Table
+
+from ..errors import ColumnError, InputError
+from .columns import find
+from .files import read_table
+from .metadata import UNIT_KEY
+from .values import numbers, plain
+
+__all__ = ["read_phat"]
+
+# The bands of the survey by the names that its catalogs have.
+_BANDS = {"F275W": "F275W", "F336W": "F336W", "F475W": "F475W_ACS", "F814W": "F814W_ACS", "F110W": "F110W_IR",
+          "F160W": "F160W_IR"}
+_DISTANCE = 0.776  # Mpc, modulus 24.45 (Dalcanton et al. 2012), as both papers have it
+_LIMIT_ERROR = 2.5 / np.log(10) / 3  # mag; a limit has no error in the catalog, and is one of three sigma
+_KNOWN = {"logAge": "log10 age/yr of the color-magnitude diagram",
+          "logMass": "log10 mass/Msun of the color-magnitude diagram"}
+
+
+def read_phat(photometry, ages=None) -> Table:
+    """Read the star clusters of M31 of the PHAT survey, with the ages of their resolved stars.
+
+    Parameters
+    ----------
+    photometry : path or `~astropy.table.Table`
+        ``table2`` of J/ApJ/802/127: ``APID``, ``F275W``, ``e_F275W``, ``l_F275W`` ... .  A table is copied.
+    ages : path or `~astropy.table.Table`, optional
+        ``table4`` of J/ApJ/827/33: ``APID``, ``logAge``, ``logMass`` and their ranges, ``b_logAge`` to ``B_logAge``.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        All columns of the photometry, its bands by their names in this package (Vega magnitudes; ``F475W_ACS`` ...,
+        ``_err``, ``_limit``; a limit is one of three sigma), ``distance`` (Mpc), and, for clusters that have them,
+        ``log_age_cmd`` and ``log_mass_cmd`` with ranges ``_lo`` and ``_hi``; NaN for the others.
+
+    Raises
+    ------
+    InputError
+        If a file is absent or cannot be read.
+    ColumnError
+        If the columns are not those of the catalogs.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.catalogs import read_phat
+    >>> bands = ("F275W", "F336W", "F475W", "F814W")
+    >>> phat = Table({"APID": [7]} | {b: [20.5] for b in bands} | {f"e_{b}": [0.1] for b in bands})
+    >>> diagram = Table({"APID": [7], "logAge": [8.2], "b_logAge": [7.9], "B_logAge": [8.2], "logMass": [3.16],
+    ...                  "b_logMass": [3.12], "B_logMass": [3.16]})
+    >>> clusters = read_phat(phat, diagram)
+    >>> print(clusters["F475W_ACS"][0], clusters["log_age_cmd"][0])
+    20.5 8.2
+    """
+    tbl = _table(photometry)
+    identifier = _needed(tbl, "APID", "AP")
+    seen = [name for name in _BANDS if find(tbl.colnames, name) is not None]
+    if len(seen) < 2:
+        raise ColumnError(f"the table has no photometry of PHAT ({', '.join(_BANDS)}); it has "
+                          f"{', '.join(tbl.colnames[:8])} ...")
+    for name in seen:
+        _name_band(tbl, name)
+    tbl["distance"] = Column(np.full(len(tbl), _DISTANCE), unit=u.Mpc, description="M31 (Dalcanton et al. 2012)")
+    tbl.meta[UNIT_KEY] = "Vega"
+    if ages is not None:
+        _add_ages(tbl, plain(tbl[identifier]), _table(ages))
+    return tbl
+
+
+def _table(source):
+    if isinstance(source, Table):
+        return source.copy()
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(f"a catalog is a path or an astropy Table, not {type(source).__name__}")
+    return read_table(Path(source).expanduser())
+
+
+def _needed(tbl, *names):
+    name = find(tbl.colnames, *names)
+    if name is None:
+        raise ColumnError(f"the table has no column {' or '.join(repr(name) for name in names)}; it has "
+                          f"{', '.join(tbl.colnames[:8])} ...")
+    return name
+
+
+def _name_band(tbl, name):
+    """Give magnitude, error and limit the names that this package reads."""
+    band = _BANDS[name]
+    magnitude, error = _needed(tbl, name), _needed(tbl, f"e_{name}", f"{name}_err")
+    flag = find(tbl.colnames, f"l_{name}", f"{name}_limit")
+    limit = np.zeros(len(tbl), bool)
+    if flag is not None:
+        values = plain(tbl[flag])
+        limit = values if values.dtype == bool else np.char.strip(np.ma.filled(tbl[flag], "").astype(str)) == ">"
+        tbl.remove_column(flag)
+        tbl[error] = np.where(limit, _LIMIT_ERROR, numbers(tbl, error))
+    tbl.rename_columns([magnitude, error], [band, f"{band}_err"])
+    for column in (band, f"{band}_err"):
+        tbl[column].unit = u.mag
+    tbl[f"{band}_limit"] = Column(limit, description="True where the magnitude is a lower limit")
+
+
+def _add_ages(tbl, identifiers, ages):
+    name = _needed(ages, "APID", "AP")
+    rows = {int(number): row for row, number in enumerate(plain(ages[name]))}
+    at = np.array([rows.get(int(number), -1) for number in identifiers])
+    for column, description in _KNOWN.items():
+        short = {"logAge": "log_age_cmd", "logMass": "log_mass_cmd"}[column]
+        for source, ending in ((column, ""), (f"b_{column}", "_lo"), (f"B_{column}", "_hi")):
+            if source not in ages.colnames:
+                raise ColumnError(f"the ages have no column {source!r}; they have {', '.join(ages.colnames[:8])} ...")
+            values = numbers(ages, source)
+            tbl[f"{short}{ending}"] = Column(np.where(at >= 0, values[at], np.nan), description=description)
