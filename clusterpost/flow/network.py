@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .affine import AffineFlow, AffineSpec
+from .context import ContextSpec, ContextSplineFlow
 from .maf import MafFlow, MafSpec
 from .nsf import NsfFlow, NsfSpec
 from .set_encoder import SetSpec, SetSplineFlow
@@ -12,7 +13,8 @@ __all__ = ["FLOWS", "build_flow", "read_spec"]
 
 #: Architecture and network of each kind.
 FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, SplineFlow), "maf": (MafSpec, MafFlow),
-         "nsf": (NsfSpec, NsfFlow), "set-spline": (SetSpec, SetSplineFlow)}
+         "nsf": (NsfSpec, NsfFlow), "context-spline": (ContextSpec, ContextSplineFlow),
+         "set-spline": (SetSpec, SetSplineFlow)}
 
 
 def read_spec(values):

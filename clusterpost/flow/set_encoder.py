@@ -12,208 +12,54 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from .base import Depth, Size, count_dense
-from .spline import Residual, SplineFlow, SplineSpec
+from .base import Size, count_dense
+from .context import ContextSpec, ContextSplineFlow
+from .spline import Residual
 
-__all__ = ["Coordinates", "SetSpec", "SetSplineFlow", "TokenEncoder"]
+__all__ = ["SetSpec", "SetSplineFlow", "TokenEncoder"]
 
 _FEATURES = 5  # of a token
 _GLOBALS = 3  # conditions that are of no band
-_LOG10_E = math.log10(math.e)
-_ROOT_2 = math.sqrt(2.0)
 
 
 @dataclass(frozen=True)
-class SetSpec(SplineSpec):
+class SetSpec(ContextSpec):
     """Architecture of a spline flow on a set of bands; written to the model file.
 
     Attributes
     ----------
-    n_parameters, n_conditions, low, high, order, width, depth, bins, splines, knots, formula
-        As of `~clusterpost.flow.spline.SplineSpec`; the conditions are those of
+    n_parameters, n_conditions, low, high, order, width, depth, bins, splines, knots, formula, coordinates
+        As of `~clusterpost.flow.context.ContextSpec`; the conditions are those of
         `~clusterpost.families.encoders.SetConditions`, three for each band and three more.
-    coordinates : tuple of str
-        How each parameter is mapped to the unit interval: ``linear``; ``log1p:c``, by ln(1 + (x - low)/c);
-        ``normal:mean:width``, by a normal distribution's function; or ``amplitude``, by a logistic of log10 of the
-        amplitude less that of the brightness.
+    context, context_depth : int
+        Likewise, of what follows the sum over tokens.
     token : int
         Neurons of a token, even.
-    context : int
-        Neurons of the context.
-    context_depth : int
-        Residual blocks of the context.
     kind : str
         ``set-spline``.
     """
 
     kind: str = "set-spline"
-    formula: int = 1
-    coordinates: tuple[str, ...] = ()
     token: Size = 128
-    context: Size = 128
-    context_depth: Depth = 2
 
     def __post_init__(self):
         super().__post_init__()
-        if len(self.coordinates) != self.n_parameters:
-            raise ValueError(f"{self.n_parameters} parameters need as many coordinates, not {len(self.coordinates)}")
         if (self.n_conditions - _GLOBALS) % 3 or self.n_conditions <= _GLOBALS:
             raise ValueError(f"a set of bands has three conditions each and {_GLOBALS} more, not {self.n_conditions}")
         if self.token % 2:
             raise ValueError(f"a token has an even number of neurons, not {self.token}")
-        for text in self.coordinates:
-            _parse(text)
 
     @property
     def n_bands(self) -> int:
         """Number of bands there can be."""
         return (self.n_conditions - _GLOBALS) // 3
 
-    @property
-    def n_seen(self) -> int:
-        """Number of values that the splines' blocks see."""
-        return self.context
-
-    def count_weights(self):
-        """Compute the number of trained weights, without building the network."""
+    def _count_context(self):
         half = self.token // 2
         tokens = self.n_bands * (_FEATURES + 1) * self.token + count_dense([half, half, half])
-        context = count_dense([2 * self.token + _GLOBALS, self.context])
-        context += self.context_depth * count_dense([self.context] * 3)
-        return super().count_weights() + tokens + context + 2 * sum(text == "amplitude" for text in self.coordinates)
-
-
-def _parse(text):
-    """Name and numbers of a coordinate."""
-    name, *numbers = text.split(":")
-    if len(numbers) != {"linear": 0, "amplitude": 0, "log1p": 1, "normal": 2}.get(name, -1):
-        raise ValueError(f"there is no coordinate {text[:40]!r}")
-    values = [float(number) for number in numbers]
-    if not all(math.isfinite(value) for value in values) or (values and values[-1] <= 0):
-        raise ValueError(f"the coordinate {text[:40]!r} needs finite numbers, the last above zero")
-    return name, values
-
-
-class Coordinates(nn.Module):
-    """Map parameters to the unit cube, each by its own function.
-
-    Parameters
-    ----------
-    spec : SetSpec
-    """
-
-    def __init__(self, spec):
-        super().__init__()
-        self.kinds = [_parse(text) for text in spec.coordinates]
-        self.bounds = list(zip(spec.low, spec.high, strict=True))
-        n = sum(name == "amplitude" for name, _ in self.kinds)
-        self.shift, self.ln_scale = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
-
-    @torch.no_grad()
-    def set_from(self, theta, brightness):
-        """Center amplitudes on a sample.
-
-        Parameters
-        ----------
-        theta : Tensor (n, n_parameter)
-        brightness : Tensor (n, 1)
-        """
-        amplitudes = [i for i, (name, _) in enumerate(self.kinds) if name == "amplitude"]
-        for k, i in enumerate(amplitudes):
-            relative = theta[:, i] - _LOG10_E * brightness[:, 0]
-            self.shift[k] = relative.mean()
-            self.ln_scale[k] = torch.log(relative.std() * math.sqrt(3) / math.pi)  # of a logistic as wide
-
-    def _ends(self, i, at, brightness):
-        """Of a map with a distribution's function: the place on its own axis, and the function at both bounds."""
-        name, numbers = self.kinds[i]
-        if name == "normal":
-            mean, scale = numbers
-            function = _normal_cdf
-        else:
-            k = sum(other == "amplitude" for other, _ in self.kinds[:i])
-            mean = self.shift[k] + _LOG10_E * brightness
-            scale, function = torch.exp(self.ln_scale[k]), torch.sigmoid
-        low, high = (function((torch.as_tensor(end, dtype=at.dtype) - mean) / scale) for end in self.bounds[i])
-        return mean, scale, low, (high - low).clamp(min=1e-12)
-
-    def forward(self, theta, brightness):
-        """Map to the unit cube.
-
-        Parameters
-        ----------
-        theta : Tensor (n, k, n_parameter)
-        brightness : Tensor (n, 1)
-            ln of a typical flux.
-
-        Returns
-        -------
-        unit : Tensor (n, k, n_parameter)
-        log_det : Tensor (n, k)
-            ln abs(d unit/d theta).
-        """
-        units, log_det = [], 0.0
-        for i, (name, numbers) in enumerate(self.kinds):
-            low, high = self.bounds[i]
-            x = theta[..., i].double()
-            if name == "linear":
-                unit, slope = (x - low) / (high - low), torch.full_like(x, -math.log(high - low))
-            elif name == "log1p":
-                total = math.log1p((high - low) / numbers[0])
-                unit, slope = torch.log1p((x - low) / numbers[0]) / total, -torch.log((numbers[0] + x - low) * total)
-            else:
-                mean, scale, first, mass = self._ends(i, x, brightness.double())
-                z = (x - mean) / scale
-                function, ln_density = (_normal_cdf, _ln_normal) if name == "normal" else (torch.sigmoid, _ln_logistic)
-                unit = (function(z) - first) / mass
-                slope = ln_density(z) - torch.log(torch.as_tensor(scale, dtype=z.dtype)) - torch.log(mass)
-            units.append(unit)
-            log_det = log_det + slope
-        return torch.stack(units, -1).clamp(0, 1).to(theta), log_det.to(theta)
-
-    def inverse(self, unit, brightness):
-        """Map back from the unit cube, never beyond the bounds.
-
-        Parameters
-        ----------
-        unit : Tensor (n, k, n_parameter)
-        brightness : Tensor (n, 1)
-
-        Returns
-        -------
-        Tensor (n, k, n_parameter)
-        """
-        values = []
-        for i, (name, numbers) in enumerate(self.kinds):
-            low, high = self.bounds[i]
-            u = unit[..., i].double()
-            if name == "linear":
-                x = low + (high - low) * u
-            elif name == "log1p":
-                x = low + numbers[0] * torch.expm1(u * math.log1p((high - low) / numbers[0]))
-            else:
-                mean, scale, first, mass = self._ends(i, u, brightness.double())
-                at = (first + u * mass).clamp(1e-15, 1 - 1e-15)
-                x = mean + scale * (torch.special.ndtri(at) if name == "normal" else torch.logit(at))
-            values.append(x.clamp(low, high))
-        out = torch.stack(values, -1).to(unit)
-        low, high = (torch.tensor(ends, dtype=unit.dtype, device=unit.device)
-                     for ends in zip(*self.bounds, strict=True))
-        return torch.minimum(torch.maximum(out, low), high)
-
-
-def _normal_cdf(x):
-    return 0.5 * torch.erfc(-x / _ROOT_2)
-
-
-def _ln_normal(x):
-    return -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
-
-
-def _ln_logistic(x):
-    return functional.logsigmoid(x) + functional.logsigmoid(-x)
+        merge = count_dense([2 * self.token + _GLOBALS, self.context])
+        return tokens + merge + self.context_depth * count_dense([self.context] * 3)
 
 
 class TokenEncoder(nn.Module):
@@ -270,16 +116,12 @@ class TokenEncoder(nn.Module):
         return self.hidden(self.merge(torch.cat([total / 5, mean, rest], 1)))
 
 
-class SetSplineFlow(SplineFlow):
+class SetSplineFlow(ContextSplineFlow):
     """A spline flow whose blocks see the context of a set of bands.
 
     Parameters
     ----------
     spec : SetSpec
-
-    Notes
-    -----
-    theta -> unit cube, by each parameter's coordinate -> one block for each parameter in ``spec.order`` -> uniform.
 
     Examples
     --------
@@ -292,28 +134,8 @@ class SetSplineFlow(SplineFlow):
     """
 
     kind, formula = "set-spline", 1
-
-    def __init__(self, spec):
-        super().__init__(spec)
-        self.coordinates, self.tokens = Coordinates(spec), TokenEncoder(spec)
-
-    def set_from(self, theta, conditions):
-        """Set the scale of the conditions, and center amplitudes; see `~clusterpost.flow.base.Flow.set_from`."""
-        super().set_from(theta, conditions)
-        self.coordinates.set_from(theta, conditions[:, -_GLOBALS, None])
-
-    def _density(self, theta, standard):
-        brightness = self._brightness(standard)
-        unit, slope = self.coordinates(theta, brightness)
-        _, log_det = self._run(unit, self._context(standard), rev=False)
-        inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
-        return torch.where(inside, log_det + slope, -torch.inf)
-
-    def _invert(self, z, standard):
-        brightness = self._brightness(standard)
-        unit, log_det = self._run(z, self._context(standard), rev=True)
-        theta = self.coordinates.inverse(unit, brightness)
-        return theta, self.coordinates(theta, brightness)[1] - log_det
+    encoder = "tokens"
+    _make_encoder = TokenEncoder
 
     def _raw(self, standard):
         """Conditions as they were: marks and brightness mean what they say."""
@@ -322,11 +144,5 @@ class SetSplineFlow(SplineFlow):
     def _brightness(self, standard):
         return self._raw(standard)[:, -_GLOBALS, None]
 
-    def _context(self, standard):
+    def _summary(self, standard):
         return self.tokens(self._raw(standard))
-
-    def _names(self):
-        yield from super()._names()
-        for part in ("coordinates", "tokens"):
-            for name, _ in getattr(self, part).named_parameters():
-                yield f"{part}.{name}", f"{part}.{name}"

@@ -101,11 +101,13 @@ def spline_knots(parameters):
         x, y and slope of each knot.  A mean of two such splines' knots is one too.
     """
     n_bins = (parameters.shape[-1] - 1) // 3
-    widths = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., :n_bins], -1)
-    heights = _LEAST_BIN + (1 - _LEAST_BIN * n_bins) * torch.softmax(parameters[..., n_bins : 2 * n_bins], -1)
+    sizes = parameters[..., : 2 * n_bins].unflatten(-1, (2, n_bins))
+    # Sums of a softmax, which torch evaluates several times as slowly over so few bins.
+    sums = torch.exp(sizes - sizes.detach().amax(-1, keepdim=True)).cumsum(-1)
+    least = _LEAST_BIN * torch.arange(1, n_bins + 1, dtype=sums.dtype, device=sums.device)
+    places = functional.pad(least + (1 - _LEAST_BIN * n_bins) * (sums / sums[..., -1:]), (1, 0))
     slopes = _LEAST_SLOPE + functional.softplus(parameters[..., 2 * n_bins :] + _UNIT_SLOPE)
-    places = (functional.pad(torch.cumsum(sizes, -1), (1, 0)) for sizes in (widths, heights))
-    return torch.cat([*places, slopes], -1)
+    return torch.cat([places.flatten(-2), slopes], -1)
 
 
 def rational_quadratic(x, knots, *, inverse=False):
@@ -240,10 +242,12 @@ class SplineBlock(Fm.InvertibleModule):
             return self._network(seen)
         seen = seen.unsqueeze(1)
         places = [self._place(points[..., index]) for index in self.given]
-        if len(self.given) > 1 or self.training:
+        if self.training:
             embedded = (torch.lerp(_rows(embedding, left), _rows(embedding, left + 1), part)
                         for (left, part), embedding in zip(places, self.embedding, strict=True))
             return self._network(sum(embedded, seen))
+        if len(self.given) > 1:
+            return self._network(seen + self._embedded(places))
         (left, part), embedding = places[0], self.embedding[0]
         if 2 * left.shape[1] > self.knots:  # more ends than there are knots
             splines = self._network(seen + embedding)
@@ -253,6 +257,16 @@ class SplineBlock(Fm.InvertibleModule):
             splines = self._network(seen + _rows(embedding, torch.cat([left, left + 1], 1)))
             ends = [spline.chunk(2, 1) for spline in splines]
         return [torch.lerp(one, other, part) for one, other in ends]
+
+    def _embedded(self, places):
+        """Sum of the embeddings, (n, k, width); in one pass over them, as memory is what it takes."""
+        first = torch.arange(len(places), device=places[0][0].device) * (self.knots + 1)
+        left = torch.stack([left for left, _ in places], -1) + first
+        part = torch.cat([part for _, part in places], -1)
+        rows, weights = torch.cat([left, left + 1], -1), torch.cat([1 - part, part], -1)
+        total = functional.embedding_bag(rows.flatten(0, 1), torch.cat(list(self.embedding)), mode="sum",
+                                         per_sample_weights=weights.flatten(0, 1))
+        return total.unflatten(0, left.shape[:2])
 
     def _network(self, hidden):
         return [spline_knots(part) for part in self.last(functional.silu(self.hidden(hidden))).chunk(self.splines, -1)]

@@ -27,10 +27,10 @@ from ..families.galaxies.errors import nsa_errors
 from ..families.stochastic import StochasticClusters
 from ..families.stochastic.table import StarTable, load_stars
 from ..flow.affine import AffineSpec, choose_permutations
+from ..flow.context import ContextSpec
 from ..flow.maf import MafSpec
 from ..flow.modelfile import load_model, save_model
 from ..flow.network import build_flow
-from ..flow.nsf import NsfSpec
 from ..flow.set_encoder import SetSpec
 from ..flow.spline import SplineSpec
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll
@@ -39,8 +39,8 @@ from .observing import AllBands, AnyBands, FlatErrors, LevelErrors, MixedErrors,
 from .simulation import Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 from .surveys import survey_bands
 
-__all__ = ["RECIPES", "Recipe", "affine", "any_bands", "condition_range", "galaxies", "maf", "recipe_sizes", "spline",
-           "stochastic", "train_model", "walter2025"]
+__all__ = ["RECIPES", "Recipe", "affine", "any_bands", "condition_range", "galaxies", "galaxies_maf", "maf",
+           "recipe_sizes", "spline", "stochastic", "train_model", "walter2025"]
 
 _N_TEST = 100_000
 _BANDS = (*WFC3_BANDS, *ACS_BANDS)
@@ -283,8 +283,15 @@ def affine(family, *, name, errors=None, coverage=None, noise=None, encoder=None
     return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**_COSINE | config))
 
 
-def galaxies(*, family="galaxies", errors=None, blocks=3, width=160, bins=8, **config) -> Recipe:
-    """Make a recipe of a network for galaxies in ugriz of SDSS: autoregressive splines, blind to brightness.
+#: Blocks of the flow of galaxies, and coordinates that are not linear: sharply told ones first, and the thin edge at
+#: which the first component of the star formation history, and with it the star formation rate, is zero.
+_GALAXY_ORDER = ("tau_ism", "stick1", "dust_index", "tau_bc", "log_gamma1", "log_gamma2", "stick2", "stick3")
+_GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
+
+
+def galaxies(*, family="galaxies", errors=None, width=(128, 128, 96, 96, 96, 64, 48), depth=(2, 2, 2, 2, 2, 1, 1),
+             bins=10, knots=64, context=192, context_depth=2, **config) -> Recipe:
+    """Make a recipe of a network for galaxies in ugriz of SDSS: a spline flow, blind to brightness.
 
     All parameters but the mass are learned, under log-normal noise; the mass follows in closed form.
 
@@ -294,8 +301,11 @@ def galaxies(*, family="galaxies", errors=None, blocks=3, width=160, bins=8, **c
         ``galaxies``, or ``galaxies_young`` with one more parameter.
     errors : object, optional
         By default those of the NASA-Sloan Atlas, scattered by 30 % more, of galaxies of magnitude 11.5 to 20.5 in r.
-    blocks, width, bins : int
-        Of `~clusterpost.flow.nsf.NsfSpec`.
+    width, depth : tuple of int
+        Of the blocks, as of `~clusterpost.flow.spline.SplineSpec`; the last also of all further ones.  The first two
+        cost little, as they are not evaluated at every draw.
+    bins, knots, context, context_depth : int
+        Of `~clusterpost.flow.context.ContextSpec`.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -309,14 +319,53 @@ def galaxies(*, family="galaxies", errors=None, blocks=3, width=160, bins=8, **c
     >>> galaxies(epochs=1).learned[:3]
     ('stick1', 'stick2', 'stick3')
     """
+    simulator, encoder, learned = _galaxy_parts(family, errors)
+    order = sorted(learned, key=lambda name: (*_GALAXY_ORDER, name).index(name))
+    width, depth = ((*sizes, *[sizes[-1]] * (len(learned) - len(sizes))) for sizes in (width, depth))
+    spec = ContextSpec(**recipe_sizes(simulator, encoder, learned), order=tuple(map(learned.index, order)),
+                       width=width, depth=depth, bins=(bins,) * len(learned), splines=(1,) * len(learned), knots=knots,
+                       context=context, context_depth=context_depth,
+                       coordinates=tuple(_GALAXY_COORDINATES.get(name, "linear") for name in learned))
+    settings = _MUON | {"betas": (0.9, 0.999), "batch_size": 1024, "batches_at_once": 32, "epochs": 1,
+                        "average": 0.999, "mocks_per_epoch": 14_336_000, "validations_per_epoch": 14,
+                        "n_validation": 50_000, "checkpoint_every": 500} | config
+    name = simulator.family.name
+    return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings), learned)
+
+
+def galaxies_maf(*, family="galaxies", errors=None, blocks=15, width=500, depth=2, **config) -> Recipe:
+    """Make the recipe of the network of Hahn & Melchior (2022): masked autoregressive blocks, built with zuko.
+
+    Otherwise as `galaxies`.
+
+    Parameters
+    ----------
+    family, errors
+        As of `galaxies`.
+    blocks, width, depth : int
+        Of `~clusterpost.flow.maf.MafSpec`; theirs by default.
+    **config
+        Fields of `~clusterpost.training.fit.FitConfig`; by default training stops after 20 validations, 50,000 mocks
+        each, without a better one.
+
+    Returns
+    -------
+    Recipe
+    """
+    simulator, encoder, learned = _galaxy_parts(family, errors)
+    spec = MafSpec(**recipe_sizes(simulator, encoder, learned), blocks=blocks, width=width, depth=depth)
+    settings = {"learning_rate": 5e-4, "learning_rate_decay": 1.0, "l2": 0.0, "mocks_per_epoch": 1_000_000,
+                "epochs": 100, "validations_per_epoch": 20, "n_validation": 10_000, "patience": 20} | config
+    return Recipe(f"{simulator.family.name}_maf", simulator, encoder, spec, NegativeLogLikelihood(),
+                  FitConfig(**settings), learned)
+
+
+def _galaxy_parts(family, errors):
+    """Make simulator, encoder and names of the learned parameters of galaxies."""
     family = get_family(family)() if isinstance(family, str) else family
     errors = errors or replace(nsa_errors(), widen=1.3, magnitude=(11.5, 20.5))
-    simulator, encoder = Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high)
     learned = tuple(name for name in family.parameter_names if name != FormedMass.parameter)
-    spec = NsfSpec(**recipe_sizes(simulator, encoder, learned), blocks=blocks, width=width, bins=bins)
-    settings = _COSINE | {"learning_rate": 2e-3, "betas": (0.9, 0.999), "batch_size": 1024, "epochs": 1,
-                          "mocks_per_epoch": 6_144_000} | config
-    return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings), learned)
+    return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 
 
 def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=None, token=128, context=128,
@@ -375,7 +424,7 @@ def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=Non
 
 #: Recipes by the name of their model.
 RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": walter2025, "galaxies": galaxies,
-           "stochastic": stochastic}
+           "galaxies_maf": galaxies_maf, "stochastic": stochastic}
 
 
 def train_model(recipe, folder, *, start=None, device="cpu", compile=False, progress=None):

@@ -6,7 +6,7 @@ import torch
 
 from clusterpost.families.encoders import SetConditions, read_encoder
 from clusterpost.flow.network import build_flow, read_spec
-from clusterpost.flow.set_encoder import Coordinates, SetSpec, SetSplineFlow
+from clusterpost.flow.set_encoder import SetSpec, SetSplineFlow
 from clusterpost.observations import Observed
 
 N_BANDS = 4
@@ -88,48 +88,6 @@ class TestConditions:
     def test_plain_values(self):
         encoder = read_encoder(SetConditions(7, None).to_dict())
         assert (encoder.n_bands, encoder.distance) == (7, None)
-
-
-class TestCoordinates:
-    def test_there_and_back(self):
-        maps = Coordinates(spec())
-        with torch.no_grad():
-            maps.shift.fill_(-5.0)
-        unit = torch.rand(6, 50, 4, dtype=torch.float64)
-        brightness = torch.linspace(18, 28, 6, dtype=torch.float64)[:, None]
-        theta = maps.inverse(unit, brightness)
-        torch.testing.assert_close(maps(theta, brightness)[0], unit, atol=1e-7, rtol=0)
-
-    @pytest.mark.parametrize("i", range(4))
-    @torch.no_grad()
-    def test_slopes_integrate_to_one(self, i):
-        maps = Coordinates(spec())
-        theta = torch.tensor([1.0, 4.0, 0.3, 3.0], dtype=torch.float64).repeat(1, 20_001, 1)
-        grid = torch.linspace(LOW[i], HIGH[i], 20_001, dtype=torch.float64)
-        brightness = torch.tensor([[9.0]], dtype=torch.float64)
-        fixed = maps(theta[:, :1], brightness)[1]
-        theta[..., i] = grid
-        unit, log_det = maps(theta, brightness)
-        # all others are held, so that the mean of this one's slope is one up to what the others contribute
-        slope = torch.gradient(unit[0, :, i], spacing=(grid,))[0]
-        own = torch.exp(log_det - log_det[:, :1])[0] * slope[1]
-        np.testing.assert_allclose(own[2:-2], slope[2:-2], rtol=2e-3)
-        assert float(torch.trapezoid(slope, grid)) == pytest.approx(1, abs=1e-3)
-        assert torch.isfinite(fixed).all()
-
-    def test_set_from_a_sample(self):
-        maps = Coordinates(spec())
-        brightness = 20 + 3 * torch.randn(5000, 1)
-        theta = torch.rand(5000, 4)
-        theta[:, 1] = -5 + 0.4343 * brightness[:, 0] + 0.7 * torch.randn(5000)
-        maps.set_from(theta, brightness)
-        assert float(maps.shift.detach()) == pytest.approx(-5, abs=0.05)
-        assert float(maps.ln_scale.exp().detach()) == pytest.approx(0.7 * 0.551, abs=0.02)
-
-    @pytest.mark.parametrize("text", ["log", "log1p", "log1p:0", "log1p:-1", "normal:1", "linear:1", "normal:nan:1"])
-    def test_what_is_no_coordinate(self, text):
-        with pytest.raises(ValueError, match="coordinate"):
-            spec(coordinates=(text, *COORDINATES[1:]))
 
 
 class TestFlow:
