@@ -43,7 +43,7 @@ def growth(scale, settings=SETTINGS):
             if expected > patience:
                 skipped.append(f"{call} ({setting}), {n} rows: {expected:.0f} s expected")
                 continue
-            result.append({"call": call, "setting": setting, **_in_a_process(call, n, options)})
+            result.append({"call": call, "setting": setting, **in_a_process(call, n, options)})
     table = Table(rows=result)
     for name in ("peak", "before", "tables"):
         table[name].unit = "MB"
@@ -53,7 +53,8 @@ def growth(scale, settings=SETTINGS):
     return {"rows": table}
 
 
-def _in_a_process(call, n, options):
+def in_a_process(call, n, options):
+    """Measure a call on a table of n rows in a process of its own."""
     command = [sys.executable, "-W", "ignore", os.path.join(_HERE, "growth.py"), call, str(n), json.dumps(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

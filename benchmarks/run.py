@@ -17,15 +17,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import figures
 from accuracy import accuracy
 from astropy.utils.exceptions import AstropyUserWarning
+from cores import cores
 from dimensions import dimensions
 from growth import growth
 from machine import describe, machine, timed, write
+from prices import prices
 from speed import speed
 from stages import stages
 
 from clusterpost.utils import write_whole
 
-BENCHMARKS = {"speed": speed, "accuracy": accuracy, "stages": stages, "rows": growth, "dimensions": dimensions}
+BENCHMARKS = {"speed": speed, "accuracy": accuracy, "stages": stages, "rows": growth, "dimensions": dimensions,
+              "cores": cores, "prices": prices}
 
 
 def main(arguments=None):

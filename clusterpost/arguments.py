@@ -80,6 +80,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--error-floor", type=float, help=f"relative, 0 for none (default: {floor})")
         sub.add_argument("--seed", type=int, help=f"a whole number (default: {seed})")
         sub.add_argument("--device", help="cpu or cuda")
+        sub.add_argument("--workers", type=int, metavar="N", help="chunks of rows to work on at once, each on a core; "
+                         "the numbers are the same (default: all cores)")
 
     def posterior_options(sub):
         sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],

@@ -47,7 +47,8 @@ def _columns(pairs):
 
 def _options(args):
     options = {"model": args.model, "distance": _distance(args.distance), "device": args.device}
-    given = {"error_floor": args.error_floor, "seed": args.seed}  # the columns are canonical once read
+    # The columns are canonical once read.
+    given = {"error_floor": args.error_floor, "seed": args.seed, "workers": args.workers}
     return options | {name: value for name, value in given.items() if value is not None}
 
 

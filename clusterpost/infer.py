@@ -34,7 +34,7 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
                 prior: Any = None, refine: bool | None = None, recalibrated: bool = False,
                 error_floor: float | str | None = AUTO, distance: Any = None, columns: Mapping | None = None,
                 unit: Any = None, missing: Sequence[float] = (), prefix: str = "", seed: int = 0,
-                device: str | None = None, progress: bool | None = None) -> Table:
+                device: str | None = None, workers: int | None = None, progress: bool | None = None) -> Table:
     """Infer the parameters of every object of a table: of star clusters age, mass and reddening.
 
     Parameters
@@ -87,6 +87,9 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
     seed : int
     device : str, optional
         ``cpu`` or ``cuda``; by default `clusterpost.conf.device`.
+    workers : int, optional
+        Chunks of rows to work on at once, each on one core; by default `clusterpost.conf.workers`, which is all cores
+        that the process may use.  The numbers are the same whatever it is.
     progress : bool, optional
         Show a bar on standard error; by default on a terminal.
 
@@ -123,7 +126,7 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
     inference = TableInference(
         tbl, model=model, n_samples=n_samples, quantiles=quantiles, n_modes=n_modes, noise=noise, prior=prior,
         refine=refine, recalibrated=recalibrated, error_floor=error_floor, distance=distance, prefix=prefix, seed=seed,
-        device=device, **reading)
+        device=device, workers=workers, **reading)
     inference.findings.raise_or_warn()
     _log.info(inference.describe())
     out = inference.run(progress)
@@ -135,7 +138,8 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default
                     quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
                     prior: Any = None, error_floor: float | str | None = AUTO, distance: Any = None,
                     columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (), prefix: str = "",
-                    seed: int = 0, device: str | None = None, progress: bool | None = None) -> Table:
+                    seed: int = 0, device: str | None = None, workers: int | None = None,
+                    progress: bool | None = None) -> Table:
     """Compute the exact posteriors by a dense grid, without a network.
 
     Parameters
@@ -144,7 +148,8 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default
         As for `infer_table`; not changed.
     model : str, path, Model or ModelFamily
         A model, of which the family, its bands and its prior are taken and not the network; or the name of a family.
-    quantiles, n_modes, noise, prior, error_floor, distance, columns, unit, missing, prefix, seed, device, progress
+    quantiles, n_modes, noise, prior, error_floor, distance, columns, unit, missing, prefix, seed, device, workers, \
+    progress
         As for `infer_table`.
 
     Returns
@@ -175,7 +180,7 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default
     tbl, reading = as_table(tbl, columns=columns, unit=unit, missing=missing)
     inference = ExactInference(tbl, model=model, noise=noise, quantiles=quantiles, n_modes=n_modes, prior=prior,
                                error_floor=error_floor, distance=distance, prefix=prefix, seed=seed, device=device,
-                               **reading)
+                               workers=workers, **reading)
     inference.findings.raise_or_warn()
     _log.info(inference.describe())
     out = inference.run(progress)
@@ -187,7 +192,8 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
                      prior: Any = None, refine: bool | None = None, error_floor: float | str | None = AUTO,
                      distance: Any = None, columns: Mapping | None = None, unit: Any = None,
                      missing: Sequence[float] = (), prefix: str | None = None, seed: int | None = None,
-                     dtype: Any = float, device: str | None = None, progress: bool | None = None) -> QTable:
+                     dtype: Any = float, device: str | None = None, workers: int | None = None,
+                     progress: bool | None = None) -> QTable:
     """Draw from the posterior of every cluster of a table.
 
     Parameters
@@ -203,7 +209,7 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
         Of the results whose settings are repeated, where the table has several.
     dtype : dtype
         Of the draws; ``"float32"`` takes half the space.
-    device, progress
+    device, workers, progress
         As for `infer_table`.
 
     Returns
@@ -246,14 +252,14 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
                           error_floor=error_floor, distance=distance, columns=reading.pop("columns"), seed=seed)
     size = max(n_samples, _FEWEST)
-    job = Job(tbl, n_samples=n_samples, size=size, device=device, **reading, **options)
+    job = Job(tbl, n_samples=n_samples, size=size, device=device, workers=workers, **reading, **options)
     job.ready.findings.raise_or_warn()
     family, flag = job.model.family, job.ready.flag.copy()
     quantities = (*family.parameters, *family.derived)
     values = {q.column: np.full((len(tbl), n_samples), np.nan, dtype) for q in quantities}
     density = np.full((len(tbl), n_samples), np.nan, dtype)
-    for at, target, draws in job.chunks(progress):
-        rows = job.ready.rows[at]
+
+    def equally_weighted(at, target, draws):
         drawn, index = draws.theta, job.orders(at, size)
         if job.weighted:
             even = systematic_resample(draws.weight.double(), size, order=drawn[..., 0])
@@ -261,11 +267,14 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
         index = index[:, :n_samples]
         drawn, log_density = drawn.take_along_dim(index[..., None], 1), draws.normalized.take_along_dim(index, 1)
         known = {name: each[:, None] for name, each in target.observed.covariates.items()}
-        every = with_derived(drawn, family, known).double().cpu().numpy()
+        every = with_derived(drawn, family, known).double()
+        return every.cpu().numpy(), log_density.cpu().numpy(), draws.flag.cpu().numpy()
+
+    for rows, (every, log_density, raised) in job.map_chunks(equally_weighted, progress):
         for k, quantity in enumerate(quantities):
             values[quantity.column][rows] = quantity.to_column(every[..., k])
-        density[rows] = log_density.cpu().numpy()
-        flag[rows] |= draws.flag.cpu().numpy()
+        density[rows] = log_density
+        flag[rows] |= raised
     out = identifying_columns(tbl, [*values, "log_prob", "flag"], prefix)
     for quantity in quantities:
         out[quantity.column] = u.Quantity(values.pop(quantity.column), quantity.unit, copy=False)
@@ -279,7 +288,8 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
 def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise: str | None = None, prior: Any = None,
              refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
              columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (),
-             prefix: str | None = None, seed: int | None = None, device: str | None = None) -> np.ndarray:
+             prefix: str | None = None, seed: int | None = None, device: str | None = None,
+             workers: int | None = None) -> np.ndarray:
     """Log posterior density of parameters.
 
     Parameters
@@ -289,7 +299,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
     theta : array (n, n_parameter) or (n, k, n_parameter)
         One or ``k`` parameter vectors for each row, for clusters log10 age/Myr, log10
         initial mass/Msun, E(B-V)/mag.
-    model, noise, prior, refine, error_floor, distance, columns, unit, missing, prefix, seed, device
+    model, noise, prior, refine, error_floor, distance, columns, unit, missing, prefix, seed, device, workers
         As for `sample_posterior`.
 
     Returns
@@ -316,7 +326,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, refine=refine,
                           error_floor=error_floor, distance=distance, columns=reading.pop("columns"), seed=seed,
                           n_samples=None)
-    job = Job(tbl, device=device, **reading, **options)
+    job = Job(tbl, device=device, workers=workers, **reading, **options)
     parameters = job.model.family.parameters
     names = [f"log10 {p.column}/{p.unit}" if p.log10 else p.column for p in parameters]
     if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != len(names):
@@ -328,13 +338,15 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
         raise InputError("the density of a network alone is known under its own prior only; leave option:prior out")
     stacked = theta.reshape(len(tbl), -1, len(names))
     result = np.full(stacked.shape[:2], np.nan)
-    for at, target, draws in job.chunks(False, points=stacked.shape[1], draw=refine):
-        rows = job.ready.rows[at]
-        points = torch.as_tensor(stacked[rows], dtype=torch.float32, device=job.model.device)
-        inside = target.prior.inside(points)
+
+    def density_at(at, target, draws):
+        points = torch.as_tensor(stacked[job.ready.rows[at]], dtype=torch.float32, device=job.model.device)
         if refine:
             density = target.log_density(points) - draws.log_evidence[:, None]
         else:
             density = job.sampler.proposal.log_prob(target.observed, job.conditions(at), points)
-        result[rows] = torch.where(inside, density, -torch.inf).cpu().numpy()
+        return torch.where(target.prior.inside(points), density, -torch.inf).cpu().numpy()
+
+    for rows, density in job.map_chunks(density_at, False, points=stacked.shape[1], draw=refine):
+        result[rows] = density
     return result.reshape(theta.shape[:-1])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import astropy.units as u
 import numpy as np
@@ -35,6 +36,7 @@ from .provenance import Settings, add_record, free_column, resolve_floor
 from .schema import DISTANCE_COLUMN, output_columns
 from .summarise import summarise
 from .utils import progress_bar
+from .workers import count_workers, in_parallel
 
 __all__ = ["ExactInference", "Job", "TableInference", "about", "float_type", "whole_number"]
 
@@ -42,6 +44,7 @@ DEFAULT_SAMPLES = 1000
 _EXACT_DRAWS = DEFAULT_SAMPLES  # of the grid, for modes and support
 _EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws, where quantiles are of draws, too
 _RESERVE = 4  # weighted draws for each equally weighted one
+_CHUNKS, _LEAST_POINTS = 16, 100_000  # to divide rows into for several workers, and points of the smallest such chunk
 
 
 class TableInference:
@@ -54,10 +57,10 @@ class TableInference:
     """
 
     def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
-                 distance, columns, prefix, seed, device, unit=None, missing=()):
+                 distance, columns, prefix, seed, device, workers=None, unit=None, missing=()):
         self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
         check_table(tbl)
-        self.job = Job(tbl, model, noise, prior, refine, n_samples, seed, device,
+        self.job = Job(tbl, model, noise, prior, refine, n_samples, seed, device, workers=workers,
                        columns=columns, unit=unit, missing=missing, distance=distance, error_floor=error_floor)
         self.family = self.job.model.family
         self.n_modes, self.registry, self.levels = _check_outputs(tbl, self.family, quantiles, n_modes, prefix)
@@ -73,9 +76,12 @@ class TableInference:
         if self.recalibrated:
             taken = corrected_levels(job.model.card, self.levels, refine=refine)
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
-        for at, target, draws in job.chunks(progress):
-            _put(results, job.ready.rows[at],
-                 summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=refine, taken=taken))
+
+        def summary(at, target, draws):
+            return summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=refine, taken=taken)
+
+        for rows, chunk in job.map_chunks(summary, progress):
+            _put(results, rows, chunk)
         settings = replace(job.settings, recalibrated=self.recalibrated)
         return _completed(self.tbl, self.registry, results, self.prefix, job.ready, settings)
 
@@ -93,9 +99,10 @@ class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
     def __init__(self, tbl, *, model, noise, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed,
-                 device, unit=None, missing=()):
+                 device, workers=None, unit=None, missing=()):
         self.tbl, self.prefix = tbl, prefix
         self.seed, self.device = whole_number("seed", seed, least=0, most=2**63 - 1), torch_device(device)
+        self.workers = count_workers(workers, self.device)
         family = model if isinstance(model, ModelFamily) else find_family(model)
         path = _other_model(model, family)
         family = self.family = _with_further_bands(family, tbl, columns, unit, missing)
@@ -142,17 +149,21 @@ class ExactInference:
         def weigh(observed, target):
             return sample_by_cells(target, n_samples=_EXACT_DRAWS, seed=self.seed, aim=_EXACT_AIM), None
 
-        with torch.inference_mode(), progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
-            for chosen, solve, n_points in ((integrated, integrate, _EXACT_DRAWS), (~integrated, weigh, MOST_CELLS)):
-                rows, size = chosen.nonzero()[:, 0], max(1, conf.points_per_pass // n_points)
-                for at in rows.split(size) if len(rows) else ():
-                    observed = ready.observed[at].to(device)
-                    target = Target(observed.to(dtype=torch.float32), likelihood, self.prior)
-                    draws, marginals = solve(observed, target)
-                    _put(results, ready.rows[at.numpy()],
-                         summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True,
-                                   marginals=marginals))
-                    bar.update(len(target))
+        def summary(task):
+            at, solve = task
+            observed = ready.observed[at].to(device)
+            target = Target(observed.to(dtype=torch.float32), likelihood, self.prior)
+            draws, marginals = solve(observed, target)
+            return summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True, marginals=marginals)
+
+        tasks = [(rows[at], solve)
+                 for rows, solve, n_points in ((integrated.nonzero()[:, 0], integrate, _EXACT_DRAWS),
+                                               ((~integrated).nonzero()[:, 0], weigh, MOST_CELLS))
+                 for at in _split(len(rows), n_points, device)]
+        with progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
+            for (at, _), chunk in zip(tasks, in_parallel(summary, tasks, self.workers), strict=True):
+                _put(results, ready.rows[at.numpy()], chunk)
+                bar.update(len(at))
         return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
 
 
@@ -167,8 +178,10 @@ def _other_model(model, family):
 class Job:
     """A table, a model, and how the one is inferred with the other."""
 
-    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, *, size=None, **reading):
+    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, *, workers=None, size=None,
+                 **reading):
         self.model = load_model(model, device=device)
+        self.workers = count_workers(workers, self.model.device)
         card, family = self.model.card, self.model.family
         simulator = card["simulator"]
         noise = get_noise(simulator["noise"] if noise is None else noise)
@@ -192,19 +205,30 @@ class Job:
             refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
             distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
 
-    def chunks(self, progress, points=0, draw=True):
-        """Successive chunks of rows: their place in ``ready.rows``, target and, if wanted, draws.
+    def map_chunks(self, function, progress, points=0, draw=True):
+        """Call ``function(at, target, draws)`` for successive chunks of rows, some of them at the same time.
 
-        ``points`` besides the draws are to be worked on for each row.
+        ``at`` is a chunk's place in ``ready.rows``; ``draws`` are None unless wanted, and ``points`` besides them are
+        to be worked on for each row.
+
+        Yields
+        ------
+        rows : ndarray of int
+            Of the table.
+        result : object
+            The function's, in the order of the rows.
         """
-        n, size = len(self.ready.rows), max(1, conf.points_per_pass // max(draw * self.sampler.n_samples, points))
-        with torch.inference_mode(), progress_bar(n, show=progress, desc="inferring", unit="row") as bar:
-            for start in range(0, n, size):
-                at = slice(start, start + size)
-                conditions = self.conditions(at)
-                target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
-                yield at, target, self.sampler(target, conditions) if draw else None
-                bar.update(len(target))
+        tasks = _split(len(self.ready.rows), max(draw * self.sampler.n_samples, points), self.model.device)
+
+        def call(at):
+            conditions = self.conditions(at)
+            target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
+            return function(at, target, self.sampler(target, conditions) if draw else None)
+
+        with progress_bar(len(self.ready.rows), show=progress, desc="inferring", unit="row") as bar:
+            for at, result in zip(tasks, in_parallel(call, tasks, self.workers), strict=True):
+                yield self.ready.rows[at], result
+                bar.update(at.stop - at.start)
 
     def conditions(self, at):
         """Return the network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
@@ -218,6 +242,18 @@ class Job:
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.sampler.seed)).to(self.model.device)
         turn = rotation(self.model.flow.standardize(self.conditions(at)), 1) * n
         return order[(torch.arange(n, device=order.device) + turn.long()) % n]
+
+
+def _split(n_rows, points_per_row, device):
+    """Return slices of rows to work on at a time: as many as memory allows, and fewer if that makes work for several.
+
+    They are the same whatever the number of workers, and with them the numbers to the last digit.
+    """
+    number = -(-n_rows * points_per_row // max(conf.points_per_pass, points_per_row))
+    if torch.device(device).type == "cpu":
+        number = max(number, min(_CHUNKS, n_rows * points_per_row // _LEAST_POINTS))
+    bounds = [n_rows * i // max(1, number) for i in range(number + 1)]
+    return [slice(*ends) for ends in pairwise(bounds)]
 
 
 def _check_outputs(tbl, family, quantiles, n_modes, prefix):

@@ -12,7 +12,8 @@ from astropy.table import Table
 import clusterpost
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("accuracy", "dimensions", "figures", "growth", "machine", "methods", "mocks", "run", "speed", "stages")
+MODULES = ("accuracy", "cores", "dimensions", "figures", "growth", "machine", "methods", "mocks", "prices", "run",
+           "speed", "stages")
 
 
 @pytest.fixture(scope="module")
@@ -209,3 +210,20 @@ def test_numbers_on_the_page(benchmarks):
     text = benchmarks.machine.as_rst(Table({"a_b": [0.012345, np.nan, 12345.6], "note": ["x", "", "z w"]}))
     assert text.splitlines() == ["======  ====", "a b     note", "======  ====",
                                  "0.0123  x", "–       –", "12346   z w", "======  ===="]
+
+
+def test_cores_free_and_busy(benchmarks):
+    tables = benchmarks.cores.cores("small")
+    found = tables["cores"]
+    assert list(found["machine"]) == ["free", "free", "busy", "busy"]
+    assert (found["ratio"][found["workers"] == 1] == 1).all()
+    assert (found["seconds_per_object"] > 0).all()
+    assert (tables["memory"]["peak"] > tables["memory"]["before"] - 1).all()
+
+
+def test_prices_of_every_case(benchmarks):
+    found = benchmarks.prices.prices("small")["prices"]
+    assert list(found["case"]) == list(benchmarks.prices.CASES)
+    assert np.isfinite(found["ratio"]).all()
+    assert (found["error_median"] < 0.3).all()
+    assert (found["error_p95"] >= found["error_median"]).all()

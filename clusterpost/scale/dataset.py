@@ -45,7 +45,7 @@ def infer_dataset(source, target, client=None, *, columns=None, unit=None, missi
     progress : bool, optional
         Show a bar on standard error; by default on a terminal.
     **options
-        Of `~clusterpost.infer_table`.
+        Of `~clusterpost.infer_table`; by default ``workers=1``, as Dask has workers of its own.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def infer_dataset(source, target, client=None, *, columns=None, unit=None, missi
     if np.ndim(options.get("distance")):
         raise InputError("the files of a dataset cannot share an array distance=; add a column 'distance'")
     reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
-    job = plan_job(options, reading=reading, exact=exact, rows_per_part=rows_per_part)
+    job = plan_job({"workers": 1, **options}, reading=reading, exact=exact, rows_per_part=rows_per_part)
     root = hats.data_folder(source)
     files = _files(root)
     _check_folders(source, target)

@@ -28,7 +28,7 @@ __all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "plan_job"]
 ROWS_PER_PART = 16384
 _CALLS = {"infer_table": (infer_table, TableInference), "exact_posterior": (exact_posterior, ExactInference)}
 # On the numbers; how columns are read is said by the options of reading.
-_WITHOUT_EFFECT = ("progress", "device", "columns", "unit", "missing")
+_WITHOUT_EFFECT = ("progress", "device", "workers", "columns", "unit", "missing")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ See :mod:`clusterpost.families.clusters.grid` for what is computed.
 from __future__ import annotations
 
 import math
+import threading
 from functools import cached_property
 
 import torch
@@ -59,7 +60,14 @@ class CellGrid:
         least, most = self.ln_surviving.aminmax()
         width = (most - least).clamp(min=1e-9) / _MASS_GROUPS
         self.group = ((self.ln_surviving - least) / width).long().clamp(max=_MASS_GROUPS - 1)
-        self.work = _Workspace(shape, device)
+        self._local = threading.local()
+
+    @property
+    def work(self):
+        """Arrays of this thread."""
+        if not hasattr(self._local, "work"):
+            self._local.work = _Workspace(self.shape, self.log_age.device)
+        return self._local.work
 
     @property
     def _points(self):

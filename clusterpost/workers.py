@@ -1,0 +1,140 @@
+"""Work on several chunks of rows at once, in threads: torch releases Python's lock while it computes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from .config import conf
+from .errors import InputError
+
+__all__ = ["available_cores", "count_workers", "in_parallel"]
+
+_AHEAD = 2  # results of each worker that may wait to be taken
+
+
+def available_cores() -> int:
+    """Count the cores that this process may use.
+
+    Returns
+    -------
+    int
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_workers(workers: int | None = None, device: Any = "cpu") -> int:
+    """Return how many chunks to work on at once.
+
+    Parameters
+    ----------
+    workers : int, optional
+        By default `clusterpost.conf.workers`, of which 0 means all cores that the process may use.
+    device : torch.device or str
+        A GPU is one worker's.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    InputError
+        If it is no whole number of at least one.
+    """
+    chosen = conf.workers or None if workers is None else workers
+    if chosen is not None and (isinstance(chosen, bool) or not isinstance(chosen, int) or chosen < 1):
+        raise InputError(f"workers={chosen!r} must be a whole number of at least 1, the chunks of rows to work on at "
+                         "once")
+    if torch.device(device).type != "cpu":
+        return 1
+    return available_cores() if chosen is None else chosen
+
+
+def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
+    """Call a function for each task, in threads with one torch thread each.
+
+    Parameters
+    ----------
+    function : callable
+        Called with one task, in inference mode.  It must not change what other calls read.
+    tasks : sequence
+    workers : int
+
+    Yields
+    ------
+    object
+        The results, in the order of the tasks.
+
+    Notes
+    -----
+    The calling thread only waits, and keeps its own torch settings.  If it is interrupted, or one call fails, those
+    that run are stopped at their next step in Python, and no other begins.
+    """
+    running: set[int] = set()
+
+    def call(task):
+        running.add(threading.get_ident())
+        try:
+            with torch.inference_mode():
+                return function(task)
+        finally:
+            running.discard(threading.get_ident())
+
+    with _one_torch_thread() as limit:
+        pool = ThreadPoolExecutor(min(workers, max(1, len(tasks))), "clusterpost", initializer=limit)
+        waiting: deque = deque()
+        remaining = iter(tasks)
+        try:
+            for task in remaining:
+                waiting.append(pool.submit(call, task))
+                if len(waiting) >= _AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            for thread in list(running):
+                # Between two steps of Python: a chunk may take minutes, and nobody waits for it any more.
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Stopped))
+            pool.shutdown(cancel_futures=True)
+
+
+class _Stopped(BaseException):
+    """Raised in a thread whose result nobody wants any more."""
+
+
+_lock = threading.Lock()
+_depth, _threads = 0, 1  # uses of `_one_torch_thread` that overlap, and the setting before the first
+
+
+@contextmanager
+def _one_torch_thread():
+    """Give the function that limits a new thread to one torch thread, and restore torch's setting at the end.
+
+    The setting of OpenMP is each thread's own; that of MKL, and what torch gives to threads to come, is the process's.
+    """
+    global _depth, _threads
+
+    with _lock:
+        if _depth == 0:
+            _threads = torch.get_num_threads()
+        _depth += 1
+    try:
+        yield lambda: torch.set_num_threads(1)
+    finally:
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                torch.set_num_threads(_threads)
