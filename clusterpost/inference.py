@@ -44,7 +44,7 @@ DEFAULT_SAMPLES = 1000
 _EXACT_DRAWS = DEFAULT_SAMPLES  # of the grid, for modes and support
 _EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws, where quantiles are of draws, too
 _RESERVE = 4  # weighted draws for each equally weighted one
-_CHUNKS, _LEAST_POINTS = 16, 100_000  # to divide rows into for several workers, and points of the smallest such chunk
+_CHUNKS, _LEAST_POINTS = 8, 131_072  # to divide rows into for several workers, and points of the smallest such chunk
 
 
 class TableInference:
