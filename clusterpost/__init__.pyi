@@ -11,6 +11,7 @@ from .catalogs.phangs import (
 )
 from .catalogs.reader import read_catalog as read_catalog
 from .catalogs.writer import write_catalog as write_catalog
+from .citing import cite as cite
 from .config import conf as conf
 from .flags import (
     decode_flags as decode_flags,

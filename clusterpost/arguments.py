@@ -24,6 +24,7 @@ _EPILOG = """examples:
   clusterpost plot posteriors.fits cmd.png --kind color-magnitude --good
   clusterpost sample posteriors.fits draws.hdf5 -n 500
   clusterpost simulate -n 1000 mocks.fits
+  clusterpost cite posteriors.fits
   clusterpost fetch NGC1433 -o ngc1433.fits
   clusterpost check
 """
@@ -167,6 +168,10 @@ def make_parser(calls) -> argparse.ArgumentParser:
     inference_options(sub, floor="that of the results", seed="that of the results")
     posterior_options(sub)
     output_options(sub)
+
+    sub = command("cite", "print what a result rests on, as BibTeX", "clusterpost cite posteriors.fits > rests_on.bib")
+    sub.add_argument("input", nargs="?", help="what clusterpost infer wrote (default: a result of the default model)")
+    sub.add_argument("--prefix", help="of the results, where the catalog has several")
 
     sub = command("fetch", "fetch catalogs of PHANGS-HST", "clusterpost fetch NGC1433 -o ngc1433.fits",
                   "files that are whole stay in the cache, and the same command fetches the others")

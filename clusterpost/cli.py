@@ -280,6 +280,14 @@ def _row(args, tbl):
     return int(found[0])
 
 
+def _cite(args):
+    from .catalogs.reader import read_catalog
+    from .citing import cite
+
+    print(cite(None if args.input is None else read_catalog(args.input), prefix=args.prefix), end="")
+    return 0
+
+
 def _fetch(args):
     from .catalogs.phangs import fetch_phangs, list_phangs
     from .catalogs.writer import check_writable, write_catalog
@@ -416,8 +424,8 @@ def _say(text):
     print(text, file=sys.stderr)
 
 
-_CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "fetch": _fetch, "cache": _cache,
-          "models": _models, "train": _train, "validate": _validate, "check": _check}
+_CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "cite": _cite, "fetch": _fetch,
+          "cache": _cache, "models": _models, "train": _train, "validate": _validate, "check": _check}
 
 
 def main(argv=None) -> int:

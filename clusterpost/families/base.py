@@ -206,6 +206,8 @@ class ModelFamily(ABC):
         Fewest measured places in the spectrum for an object to be inferred.
     error_floor : float
         Relative error that inference adds in quadrature unless told otherwise.
+    references : tuple of str
+        What its fluxes rest on, by the keys of the package's BibTeX file (`~clusterpost.cite`).
     named_priors : mapping of callable
         Priors by the names under which they can be asked for, as functions without arguments.
     """
@@ -220,6 +222,7 @@ class ModelFamily(ABC):
     likelihood: Likelihood | None = None
     min_bands: int = 2
     error_floor: float = 0.05
+    references: tuple[str, ...] = ()
     named_priors: Mapping[str, Callable[[], Prior]] = MappingProxyType({})
 
     @abstractmethod

@@ -46,6 +46,7 @@ class Galaxies(ModelFamily):
     """
 
     name = "galaxies"
+    references = ("hahn2022", "hahn2023", "conroy2009", "conroy2010", "choi2016", "chabrier2003", "calzetti2000")
     version = 1
     parameters = PARAMETERS
     min_bands = 5

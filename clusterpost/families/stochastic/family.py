@@ -59,6 +59,8 @@ class StochasticClusters(ModelFamily):
     """
 
     name = "stochastic"
+    references = ("girardi2000", "marigo2008", "conroy2010", "villaume2015", "chabrier2003", "castelli2003",
+                  "smith2002", "rauch2003", "lancon2002", "bruzual2003", "carnall2018", "odonnell1994")
     version = 1
     parameters = PARAMETERS
     likelihood = None
