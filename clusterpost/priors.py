@@ -61,9 +61,15 @@ class _Bounded:
         return self
 
     @property
+    def mass_shape(self) -> tuple[float, float, float] | None:
+        """Slope a, center c and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln mass, or None."""
+        return None
+
+    @property
     def mass_slope(self):
         """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
-        return None
+        shape = self.mass_shape
+        return None if shape is None or shape[2] else shape[0]
 
     @property
     def flat_mass(self):
@@ -165,9 +171,9 @@ class BoxPrior(_Bounded):
         return cls(values["low"], values["high"], values["names"])
 
     @property
-    def mass_slope(self):
-        """Zero: the density is the same at every log mass."""
-        return 0.0
+    def mass_shape(self):
+        """Flat: the density is the same at every log mass."""
+        return 0.0, 0.0, 0.0
 
     def sample(self, n, generator):
         """Draw ``n`` parameter vectors.
@@ -262,14 +268,16 @@ class ProductPrior(_Bounded):
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given)
 
     @property
-    def mass_slope(self):
-        """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
+    def mass_shape(self):
+        """Slope, center and precision of the density in ln mass, where it is a power law or normal, else None."""
         if "log_mass" not in self.names:
             return None
         piece = self.pieces[self.names.index("log_mass")]
-        if isinstance(piece, Uniform):
-            return 0.0
-        return piece.slope / LN10 if isinstance(piece, Sloped) else None
+        if isinstance(piece, Normal):
+            return 0.0, LN10 * piece.mean, (LN10 * piece.sigma) ** -2
+        if isinstance(piece, Uniform | Sloped):
+            return (0.0 if isinstance(piece, Uniform) else piece.slope / LN10), 0.0, 0.0
+        return None
 
     def sample(self, n, generator):
         """Draw ``n`` parameter vectors; see `BoxPrior.sample`."""

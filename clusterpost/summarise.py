@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 
 from . import flags
 from .posterior.ascent import find_map
 from .posterior.modes import find_modes
-from .posterior.refine import support
+from .posterior.refine import AllDraws, support
 from .posterior.summary import entropy, quantiles
 from .schema import quantile_label
 
 __all__ = ["summarise", "with_derived"]
 
 _POOR_CHI2 = 10.0
+_POINTS_AT_ONCE = 400_000
 _SUPPORT_STRIDE = 7  # of the draws that the predictive p-value is taken over; odd, as Sobol points want it
 
 
@@ -51,13 +54,13 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
     quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
     if marginals is None:
-        for row, every in draws.every.items():
+        for rows, every in _batches(draws.every):
             # Quantiles of all draws there are: of those that are kept, they are less certain.
-            log_density = every.log_density - draws.log_evidence[row].nan_to_num(nan=0.0)
-            of_row = {name: values[row:row + 1] for name, values in known.items()}
-            alone = _marginals(every.theta[None], every.weight[None], log_density[None], family, of_row, taken)
-            for of_all, of_one in zip((quantile, mean, results_entropy), alone, strict=True):
-                of_all[row] = of_one[0]
+            log_density = every.log_density - draws.log_evidence[rows].nan_to_num(nan=0.0)[:, None]
+            of_rows = {name: values[rows] for name, values in known.items()}
+            found = _marginals(every.theta, every.weight, log_density, family, of_rows, taken)
+            for of_all, of_some in zip((quantile, mean, results_entropy), found, strict=True):
+                of_all[rows] = of_some
     else:
         quantile, mean[:, :theta.shape[-1]], results_entropy = marginals
     results = {}
@@ -95,6 +98,19 @@ def with_derived(theta, family, covariates):
     """
     derived = [quantity.function(theta, covariates)[..., None].to(theta) for quantity in family.derived]
     return torch.cat([theta, *derived], -1)
+
+
+def _batches(every):
+    """Join the draws of rows that have as many: rows, and their draws."""
+    alike = defaultdict(list)
+    for row, draws in every.items():
+        alike[len(draws.weight)].append(row)
+    for size, rows in alike.items():
+        step = max(1, _POINTS_AT_ONCE // size)
+        for some in (rows[start:start + step] for start in range(0, len(rows), step)):
+            of_some = [every[row] for row in some]
+            yield some, AllDraws(*(torch.stack([getattr(one, name) for one in of_some])
+                                         for name in ("theta", "weight", "log_density")))
 
 
 def _marginals(theta, weight, log_density, family, covariates, taken):

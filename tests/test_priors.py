@@ -132,6 +132,16 @@ def test_which_priors_are_flat_in_mass():
     assert not as_prior(lambda theta: 0 * theta[..., 0]).flat_mass
 
 
+@pytest.mark.parametrize("piece", [Uniform(), PowerLaw(-2), Exponential(0.5), Normal(4, 1), Normal(9, 0.5)])
+def test_shape_in_mass(piece):
+    prior = ProductPrior(log_mass=piece)
+    slope, center, precision = prior.mass_shape
+    theta = torch.tensor([[1.0, 2.5, 0.1], [1.0, 4.0, 0.1], [1.0, 6.0, 0.1]], dtype=torch.float64)
+    x = math.log(10) * theta[:, 1]
+    rest = prior.log_prob(theta) - slope * x + precision / 2 * (x - center) ** 2
+    assert (rest - rest[0]).abs().max().item() == pytest.approx(0, abs=1e-5)
+
+
 @pytest.mark.parametrize(("piece", "slope"), [(Uniform(), 0), (PowerLaw(-2), -1), (Exponential(0.5), -2 / math.log(10)),
                                               (Normal(4, 1), None)])
 def test_slope_in_mass(piece, slope):

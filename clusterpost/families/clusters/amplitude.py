@@ -124,8 +124,9 @@ class MassConditional:
     Notes
     -----
     Under log-normal noise ln m is normal with weight W = sum 1/s^2 about the
-    weighted mean of y - ln F, moved by slope / W where the prior is a power law,
-    and cut at the prior's bounds: exact where no band is an upper limit.
+    weighted mean of y - ln F, moved by slope / W where the prior is a power law or
+    multiplied by it where that is normal in ln m, and cut at the prior's bounds: exact where no band is an upper
+    limit.
     Otherwise the density of a cluster is tabulated at some 40 masses about that mean.
     """
 
@@ -148,7 +149,7 @@ class MassConditional:
         closed : bool
             Take a closed form for every cluster that is nearly log-normal in its
             mass: that of the detections, without limits, and without a
-            prior that is no power law.  What it leaves out must then be
+            prior that is neither a power law nor normal.  What it leaves out must then be
             weighted; it is many times quicker than a table.
 
         Returns
@@ -169,7 +170,7 @@ class MassConditional:
 
     def is_closed(self, observed):
         """Of which clusters the closed form is exact, (n,)."""
-        if self.noise.name != "lognormal" or self.prior.mass_slope is None:
+        if self.noise.name != "lognormal" or self.prior.mass_shape is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
         return ~observed.limit.any(-1)
 
@@ -183,7 +184,10 @@ class MassConditional:
 
     def _closed(self, observed, log_age, ebv, ln_flux):
         mean, sigma = (x[..., None].double() for x in self._peak(observed, ln_flux))
-        return CutNormal(mean + (self.prior.mass_slope or 0.0) * sigma**2, sigma, self.low, self.high)
+        slope, center, precision = self.prior.mass_shape or (0.0, 0.0, 0.0)
+        share = 1 / (1 + precision * sigma**2)  # of the likelihood in the product of two normal densities
+        mean = (mean + (slope + precision * center) * sigma**2) * share
+        return CutNormal(mean, sigma * share**0.5, self.low, self.high)
 
     def _tabulated(self, observed, log_age, ebv, ln_flux):
         mean, sigma = self._peak(observed, ln_flux)
