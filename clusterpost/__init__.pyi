@@ -39,6 +39,7 @@ from .infer import (
 )
 from .photometry import apply_error_floor as apply_error_floor
 from .plotting.posterior import plot_posterior as plot_posterior
+from .report import write_report as write_report
 from .training.mocks import simulate as simulate
 from .validation.compare import compare_with_catalog as compare_with_catalog
 

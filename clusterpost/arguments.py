@@ -24,6 +24,7 @@ _EPILOG = """examples:
   clusterpost plot posteriors.fits cmd.png --kind color-magnitude --good
   clusterpost sample posteriors.fits draws.hdf5 -n 500
   clusterpost simulate -n 1000 mocks.fits
+  clusterpost report posteriors.fits report.html
   clusterpost cite posteriors.fits
   clusterpost fetch NGC1433 -o ngc1433.fits
   clusterpost check
@@ -167,6 +168,17 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
     inference_options(sub, floor="that of the results", seed="that of the results")
     posterior_options(sub)
+    output_options(sub)
+
+    sub = command("report", "write a result as one HTML page, with figures and a table to click through",
+                  "clusterpost report posteriors.fits report.html", _WHOLE)
+    sub.add_argument("input", help="a catalog that clusterpost infer wrote")
+    sub.add_argument("output", help=".html")
+    sub.add_argument("--objects", type=int, default=20, metavar="N", help="rows whose photometry and corner plot are "
+                     "in the page: the first good ones (default: %(default)s)")
+    sub.add_argument("--title", help="of the page (default: the target that the catalog names)")
+    row_options(sub, "show only rows")
+    sub.add_argument("--prefix", help="of the results, where the catalog has several")
     output_options(sub)
 
     sub = command("cite", "print what a result rests on, as BibTeX", "clusterpost cite posteriors.fits > rests_on.bib")

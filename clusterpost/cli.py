@@ -288,6 +288,20 @@ def _cite(args):
     return 0
 
 
+def _report(args):
+    from .catalogs.reader import read_catalog
+    from .report import write_report
+    from .utils import check_target, require
+
+    require("jinja2", "report")
+    check_target(args.output, overwrite=args.overwrite)
+    write_report(read_catalog(args.input), args.output, objects=args.objects, where=_where(args), title=args.title,
+                 prefix=args.prefix, overwrite=args.overwrite, progress=_progress(args))
+    if not args.quiet:
+        _say(args.output)
+    return 0
+
+
 def _fetch(args):
     from .catalogs.phangs import fetch_phangs, list_phangs
     from .catalogs.writer import check_writable, write_catalog
@@ -424,8 +438,8 @@ def _say(text):
     print(text, file=sys.stderr)
 
 
-_CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "cite": _cite, "fetch": _fetch,
-          "cache": _cache, "models": _models, "train": _train, "validate": _validate, "check": _check}
+_CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "report": _report, "cite": _cite,
+          "fetch": _fetch, "cache": _cache, "models": _models, "train": _train, "validate": _validate, "check": _check}
 
 
 def main(argv=None) -> int:

@@ -206,6 +206,8 @@ class ModelFamily(ABC):
         Fewest measured places in the spectrum for an object to be inferred.
     error_floor : float
         Relative error that inference adds in quadrature unless told otherwise.
+    summary : str
+        What its objects are, as the sentence "... of (summary)" in a methods section puts it.
     references : tuple of str
         What its fluxes rest on, by the keys of the package's BibTeX file (`~clusterpost.cite`).
     named_priors : mapping of callable
@@ -222,6 +224,7 @@ class ModelFamily(ABC):
     likelihood: Likelihood | None = None
     min_bands: int = 2
     error_floor: float = 0.05
+    summary: str = "objects of an own model family"
     references: tuple[str, ...] = ()
     named_priors: Mapping[str, Callable[[], Prior]] = MappingProxyType({})
 

@@ -14,7 +14,8 @@ from ..provenance import recorded_model, repeat
 from .rows import color_of, scatter, shown_rows
 from .style import COLORS, new_axes, style
 
-__all__ = ["model_magnitudes", "plot_color_color", "plot_color_magnitude", "typical_distance"]
+__all__ = ["bands_by_pivot", "magnitudes_of", "model_magnitudes", "photometry_of", "plot_color_color",
+           "plot_color_magnitude", "typical_distance"]
 
 _TRACK_AGES = np.geomspace(1, 13000, 300)  # Myr
 _LABELLED = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
@@ -72,12 +73,12 @@ def plot_color_color(out, x=None, y=None, *, where=None, color="age", track=True
     >>> figure = plot_color_color(out, ("F438W", "F555W"), ("F275W", "F336W"), color="support", system="Vega")
     """
     shown, photometry = _read(out, where, prefix)
-    names = _by_pivot(photometry)
+    names = bands_by_pivot(photometry)
     if (x is None or y is None) and len(names) < 3:
         raise InputError(f"a color-color diagram needs three bands; the table has {', '.join(names) or 'none'}")
     x = tuple(names[-2:]) if x is None else _pair(x)
     y = (tuple(names[-4:-2]) if len(names) > 3 else tuple(names[:2])) if y is None else _pair(y)
-    magnitudes = _magnitudes(photometry, (*x, *y), system)
+    magnitudes = magnitudes_of(photometry, (*x, *y), system)
     return _diagram(shown, magnitudes, (*x, *y), lambda m: (m[:, 0] - m[:, 1], m[:, 2] - m[:, 3]),
                     (_label(x, system), _label(y, system)), color, track, reddening, system, ax, masses=(1e4,))
 
@@ -129,12 +130,12 @@ def plot_color_magnitude(out, color_bands=None, band=None, *, where=None, color=
     >>> figure = plot_color_magnitude(out, ("F438W", "F814W"), "F555W")
     """
     shown, photometry = _read(out, where, prefix)
-    names = _by_pivot(photometry)
+    names = bands_by_pivot(photometry)
     if color_bands is None and len(names) < 2:
         raise InputError(f"a color needs two bands; the table has {', '.join(names) or 'none'}")
     pair = tuple(names[-2:]) if color_bands is None else _pair(color_bands)
     band = pair[0] if band is None else get_band(band).name
-    magnitudes = _magnitudes(photometry, (*pair, band), system)
+    magnitudes = magnitudes_of(photometry, (*pair, band), system)
     distance = photometry.covariates.get("distance", np.full(len(photometry), np.nan))
     absolute = absolute and np.isfinite(distance).any()
     if absolute:
@@ -190,7 +191,7 @@ def typical_distance(shown) -> float:
     InputError
         If no row has one.
     """
-    distance = _photometry(shown.table, shown.prefix).covariates.get("distance", np.array([np.nan]))
+    distance = photometry_of(shown.table, shown.prefix).covariates.get("distance", np.array([np.nan]))
     if not np.isfinite(distance).any():
         raise InputError("the table has no distance, which a line of equal brightness needs")
     return float(np.nanmedian(distance))
@@ -198,10 +199,22 @@ def typical_distance(shown) -> float:
 
 def _read(out, where, prefix):
     shown = shown_rows(out, where, prefix)
-    return shown, _photometry(shown.table, shown.prefix)
+    return shown, photometry_of(shown.table, shown.prefix)
 
 
-def _photometry(tbl, prefix):
+def photometry_of(tbl, prefix) -> Photometry:
+    """Read the photometry of a result as it was read for it, with distances where there are any.
+
+    Parameters
+    ----------
+    tbl : Table
+    prefix : str
+        Of the results.
+
+    Returns
+    -------
+    `~clusterpost.photometry.Photometry`
+    """
     bare, reading = repeat(tbl, prefix=prefix, columns=None, distance=None)
     family = find_family(recorded_model(tbl, prefix))
     distances = tuple(c for c in family.covariates if c.name == "distance")
@@ -213,8 +226,17 @@ def _photometry(tbl, prefix):
         return Photometry.from_table(bare, error_floor=None, covariates=(), columns=reading["columns"])
 
 
-def _by_pivot(photometry):
-    """Return the measured bands from blue to red, of each filter the camera with the most detections."""
+def bands_by_pivot(photometry) -> list[str]:
+    """Return the measured bands from blue to red, of each filter the camera with the most detections.
+
+    Parameters
+    ----------
+    photometry : `~clusterpost.photometry.Photometry`
+
+    Returns
+    -------
+    list of str
+    """
     best = {}
     for i, band in enumerate(photometry.bands):
         count = int((np.isfinite(photometry.flux[:, i]) & ~photometry.limit[:, i]).sum())
@@ -238,8 +260,20 @@ def _label(pair, system):
     return f"{_name(pair[0])} \N{MINUS SIGN} {_name(pair[1])} [{system} mag]"
 
 
-def _magnitudes(photometry, bands, system):
-    """Return magnitudes (n, n_band), NaN where a band is not detected."""
+def magnitudes_of(photometry, bands, system) -> np.ndarray:
+    """Return magnitudes, NaN where a band is not detected.
+
+    Parameters
+    ----------
+    photometry : `~clusterpost.photometry.Photometry`
+    bands : sequence of str
+    system : str
+        ``AB`` or ``Vega``.
+
+    Returns
+    -------
+    ndarray (n, n_band)
+    """
     if system not in ("AB", "Vega"):
         raise InputError(f"system={system!r} is neither 'AB' nor 'Vega'")
     if absent := [band for band in bands if band not in photometry.bands]:

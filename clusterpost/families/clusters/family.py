@@ -82,6 +82,12 @@ class FullySampledClusters(ModelFamily):
         return self.table.predict(theta, covariates["distance"])
 
     @property
+    def summary(self):
+        """What its clusters are, as a methods section puts it."""
+        return (f"fully sampled simple stellar populations ({self.table.header['ssp']}) behind a foreground screen of "
+                "dust (O'Donnell 1994, R_V = 3.1), without nebular emission")
+
+    @property
     def domain(self):
         """Lowest and highest value of each parameter: of the table, and any mass."""
         log_age, ebv = self.table.log_age, self.table.ebv

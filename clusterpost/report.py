@@ -1,0 +1,299 @@
+"""A result as one page of HTML: what it is, which rows to keep, figures, and a table to click through."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from .catalogs.identity import object_names
+from .catalogs.metadata import meta_value
+from .citing import cite
+from .errors import ColumnError, DistanceError, InputError
+from .flags import FLAGS, decode_flags, flag_values, is_good
+from .flow.modelfile import find_family
+from .provenance import recorded_model, recorded_settings, results_prefix
+from .selection import select_rows
+from .utils import check_target, progress_bar, require, write_whole
+
+__all__ = ["methods_paragraph", "write_report"]
+
+_FIGURES = (("overview", "Medians of all rows, how often each flag is set, and histograms of good rows."),
+            ("age-mass", "Ages and masses: medians, and 16 to 84 % ranges."),
+            ("mass-function", "Mass function of the good rows, from draws of their posteriors. Not corrected for "
+                              "completeness; the prior is in it."),
+            ("age-distribution", "Age distribution of the good rows, from draws of their posteriors."),
+            ("color-magnitude", "Photometry of the catalog with tracks of fully sampled clusters."),
+            ("sky", "Positions."))
+_CANNOT = (ColumnError, DistanceError, InputError)
+_MOST_DRAWN_FROM = 2000  # rows; the distributions of more are of a random part
+_DIGITS = 4
+_NOISES = {"lognormal": "log-normal", "normal": "normal", "walter2025": "log-normal (as in Walter et al. 2025)"}
+
+
+def write_report(out: Table, path, *, objects: int = 20, where=None, title: str | None = None,
+                 prefix: str | None = None, overwrite: bool = False, progress: bool | None = None) -> Path:
+    """Write a result as one page of HTML that needs no other file and no network.
+
+    Parameters
+    ----------
+    out : `~astropy.table.Table`
+        From `~clusterpost.infer_table`.
+    path : str or Path
+        Ends in ``.html``.
+    objects : int
+        Rows whose photometry and corner plot are in the page: the first good ones; about 60 kB and a second for each.
+    where : array of bool or int, or str, optional
+        Rows to show, or an expression that says which; all by default.
+    title : str, optional
+        By default the target in the table's meta.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+    overwrite : bool
+        Whether to replace the file.
+    progress : bool, optional
+        Whether to show a bar; by default on a terminal and in a notebook.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    ImportError
+        If jinja2 or matplotlib is not installed.
+    InputError
+        If no row is left, or the file exists and is not to be replaced.
+    ColumnError
+        If the table has no results.
+
+    Examples
+    --------
+    >>> import tempfile, clusterpost
+    >>> out = clusterpost.infer_table(clusterpost.example_catalog()[:3], model="any_bands", n_samples=100)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = clusterpost.write_report(out, f"{folder}/report.html", objects=1, progress=False)
+    ...     page.name
+    'report.html'
+    """
+    jinja2 = require("jinja2", "report")
+    require("corner", "report")
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{path}: a report ends in .html")
+    check_target(path, overwrite=overwrite)
+    prefix = results_prefix(out, prefix)
+    if f"{prefix}flag" not in out.colnames:
+        raise ColumnError(f"the table has no column {prefix + 'flag'!r}; infer it first, and check the prefix")
+    if where is not None:
+        out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
+    if not len(out):
+        raise InputError("no row is left to report on")
+    good = is_good(out, prefix=prefix)
+    chosen = np.flatnonzero(good)[:objects]
+    bar = progress_bar(len(_FIGURES) + len(chosen), show=progress, desc="figures")
+    with bar:
+        figures, absent = _population(out, prefix, bar)
+        pictures = {int(row): _picture("object", out[int(row)], bar, dpi=70, prefix=prefix) for row in chosen}
+    template = resources.files(__package__).joinpath("data/report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    html = environment.from_string(template).render(
+        title=title or _target(out), facts=_facts(out, prefix, good), methods=methods_paragraph(out, prefix=prefix),
+        bibtex=cite(out, prefix=prefix), flags=_flag_rows(out, prefix), figures=figures, absent=absent,
+        n_embedded=len(pictures), n_rows=len(out),
+        data=_as_script({**_table(out, prefix), "colors": _colors(out, prefix), "pictures": pictures}))
+    write_whole(path, html.encode())
+    return path
+
+
+def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
+    """Write how a result was made, as the paragraph of a paper.
+
+    Parameters
+    ----------
+    out : `~astropy.table.Table`
+        From `~clusterpost.infer_table`.
+    prefix : str, optional
+        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If the table does not say how it was made.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.report import methods_paragraph
+    >>> out = clusterpost.infer_table(clusterpost.simulate(2, model="any_bands"), model="any_bands", n_samples=100)
+    >>> methods_paragraph(out).split(" with clusterpost")[0]
+    'We infer age, mass and ebv'
+    """
+    prefix = results_prefix(out, prefix)
+    settings = recorded_settings(out, prefix)
+    if settings is None:
+        raise InputError("the table does not say how its results were made; is it from infer_table?")
+    family = find_family(recorded_model(out, prefix))
+    version, bands = meta_value(out, "CPVERS"), _used_bands(out, prefix)
+    good, flags = is_good(out, prefix=prefix), flag_values(out, prefix)
+    names = [p.column for p in family.parameters]
+    exact = settings.model == "exact grid"
+    by = ("on a dense grid of the exact posterior" if exact else
+          f"with the normalizing flow {settings.model} (weights {str(settings.sha256)[:8]}; Walter et al. 2025)")
+    parts = [
+        f"We infer {', '.join(names[:-1])} and {names[-1]} with clusterpost {version} {by}, a model of "
+        f"{family.summary}.",
+        f"The photometry is in {', '.join(bands)}; " + (
+            f"a relative error of {100 * settings.error_floor:g} % is added in quadrature. " if settings.error_floor
+            else "no systematic error is added. ")
+        + f"Noise is {_NOISES.get(settings.noise, settings.noise)}. The prior is {settings.words}.",
+    ]
+    if not exact:
+        parts.append("The draws of the network are weighted with the likelihood, so that they follow the exact "
+                     "posterior." if settings.refine else "The draws are those of the network itself.")
+    distance = _distance(out, prefix)
+    parts += [f"Distances are {distance}."] if distance else []
+    inferred = (flags & 1) == 0
+    parts.append(f"Of {len(out):,} objects {inferred.sum():,} are inferred, and {good.sum():,} of these carry no flag "
+                 "that calls for caution. We quote medians and the 16 to 84 % ranges of the marginal posteriors.")
+    return " ".join(parts)
+
+
+def _target(out):
+    name = next((meta_value(out, key) for key in ("TARGET", "OBJECT", "GALAXY") if meta_value(out, key)), None)
+    return f"Posteriors of {name}" if name else "Posteriors of a catalog"
+
+
+def _used_bands(out, prefix):
+    from .plotting.colors import photometry_of
+
+    known = photometry_of(out, prefix)
+    return [band for band, seen in zip(known.bands, ~known.missing.all(0), strict=True) if seen]
+
+
+def _distance(out, prefix):
+    from .plotting.colors import photometry_of
+
+    known = photometry_of(out, prefix).covariates.get("distance", np.array([]))
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return ""
+    span = f"{known.min():.4g} Mpc" if np.ptp(known) <= 1e-6 * known.min() else \
+        f"{known.min():.4g} to {known.max():.4g} Mpc"
+    source = str(meta_value(out, "CPDIST") or "")
+    return span + (f" ({source})" if source and source not in ("argument", "meta") else "")
+
+
+def _facts(out, prefix, good):
+    """Return names and values of the summary."""
+    settings, flags = recorded_settings(out, prefix), flag_values(out, prefix)
+    facts = {"rows": f"{len(out):,}", "inferred": f"{((flags & 1) == 0).sum():,}", "good": f"{good.sum():,}",
+             "bands": " ".join(_used_bands(out, prefix)), "distance": _distance(out, prefix) or "none",
+             "catalog": str(meta_value(out, "CPLAYOUT") or "")}
+    if settings is not None:
+        facts |= {"model": f"{settings.model} {str(settings.sha256 or '')[:8]}", "noise": settings.noise,
+                  "prior": settings.words, "error floor": f"{100 * settings.error_floor:g} %",
+                  "weighted with the likelihood": "yes" if settings.refine else "no",
+                  "draws": str(settings.n_samples or ""), "seed": str(settings.seed)}
+    return facts | {"clusterpost": str(meta_value(out, "CPVERS") or "")}
+
+
+def _flag_rows(out, prefix):
+    values = flag_values(out, prefix)
+    found = [(flag, int(((values & flag.bit) != 0).sum())) for flag in FLAGS]
+    return [{"name": flag.name, "severity": flag.severity, "bit": flag.bit, "count": count, "text": flag.description}
+            for flag, count in sorted(found, key=lambda pair: -pair[1]) if count]
+
+
+def _population(out, prefix, bar):
+    """Return the figures of the catalog that can be drawn, and why others cannot."""
+    figures, absent = [], []
+    part = out
+    if len(out) > _MOST_DRAWN_FROM:
+        part = out[np.sort(np.random.default_rng(0).choice(len(out), _MOST_DRAWN_FROM, replace=False))]
+    for kind, text in _FIGURES:
+        sampled = kind in ("mass-function", "age-distribution")
+        note = f" Of {len(part):,} rows, drawn at random." if sampled and part is not out else ""
+        try:
+            options = {"n_draws": 100} if sampled else {}
+            figures.append({"kind": kind, "text": text + note, "image": _picture(
+                kind, part if sampled else out, bar, dpi=90, prefix=prefix, **options)})
+        except _CANNOT as error:
+            absent.append({"kind": kind, "why": str(error)})
+            bar.update(1)
+    return figures, absent
+
+
+def _picture(kind, tbl, bar, *, dpi, **options):
+    """Draw a figure and return it as the source of an image."""
+    from .plotting.files import draw
+
+    buffer = io.BytesIO()
+    draw(kind, tbl, **options).savefig(buffer, format="png", dpi=dpi)
+    bar.update(1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _table(out, prefix):
+    """Return the columns of the page's table, and the values of each row."""
+    names, flags = object_names(out), flag_values(out, prefix)
+    columns = [{"name": "object", "label": names[0] or "row", "text": True}]
+    values = [names[1]]
+    family = find_family(recorded_model(out, prefix))
+    for quantity in (*family.parameters, *family.derived):
+        stems = [f"{prefix}{quantity.column}_{end}" for end in ("q16", "q50", "q84")]
+        if not set(stems) <= set(out.colnames):
+            continue
+        unit = f" [{quantity.unit}]".replace("solMass", "Msun") if quantity.unit else ""
+        low, middle, high = (_numbers(out[stem]) for stem in stems)
+        columns.append({"name": quantity.column, "label": quantity.column + unit, "range": True,
+                        "title": quantity.description})
+        values.append([[m, a, b] for m, a, b in zip(middle, low, high, strict=True)])
+    for name in ("n_modes", "n_bands", "support", "efficiency", "chi2_map"):
+        if f"{prefix}{name}" in out.colnames:
+            columns.append({"name": name, "label": name, "title": str(out[f"{prefix}{name}"].info.description or "")})
+            values.append(_numbers(out[f"{prefix}{name}"]))
+    columns.append({"name": "flags", "label": "flags", "text": True})
+    values.append([", ".join(each) for each in decode_flags(flags)])
+    return {"columns": columns, "rows": [list(row) for row in zip(*values, strict=True)],
+            "good": is_good(out, prefix=prefix).tolist()}
+
+
+def _numbers(column):
+    """Return plain rounded numbers, None where there is none."""
+    plain = np.ma.filled(np.ma.asarray(getattr(column, "value", column)).astype(float), np.nan)
+    return [float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None for value in plain]
+
+
+def _colors(out, prefix):
+    """Return AB magnitudes by band, and the model's track in the same bands."""
+    from .plotting.colors import bands_by_pivot, magnitudes_of, model_magnitudes, photometry_of
+
+    photometry = photometry_of(out, prefix)
+    bands = bands_by_pivot(photometry)
+    if len(bands) < 2:
+        return {"bands": [], "magnitudes": [], "track": [], "ages": []}
+    family = find_family("clusters")
+    ages = np.geomspace(1, 13000, 120)
+    known = set(bands) <= {*family.band_names, *family.further_bands}
+    track = model_magnitudes(ages, np.zeros(len(ages)), bands, 1e-5) if known else np.zeros((0, len(bands)))
+    rounded = [[None if not np.isfinite(x) else round(float(x), 3) for x in row]
+               for row in magnitudes_of(photometry, bands, "AB")]
+    return {"bands": list(bands), "magnitudes": rounded, "track": np.round(track, 3).tolist(),
+            "ages": [float(f"{age:.3g}") for age in ages]}
+
+
+def _as_script(values):
+    """Return JSON that may stand in a script element, whatever texts are in it."""
+    return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", json.dumps(values, allow_nan=False))

@@ -1,0 +1,191 @@
+"""A result as one page of HTML."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from astropy.table import Table
+
+import clusterpost
+from clusterpost.cli import main
+from clusterpost.errors import ColumnError, InputError
+from clusterpost.report import methods_paragraph, write_report
+
+pytest.importorskip("jinja2")
+pytest.importorskip("corner")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+HOSTILE = "</script><script>document.title = 'taken'</script>"
+
+
+@pytest.fixture(scope="module")
+def out():
+    tbl = clusterpost.simulate(12, model="any_bands", seed=4, distance=10, errors=0.1)
+    tbl["id"] = [f"C{i}" for i in range(11)] + [HOSTILE]
+    tbl.meta["target"] = "NGC 0"
+    for band in ("F275W", "F336W", "F438W", "F555W"):
+        tbl[band][2] = np.nan
+    out = clusterpost.infer_table(tbl, model="any_bands", n_samples=100, progress=False)
+    out["flag"][5] |= 256
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(out, tmp_path_factory):
+    return write_report(out, tmp_path_factory.mktemp("report") / "report.html", objects=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def data(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.DOTALL)[1])
+
+
+def test_the_table_is_that_of_the_result(out, data):
+    names = [column["name"] for column in data["columns"]]
+    assert names[:4] == ["object", "age", "mass", "ebv"]
+    assert [row[0] for row in data["rows"]] == list(out["id"])
+    for i in (0, 7):
+        expected = [float(np.asarray(out[f"mass_{end}"])[i]) for end in ("q50", "q16", "q84")]
+        np.testing.assert_allclose(data["rows"][i][names.index("mass")], expected, rtol=1e-3)
+    assert data["rows"][2][1] == [None, None, None]
+    assert "not inferred" in data["rows"][2][names.index("flags")]
+    assert data["good"] == clusterpost.is_good(out).tolist()
+    x = -2.5 * np.log10(out["F555W"].value / out["F814W"].value)[0]
+    magnitudes = dict(zip(data["colors"]["bands"], data["colors"]["magnitudes"][0], strict=True))
+    assert magnitudes["F555W"] - magnitudes["F814W"] == pytest.approx(x, abs=2e-3)
+
+
+def test_the_page_needs_nothing_else(page):
+    text = page.read_text()
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+    assert "http" not in re.sub(r"data:image[^\"]*", "", text)
+    assert HOSTILE not in text
+
+
+def test_pictures_are_of_the_first_good_rows(out, page, data):
+    assert list(data["pictures"]) == [str(np.flatnonzero(clusterpost.is_good(out))[0])]
+    assert page.read_text().count("<img src=\"data:image/png;base64,") >= 5
+    assert "No figure sky: the table has no columns of right ascension" in page.read_text()
+
+
+def test_methods_paragraph(out):
+    text = methods_paragraph(out)
+    assert "the normalizing flow any_bands (weights " in text
+    assert "F275W, F336W, F438W, F555W, F814W" in text
+    assert "a relative error of 5 %" in text
+    assert "10 Mpc" in text
+    assert f"Of 12 objects 11 are inferred, and {clusterpost.is_good(out).sum()} of these" in text
+    exact = clusterpost.exact_posterior(clusterpost.simulate(1, model="any_bands"), error_floor=None)
+    assert "on a dense grid" in methods_paragraph(exact)
+    assert "no systematic error" in methods_paragraph(exact)
+    with pytest.raises(InputError, match="does not say how"):
+        methods_paragraph(Table({"flag": [0]}))
+
+
+def test_refusals(out, tmp_path):
+    with pytest.raises(ColumnError, match="infer it first"):
+        write_report(out["id", "F555W"], tmp_path / "a.html")
+    with pytest.raises(InputError, match=r"ends in \.html"):
+        write_report(out, tmp_path / "a.pdf")
+    with pytest.raises(InputError, match="no row is left"):
+        write_report(out, tmp_path / "a.html", where="age_q50 < 0")
+    (tmp_path / "a.html").write_text("precious")
+    with pytest.raises(InputError, match="exists"):
+        write_report(out, tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text() == "precious"
+
+
+def test_at_the_shell(out, tmp_path, capsys):
+    clusterpost.write_catalog(out, tmp_path / "out.fits")
+    arguments = [str(tmp_path / name) for name in ("out.fits", "out.html")]
+    assert main(["report", *arguments, "--objects", "0", "--good", "--title", "Mine", "--quiet"]) == 0
+    text = (tmp_path / "out.html").read_text()
+    assert "<h1>Mine</h1>" in text
+    assert len(json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])["rows"]) == \
+        clusterpost.is_good(out).sum()
+    assert main(["report", *arguments]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_without_jinja_the_install_line_comes_first(tmp_path):
+    code = ("import sys; sys.modules['jinja2'] = None\n"
+            f"from clusterpost.cli import main\nsys.exit(main(['report', 'a.fits', {str(tmp_path / 'a.html')!r}]))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'clusterpost[report]'" in done.stderr
+
+
+_CLICKS = """
+<script>
+const said = {};
+const all = selector => [...document.querySelectorAll(selector)];
+const names = () => all("#table tr.row td:first-child").map(cell => cell.textContent);
+const head = name => all("#table th button").find(button => button.textContent.startsWith(name));
+const filter = text => {
+  const box = document.getElementById("filter");
+  box.value = text; box.dispatchEvent(new Event("input"));
+};
+said.all = names();
+head("mass").click(); said.up = names();
+head("mass").click(); said.down = names();
+said.sorted = head("mass").parentElement.getAttribute("aria-sort");
+filter("mass>1e4 age<1000"); said.filtered = names();
+said.count = document.getElementById("count").textContent;
+filter("C1"); said.words = names();
+filter("flags:poor"); said.flagged = names();
+filter(""); document.getElementById("good").click(); said.good = names().length;
+document.getElementById("good").click();
+document.querySelector('tr[data-row="0"]').click();
+said.opened = document.querySelectorAll("tr.opened img").length;
+document.querySelector('tr[data-row="4"]').click();
+said.without = document.querySelector("tr.opened").textContent;
+said.n_opened = document.querySelectorAll("tr.opened").length;
+document.querySelectorAll("tr.chosen")[0].click(); said.closed = document.querySelectorAll("tr.opened").length;
+const canvas = document.getElementById("plot"), box = canvas.getBoundingClientRect(), [x, y, i] = places[4];
+const clientX = box.left + x * box.width / canvas.width, clientY = box.top + y * box.height / canvas.height;
+canvas.dispatchEvent(new MouseEvent("click", {clientX, clientY}));
+said.linked = document.querySelector("tr.chosen td").textContent === data.rows[i][0];
+said.wide = document.documentElement.scrollWidth <= window.innerWidth;
+said.width = window.innerWidth;
+said.title = document.title;
+</script><script>
+const made = document.createElement("pre");
+made.id = "said"; made.textContent = JSON.stringify(said);
+document.body.replaceChildren(made);
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@pytest.mark.parametrize("width", [1400, 420])
+def test_in_a_browser(page, data, tmp_path, width):
+    clicked = tmp_path / "clicked.html"
+    clicked.write_text(page.read_text().replace("</body>", f"{_CLICKS}</body>"))
+    done = subprocess.run([CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+                           f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--dump-dom",
+                           clicked.as_uri()], capture_output=True, text=True, check=True, timeout=300)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    said = json.loads(html.unescape(re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)[1]))
+    names, masses = [row[0] for row in data["rows"]], [row[2][0] for row in data["rows"]]
+    ages = [row[1][0] for row in data["rows"]]
+    there = [i for i in range(12) if masses[i] is not None]
+    up = sorted(there, key=lambda i: masses[i])
+    assert said["all"] == names
+    assert said["up"] == [names[i] for i in (*up, 2)]  # what was not inferred comes last
+    assert said["down"] == [names[i] for i in (*up[::-1], 2)]
+    assert said["sorted"] == "descending"
+    assert said["filtered"] == [names[i] for i in up[::-1] if masses[i] > 1e4 and ages[i] < 1000]
+    assert said["count"] == f"{len(said['filtered'])} of 12 rows"
+    assert set(said["words"]) == {"C1", "C10"}
+    assert "C5" in said["flagged"]
+    assert said["good"] == sum(data["good"])
+    assert said["opened"] == 1
+    assert "clusterpost plot" in said["without"]
+    assert (said["n_opened"], said["closed"]) == (1, 0)
+    assert said["linked"]
+    assert said["wide"], said["width"]
+    assert said["title"] == "Posteriors of NGC 0"
