@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 
+from .catalogs.messages import Fault
+from .catalogs.sentinels import is_sentinel
 from .catalogs.table_distances import table_distances
 from .catalogs.values import numbers
-from .errors import ColumnError, DistanceError, UnitError
+from .errors import ColumnError, DistanceError, InputError, UnitError
 
-__all__ = ["read_covariates"]
+__all__ = ["read_covariates", "read_optional"]
+
+#: Values of no [M/H] that stand for missing.
+_SENTINELS = (99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 9999.0, -99.0, -99.9, -99.99, -99.999, -999.0, -999.9, -9999.0)
+_LOGARITHMIC = ("dex", "dex(1)", "[-]", "[Sun]")
 
 
 def read_covariates(tbl, layout, covariates, *, distance=None):
@@ -51,13 +59,64 @@ def read_covariates(tbl, layout, covariates, *, distance=None):
     return values, sources, faults
 
 
+def read_optional(tbl, covariates, sentinels=()):
+    """Read what else a table may tell of its objects, with errors.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    covariates : sequence of Covariate
+        Of columns of their names, and of these names with ``_err``.
+    sentinels : sequence of float
+        Values that stand for missing, besides the customary ones.
+
+    Returns
+    -------
+    values : dict of ndarray (n,)
+        Of those that have a column, and of their errors under the name with ``_err``; NaN where unknown.
+    sources : dict of str
+    faults : dict of str to Fault
+        Of rows whose value or error is none.
+    """
+    values, sources, faults = {}, {}, {}
+    for covariate in covariates:
+        name = covariate.name
+        if _column_called(tbl, name) is None:
+            continue
+        value, sources[name] = _from_column(tbl, covariate)
+        value[is_sentinel(value, (*_SENTINELS, *sentinels))] = np.nan
+        error, with_error = np.full(len(tbl), np.nan), _column_called(tbl, f"{name}_err") is not None
+        if with_error:
+            error, source = _from_column(tbl, replace(covariate, name=f"{name}_err"))
+            error[is_sentinel(error, (*_SENTINELS, *sentinels))] = np.nan
+            sources[name] += f" and {source}"
+        beyond = np.isfinite(value) & ((value < covariate.low) | (value > covariate.high))
+        negative = np.isfinite(value) & (error <= 0)
+        bad = beyond | negative
+        if bad.any():
+            row = int(np.argmax(bad))
+            what = (f"a {name} of {value[row]:g}; it is {covariate.description}, from {covariate.low:g} to "
+                    f"{covariate.high:g}" if beyond[row] else f"an error of {error[row]:g}; errors are positive")
+            faults[name] = Fault(int(np.isfinite(value).sum()), int(bad.sum()), row,
+                                 f"{sources[name]} gives in row {{row}} {what}",
+                                 f"Correct it, mask it where it is not known, or rename a column {name!r} that is "
+                                 "something else", "are inferred without it", InputError)
+        values[name], values[f"{name}_err"] = np.where(bad, np.nan, value), np.where(bad, np.nan, error)
+    return values, sources, faults
+
+
+def _column_called(tbl, name):
+    return next((column for column in tbl.colnames if column.lower() == name.lower()), None)
+
+
 def _from_column(tbl, covariate):
-    found = [name for name in tbl.colnames if name.lower() == covariate.name.lower()]
-    if not found:
+    name = _column_called(tbl, covariate.name)
+    if name is None:
         raise ColumnError(f"the model needs a column {covariate.name!r} ({covariate.description}), and the table has "
                           "none; rename the one that holds it")
-    name = found[0]
     unit = tbl[name].unit or covariate.unit
+    if not covariate.unit and str(unit) in _LOGARITHMIC:
+        unit = ""
     try:
         factor = u.Unit(unit).to(covariate.unit)
     except u.UnitConversionError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import flags
 from .catalogs.messages import Fault, warn_of_sentinels, warn_of_unused
-from .errors import DistanceError, InputError, InputWarning
+from .errors import InputError, InputWarning
 
 __all__ = ["Findings", "warn_of_improbable"]
 
@@ -96,14 +96,14 @@ class Findings:
         Raises
         ------
         InputError
-            If no row has a measurement.
+            If no row has a measurement, or all have another fault.
         DistanceError
             If every distance is not positive, or outside the model's range.
 
         Warns
         -----
         InputWarning
-            If some distances are, values were taken as missing, or columns are not used.
+            If some rows have such a fault, values were taken as missing, or columns are not used.
         """
         if self.rows and self.empty == self.rows:
             raise InputError(f"all {self.rows} rows are missing in every band (columns {', '.join(self.columns)}); "
@@ -115,9 +115,9 @@ class Findings:
         warn_of_unused(self.unused, self.known, stacklevel + 1)
         for fault in self.faults.values():
             if fault.rows and fault.rows == fault.checked:
-                raise DistanceError(f"{fault.reason}. {fault.remedy}", row=fault.first)
+                raise fault.error(f"{fault.reason}. {fault.remedy}", row=fault.first)
             if fault.rows:
-                warnings.warn(InputWarning(f"{fault.reason}. {fault.rows} such rows are flagged and not inferred",
+                warnings.warn(InputWarning(f"{fault.reason}. {fault.rows} such rows {fault.outcome}",
                                            row=fault.first), stacklevel=stacklevel)
 
 

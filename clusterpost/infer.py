@@ -334,8 +334,6 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
                          f"({len(tbl)}, k, {len(names)}): {', '.join(names)}")
     job.ready.findings.raise_or_warn()
     refine = job.sampler.refined
-    if job.weighted and not refine:
-        raise InputError("the density of a network alone is known under its own prior only; leave option:prior out")
     stacked = theta.reshape(len(tbl), -1, len(names))
     result = np.full(stacked.shape[:2], np.nan)
 
@@ -344,9 +342,10 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
         if refine:
             density = target.log_density(points) - draws.log_evidence[:, None]
         else:
-            density = job.sampler.proposal.log_prob(target.observed, job.conditions(at), points)
+            density = job.sampler.log_prob(target, job.conditions(at), points)
         return torch.where(target.prior.inside(points), density, -torch.inf).cpu().numpy()
 
-    for rows, density in job.map_chunks(density_at, False, points=stacked.shape[1], draw=refine):
+    needed = max(stacked.shape[1], job.sampler.n_samples if job.weighted else 0)
+    for rows, density in job.map_chunks(density_at, False, points=needed, draw=refine):
         result[rows] = density
     return result.reshape(theta.shape[:-1])

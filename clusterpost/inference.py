@@ -76,9 +76,10 @@ class TableInference:
         if self.recalibrated:
             taken = corrected_levels(job.model.card, self.levels, refine=refine)
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
+        ascend = refine or self.family.likelihood is None
 
         def summary(at, target, draws):
-            return summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=refine, taken=taken)
+            return summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=ascend, taken=taken)
 
         for rows, chunk in job.map_chunks(summary, progress):
             _put(results, rows, chunk)
@@ -186,22 +187,25 @@ class Job:
         simulator = card["simulator"]
         noise = get_noise(simulator["noise"] if noise is None else noise)
         refine = family.likelihood is not None if refine is None else bool(refine)
-        weighted = refine or prior is not None
+        asked = prior is not None
+        prior = as_prior(prior, family)
+        weighted = refine or prior is not family.prior or len(family.optional_covariates) > 0
         default = card.get("n_samples", DEFAULT_SAMPLES)
         n_samples = whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
         seed = whole_number("seed", seed, least=0, most=2**63 - 1)
         drawn = n_samples if size is None else _RESERVE * size if weighted else size
         bands, reading["error_floor"] = self.model.bands, resolve_floor(reading["error_floor"], family)
         self.ready = prepare(tbl, bands, noise, slots=self.model.filter_groups, at_least=self.model.min_bands,
-                             whole=not self.model.takes_sets, covariates=family.covariates, **reading)
+                             whole=not self.model.takes_sets, covariates=family.covariates,
+                             optional=family.optional_covariates, **reading)
         check_reach(self.ready, self.model, noise)
-        self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed)
-        self.weighted = self.sampler.prior is not family.prior or self.sampler.refined
-        prior = self.sampler.prior
+        self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed,
+                               given=bool(self.ready.known))
+        self.weighted = self.sampler.weighted
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(
             self.model.name, noise.name, prior.describe(), path=str(model_stem(model)) if elsewhere else None,
-            sha256=card["sha256"][:16], prior=None if prior is family.prior else prior.to_record(),
+            sha256=card["sha256"][:16], prior=prior.to_record() if asked else None,
             refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
             distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
 
@@ -309,7 +313,8 @@ def _described(ready, settings):
 
 def about(ready):
     """Return what else a table's meta records."""
-    return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout}
+    known = {"CPKNOWN": "; ".join(f"{name}: {source}" for name, source in ready.known.items())} if ready.known else {}
+    return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout, **known}
 
 
 def _recorded_reading(columns):

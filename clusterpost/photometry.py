@@ -18,7 +18,7 @@ from .catalogs.levels import check_levels
 from .catalogs.metadata import FLOOR_KEY
 from .catalogs.table_distances import to_mpc
 from .catalogs.values import MAG_PER_RELATIVE, is_magnitude, numbers, plain, read_band, unit_of
-from .covariates import read_covariates
+from .covariates import read_covariates, read_optional
 from .errors import InputError, shown
 from .families.clusters.parameters import DISTANCE
 from .findings import Findings
@@ -109,14 +109,14 @@ class Photometry:
         """
         floor = f"error floor {100 * self.error_floor:.3g} %" if self.error_floor else "no error floor"
         used = " ".join(self.bands if bands is None else bands)
-        return "; ".join([f"bands: {used}", *map(self._described, self.covariates), floor])
+        return "; ".join([f"bands: {used}", *map(self._described, self.sources), floor])
 
     def _described(self, name):
         """Say in which range a covariate is, and where it is from."""
         known, unit = self.covariates[name][np.isfinite(self.covariates[name])], " Mpc" * (name == "distance")
         if not len(known):
             return f"no {name}"
-        same = np.ptp(known) <= 1e-6 * known.min()
+        same = np.ptp(known) <= 1e-6 * np.abs(known).max()
         span = f"{known.min():.4g}" if same else f"{known.min():.4g} to {known.max():.4g}"
         source, _, where = self.sources[name].partition(": ")
         sources = " and ".join(_SOURCES.get(part, part) for part in source.split(" and "))
@@ -182,8 +182,11 @@ class Photometry:
 
     @classmethod
     def of_rows(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05,
-                covariates=(DISTANCE,)):
-        """Read some rows of a table, of which none needs to have a measurement; see `from_table`."""
+                covariates=(DISTANCE,), optional=()):
+        """Read some rows of a table, of which none needs to have a measurement; see `from_table`.
+
+        ``optional`` covariates, and their errors, are among the others where the table has columns of their names.
+        """
         check_table(tbl)
         if len(tbl) == 0:
             raise InputError("the table has no rows; give one with at least one cluster")
@@ -197,6 +200,8 @@ class Photometry:
         if applied is None:
             error = np.where(limit, error, np.hypot(error, floor * np.abs(flux)))
         values, sources, faults = read_covariates(tbl, layout, covariates, distance=distance)
+        for known, more in zip((values, sources, faults), read_optional(tbl, optional, layout.sentinels), strict=True):
+            known.update(more)
         return cls(tuple(layout.bands), flux, error, limit, values, sources,
                    floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()),
                    tuple(layout.unused), measured.sentinels, layout.recorded, faults)

@@ -46,6 +46,8 @@ class PreparedTable:
         What a table's meta must say so that it is read in the same way again.
     description : str
         What was read, in a line: bands, distance, error floor.
+    known : dict of str
+        Where optional covariates come from, of those that the table has.
     """
 
     error_floor: float
@@ -59,6 +61,7 @@ class PreparedTable:
     findings: Findings
     recorded: dict = field(default_factory=dict)
     description: str = ""
+    known: dict = field(default_factory=dict)
 
     def keep(self, good):
         """Leave out rows that turned out not to be inferable.
@@ -71,7 +74,7 @@ class PreparedTable:
         self.rows, self.observed = self.rows[good], self.observed[torch.as_tensor(good)]
 
 
-def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTANCE,), **reading):
+def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTANCE,), optional=(), **reading):
     """Read a table's photometry and sort out its rows.
 
     Parameters
@@ -89,6 +92,8 @@ def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTA
         Whether a table is expected to have all slots, unless it has photometry in other bands.
     covariates : sequence of Covariate
         Of the model family; a row of which one is unknown cannot be inferred.
+    optional : sequence of Covariate
+        Those that may be unknown.
     **reading
         ``columns``, ``unit``, ``missing``, ``distance`` and ``error_floor``, as for `~clusterpost.infer_table`.
 
@@ -96,7 +101,7 @@ def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTA
     -------
     PreparedTable
     """
-    photometry = Photometry.of_rows(tbl, covariates=covariates, **reading)
+    photometry = Photometry.of_rows(tbl, covariates=covariates, optional=optional, **reading)
     in_table, other = _taken_and_other(photometry, bands)
     findings = replace(photometry.findings, unused=other, known=tuple(bands))
     used = [band for band in photometry.bands if {band, BANDS[band].wfc3} & in_table]
@@ -108,7 +113,7 @@ def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTA
     possible = noise.usable(*(torch.as_tensor(np.where(there, values, 1.0))
                               for values in (photometry.flux, photometry.error))).numpy()
     computable = _computable(photometry.flux, photometry.error, noise) | ~there
-    known = photometry.covariates
+    known = {covariate.name: photometry.covariates[covariate.name] for covariate in covariates}
     unknown = np.any([np.isnan(values) for values in known.values()], axis=0) if known else np.zeros(len(flag), bool)
     extreme = np.any([np.abs(values) > _FARTHEST for values in known.values()]
                      + [known[c.name] < _NEAREST for c in covariates if c.log], axis=0) if known else unknown
@@ -132,9 +137,10 @@ def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTA
     unused = ~(measured | limit)
     flux[unused] = error[unused] = 1.0
     observed = Observed(*(torch.as_tensor(values) for values in (flux, error, measured, limit)),
-                        {name: torch.as_tensor(values[rows]) for name, values in known.items()})
-    return PreparedTable(photometry.error_floor, known, photometry.sources, photometry.layout,
-                         flag, n_bands, rows, observed, findings, recorded, description)
+                        {name: torch.as_tensor(values[rows]) for name, values in photometry.covariates.items()})
+    return PreparedTable(photometry.error_floor, photometry.covariates, photometry.sources, photometry.layout,
+                         flag, n_bands, rows, observed, findings, recorded, description,
+                         {c.name: photometry.sources[c.name] for c in optional if c.name in photometry.sources})
 
 
 def _computable(flux, error, noise):

@@ -223,8 +223,8 @@ class ProductPrior(_Bounded):
         Standard deviation of ln distance.
     **densities : Uniform, PowerLaw, Exponential, Normal or Share
         By the name of the parameter: ``log_age``, ``log_mass`` and ``ebv`` for clusters, for log10 age/Myr,
-        log10 initial mass/Msun and E(B-V)/mag.  Parameters without one are uniform; bounds that are not given are
-        those of the parameter.
+        log10 initial mass/Msun and E(B-V)/mag.  Parameters without one are uniform, or what the family says is usual,
+        as of R_V of clusters drawn star by star; bounds that are not given are those of the parameter.
 
     Raises
     ------
@@ -249,8 +249,8 @@ class ProductPrior(_Bounded):
         self.family = family if isinstance(family, str) else family.name
         self.given, pieces = {name: piece for name, piece in densities.items() if piece is not None}, []
         bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded as the tensors of bounds are
-        for name, (low, high) in zip(names, bounds.tolist(), strict=True):
-            piece = self.given.get(name, Uniform())
+        for name, parameter, (low, high) in zip(names, parameters, bounds.tolist(), strict=True):
+            piece = self.given.get(name, parameter.usual)
             if not isinstance(piece, Uniform | Sloped | Normal | Share):
                 raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential, Normal or "
                                  "Share of clusterpost.priors, or a function of all parameters as the prior")
@@ -264,7 +264,7 @@ class ProductPrior(_Bounded):
         self.pieces = tuple(pieces)
 
     def of_family(self, family):
-        """Return the same densities for a family's parameters; those without one are uniform within its bounds."""
+        """Return the same densities for a family's parameters; those without one have their usual one."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given)
 
     @property
@@ -450,7 +450,9 @@ def as_prior(prior, family=None):
     ('log_age', 'log_mass', 'ebv')
     """
     if prior is None:
-        return cluster_prior() if family is None else family.prior
+        return cluster_prior() if family is None else family.default_prior
+    if family is not None and (prior is family.prior or prior is family.default_prior):
+        return prior
     names = {} if family is None else family.named_priors
     if isinstance(prior, str) and prior in names:
         return names[prior]()

@@ -259,7 +259,7 @@ def _recorded_prior(settings, card):
     if settings.prior is None:
         return None
     if settings.prior["kind"] == "words":
-        if settings.words in ("", _family(card).prior.describe()):
+        if settings.words in ("", _family(card).default_prior.describe()):
             return None
         why = f"their prior is recorded in words only ({settings.words})"
     else:

@@ -64,13 +64,13 @@ def result_columns(family) -> tuple[OutputColumn, ...]:
     columns += [column for derived in family.derived for column in _numbers(derived)]
     columns += [OutputColumn("n_bands", "", "Bands with a measurement that the model can use", "meta.number"),
                 OutputColumn("entropy", "", "Differential entropy (nat) of the posterior in "
-                             f"({', '.join(p.name for p in family.parameters)})", "stat.value")]
+                             f"({', '.join(p.name for p in family.parameters)})", "stat.value"),
+                OutputColumn("efficiency", "", "Effective share of the network's draws after weighting, 0-1: "
+                             + ("how near it was to the exact posterior" if tractable else
+                                "how near the prior is to that of its training"), "stat.value")]
     if tractable:
-        columns += [
-            OutputColumn("efficiency", "", "Effective share of the network's draws after weighting, 0-1: how near it "
-                         "was to the exact posterior", "stat.value"),
-            OutputColumn("log_evidence", "", "Log evidence ln p(x) of the photometry under the model, its noise and "
-                         "its prior", "stat.likelihood")]
+        columns.append(OutputColumn("log_evidence", "", "Log evidence ln p(x) of the photometry under the model, its "
+                                    "noise and its prior", "stat.likelihood"))
     return (*columns,
             OutputColumn("support", "", "Posterior predictive p-value: how usual this photometry is for the model, 0-1",
                          "stat.probability"),

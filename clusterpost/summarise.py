@@ -33,8 +33,8 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     family : `~clusterpost.families.ModelFamily`
         Whose parameters ``theta`` holds.
     ascend : bool
-        Take the maximum of ``target``'s density for the MAP, as without a
-        likelihood, and not the strongest mode of the draws (Walter et al. 2025, Sect. 3.2.3).
+        Take the maximum of ``target``'s density for the MAP, and not the strongest mode of the draws (Walter et al.
+        2025, Sect. 3.2.3).
     taken : array (n_parameter, n_level), optional
         Where the quantiles of the parameters are taken in their stead.
     marginals : tuple of Tensor, optional
@@ -48,8 +48,9 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     theta, weight = draws.theta, draws.weight
     modes = find_modes(theta, n_modes, weight=weight)
     best = modes.theta[:, 0]
-    if ascend or target.likelihood is None:
-        best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high)
+    if ascend:
+        best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high,
+                           target.climb)
     known = {name: values[:, None] for name, values in target.observed.covariates.items()}
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
     quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
@@ -75,10 +76,10 @@ def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     some = slice(None, None, _SUPPORT_STRIDE)
     p_value, flag = support(target, theta[:, some], weight[:, some] / weight[:, some].sum(1, keepdim=True))
     numbers = {"mode_weight": modes.weight, "n_modes": modes.count, "entropy": results_entropy, "support": p_value,
-               "flag": flag | draws.flag}
+               "efficiency": draws.efficiency, "flag": flag | draws.flag}
     if family.likelihood is not None:
         chi2 = target.chi2(best[:, None])[:, 0] / (target.observed.n_measured - theta.shape[-1]).clamp(min=1)
-        numbers |= {"chi2_map": chi2, "efficiency": draws.efficiency, "log_evidence": draws.log_evidence}
+        numbers |= {"chi2_map": chi2, "log_evidence": draws.log_evidence}
         numbers["flag"] = numbers["flag"] | torch.where(chi2 > _POOR_CHI2, flags.POOR_FIT, 0).to(torch.int32)
     return results | {name: values.cpu().numpy() for name, values in numbers.items()}
 

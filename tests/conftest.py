@@ -53,3 +53,11 @@ def inferred(clusters):
     import clusterpost
 
     return clusterpost.infer_table(clusters, n_samples=N)
+
+
+@pytest.fixture(scope="session")
+def tiny_stochastic(tmp_path_factory):
+    """Model file of a small network of the stochastic family; not to be changed."""
+    from tiny_stochastic import train_tiny
+
+    return train_tiny(tmp_path_factory.mktemp("stochastic"))

@@ -6,14 +6,14 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ..errors import InputWarning
+from ..errors import DistanceError, InputError, InputWarning
 
 __all__ = ["Fault", "warn_of_sentinels", "warn_of_unused"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of some rows' distance, which is an error if all rows have it.
+    """A fault of some rows, which is an error if all rows have it.
 
     Attributes
     ----------
@@ -27,6 +27,10 @@ class Fault:
         What is wrong with that one, with ``{row}`` for its number.
     remedy : str
         What to do if all rows have it.
+    outcome : str
+        What is done with such rows where others do not have it.
+    error : type
+        Of the error.
     """
 
     checked: int
@@ -34,10 +38,12 @@ class Fault:
     first: int | None = None
     reason: str = ""
     remedy: str = ""
+    outcome: str = "are flagged and not inferred"
+    error: type[InputError] = DistanceError
 
     def __add__(self, other: Fault) -> Fault:
         known = self if self.first is not None else other
-        return Fault(self.checked + other.checked, self.rows + other.rows, known.first, known.reason, known.remedy)
+        return replace(known, checked=self.checked + other.checked, rows=self.rows + other.rows)
 
     def moved(self, offset: int, place: str = "") -> Fault:
         """Return the same fault with rows as they are counted in a larger table."""

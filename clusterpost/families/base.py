@@ -14,11 +14,14 @@ import numpy as np
 import torch
 
 from ..bands import Band
+from ..densities import Uniform
 from ..errors import InputError
 from ..observations import Observed
 from .encoders import read_encoder
 
 __all__ = ["Covariate", "Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
+
+_UNIFORM = Uniform()
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class Parameter(_Column):
         noun phrase, and whether ``theta`` holds log10 of what the columns hold.
     low, high : float
         Bounds of the coordinate.
+    usual : object of `clusterpost.densities`
+        Its density in a `~clusterpost.priors.ProductPrior` that gives none; uniform by default.
 
     Examples
     --------
@@ -87,6 +92,7 @@ class Parameter(_Column):
 
     low: float
     high: float
+    usual: Any = _UNIFORM
 
     def __post_init__(self):
         if not self.low < self.high:
@@ -196,10 +202,12 @@ class ModelFamily(ABC):
         Inferred parameters, in the order of ``theta``.
     derived : tuple of Derived
     covariates : tuple of Covariate
+    optional_covariates : tuple of Covariate
+        Quantities on which priors depend where a table holds them.
     bands : tuple of Band
         Bands that the family predicts, in order.
     prior : Prior
-        Prior of training, and of inference unless another is given.
+        Prior of training.
     likelihood : Likelihood or None
         None where only a simulator exists.
     min_bands : int
@@ -219,6 +227,7 @@ class ModelFamily(ABC):
     parameters: tuple[Parameter, ...]
     derived: tuple[Derived, ...] = ()
     covariates: tuple[Covariate, ...] = ()
+    optional_covariates: tuple[Covariate, ...] = ()
     bands: tuple[Band, ...]
     prior: Prior
     likelihood: Likelihood | None = None
@@ -246,6 +255,27 @@ class ModelFamily(ABC):
             Natural log of the flux in mJy.
         """
 
+    def simulate_each(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor], seed: int,
+                      bands: torch.Tensor) -> torch.Tensor:
+        """Simulate several fluxes for each of several objects, with the same random numbers for every object.
+
+        Parameters
+        ----------
+        theta : Tensor (n, k, n_parameter)
+        covariates : mapping of Tensor (n,)
+        seed : int
+        bands : Tensor (n_band,) of bool
+            Those that are needed; the fluxes of others may be anything.
+
+        Returns
+        -------
+        Tensor (n, k, n_band)
+            Natural log of the flux in mJy.
+        """
+        generator, known = torch.Generator(theta.device), {c.name: covariates[c.name] for c in self.covariates}
+        return torch.stack([self.simulate(one, {name: values[i].expand(len(one)) for name, values in known.items()},
+                                          generator.manual_seed(seed)) for i, one in enumerate(theta)])
+
     @abstractmethod
     def to_dict(self) -> dict:
         """Return options as plain values, from which `from_dict` makes the family again."""
@@ -256,6 +286,11 @@ class ModelFamily(ABC):
         """Make the family from what `to_dict` returned."""
 
     @property
+    def default_prior(self) -> Prior:
+        """Prior of inference unless another is given; by default that of training."""
+        return self.prior
+
+    @property
     def domain(self) -> tuple[tuple[float, float], ...]:
         """Lowest and highest value of each parameter that `simulate` takes; by default the parameters' bounds."""
         return tuple((p.low, p.high) for p in self.parameters)
@@ -264,6 +299,22 @@ class ModelFamily(ABC):
         """Draw covariates for mocks; by default each is uniform over its range."""
         empty = torch.empty(n, dtype=dtype, device=generator.device)
         return {c.name: empty.clone().uniform_(c.low, c.high, generator=generator) for c in self.covariates}
+
+    def prior_given(self, prior: Prior, known: Mapping[str, torch.Tensor]) -> Prior:
+        """Return the prior of objects of which more is known; by default it is the same for all.
+
+        Parameters
+        ----------
+        prior : Prior
+        known : mapping of Tensor (n,)
+            Covariates and `optional_covariates` of n objects; the latter are NaN where they are not known.
+
+        Returns
+        -------
+        Prior
+            For theta (n, k, n_parameter).
+        """
+        return prior
 
     def read_encoder(self, values):
         """Make the encoder that a model file describes; families with encoders of their own add them here."""

@@ -262,6 +262,12 @@ class SetConditions:
         """Return the number of conditions."""
         return 3 * self.n_bands + 3
 
+    def farther(self, conditions, ln_shift):
+        """Return what the conditions are at distances whose ln is larger by ``ln_shift``, Tensor (n, n_condition)."""
+        shift = torch.zeros_like(conditions)
+        shift[:, 3 * self.n_bands] = 2 * ln_shift
+        return conditions + shift
+
     def __call__(self, observed):
         """Encode.
 

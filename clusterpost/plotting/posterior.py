@@ -341,7 +341,7 @@ def _catalog_fit(row, parameters):
 def _bounds_of(prior, family):
     from ..priors import as_prior
 
-    prior = family.prior if prior is None else as_prior(prior, family)
+    prior = as_prior(prior, family)
     return np.stack([prior.low.numpy(), prior.high.numpy()]).astype(float)
 
 

@@ -16,11 +16,12 @@ import torch
 
 from .weights import argsort
 
-__all__ = ["ascend", "choose_starts", "find_map"]
+__all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map"]
 
-_N_STARTS = 32
 #: Climbers in each round, the highest of those before: from the starts, and then from both sides of the best end.
 _FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (6, 4, 3, 2, 2)
+#: Starts, and climbers: for a density that is cheap, and for one that costs a pass through a network at every point.
+LONG, SHORT = (32, (_FIRST, _SECOND)), (2, ((2, 1), ()))
 _N_RIDGE, _REACH = 96, 6.0  # points that are looked at before the second part, and widths to either side
 _STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor where nothing lies higher
 _LEAST_GAIN = 2e-3  # a gain in log density below this counts as none
@@ -31,7 +32,7 @@ _FLOOR = 1e-4  # least width, as a share of the box; the most is one
 _STEEPEST = 1e4  # change of the log density over a stencil
 
 
-def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
+def find_map(log_density, theta, value, low, high, climb=LONG):
     """Find the maximum of each object's density, from draws.
 
     Parameters
@@ -45,8 +46,8 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
         Their log density, or another measure of where the best of them are.
     low, high : Tensor (n_parameter,)
         The box that holds the support.
-    n_starts : int
-        At most this many starts, spread over the first parameter.
+    climb : (int, schedule)
+        At most so many starts, spread over the first parameter, and the schedule of `ascend`.
 
     Returns
     -------
@@ -54,11 +55,12 @@ def find_map(log_density, theta, value, low, high, n_starts=_N_STARTS):
     value : Tensor (n,)
         Never lower than that of the draw with the highest ``value``.
     """
+    n_starts, schedule = climb
     start, _, covariance = choose_starts(theta, value, n_starts)
-    return ascend(log_density, start, low, high, covariance)
+    return ascend(log_density, start, low, high, covariance, schedule)
 
 
-def choose_starts(theta, value, n_starts=_N_STARTS):
+def choose_starts(theta, value, n_starts=LONG[0]):
     """Choose the best draw of each part of the first parameter's range.
 
     Parameters

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "base_dimensions"]
+__all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "UncertainDistances", "base_dimensions"]
 
 _EDGE = 2.0**-24
+_DISTANCES = 8  # at which a network is asked where they are uncertain
 LN10 = math.log(10.0)
 
 
@@ -39,6 +40,42 @@ class Draws:
 def base_dimensions(prior) -> int:
     """Count the coordinates of the unit cube that a draw takes: parameters, and the distance where it is uncertain."""
     return len(prior.names) + (getattr(prior, "distance_error", 0.0) > 0)
+
+
+class UncertainDistances:
+    """A flow averaged over the distance of each object: a mean of what it says at several.
+
+    Parameters
+    ----------
+    flow : Flow
+        Over all parameters.
+    farther : callable
+        ``farther(conditions, ln_shift)`` gives the conditions at another distance.
+    error : float
+        Standard deviation of ln distance.
+
+    Notes
+    -----
+    The photometry itself is taken to say nothing about the distance, as is so where the prior is flat in log mass.
+    """
+
+    def __init__(self, flow, farther, error):
+        self.flow, self._farther = flow, farther
+        self.standardize = flow.standardize
+        middle = torch.special.ndtri((torch.arange(_DISTANCES, dtype=torch.float64) + 0.5) / _DISTANCES)
+        self.shifts = (error * middle / middle.square().mean().sqrt()).tolist()
+
+    def draw(self, unit, conditions):
+        """Turn points of the unit cube into draws; see `Flow.draw`."""
+        theta = torch.empty_like(unit)
+        for k, shift in enumerate(self.shifts):
+            theta[:, k::_DISTANCES] = self.flow.draw(unit[:, k::_DISTANCES], self._farther(conditions, shift))[0]
+        return theta, self.log_prob(theta, conditions)
+
+    def log_prob(self, theta, conditions):
+        """Log density of given points; see `Flow.log_prob`."""
+        each = [self.flow.log_prob(theta, self._farther(conditions, shift)) for shift in self.shifts]
+        return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
 
 
 class _Proposal:

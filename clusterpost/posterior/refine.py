@@ -235,7 +235,7 @@ class _Sampler:
         self.proposal, self.target, self.conditions = proposal, target, conditions
         self.rows, self.points, self.n_samples = rows, points, n_samples
         self.draws = proposal.draw(target.observed, conditions, points(rows, 0, n_samples))
-        self.log_density = target.log_density(self.draws.theta, self.draws.shift)
+        self.log_density = target.density_of(self.draws)
         self.fitted, self.fitted_log_q = [], []  # besides the proposal
 
     def __getitem__(self, at):
@@ -308,7 +308,7 @@ class _Sampler:
 
     def _add(self, new):
         shift = None if new.shift is None else torch.cat([self.draws.shift, new.shift], 1)
-        self.log_density = torch.cat([self.log_density, self.target.log_density(new.theta, new.shift)], 1)
+        self.log_density = torch.cat([self.log_density, self.target.density_of(new)], 1)
         self.draws = Draws(torch.cat([self.draws.theta, new.theta], 1), torch.cat([self.draws.log_q, new.log_q], 1),
                            shift)
 

@@ -10,7 +10,7 @@ from ..noise import get_noise
 from ..observations import Observed
 from ..priors import as_prior
 from .draws import rotation, sobol_points
-from .proposal import AmplitudeProposal, FlowProposal, base_dimensions
+from .proposal import AmplitudeProposal, FlowProposal, UncertainDistances, base_dimensions
 from .refine import UnitPoints, WeightedSamples, n_base_points, refine
 from .target import NetworkTarget, Target
 
@@ -34,9 +34,12 @@ class Sampler:
     refined : bool, optional
         Weight draws to follow the exact posterior; by default where the family has a likelihood.
     n_samples, seed : int
+    given : bool
+        Whether objects come with what their prior depends on, so that draws under the prior of training have weights.
     """
 
-    def __init__(self, model, *, noise=None, prior=None, refined: bool | None = None, n_samples: int, seed: int):
+    def __init__(self, model, *, noise=None, prior=None, refined: bool | None = None, n_samples: int, seed: int,
+                 given: bool = False):
         family = model.family
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
@@ -45,16 +48,22 @@ class Sampler:
         self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
         trained_noise = model.card["simulator"]["noise"]
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
-        self.prior = family.prior if prior is None else as_prior(prior, family)
+        self.prior = family.prior if prior is None else _unless_trained(as_prior(prior, family), family)
         self.n_samples, self.seed = n_samples, int(seed)
         everything = set(model.learned) >= set(family.parameter_names)
         kind = FlowProposal if everything else AmplitudeProposal
         # A network alone gives draws of its own prior, which are then weighted.
         proposed = self.prior if self.refined else family.prior
-        self.proposal = kind(model.flow, self.likelihood, proposed, trained_noise=trained_noise,
+        flow = model.flow
+        error = getattr(self.prior, "distance_error", 0.0)
+        if error and likelihood is None:
+            if not hasattr(model.encoder, "farther"):
+                raise InputError(f"the model {model.name} takes no uncertain distances; leave distance_error= out")
+            flow = UncertainDistances(flow, model.encoder.farther, error)
+        self.proposal = kind(flow, self.likelihood, proposed, trained_noise=trained_noise,
                              defensive=_DEFENSIVE if self.refined else 0.0)
         #: Whether draws have weights of their own.
-        self.weighted = self.refined or self.prior is not family.prior
+        self.weighted = self.refined or given or self.prior is not family.prior
         n_points = n_base_points(n_samples) if self.weighted else n_samples
         self.points = sobol_points(n_points, base_dimensions(proposed), seed).to(model.device)
 
@@ -132,3 +141,9 @@ class Sampler:
 
     def _learned(self, observed, conditions):
         return NetworkTarget(observed, self.proposal, conditions, self.family, self.prior, self.noise)
+
+
+def _unless_trained(prior, family):
+    """Return the family's own prior where another is the same: a network's draws need no weights then."""
+    same = family.likelihood is None and prior.describe() == family.prior.describe()
+    return family.prior if same else prior

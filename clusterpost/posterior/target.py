@@ -10,13 +10,14 @@ from torch import Tensor
 
 from ..observations import Observed
 from ..priors import as_prior
+from .ascent import LONG, SHORT
 from .covariance import cholesky
 from .weights import systematic_resample
 
 __all__ = ["NetworkTarget", "Target"]
 
 _DISTANCES = 9  # nodes of the integral over an uncertain one
-_N_REPEATED = 200  # simulated observations
+_REPEATED_A_BAND, _LEAST_REPEATED = 8, 64  # simulated observations
 
 
 class NetworkTarget:
@@ -43,6 +44,7 @@ class NetworkTarget:
     """
 
     likelihood = None
+    climb = SHORT
 
     def __init__(self, observed: Observed, proposal, conditions: Tensor, family, prior, noise):
         self.observed, self.proposal, self.conditions = observed, proposal, conditions
@@ -63,10 +65,23 @@ class NetworkTarget:
         low, high = trained.low.to(theta), trained.high.to(theta)
         inside = torch.minimum(torch.maximum(theta, low), high)
         density = self.proposal.log_prob(self.observed, self.conditions, inside)
-        wanted, known = self.prior.log_prob(theta), trained.log_prob(theta)
-        if self.prior is not trained:
+        return self._under_prior(density, theta)
+
+    def density_of(self, draws) -> Tensor:
+        """Compute the log density (n, k) of draws of the network, whose own is known."""
+        return self._under_prior(draws.log_q, draws.theta)
+
+    def _under_prior(self, density, theta):
+        """Give a density of the network the ratio of the wanted to the trained prior."""
+        wanted, known = self._wanted.log_prob(theta), self.family.prior.log_prob(theta)
+        if self._wanted is not self.family.prior:
             density = density + wanted - known
         return torch.where(torch.isneginf(wanted) | torch.isneginf(known), -torch.inf, density)
+
+    @property
+    def _wanted(self):
+        """The prior of these objects, by what is known of each."""
+        return self.family.prior_given(self.prior, self.observed.covariates)
 
     def predictive_pvalue(self, theta: Tensor, weight: Tensor) -> Tensor:
         """Compute a posterior predictive p-value of the detections by simulation, (n,).
@@ -80,33 +95,41 @@ class NetworkTarget:
         Returns
         -------
         Tensor (n,)
-            Share of 200 simulated observations that lie further from their mean, in units of their
+            Share of simulated observations, 64 or eight a band, that lie further from their mean, in units of their
             covariance, than the observed one; beyond all of them the chi-square probability.
         """
-        index = systematic_resample(weight.double(), _N_REPEATED, order=theta[..., 0])
-        theta = theta.take_along_dim(index[..., None], 1)
-        return torch.stack([self._pvalue(row, theta[row]) for row in range(len(self))])
+        many = (_REPEATED_A_BAND * self.observed.n_measured).clamp(min=_LEAST_REPEATED)
+        p_value = torch.empty(len(self), dtype=torch.float64, device=theta.device)
+        for n_repeated in many.unique().tolist():
+            rows = (many == n_repeated).nonzero()[:, 0]
+            p_value[rows] = self[rows]._pvalue(theta[rows], weight[rows], n_repeated)
+        return p_value
 
-    def _pvalue(self, row, theta):
-        observed = self.observed[row]
+    def _pvalue(self, theta, weight, n_repeated):
+        observed = self.observed
+        index = systematic_resample(weight.double(), n_repeated, order=theta[..., 0])
+        theta = theta.take_along_dim(index[..., None], 1)
         # The same random numbers for every object, whatever is beside it.
-        generator = torch.Generator(theta.device).manual_seed(0)
-        known = {name: x.expand(len(theta)) for name, x in observed.covariates.items()}
-        ln_flux = self.family.simulate(theta, known, generator)
-        seen = observed.measured[0]
-        flux, error = observed.flux[:, seen], observed.error[:, seen]
+        ln_flux = self.family.simulate_each(theta, observed.covariates, 0, observed.measured.any(0))
+        flux, error, seen = observed.flux, observed.error, observed.measured
         # Reported errors stay what they are, relative to the flux; to its size where noise makes that small.
-        relative = error / torch.maximum(flux.abs(), torch.exp(ln_flux[:, seen]) if (flux <= 0).any() else flux.abs())
-        repeated = self.noise.sample(ln_flux[:, seen], relative.expand(len(theta), -1), generator)[0]
-        softening = 2 * error  # asinh is a logarithm for bright fluxes, and linear for those of zero and below
-        x, y = (torch.asinh(each / softening).double() for each in (repeated, flux))
-        center = x.mean(0)
-        root = cholesky(torch.cov(x.T).reshape(1, x.shape[1], -1) + 1e-9 * torch.eye(x.shape[1]).to(x))[0]
-        distance = [torch.linalg.solve_triangular(root, (each - center).T, upper=False).square().sum(0)
-                    for each in (x, y)]
-        share = (distance[0] >= distance[1]).double().mean()
-        tail = torch.special.gammaincc(torch.tensor(x.shape[1] / 2).to(share), distance[1][0] / 2)
-        return (share if share > 0 else tail.clamp(max=1 / _N_REPEATED)).nan_to_num(nan=0.0)
+        dim = torch.where(seen, flux <= 0, False).any(-1)[:, None, None]
+        size = torch.where(dim, torch.maximum(flux.abs()[:, None], torch.exp(ln_flux)), flux.abs()[:, None])
+        relative = torch.where(seen[:, None], error[:, None] / size, 1.0)
+        generator = torch.Generator(theta.device)
+        repeated = torch.stack([self.noise.sample(*of_one, generator.manual_seed(1))[0]
+                                for of_one in zip(ln_flux, relative, strict=True)])
+        softening = 2 * error[:, None]  # asinh is a logarithm for bright fluxes, and linear for those of zero and below
+        x, y = (torch.where(seen[:, None], torch.asinh(each / softening).double(), 0.0)
+                for each in (repeated, flux[:, None]))
+        center = x.mean(1, keepdim=True)
+        covariance = (x - center).mT @ (x - center) / (n_repeated - 1)
+        root = cholesky(covariance + torch.diag_embed(torch.where(seen, 1e-9, 1.0).to(x)))
+        repeated, found = (torch.linalg.solve_triangular(root, (each - center).mT, upper=False).square().sum(1)
+                           for each in (x, y))
+        share = (repeated >= found).double().mean(1)
+        tail = torch.special.gammaincc(observed.n_measured.double() / 2, found[:, 0] / 2)
+        return torch.where(share > 0, share, tail.clamp(max=1 / n_repeated)).nan_to_num(nan=0.0)
 
 
 class Target:
@@ -135,6 +158,8 @@ class Target:
     it is not given and the prior has the distance uncertain, likelihood and
     density are integrated over it.
     """
+
+    climb = LONG
 
     def __init__(self, observed: Observed, likelihood, prior):
         self.observed, self.likelihood = observed, likelihood
@@ -190,6 +215,10 @@ class Target:
         log_prior = self.prior.log_prob(theta)
         density = self.log_likelihood(theta, ln_distance_shift) + log_prior
         return torch.where(torch.isneginf(log_prior), -torch.inf, density)
+
+    def density_of(self, draws) -> Tensor:
+        """Compute the log density (n, k) of draws at their distances."""
+        return self.log_density(draws.theta, draws.shift)
 
     def chi2(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
         """Compute the chi-square in linear fluxes over the detections (Walter et al. 2025, Eq. 11), (n, k)."""

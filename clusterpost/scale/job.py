@@ -168,7 +168,7 @@ def _identity(call, options, size, reading):
     else:
         said["model"] = load_model(options["model"], device="cpu").card["sha256"]
     if options["prior"] is not None:
-        said["prior"] = _prior_in_words(options["prior"])
+        said["prior"] = _prior_in_words(options["prior"], options["model"])
     said |= {name: _in_words(value) for name, value in reading.options.items()}
     return json.loads(json.dumps({"call": call, "rows_per_part": size, "version": __version__, **said}))
 
@@ -183,9 +183,9 @@ def _in_words(value):
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _prior_in_words(prior):
+def _prior_in_words(prior, model):
     """Describe a prior and, as that says little of a function, its density at a thousand points."""
-    prior = as_prior(prior)
+    prior = as_prior(prior, model if isinstance(model, ModelFamily) else find_family(model))
     low, high = prior.low.double(), prior.high.double()
     points = low + (high - low) * sobol_points(1024, len(low), 0).double()
     density = prior.log_prob(points.float()).double().numpy()

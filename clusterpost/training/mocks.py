@@ -81,7 +81,7 @@ def simulate(n_or_params: int | Table, *, model="default", bands=None, distance=
     else:
         if int(n_or_params) != n_or_params or n_or_params < 1:
             raise InputError(f"{n_or_params!r} mocks cannot be drawn; give a whole number of at least 1, or a table")
-        theta = family.prior.sample(int(n_or_params), generator).double()
+        theta = family.default_prior.sample(int(n_or_params), generator).double()
     covariates = _covariates_of(family, params, distance, len(theta), generator)
     relative = _relative_errors(errors, family.band_names, len(theta), generator, noiseless=params is not None)
     ln_flux = family.simulate(theta, covariates, generator).double()

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import tiny_stochastic as tiny
 import torch
 from safetensors import safe_open
+from tiny_stochastic import FIVE, TINY
 
 import clusterpost
 from clusterpost.errors import InputError
@@ -18,26 +20,18 @@ from clusterpost.training.recipes import RECIPES, stochastic, train_model
 from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.training.surveys import SURVEYS, survey_bands
 
-FIVE = ("F275W", "F336W", "F438W", "F555W", "F814W")
-TINY = {"bands": (*FIVE, "F657N"), "token": 16, "context": 16, "width": (16,) * 6, "depth": (1,) * 6, "bins": (8,) * 6,
-        "knots": 16, "batch_size": 64, "batches_at_once": 40, "mocks_per_epoch": 3840, "epochs": 2,
-        "n_validation": 500, "average": 0.95, "learning_rate": 5e-3, "checkpoint_every": 50}
 PARAMETERS = ("age", "mass", "ebv", "metallicity", "rv", "nebular_covering")
 
 
 @pytest.fixture(scope="module")
 def small_samples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clusterpost.training.recipes._N_TEST", 1000)
-        patch.setattr("clusterpost.training.fit._N_STANDARDIZE", 3000)
+    with tiny.small_samples():
         yield
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory, small_samples):
-    folder = tmp_path_factory.mktemp("stochastic")
-    train_model(stochastic(**TINY), folder, progress=False)
-    return folder / "stochastic"
+@pytest.fixture
+def model(tiny_stochastic):
+    return tiny_stochastic
 
 
 @pytest.fixture
@@ -82,10 +76,10 @@ class TestModel:
 
     @pytest.mark.parametrize("name", ["survey", "flat"])
     def test_prior_by_its_name(self, model, mocks, name):
-        own = clusterpost.infer_table(mocks, model=model, n_samples=100)
-        out = clusterpost.infer_table(mocks, model=model, n_samples=100, prior=name)
-        assert (own.meta["CPPRIOR"], out.meta["CPPRIOR"]) == ("training", name)
-        assert not np.allclose(out["metallicity_q50"], own["metallicity_q50"], rtol=1e-3)
+        default, trained, out = (clusterpost.infer_table(mocks, model=model, n_samples=100, prior=prior)
+                                 for prior in (None, "training", name))
+        assert [tbl.meta["CPPRIOR"] for tbl in (default, trained, out)] == ["survey", "training", name]
+        assert not np.allclose(out["metallicity_q50"], trained["metallicity_q50"], rtol=1e-3)
         # What is drawn from the results repeats it, and another prior is noticed.
         assert clusterpost.sample_posterior(out, n_samples=20).meta["CPPRIOR"] == name
         clusterpost.sample_posterior(out, n_samples=20, prior=name)
@@ -93,7 +87,7 @@ class TestModel:
             clusterpost.sample_posterior(out, n_samples=20, prior={"survey": "flat", "flat": "survey"}[name])
 
     def test_prior_of_no_such_name_is_refused(self, model, mocks):
-        with pytest.raises(InputError, match="prior='dusty' is no prior; give 'survey', 'flat', a Prod"):
+        with pytest.raises(InputError, match="prior='dusty' is no prior; give 'survey', 'flat', 'training', a Prod"):
             clusterpost.infer_table(mocks, model=model, prior="dusty")
         with pytest.raises(InputError, match="prior='survey' is no prior; give a ProductPrior"):
             clusterpost.infer_table(clusterpost.simulate(1), prior="survey")

@@ -15,8 +15,8 @@ from ...errors import InputError
 from ..base import Derived, ModelFamily
 from ..clusters.table import distance_term
 from .expected import ExpectedLight
-from .parameters import DISTANCE, PARAMETERS
-from .priors import FlatPrior, SurveyPrior, get_stochastic_prior
+from .parameters import DISTANCE, METALLICITY, PARAMETERS
+from .priors import FlatPrior, SurveyPrior, TrainingPrior, get_stochastic_prior, given_metallicity
 from .simulator import StarSimulator
 from .table import StarTable, load_stars
 
@@ -66,9 +66,11 @@ class StochasticClusters(ModelFamily):
                   "smith2002", "rauch2003", "lancon2002", "bruzual2003", "carnall2018", "odonnell1994")
     version = 1
     parameters = PARAMETERS
+    optional_covariates = (METALLICITY,)
     likelihood = None
     error_floor = 0.12
-    named_priors = MappingProxyType({"survey": SurveyPrior, "flat": FlatPrior})
+    named_priors = MappingProxyType({"survey": SurveyPrior, "flat": FlatPrior, "training": TrainingPrior})
+    default_prior = SurveyPrior()
 
     def __init__(self, *, bands=None, prior="survey", distance=(DISTANCE.low, DISTANCE.high),
                  table: StarTable | None = None):
@@ -101,6 +103,16 @@ class StochasticClusters(ModelFamily):
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
         flux = self.simulator.simulate(theta, generator=generator)
         return torch.log(flux) + distance_term(covariates["distance"]).to(flux).unsqueeze(-1)
+
+    def simulate_each(self, theta, covariates, seed, bands):
+        """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate_each`."""
+        flux = self.simulator.simulate_each(theta, seed, bands)
+        return torch.log(flux) + distance_term(covariates["distance"])[:, None, None].to(flux)
+
+    def prior_given(self, prior, known):
+        """Return the prior of objects of which the metallicity may be known; see `given_metallicity`."""
+        name = METALLICITY.name
+        return given_metallicity(prior, known[name], known[f"{name}_err"]) if name in known else prior
 
     def draw_covariates(self, n, generator, dtype=torch.float32):
         """Draw distances of mocks, log-uniform over their range."""

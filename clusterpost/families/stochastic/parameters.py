@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from ...densities import Normal
 from ..base import Covariate, Parameter
 
-__all__ = ["DISTANCE", "PARAMETERS", "SOLAR_Z"]
+__all__ = ["DISTANCE", "METALLICITY", "PARAMETERS", "SOLAR_Z"]
 
 #: The metallicity that [M/H] refers to.
 SOLAR_Z = 0.02
@@ -21,9 +22,12 @@ PARAMETERS = (
     Parameter(name="metallicity", column="metallicity", ucd="phys.abund.Z", low=math.log10(0.0004 / SOLAR_Z),
               high=math.log10(0.03 / SOLAR_Z), label="[M/H]", description="metallicity [M/H] = log10 Z/0.02"),
     Parameter(name="rv", column="rv", ucd="phys.absorption", low=2.2, high=5.0, label="$R_V$",
+              usual=Normal(3.1, 0.3),
               description="total to selective extinction R_V"),
     Parameter(name="nebular_covering", column="nebular_covering", low=0.0, high=1.0, label=r"$f_\mathrm{cov}$",
               description="share of the ionizing photons that the cluster's gas absorbs"),
 )
 #: Only brightness depends on it, so that the range of training is that of clusters that are seen.
 DISTANCE = Covariate(name="distance", unit="Mpc", low=0.01, high=200.0, log=True, description="distance of the cluster")
+#: [M/H] that a table may tell: that of the galaxy or, with an error, of the cluster itself.
+METALLICITY = Covariate(name="metallicity", low=-2.5, high=1.0, description="[M/H] = log10 Z/0.02")

@@ -12,15 +12,14 @@ import torch
 
 from ...errors import InputError
 from ...priors import BoxPrior
-from .parameters import PARAMETERS
+from .parameters import METALLICITY, PARAMETERS
 
-__all__ = ["FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
-           "prior_from_record"]
+__all__ = ["FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior",
+           "get_stochastic_prior", "given_metallicity", "prior_from_record"]
 
 _BOUNDS = {p.name: (p.low, p.high) for p in PARAMETERS}
+_AT = {p.name: i for i, p in enumerate(PARAMETERS)}
 _EBV, _METALS = _BOUNDS["ebv"], _BOUNDS["metallicity"]
-_RV_MEAN, _RV_WIDTH = 3.1, 0.3
-_ROOT_2 = math.sqrt(2.0)
 
 # E(B-V) given the age: exponential, its scale falling from the young to the old.
 _YOUNG_SCALE, _OLD_SCALE = 0.4, 0.1
@@ -29,7 +28,6 @@ _SCALE_FROM, _SCALE_TO = 1.0, 3.0  # log10 age/Myr
 _SPREAD = 0.2
 _OLD_METALS = (_METALS[0], 0.0)
 _METALS_FROM, _METALS_TO = 3.0, math.log10(5000.0)  # log10 age/Myr
-_METALS_OF_GALAXIES = (-2.5, 1.0)
 _TRAINING = (0.4, 0.3, 0.3)  # shares of the three parts of the density of training
 
 
@@ -78,7 +76,7 @@ class MetalsOfTheGalaxy:
 
     Parameters
     ----------
-    metallicity : float
+    metallicity : float or Tensor (n, 1)
         The galaxy's.
     """
 
@@ -101,19 +99,51 @@ class MetalsOfTheGalaxy:
         return torch.where(is_old, self.old.sample(log_age, unit, choice), self.young.sample(unit))
 
 
+class KnownMetals:
+    """[M/H] of objects of which more is known.
+
+    Without an error a value is the galaxy's, and [M/H] given the age is `MetalsOfTheGalaxy`; with one it is the
+    object's own, and [M/H] normal about it at every age.
+
+    Parameters
+    ----------
+    otherwise : object
+        The density given the age where there is no value.
+    value, error : Tensor (n, 1)
+        NaN where not known.
+    """
+
+    def __init__(self, otherwise, value, error):
+        self.otherwise, self.known = otherwise, torch.isfinite(value)
+        self.measured = self.known & torch.isfinite(error)
+        value = torch.where(self.known, value, 0.0)
+        self.galaxy = MetalsOfTheGalaxy(value)
+        self.own = _TruncatedNormal(value, torch.where(self.measured, error, 1.0), *_METALS)
+
+    def log_prob(self, x, log_age):
+        """Compute the log density of [M/H] (n, k) given the age."""
+        known = torch.where(self.measured, self.own.log_prob(x), self.galaxy.log_prob(x, log_age))
+        return torch.where(self.known, known, self.otherwise.log_prob(x, log_age))
+
+
 class _TruncatedNormal:
     def __init__(self, mean, width, low, high):
         self.mean, self.width, self.low, self.high = mean, width, low, high
-        ends = torch.tensor([low, high], dtype=torch.float64)
-        self.first, self.last = (0.5 * (1 + torch.erf((ends - mean) / (width * _ROOT_2)))).tolist()
+        first, last = ((torch.as_tensor(end - mean).double() / width) for end in (low, high))
+        self.first, self.last = torch.special.ndtr(first), torch.special.ndtr(last)
+        # In the tail that is the farther one from both ends, so that the difference of two ones is none of zero.
+        near, far = torch.where(first > 0, -first, last), torch.where(first > 0, -last, first)
+        near, far = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
+        self._ln_norm = torch.log(torch.as_tensor(width)) + near + torch.log(-torch.expm1(far - near))
 
     def log_prob(self, x):
-        norm = math.log(self.width * math.sqrt(2 * math.pi) * (self.last - self.first))
         inside = (x >= self.low) & (x <= self.high)
-        return torch.where(inside, -0.5 * ((x - self.mean) / self.width) ** 2 - norm, -torch.inf)
+        ln_norm = self._ln_norm.to(x) + 0.5 * math.log(2 * math.pi)
+        return torch.where(inside, -0.5 * ((x - self.mean) / self.width) ** 2 - ln_norm, -torch.inf)
 
     def sample(self, unit):
-        at = (self.first + unit * (self.last - self.first)).clamp(1e-12, 1 - 1e-12)
+        first, last = self.first.to(unit), self.last.to(unit)
+        at = (first + unit * (last - first)).clamp(1e-12, 1 - 1e-12)
         return (self.mean + self.width * torch.special.ndtri(at)).clamp(self.low, self.high)
 
 
@@ -132,7 +162,8 @@ class StochasticPrior(BoxPrior):
     def __init__(self, name, parts, distance_error=0.0):
         super().__init__(*zip(*_BOUNDS.values(), strict=True), tuple(_BOUNDS), distance_error=distance_error)
         self.name, self.parts = name, tuple(parts)
-        self._rv = _TruncatedNormal(_RV_MEAN, _RV_WIDTH, *_BOUNDS["rv"])
+        usual = PARAMETERS[_AT["rv"]].usual
+        self._rv = _TruncatedNormal(usual.mean, usual.sigma, *_BOUNDS["rv"])
         flat = ("log_age", "log_mass", "nebular_covering")
         self._flat = -sum(math.log(_BOUNDS[name][1] - _BOUNDS[name][0]) for name in flat)
 
@@ -178,6 +209,11 @@ class StochasticPrior(BoxPrior):
         theta[:, 2:4] = drawn[part, torch.arange(n, device=device)]
         theta[:, 4] = self._rv.sample(unit[:, 4])
         return torch.minimum(torch.maximum(theta.float(), self.low.to(device)), self.high.to(device))
+
+    def given(self, value, error):
+        """Return the prior of objects whose metallicities are known; see `given_metallicity`."""
+        parts = [(share, dust, KnownMetals(metals, value, error)) for share, dust, metals in self.parts]
+        return StochasticPrior(self.name, parts, self.distance_error)
 
     def describe(self):
         """Return one line for a table's meta."""
@@ -226,7 +262,7 @@ class SurveyPrior(StochasticPrior):
     """
 
     def __init__(self, metallicity=0.0, distance_error=0.0):
-        low, high = _METALS_OF_GALAXIES
+        low, high = METALLICITY.low, METALLICITY.high
         if not low <= metallicity <= high:
             raise InputError(f"metallicity={metallicity!r} must be a galaxy's [M/H] between {low:g} and {high:g}")
         self.metallicity = float(metallicity)
@@ -280,6 +316,36 @@ def get_stochastic_prior(name) -> StochasticPrior:
     if name not in _PRIORS:
         raise InputError(f"unknown prior {name!r} of the stochastic family; choose from {', '.join(_PRIORS)}")
     return _PRIORS[name]()
+
+
+def given_metallicity(prior, value, error):
+    """Return the prior of objects whose metallicities are known.
+
+    Parameters
+    ----------
+    prior : object of `clusterpost.priors` or StochasticPrior
+    value, error : Tensor (n,)
+        [M/H]: without an error the galaxy's, about which young clusters scatter by 0.2 dex; with one the object's own.
+        NaN where there is none.
+
+    Returns
+    -------
+    object
+        Whose ``log_prob`` takes theta (n, k, 6).  What is known stands in the place of what a prior of this family
+        says of [M/H]; any other prior is multiplied by it.
+    """
+    value, error = value[:, None], error[:, None]
+    return prior.given(value, error) if isinstance(prior, StochasticPrior) else _Multiplied(prior, value, error)
+
+
+class _Multiplied:
+    """A prior times what is known of the metallicity of each object."""
+
+    def __init__(self, prior, value, error):
+        self.prior, self.metals = prior, KnownMetals(FlatGivenAge(*_METALS), value, error)
+
+    def log_prob(self, theta):
+        return self.prior.log_prob(theta) + self.metals.log_prob(theta[..., _AT["metallicity"]], theta[..., 0])
 
 
 def prior_from_record(values) -> StochasticPrior:

@@ -21,6 +21,8 @@ __all__ = ["Light", "StarSimulator"]
 
 LOG_U = (-3.5, -2.0)  # ionization parameter, uniform
 _CLUSTERS_AT_ONCE = 16_384
+_GATHERED_AT_ONCE = 256
+_FEW = 8  # clusters a pair of nodes, below which what they are drawn from is gathered for each of them
 _LN10 = np.log(10.0)
 
 
@@ -104,6 +106,12 @@ class StarSimulator:
         i, w = _interval(self._log_age, log_age)
         j, v = _interval(self._log_z, log_z)
         cell = j * len(self._log_age) + i
+        if len(cell) < _FEW * len(torch.unique(cell)):
+            def drawn(rate):
+                return torch.poisson(rate, generator=generator)
+
+            tables = self._light, self._ln_ratio, self._gas
+            return self._gathered(drawn, tables, j, i, log_age, log_mass, w, v, covering.float(), log_u.float())
         order = torch.argsort(cell, stable=True)
         out = Light(torch.empty(len(cell), self._light.shape[-1], device=cell.device),
                     *torch.empty(2, len(cell), device=cell.device))
@@ -129,11 +137,8 @@ class StarSimulator:
         first = self._fine * i
         gas_weight = None
         if log_age.min() <= self.table.gas_log_age[-1]:
-            log_u_nodes, ages = (torch.as_tensor(nodes).float().to(log_u.device)
-                                 for nodes in (self.table.log_u, self.table.gas_log_age))
-            weight = (_hat(log_u_nodes, log_u, log_u_nodes[1] - log_u_nodes[0])[:, :, None]
-                      * _hat(ages, log_age, ages[1] - ages[0])[:, None])
-            gas_weight = torch.where(log_age <= ages[-1], covering, 0.0)[:, None] * weight.flatten(1)
+            seen = torch.where(log_age <= self.table.gas_log_age[-1], covering, 0.0)
+            gas_weight = seen[:, None] * self._gas_weight(log_age, log_u)
         columns, photons = 0.0, 0.0
         stellar = counts.flatten(1) @ self._mass[j:j + 2, i:i + 2].flatten()
         stellar = stellar + mass.float() * (share @ self._remnants[j:j + 2, i:i + 2].flatten())
@@ -147,6 +152,78 @@ class StarSimulator:
             if gas_weight is not None:
                 columns = columns + of_these[:, None] * (gas_weight @ self._gas[:, j + k].flatten(0, 1))
         return Light(columns, photons, stellar)
+
+    def _gathered(self, draw, tables, *values, n=_GATHERED_AT_ONCE):
+        """Light of clusters between any nodes, ``n`` at a time, whose stars are drawn by a function of their rates."""
+        parts = [self._of_nodes(draw, tables, *(value[at:at + n] for value in values))
+                 for at in range(0, len(values[0]), n)]
+        return Light(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _of_nodes(self, draw, tables, j, i, log_age, log_mass, w, v, covering, log_u):
+        of_star, ln_ratio, of_gas = tables
+        j, i = j[:, None], i[:, None]
+        z, age = torch.cat([j, j, j + 1, j + 1], 1), torch.cat([i, i + 1, i, i + 1], 1)
+        share = torch.stack([(1 - w) * (1 - v), w * (1 - v), (1 - w) * v, w * v], 1)
+        rate = (10 ** log_mass.double()[:, None] * share).float()
+        counts = draw(rate[:, :, None] * self._number[z, age])
+        stellar = (counts * self._mass[z, age]).sum((1, 2)) + (rate * self._remnants[z, age]).sum(1)
+        fine = log_age / (self._log_age[1] - self._log_age[0]) * self._fine
+        below = fine.long().clamp(0, self._ln_ratio.shape[1] - 2)
+        part = (fine - below).clamp(0, 1)[:, None]
+
+        def between(values):
+            """Of both metallicities, (n, 2, ...), what is linear between the nodes of the finer grid."""
+            at = below[:, None]
+            low, high = values[z[:, ::2], at], values[z[:, ::2], at + 1]
+            return torch.exp(torch.lerp(low, high, part.reshape(-1, *[1] * (low.ndim - 1))))
+
+        emitted = (counts[:, :, None] @ of_star[z, age])[:, :, 0].unflatten(1, (2, 2)).sum(2)
+        photons = (counts * self._photons[z, age]).sum(-1).unflatten(1, (2, 2)).sum(2) * between(self._ln_ratio_photons)
+        light = (emitted * between(ln_ratio)).sum(1)
+        gassy = torch.nonzero(log_age <= self.table.gas_log_age[-1])[:, 0]
+        if len(gassy):
+            weight = (covering[:, None] * self._gas_weight(log_age, log_u))[gassy]
+            gas = of_gas.movedim(1, 0)[z[gassy, ::2]]  # (n, 2, n_log_u, n_age, n_column)
+            light[gassy] += torch.einsum("ns,nsuac,nua->nc", photons[gassy], gas,
+                                           weight.unflatten(1, gas.shape[2:4]))
+        return Light(light, photons.sum(1), stellar)
+
+    def simulate_each(self, theta, seed, bands):
+        """Draw several fluxes for each of several clusters, with the same random numbers for every one of these.
+
+        Parameters
+        ----------
+        theta : Tensor (n, k, 6)
+            As for `simulate`.
+        seed : int
+        bands : Tensor (n_band,) of bool
+            Those that are wanted; all others are 1.
+
+        Returns
+        -------
+        Tensor (n, k, n_band)
+            mJy at 10 pc.
+        """
+        generator, k = torch.Generator(theta.device), theta.shape[1]
+        log_u = torch.empty(k, device=theta.device).uniform_(*LOG_U, generator=generator.manual_seed(seed))
+        log_age, log_mass, ebv, metallicity, rv, covering = theta.float().flatten(0, 1).unbind(-1)
+        i, w = _interval(self._log_age, log_age)
+        j, v = _interval(self._log_z, metallicity + np.log10(SOLAR_Z))
+        of_band = bands[self._to_band.argmax(1)]
+        tables = [table[..., of_band] for table in (self._light, self._ln_ratio, self._gas)]
+        light = self._gathered(lambda rate: torch.poisson(rate, generator=generator.manual_seed(seed)), tables, j, i,
+                               log_age, log_mass, w, v, covering, log_u.repeat(len(theta)), n=k)
+        screen = self._screen(ebv, rv)[:, of_band]
+        flux = (light.columns * screen) @ self._to_band[of_band]
+        return torch.where(bands, flux, 1.0).unflatten(0, theta.shape[:2])
+
+    def _gas_weight(self, log_age, log_u):
+        """Weights of the gas' nodes, (n, n_log_u n_age)."""
+        log_u_nodes, ages = (torch.as_tensor(nodes).float().to(log_u.device)
+                             for nodes in (self.table.log_u, self.table.gas_log_age))
+        weight = (_hat(log_u_nodes, log_u, log_u_nodes[1] - log_u_nodes[0])[:, :, None]
+                  * _hat(ages, log_age, ages[1] - ages[0])[:, None])
+        return weight.flatten(1)
 
     def redden(self, columns, ebv, rv):
         """Put dust before clusters, and sum the light of each band.
@@ -163,9 +240,11 @@ class StarSimulator:
         Tensor (..., n_band)
             mJy at 10 pc.
         """
+        return (columns * self._screen(ebv, rv)) @ self._to_band
+
+    def _screen(self, ebv, rv):
         ebv, rv = ebv.float().unsqueeze(-1), rv.float().unsqueeze(-1)
-        screen = torch.exp((-0.4 * _LN10) * ebv * (rv * self._a + self._b))
-        return (columns * screen) @ self._to_band
+        return torch.exp((-0.4 * _LN10) * ebv * (rv * self._a + self._b))
 
     def simulate(self, theta, *, log_u=None, generator=None):
         """Draw the fluxes of clusters with parameters ``theta``.
