@@ -23,14 +23,16 @@ from clusterpost.training.recipes import RECIPES, train_model
 from clusterpost.training.simulation import seeded_generator
 
 #: Shares of the time: the paper's network first, as it is known what it takes.
-SHARES = {"tests": 0.08, "walter2025": 0.45, "any_bands": 0.2, "stochastic": 0.2, "speed": 0.07}
+SHARES = {"tests": 0.08, "walter2025": 0.4, "any_bands": 0.15, "stochastic": 0.2, "galaxies": 0.1, "speed": 0.07}
 #: Ways to run a flow, the fastest of which trains it.
 COMPILED = {"eager": False, "compiled": True, "graphs": "reduce-overhead"}
 GPU_TESTS = ("tests/families/clusters/test_table.py", "tests/training/test_simulation.py", "tests/test_infer.py")
-_TRIED = 60  # steps that a way is timed over, after as many to warm up
+_TRIED, _SMALL_TRIED = 60, 3  # steps that a way is timed over, after as many to warm up
 #: Sizes of a dry run.
 SMALL = {"walter2025": {"n_blocks": 2, "width": 16},
+         "galaxies": {"width": (16,) * 7, "depth": (1,) * 7, "context": 16},
          "stochastic": {"token": 16, "context": 16, "width": (16,) * 6, "depth": (1,) * 6}}
+_SMALL_ROWS, _SMALL_TEST, _SMALL_DRAWS = 4, 1000, (4, 100)
 _LARGEST = 16 * 2**20
 
 
@@ -67,7 +69,7 @@ def run_tests(device, seconds):
     return {"rc": done.returncode, "last_line": (done.stdout.strip().splitlines() or [""])[-1]}
 
 
-def step_time(recipe, folder, device, compiled):
+def step_time(recipe, folder, device, compiled, tried):
     """Measure seconds of a training step."""
     folder = folder / f"timing-{compiled}"
     shutil.rmtree(folder, ignore_errors=True)
@@ -79,11 +81,11 @@ def step_time(recipe, folder, device, compiled):
         marks.append(time.perf_counter())
 
     size = recipe.config.batch_size
-    short = replace(recipe, config=replace(recipe.config, epochs=2, mocks_per_epoch=_TRIED * size, n_validation=size,
+    short = replace(recipe, config=replace(recipe.config, epochs=2, mocks_per_epoch=tried * size, n_validation=size,
                                            validations_per_epoch=1, checkpoint_every=10**9,
-                                           batches_at_once=min(recipe.config.batches_at_once, _TRIED)))
+                                           batches_at_once=min(recipe.config.batches_at_once, tried)))
     fit(build_flow(short.spec), short, folder, device=device, compile=compiled, progress=False, report=mark)
-    return (marks[1] - marks[0]) / _TRIED
+    return (marks[1] - marks[0]) / tried
 
 
 def train(name, folder, device, seconds, small):
@@ -98,7 +100,7 @@ def train(name, folder, device, seconds, small):
             if way != "eager" and (device == "cpu" or time.perf_counter() - start > seconds / 4):
                 continue
             try:
-                times[way] = step_time(recipe, folder / name, device, compiled)
+                times[way] = step_time(recipe, folder / name, device, compiled, _SMALL_TRIED if small else _TRIED)
             except Exception as error:
                 print(f"{name}, {way}: {type(error).__name__}: {str(error)[:200]}")
         way = min(times, key=times.get)
@@ -110,7 +112,8 @@ def train(name, folder, device, seconds, small):
                                          max(1, steps // epochs) * recipe.config.batch_size)}
         chosen.write_text(json.dumps(choice))
     recipe = replace(recipe, config=replace(recipe.config, mocks_per_epoch=choice["mocks_per_epoch"]))
-    card = train_model(recipe, folder / name, device=device, compile=COMPILED[choice["way"]], progress=True)
+    card = train_model(recipe, folder / name, device=device, compile=COMPILED[choice["way"]], progress=True,
+                       **({"n_test": _SMALL_TEST} if small else {}))
     return choice | {key: card["training"][key] for key in ("mocks_seen", "hours", "hardware", "validation_nll",
                                                             "test_nll")}
 
@@ -120,7 +123,7 @@ def small_recipe(name):
     return RECIPES[name](n_validation=500, **SMALL.get(name, {}))
 
 
-def speed(device, n_rows):
+def speed(device, n_rows, draws):
     """Measure objects per second, of the network alone and of the whole call, and the share of the card's peak."""
     import clusterpost
 
@@ -130,16 +133,16 @@ def speed(device, n_rows):
         model = clusterpost.load_model(name, device=device)
         for refine in (True, False):
             options = {"model": name, "device": device, "refine": refine, "n_samples": 1000, "progress": False}
-            clusterpost.infer_table(mocks[:20], **options)
+            clusterpost.infer_table(mocks[:2], **options)
             start = time.perf_counter()
             clusterpost.infer_table(mocks, **options)
             label = f"{name}, {'refined' if refine else 'network alone'}"
             found[label] = {"objects_per_second": round(n_rows / (time.perf_counter() - start), 1)}
-        found[f"{name}, draws"] = draw_rate(model, device)
+        found[f"{name}, draws"] = draw_rate(model, device, *draws)
     return found
 
 
-def draw_rate(model, device, n=256, k=1000):
+def draw_rate(model, device, n, k):
     """Measure draws per second of a flow, and the products of its weights' matrices that they take."""
     flow = model.flow
     conditions = torch.randn(n, flow.spec.n_conditions, device=device)
@@ -191,7 +194,7 @@ def main():
             if step == "tests":
                 found = run_tests(args.device, seconds)
             elif step == "speed":
-                found = speed(args.device, 50 if small else 20_000)
+                found = speed(args.device, *((_SMALL_ROWS, _SMALL_DRAWS) if small else (20_000, (256, 1000))))
             else:
                 (work / step).mkdir(parents=True, exist_ok=True)
                 found = train(step, work, args.device, seconds, small)

@@ -89,6 +89,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],
                          help="'normal' takes fluxes of zero and below (default: the model's own)")
         sub.add_argument("--no-refine", action="store_true", help="the network alone, not weighted to be exact")
+        sub.add_argument("--prior", metavar="NAME", help="a prior that the model has a name for, such as survey or "
+                         "flat for clusters drawn star by star (default: the one it was trained with)")
         sub.add_argument("--mass-slope", type=float, metavar="A",
                          help="prior dN/dm ~ m^A, such as -2 for a mass function (default: flat in log mass)")
         sub.add_argument("--ebv-scale", type=float, metavar="MAG",

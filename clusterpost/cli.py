@@ -55,7 +55,12 @@ def _options(args):
 def _posterior_options(args):
     """Options of the posterior; the prior is left to the model where nothing is said about it."""
     options = {"noise": args.noise, "refine": False if args.no_refine else None}
-    if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error:
+    pieces = args.mass_slope is not None or args.ebv_scale is not None or args.distance_error
+    if args.prior is not None and pieces:
+        raise InputError("--prior names a whole prior; leave --mass-slope, --ebv-scale and --distance-error out")
+    if args.prior is not None:
+        options["prior"] = args.prior
+    elif pieces:
         from .priors import Exponential, PowerLaw, ProductPrior
 
         options["prior"] = ProductPrior(log_mass=None if args.mass_slope is None else PowerLaw(args.mass_slope),
@@ -166,18 +171,15 @@ def _rows_where(tbl, where, prefix):
 def _infer_in_parts(args, many, options):
     from .scale import infer_dataset, infer_file, read_column
 
-    if args.flat:
-        raise InputError("--flat is not for output in parts, which is Parquet")
-    if args.where is not None or args.good:
-        raise InputError("--where and --good are not for output in parts, which is Parquet; write all rows, and select "
-                         "when you plot or read them")
+    options |= {"where": _where(args), "flat": args.flat}
     if args.rows_per_part is not None:
         options["rows_per_part"] = args.rows_per_part
     args.kept = "finished parts are kept, and the same command goes on with them"
-    if many:
-        infer_dataset(args.input, args.output, args.scheduler, **options)
-    else:
-        infer_file(args.input, args.output, overwrite=args.overwrite, **options)
+    with _log_shown(not args.quiet):
+        if many:
+            infer_dataset(args.input, args.output, args.scheduler, **options)
+        else:
+            infer_file(args.input, args.output, overwrite=args.overwrite, **options)
     if not args.quiet:
         _say_inferred(args.output, read_column(args.output, f"{args.prefix}flag"))
     return 0

@@ -13,10 +13,13 @@ __all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "InputW
            "PlatformWarning", "UncertifiedModelWarning", "UnitError", "shown"]
 
 _LONGEST = 120
-_OPTION = re.compile(r"option:([a-z]+(?:-[a-z]+)*)")
+_OPTION = re.compile(r"option:([a-z]+(?:-[a-z]+)*)(=?)")
 # What options are called where their name alone is not enough.
-_IN_PYTHON = {"columns": "columns={...}", "prefix": "prefix='...'", "bands": "bands=(...)"}
-_AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--mass-slope and --ebv-scale"}
+_IN_PYTHON = {"columns": "columns={...}", "prefix": "prefix='...'", "bands": "bands=(...)",
+              "own-prior": "a ProductPrior or BoxPrior of clusterpost.priors, or a function that takes theta (..., 3) "
+                           "and gives a log density (...)"}
+_AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--prior, or --mass-slope and --ebv-scale",
+                 "own-prior": "--mass-slope or --ebv-scale"}
 
 
 def shown(value) -> str:
@@ -48,7 +51,7 @@ class _Worded:
         self.row = None if row is None else int(row)
 
     def __str__(self):
-        return self._in_words(lambda name: _IN_PYTHON.get(name, f"{name.replace('-', '_')}="))
+        return self._in_words(_IN_PYTHON, lambda name: f"{name.replace('-', '_')}=", "")
 
     def at_the_shell(self) -> str:
         """Return the message in the words of the command line.
@@ -57,13 +60,18 @@ class _Worded:
         -------
         str
         """
-        return self._in_words(lambda name: _AT_THE_SHELL.get(name, f"--{name}"))
+        return self._in_words(_AT_THE_SHELL, lambda name: f"--{name}", " ")
 
-    def _in_words(self, called):
+    def _in_words(self, special, called, before_value):
+        def words(match):
+            if match[2]:
+                return called(match[1]) + before_value
+            return special.get(match[1]) or called(match[1])
+
         message = str(self.args[0])
         if self.row is not None:
             message = message.replace("{row}", str(self.row))
-        return _OPTION.sub(lambda match: called(match[1]), message)
+        return _OPTION.sub(words, message)
 
 
 class InputError(_Worded, ValueError):
@@ -72,8 +80,8 @@ class InputError(_Worded, ValueError):
     Parameters
     ----------
     message : str
-        ``{row}`` in it stands for the number of the row, and ``option:unit`` for
-        the option of that name, which is ``unit=`` in Python.
+        ``{row}`` in it stands for the number of the row, ``option:unit`` for
+        the option of that name, which is ``unit=`` in Python, and ``option:n-samples=5`` for an option with its value.
     row : int, optional
         Row of the table that the message is about.
 
@@ -92,6 +100,8 @@ class InputError(_Worded, ValueError):
     the unit is not known; give unit=
     >>> print(error.at_the_shell())
     the unit is not known; give --unit
+    >>> print(InputError("option:n-samples=5 is too few").at_the_shell())
+    --n-samples 5 is too few
     """
 
     def moved(self, place="", offset=0):

@@ -263,7 +263,7 @@ def _split(n_rows, points_per_row, device):
 def _check_outputs(tbl, family, quantiles, n_modes, prefix):
     check_table(tbl)
     if not isinstance(prefix, str):
-        raise InputError(f"prefix={shown(prefix)} must be a text, '' for none")
+        raise InputError(f"option:prefix={shown(prefix)} must be a text, '' for none")
     levels = _check_quantiles(quantiles)
     registry = output_columns(levels, family)
     _check_free(tbl, [prefix + c.name for c in registry])
@@ -325,7 +325,7 @@ def whole_number(name: str, value, least: int = 1, most: int | None = None) -> i
     """Return a whole number, or raise an `InputError` that names the option."""
     if not _is_whole(value) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"{name}={value!r} must be a whole number {limits}")
+        raise InputError(f"option:{name.replace('_', '-')}={value!r} must be a whole number {limits}")
     return int(value)
 
 
@@ -336,7 +336,7 @@ def float_type(dtype) -> np.dtype:
     except TypeError:
         found = None
     if found not in (np.dtype("float32"), np.dtype("float64")):
-        raise InputError(f"dtype={dtype!r} must be 'float32' or 'float64'")
+        raise InputError(f"option:dtype={dtype!r} must be 'float32' or 'float64'")
     return found
 
 
@@ -351,10 +351,12 @@ def _check_quantiles(levels):
     try:
         levels = tuple(float(q) for q in np.atleast_1d(levels))
     except (TypeError, ValueError):
-        raise InputError(f"quantiles={shown(levels)} must be numbers between 0 and 1, such as 0.16 for 16 %") from None
+        raise InputError(f"option:quantiles={shown(levels)} must be numbers between 0 and 1, such as 0.16 for "
+                         "16 %") from None
     bad = [q for q in levels if not 0 < q < 1]
     if bad or not levels or len(set(levels)) < len(levels):
-        raise InputError(f"quantiles={levels!r} must be different numbers between 0 and 1, such as 0.16 for 16 %")
+        raise InputError(f"option:quantiles={levels!r} must be different numbers between 0 and 1, such as 0.16 "
+                         "for 16 %")
     return levels
 
 

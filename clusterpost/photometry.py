@@ -295,5 +295,5 @@ def _check_floor(floor):
     except (TypeError, ValueError):
         value = np.nan
     if not 0 <= value < 1:
-        raise InputError(f"error_floor={shown(floor)} must be a relative error from 0 to below 1, such as 0.05")
+        raise InputError(f"option:error-floor={shown(floor)} must be a relative error from 0 to below 1, such as 0.05")
     return value

@@ -461,8 +461,7 @@ def as_prior(prior, family=None):
     if isinstance(prior, _Bounded):
         return prior if family is None else prior.of_family(family)
     named = f"{', '.join(map(repr, names))}, " if names else ""
-    raise InputError(f"prior={prior!r} is no prior; give {named}a ProductPrior or BoxPrior of clusterpost.priors, or a "
-                     "function that takes theta (..., 3) and gives a log density (...)")
+    raise InputError(f"option:prior={prior!r} is no prior; give {named}option:own-prior")
 
 
 def prior_from_record(values):

@@ -54,8 +54,8 @@ def count_workers(workers: int | None = None, device: Any = "cpu") -> int:
     """
     chosen = conf.workers or None if workers is None else workers
     if chosen is not None and (isinstance(chosen, bool) or not isinstance(chosen, int) or chosen < 1):
-        raise InputError(f"workers={chosen!r} must be a whole number of at least 1, the chunks of rows to work on at "
-                         "once")
+        raise InputError(f"option:workers={chosen!r} must be a whole number of at least 1, the chunks of rows to "
+                         "work on at once")
     if torch.device(device).type != "cpu":
         return 1
     return available_cores() if chosen is None else chosen

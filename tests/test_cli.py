@@ -201,7 +201,7 @@ def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
          "Check the unit of the distance"),
         (["{catalog}", "{tmp}/out.fits", "--model", "nothing"], "no model 'nothing'"),
         (["{catalog}", "{tmp}/out.fits", "--quantiles", "16"], "such as 0.16 for 16 %"),
-        (["{catalog}", "{tmp}/out.fits", "-n", "3"], "n_samples=3"),
+        (["{catalog}", "{tmp}/out.fits", "-n", "3"], "--n-samples 3 "),
         (["{catalog}", "{tmp}/out.fits", "--device", "gpu"], "use 'cpu' or 'cuda'"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "--device", "gpu"], "use 'cpu' or 'cuda'"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "-n", "50"], "leave -n out"),
@@ -536,7 +536,9 @@ def test_rows_to_write(mixed, tmp_path, capsys):
     (["{out}.fits", "--where", "class <"], "cannot be understood"),
     (["{out}.fits", "--where", "clas == 1"], "did you mean 'class'"),
     (["{out}.fits", "--where", "class > 5"], "no row of 4 is left by"),
-    (["{out}.parquet", "--good"], "--where and --good are not for output in parts"),
+    (["{out}.parquet", "--where", "class > 5"], "no row of 4 is left by"),
+    (["{out}.parquet", "--where", "clas == 1"], "did you mean 'class'"),
+    (["{out}.parquet", "--where", "class <"], "cannot be understood"),
 ])
 def test_rows_that_cannot_be_chosen(mixed, tmp_path, capsys, arguments, message):
     assert run("infer", mixed, *(str(a).format(out=tmp_path / "out") for a in arguments)) == 2
@@ -579,6 +581,50 @@ def test_the_first_line_says_what_is_done(mixed, tmp_path, capsys):
     assert run("infer", mixed, tmp_path / "flat.fits", "-n", 50, "--flat", "--quiet") == 0
     assert "age_mode2" in Table.read(tmp_path / "flat.fits").colnames
     assert capsys.readouterr().err == ""
+
+
+def test_rows_and_columns_to_write_in_parts(mixed, tmp_path, capsys):
+    at_once, in_parts = tmp_path / "a.fits", tmp_path / "a.parquet"
+    for where in ("class <= 2", "class <= 2 and age_q50 > 0"):  # told by the input, and by the results
+        for path in (at_once, in_parts):
+            assert run("infer", mixed, path, "-n", 50, "--where", where, "--flat", "--overwrite",
+                       *(("--rows-per-part", 1) if path is in_parts else ())) == 0
+        said = capsys.readouterr().err
+        assert "bands: F275W F336W F438W F555W F814W; " in said.split("a.fits: ")[1]  # before any part is inferred
+        one, other = Table.read(at_once), Table.read(in_parts)
+        assert one.colnames == other.colnames
+        assert "age_mode2" in other.colnames
+        assert other["class"].tolist() == [1, 2, 1]
+        np.testing.assert_allclose(np.asarray(one["age_q50"]), np.asarray(other["age_q50"]), rtol=1e-4)
+    assert run("infer", mixed, in_parts, "-n", 50, "--good", "--overwrite", "--quiet") == 0
+    assert clusterpost.is_good(clusterpost.read_catalog(in_parts)).all()
+    assert capsys.readouterr().err == ""
+
+
+def test_improbable_results_in_parts(tmp_path, capsys):
+    tbl = clusterpost.simulate(6, seed=2, distance=10)
+    tbl["F336W"] *= 1e3
+    clusterpost.write_catalog(tbl, tmp_path / "odd.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", InputWarning)
+        assert run("infer", tmp_path / "odd.parquet", tmp_path / "out.parquet", "-n", 50, "--rows-per-part", 2) == 0
+    said = capsys.readouterr().err
+    assert "most of 6 rows fit badly" in said
+    assert "(--unit)" in said
+
+
+def test_a_prior_by_its_name(mixed, tmp_path, capsys):
+    for options, message in (
+            (["--prior", "survey"], "--prior 'survey' is no prior; give --mass-slope or --ebv-scale"),
+            (["--prior", "flat", "--mass-slope", "-2"], "--prior names a whole prior"),
+            (["-n", "5"], "--n-samples 5 must be a whole number of at least 10"),
+            (["--seed", "-1"], "--seed -1 must be a whole number"),
+            (["--workers", "0"], "--workers 0 must be a whole number of at least 1"),
+            (["--error-floor", "2"], "--error-floor 2.0 must be"),
+            (["--quantiles", "2"], r"--quantiles (2.0,) must be")):
+        for output in ("out.fits", "out.parquet"):
+            assert run("infer", mixed, tmp_path / output, *options) == 2
+            assert message in capsys.readouterr().err
 
 
 def test_plot_by_identifier(mixed, tmp_path, capsys):

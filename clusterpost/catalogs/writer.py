@@ -170,7 +170,7 @@ def flattened(tbl, path=None) -> Table:
         place = out.index_column(name)
         out.remove_column(name)
         stem = name[:-1] if name.endswith("_modes") else name if name.endswith("mode_weight") else f"{name}_"
-        elements = column.reshape(len(tbl), -1)
+        elements = column.reshape(len(tbl), many)
         for k in range(many):
             element = elements[:, k]
             element.info.description = column.info.description

@@ -88,12 +88,13 @@ def _infer_missing(job, source, folder, digests, progress):
     n_done = sum(min(job.size, source.n_rows - number * job.size) for number in done)
     with progress_bar(source.n_rows, show=progress, desc="inferring", unit="row", initial=n_done) as bar:
         for chunk in source.chunks(skipped=done):
+            n_rows = min(job.size, source.n_rows - chunk.start)
             out, part = job.infer(source, chunk), parts[chunk.number]
             with _replaced(part) as fresh:
                 write_rows(out, fresh, job.schema)
             _write_json(part.with_suffix(".json"),
                         {"fingerprint": job.fingerprint(chunk.digest), "sha256": _sha256(part)})
-            bar.update(len(out))
+            bar.update(n_rows)
 
 
 def _parts(folder, digests):

@@ -7,11 +7,13 @@ import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from ..catalogs.reader import read_catalog
 from ..errors import InputError
 from ..utils import require
 
-__all__ = ["Chunk", "ParquetSource", "TableSource", "open_source"]
+__all__ = ["Chunk", "ParquetSource", "TableSource", "data_files", "open_source", "read_column"]
 
 _SUFFIXES = (".parquet", ".parq")
 
@@ -95,6 +97,43 @@ def open_source(path, size, options):
     if Path(path).suffix.lower() in _SUFFIXES:
         return ParquetSource(path, size)
     return TableSource(path, size, options)
+
+
+def read_column(path, name):
+    """Read one column of a file or dataset of any size.
+
+    Parameters
+    ----------
+    path : path
+        Of a Parquet file, or a folder of them.
+    name : str
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> from clusterpost.scale import read_column
+    >>> flag = read_column("posteriors/", "flag")  # doctest: +SKIP
+    """
+    parquet, path = require("pyarrow.parquet", "scale"), Path(path)
+    files = data_files(path) if path.is_dir() else [path]
+    return np.concatenate([parquet.read_table(file, columns=[name], partitioning=None)[name].to_numpy()
+                           for file in files])
+
+
+def data_files(root):
+    """Return the data files of a folder; those that begin with . or _ are about them."""
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; give one that holds Parquet files, or infer a single file with "
+                         "clusterpost.scale.infer_file")
+    inside = [file for file in sorted(root.rglob("*.parquet"))
+              if not any(part.startswith((".", "_")) or part.endswith(".parts") for part in
+                         file.relative_to(root).parts)]
+    if not inside:
+        raise InputError(f"{root} holds no Parquet files")
+    return inside
 
 
 def _parquet_bytes(rows):

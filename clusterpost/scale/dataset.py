@@ -10,22 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..findings import Findings
 from ..utils import progress_bar, require
 from . import hats
 from .checkpoints import claim, run
-from .chunks import ParquetSource
-from .job import ROWS_PER_PART, Survey, plan_job
+from .chunks import ParquetSource, data_files, read_column
+from .job import ROWS_PER_PART, join_surveys, plan_job
 from .output import join_samples
 from .reading import read_as_one
 
-__all__ = ["infer_dataset", "read_column"]
+__all__ = ["infer_dataset"]
 
 _RECORD, _DONE = ".clusterpost.json", "_SUCCESS"
 
 
 def infer_dataset(source, target, client=None, *, columns=None, unit=None, missing=(), distance_source=None,
-                  exact=False, rows_per_part=ROWS_PER_PART, progress=None, **options) -> Path:
+                  exact=False, where=None, flat=False, rows_per_part=ROWS_PER_PART, progress=None,
+                  **options) -> Path:
     """Infer a partitioned catalog on the workers of a Dask cluster.
 
     Parameters
@@ -40,7 +40,7 @@ def infer_dataset(source, target, client=None, *, columns=None, unit=None, missi
     client : `distributed.Client` or str, optional
         A client, or the address of a scheduler.  By default the client that
         there is, or else a cluster of the cores of this machine.
-    columns, unit, missing, distance_source, exact, rows_per_part
+    columns, unit, missing, distance_source, exact, where, flat, rows_per_part
         As for `~clusterpost.scale.infer_file`.
     progress : bool, optional
         Show a bar on standard error; by default on a terminal.
@@ -74,9 +74,10 @@ def infer_dataset(source, target, client=None, *, columns=None, unit=None, missi
     if np.ndim(options.get("distance")):
         raise InputError("the files of a dataset cannot share an array distance=; add a column 'distance'")
     reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
-    job = plan_job({"workers": 1, **options}, reading=reading, exact=exact, rows_per_part=rows_per_part)
+    job = plan_job({"workers": 1, **options}, reading=reading, exact=exact, rows_per_part=rows_per_part,
+                   where=where, flat=flat)
     root = hats.data_folder(source)
-    files = _files(root)
+    files = data_files(root)
     _check_folders(source, target)
     target.mkdir(parents=True, exist_ok=True)
     claim(target / _RECORD, job, target)
@@ -89,40 +90,16 @@ def infer_dataset(source, target, client=None, *, columns=None, unit=None, missi
     with _connected(client) as client:
         with progress_bar(sum(rows), show=progress, desc="checking", unit="row") as bar:
             surveys = _on_workers(client, _survey, [(job, file) for file in files], lambda i: bar.update(rows[i]))
-        Survey(None, (), sum((survey.findings for survey in surveys), Findings()),
-               tuple(warning for survey in surveys for warning in survey.warnings)).raise_or_warn()
+        join_surveys(surveys).raise_or_warn()
         job = job.writing(reduce(join_samples, (survey.sample for survey in surveys if survey.sample is not None)))
         tasks = [(job, file, target / file.relative_to(source), survey.digests)
                  for file, survey in zip(files, surveys, strict=True)]
         with progress_bar(sum(rows), show=progress, desc="inferring", unit="row") as bar:
             _on_workers(client, _infer, tasks, lambda i: bar.update(rows[i]))
     hats.complete(source, target)
+    job.warn_of_improbable(lambda name: read_column(target, name))
     (target / _DONE).touch()
     return target
-
-
-def read_column(path, name):
-    """Read one column of a file or dataset of any size.
-
-    Parameters
-    ----------
-    path : path
-        Of a Parquet file, or a folder of them.
-    name : str
-
-    Returns
-    -------
-    ndarray
-
-    Examples
-    --------
-    >>> from clusterpost.scale import read_column
-    >>> flag = read_column("posteriors/", "flag")  # doctest: +SKIP
-    """
-    parquet, path = require("pyarrow.parquet", "scale"), Path(path)
-    files = _files(path) if path.is_dir() else [path]
-    return np.concatenate([parquet.read_table(file, columns=[name], partitioning=None)[name].to_numpy()
-                           for file in files])
 
 
 def _survey(job, file):
@@ -137,19 +114,6 @@ def _infer(job, file, place, digests):
     if digests:
         place.parent.mkdir(parents=True, exist_ok=True)
         run(job, ParquetSource(file, job.size), place, digests, progress=False, wait=True)
-
-
-def _files(root):
-    """Return the data files of a folder; those that begin with . or _ are about them."""
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder; give one that holds Parquet files, or infer a single file with "
-                         "clusterpost.scale.infer_file")
-    inside = [file for file in sorted(root.rglob("*.parquet"))
-              if not any(part.startswith((".", "_")) or part.endswith(".parts") for part in
-                         file.relative_to(root).parts)]
-    if not inside:
-        raise InputError(f"{root} holds no Parquet files")
-    return inside
 
 
 def _check_folders(source, target):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
+import logging
 import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+from astropy.table import Table
 
 from .. import __version__
 from ..errors import DistanceError, InputError, InputWarning
 from ..families import ModelFamily
-from ..findings import Findings
+from ..findings import Findings, warn_of_improbable
 from ..flow.modelfile import find_family, load_model
 from ..infer import exact_posterior, infer_table
 from ..inference import ExactInference, TableInference
@@ -21,9 +24,11 @@ from ..posterior.draws import sobol_points
 from ..priors import as_prior
 from .output import join_samples, sample, schema_of
 from .reading import Reading
+from .selected import Selection
 
-__all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "plan_job"]
+__all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "join_surveys", "plan_job"]
 
+_log = logging.getLogger("clusterpost")
 #: Rows that are inferred, written and, after a kill, at most lost together.
 ROWS_PER_PART = 16384
 _CALLS = {"infer_table": (infer_table, TableInference), "exact_posterior": (exact_posterior, ExactInference)}
@@ -43,18 +48,36 @@ class Survey:
         Of the chunks.
     findings : Findings
     warnings : tuple of InputWarning
+    description : str
+        How the first rows are read and inferred, in a line.
+    n_rows, n_wanted : int
+        Rows, and those of them that may be among the ones to write.
     """
 
     sample: object
     digests: tuple
     findings: Findings
     warnings: tuple = ()
+    description: str = ""
+    n_rows: int = 0
+    n_wanted: int = 0
 
     def raise_or_warn(self):
-        """Judge the findings, and warn of what reading warned of."""
+        """Judge the findings, warn of what reading warned of, and say how the rows are inferred."""
         for warning in self.warnings:
             warnings.warn(warning, stacklevel=3)
         self.findings.raise_or_warn(stacklevel=4)
+        if not self.n_wanted:
+            raise InputError(f"no row of {self.n_rows} is left by the expression that was given (option:where)")
+        _log.info(self.description)
+
+
+def join_surveys(surveys) -> Survey:
+    """Return what the surveys of several files tell together, of which only the judgment is of use."""
+    return Survey(None, (), sum((survey.findings for survey in surveys), Findings()),
+                  tuple(warning for survey in surveys for warning in survey.warnings),
+                  next((survey.description for survey in surveys if survey.description), ""),
+                  sum(survey.n_rows for survey in surveys), sum(survey.n_wanted for survey in surveys))
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,8 @@ class Job:
     identity : dict
         What the numbers depend on besides the rows, in words.
     reading : Reading
+    selection : Selection
+        Which rows are written, and how.
     schema : pyarrow.Schema, optional
         Of the output.
     """
@@ -81,31 +106,41 @@ class Job:
     size: int
     identity: dict
     reading: Reading
+    selection: Selection
     schema: object = None
 
     def survey(self, source, report=lambda n: None) -> Survey:
         """Read and check all rows without inferring them, telling ``report`` how many more were read."""
         self._check_distances(source)
-        columns, digests, findings, told = None, [], Findings(), {}
+        columns, digests, findings, told, description, wanted = None, [], Findings(), {}, "", []
         for chunk in source.chunks():
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 tbl, missing = self.reading(chunk, source.path)
                 counted = tuple((band, *found) for band, counts in missing.items() for found in counts.items())
-                findings += self._prepared(tbl, chunk.start, source.path).findings.moved(chunk.start)
+                prepared = self._prepared(tbl, chunk.start, source.path)
+                findings += prepared.findings.moved(chunk.start)
+                description = description or prepared.describe()
                 findings += Findings(sentinels=counted)
             for warning in (record.message for record in caught):
                 told.setdefault(str(warning.args[0]), _moved(warning, chunk.start))
+            rows = self.selection.of_input(tbl)
+            wanted.append(len(tbl) if rows is None else int(rows.sum()))
             columns = sample(tbl) if columns is None else join_samples(columns, sample(tbl))
             digests.append(chunk.digest)
             report(len(tbl))
-        return Survey(columns, tuple(digests), findings, tuple(told.values()))
+        return Survey(columns, tuple(digests), findings, tuple(told.values()), description, source.n_rows, sum(wanted))
 
     def infer(self, source, chunk):
-        """Infer the rows of one chunk of a source."""
+        """Infer the rows of one chunk of a source; return those that are to be written."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)  # the survey told
-            return self._prepared(self.reading(chunk, source.path)[0], chunk.start, source.path).run(progress=False)
+            tbl = self.reading(chunk, source.path)[0]
+            wanted = None if np.ndim(self.options["distance"]) else self.selection.of_input(tbl)
+            if wanted is not None and not wanted.all():
+                tbl = tbl[wanted] if wanted.any() else tbl[:1]
+            out = self._prepared(tbl, chunk.start, source.path).run(progress=False)
+            return self.selection(out, self.options["prefix"])
 
     def _prepared(self, tbl, start=0, path=""):
         options = dict(self.options)
@@ -131,11 +166,26 @@ class Job:
         """Return the same job with the schema of the output for a table of which these rows are a sample."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)
-            return replace(self, schema=schema_of(sample(self._prepared(columns).run(progress=False))))
+            return replace(self, schema=self._schema(columns))
+
+    def _schema(self, columns):
+        out = self._prepared(columns).run(progress=False)
+        self.selection(out, self.options["prefix"])
+        return schema_of(sample(self.selection.flat_or_not(out)))
+
+    def warn_of_improbable(self, read_column):
+        """Warn where most results are improbable; ``read_column`` gives those of a name, or raises a `KeyError`."""
+        prefix, family = self.options["prefix"], _family(self.call, self.options["model"])
+        names = [f"{prefix}flag", *(f"{prefix}{p.column}_q50" for p in family.parameters)]
+        columns = {}
+        for name in names:
+            with contextlib.suppress(KeyError):
+                columns[name] = read_column(name)
+        warn_of_improbable(Table(columns), family.parameters, prefix, stacklevel=4)
 
     def check_here(self):
         """Raise if this process has another clusterpost or model, and would give other results."""
-        here = _identity(self.call, self.options, self.size, self.reading)
+        here = _identity(self.call, self.options, self.size, self.reading, self.selection)
         if here != self.identity:
             raise InputError(f"this worker would not give the same results ({differences(self.identity, here)}); "
                              "install the same clusterpost and models everywhere")
@@ -148,28 +198,35 @@ def _moved(warning, start):
     return InputWarning(warning.args[0], row=warning.row + start)
 
 
-def plan_job(options, *, reading, exact, rows_per_part) -> Job:
+def _family(call, model):
+    if call == "infer_table":
+        return load_model(model, device="cpu").family
+    return model if isinstance(model, ModelFamily) else find_family(model)
+
+
+def plan_job(options, *, reading, exact, rows_per_part, where=None, flat=False) -> Job:
     """Check the options of `~clusterpost.scale.infer_file` and make a job of them."""
     call = "exact_posterior" if exact else "infer_table"
     bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names what is unknown
     bound.apply_defaults()
     options = {name: value for name, value in bound.arguments.items() if name not in ("tbl", "progress")}
     if int(rows_per_part) != rows_per_part or rows_per_part < 1:
-        raise InputError(f"rows_per_part={rows_per_part!r} must be a whole number of at least 1")
+        raise InputError(f"option:rows-per-part={rows_per_part!r} must be a whole number of at least 1")
     size, reading = int(rows_per_part), Reading(reading)
-    return Job(call, options, size, _identity(call, options, size, reading), reading)
+    selection = Selection(where, bool(flat))
+    return Job(call, options, size, _identity(call, options, size, reading, selection), reading, selection)
 
 
-def _identity(call, options, size, reading):
+def _identity(call, options, size, reading, selection):
     said = {name: _in_words(value) for name, value in options.items() if name not in _WITHOUT_EFFECT}
     if call == "exact_posterior":  # of a model, the family alone
-        family = options["model"] if isinstance(options["model"], ModelFamily) else find_family(options["model"])
+        family = _family(call, options["model"])
         said["model"] = f"{family.name} {family.version} {json.dumps(family.to_dict(), sort_keys=True)}"
     else:
         said["model"] = load_model(options["model"], device="cpu").card["sha256"]
     if options["prior"] is not None:
-        said["prior"] = _prior_in_words(options["prior"], options["model"])
-    said |= {name: _in_words(value) for name, value in reading.options.items()}
+        said["prior"] = _prior_in_words(options["prior"], _family(call, options["model"]))
+    said |= {name: _in_words(value) for name, value in reading.options.items()} | selection.identity
     return json.loads(json.dumps({"call": call, "rows_per_part": size, "version": __version__, **said}))
 
 
@@ -183,9 +240,9 @@ def _in_words(value):
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _prior_in_words(prior, model):
+def _prior_in_words(prior, family):
     """Describe a prior and, as that says little of a function, its density at a thousand points."""
-    prior = as_prior(prior, model if isinstance(model, ModelFamily) else find_family(model))
+    prior = as_prior(prior, family)
     low, high = prior.low.double(), prior.high.double()
     points = low + (high - low) * sobol_points(1024, len(low), 0).double()
     density = prior.log_prob(points.float()).double().numpy()

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..utils import check_target, progress_bar
 from .checkpoints import run
-from .chunks import ParquetSource, open_source
+from .chunks import ParquetSource, open_source, read_column
 from .job import ROWS_PER_PART, plan_job
 from .reading import read_as_one
 
@@ -16,7 +16,8 @@ __all__ = ["infer_file"]
 
 
 def infer_file(source, target, *, columns=None, unit=None, missing=(), distance_source=None, exact=False,
-               overwrite=False, rows_per_part=ROWS_PER_PART, progress=None, **options) -> Path:
+               where=None, flat=False, overwrite=False, rows_per_part=ROWS_PER_PART, progress=None,
+               **options) -> Path:
     """Infer a catalog of any size from file to file.
 
     The same as `~clusterpost.read_catalog`, `~clusterpost.infer_table` and
@@ -35,6 +36,11 @@ def infer_file(source, target, *, columns=None, unit=None, missing=(), distance_
         As for `~clusterpost.read_catalog`.
     exact : bool
         By `~clusterpost.exact_posterior` instead.
+    where : str, optional
+        Write only rows for which this expression of columns holds, such as ``"good and age_q50 < 10"``; see
+        `~clusterpost.selection.select_rows`.
+    flat : bool
+        Write a column for each element of a column of arrays: ``age_mode1``, ``age_mode2``, ...
     overwrite : bool
         Replace a target that exists, once the new one is whole.
     rows_per_part : int
@@ -79,7 +85,8 @@ def infer_file(source, target, *, columns=None, unit=None, missing=(), distance_
                          "clusterpost.read_catalog and write_catalog make any other format of it")
     check_target(target, overwrite=overwrite)
     reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
-    job = plan_job(options, reading=reading, exact=exact, rows_per_part=rows_per_part)
+    job = plan_job(options, reading=reading, exact=exact, rows_per_part=rows_per_part, where=where,
+                   flat=flat)
     catalog = open_source(source, job.size, reading)
     if catalog.n_rows == 0:
         raise InputError(f"{catalog.path}: the table has no rows; give one with at least one cluster")
@@ -89,4 +96,5 @@ def infer_file(source, target, *, columns=None, unit=None, missing=(), distance_
         survey = job.survey(catalog, bar.update)
     survey.raise_or_warn()
     run(job.writing(survey.sample), catalog, target, survey.digests, progress=progress)
+    job.warn_of_improbable(lambda name: read_column(target, name))
     return target

@@ -427,7 +427,7 @@ RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": w
            "galaxies_maf": galaxies_maf, "stochastic": stochastic}
 
 
-def train_model(recipe, folder, *, start=None, device="cpu", compile=False, progress=None):
+def train_model(recipe, folder, *, start=None, device="cpu", compile=False, n_test=None, progress=None):
     """Train a recipe and write its model file.
 
     Parameters
@@ -441,6 +441,8 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, prog
     device : str
     compile, progress : bool
         See `~clusterpost.training.fit.fit`.
+    n_test : int, optional
+        Mocks that the test NLL is of; 100 000 by default.
 
     Returns
     -------
@@ -466,7 +468,8 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, prog
         first = {"started_from": {"sha256": model.card["sha256"], **model.card["training"]}}
     result = fit(flow, recipe, folder, device=device, compile=compile, progress=progress)
     flow = flow.cpu().eval()
-    test = recipe.learned_part(recipe.simulator.draw(_N_TEST, seeded_generator(recipe.config.seed, TEST_STREAM)))
+    n_test = _N_TEST if n_test is None else n_test
+    test = recipe.learned_part(recipe.simulator.draw(n_test, seeded_generator(recipe.config.seed, TEST_STREAM)))
     record = {
         "mocks_seen": result.mocks_seen,
         "weights_after_mocks": result.best["mocks_seen"],  # those of the best validation are kept
@@ -477,7 +480,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, prog
         "batches_passed_over": result.passed_over,
         "validation_nll": result.best_nll,
         "test_nll": mean_nll(flow, recipe.encoder, test),
-        "n_test": _N_TEST,
+        "n_test": n_test,
         "nll_unit": f"nat, density in ({', '.join(recipe.learned)})",
         "finished": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {name: version(name) for name in ("torch", "FrEIA", "numpy")},

@@ -23,6 +23,7 @@ from ..families import get_family
 from ..families.clusters.table import load_table
 from ..flags import FLAGS
 from ..flow.modelfile import load_model
+from ..infer import sample_posterior
 from ..photometry import Photometry
 from ..provenance import recorded_settings
 from ..training.mocks import simulate
@@ -30,6 +31,7 @@ from .fits import (
     PARAMETERS,
     catalog_parameters,
     closest_modes,
+    drawn_parameters,
     inferred_parameters,
     log10,
     numbers,
@@ -37,9 +39,10 @@ from .fits import (
 )
 
 __all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_table", "published_residuals",
-           "side_by_side"]
+           "shortest_interval", "side_by_side"]
 
 _EDGE = 0.01  # of the range of a parameter: what counts as its edge
+_N_DRAWS, _ONE_SIGMA = 1000, 0.68
 
 _ROW_NAMES = {"age": "log_age", "mass": "log_mass", "ebv": "ebv"}
 _OURS = {"age": "age", "mass": "initial (formed) mass", "ebv": "E(B-V)"}
@@ -82,15 +85,17 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
 
         - ``ours``: which quantity of ours it is;
         - ``n``: clusters compared; ``n_no_fit``, ``n_not_inferred``: rows left out, and why (a row may be in both);
-        - ``catalog_inside``: catalog values between our 16 and 84 % quantiles, in %; a catalog value at an edge of the
-          prior, which no such interval holds, counts as inside where the edge is in the interval of highest density,
-          that is where our MAP is there, too; ``n_edge``: how many there are;
+        - ``catalog_inside``: catalog values between our 16 and 84 % quantiles, in %; for catalog values at an edge of
+          the prior, which hardly any such interval holds, in the interval of highest density (`shortest_interval`) of
+          68 % of 1000 draws; ``n_edge``: how many there are;
         - ``n_interval``: compared clusters for which the catalog gives a 1 sigma interval, and
           ``mean_inside``, ``median_inside``, ``map_inside``, ``mode_inside``: our estimates inside it, in %;
         - ``<estimate>_offset``, ``<estimate>_scatter`` for ``map``, ``median`` and ``mode``: median, and half the
           16-84 % range, of estimate minus catalog, in dex or mag.
 
-        ``meta["published"]`` says whose fits they are, and ``meta["catalog_mass"]`` which mass the catalog gives.
+        ``meta["published"]`` says whose fits they are, and ``meta["catalog_mass"]`` which mass the catalog gives;
+        ``meta["edge_intervals"]`` is ``"highest density"``, or ``"equal tails"`` where the table has no photometry to
+        draw with.
         ``meta["residuals"]`` has, where all three parameters are published, the median of the catalog's photometry
         minus the model's at the published parameters, in mag by band: what is common to all bands is the mass; bands
         that differ by AB minus Vega tell of mixed systems of magnitudes (`published_residuals`).
@@ -139,10 +144,13 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
                          "pass published={'age': (value, low, high, err, unit)}")
     estimates = {key: inferred_parameters(out, suffix, prefix=prefix) for key, suffix in _ESTIMATES.items()}
     estimates["mode"] = closest_modes(out, fits, prefix=prefix)
+    edges = {stem: _edges(model_family, stem) for stem in fits}
     inferred = np.all([np.isfinite(estimates[key]).all(1) for key in _ESTIMATES], axis=0)
     chosen = np.zeros(len(out), bool)
     chosen[slice(None) if where is None else np.asarray(where)] = True
 
+    at_edge = {stem: chosen & inferred & _at_edge(fit.value, edges[stem]) for stem, fit in fits.items()}
+    densest = _densest_intervals(out, at_edge, edges, prefix)
     rows = []
     for index, stem in enumerate(PARAMETERS):
         if stem not in fits:
@@ -153,15 +161,19 @@ def compare_with_catalog(out, published=None, where=None, *, prefix=""):
         compared = {_ROW_NAMES[stem]: (_OURS[stem], {key: values[:, index] for key, values in estimates.items()})}
         if stem == "mass" and f"{prefix}stellar_mass_q50" in out.colnames:
             compared["log_stellar_mass"] = ("present-day mass", _stellar_masses(out, estimates, prefix, model_family))
-        rows += [{"parameter": name, "ours": ours, **counts,
-                  **_statistics(values, fits[stem], chosen & has_fit & inferred, _edges(model_family, stem, name))}
-                 for name, (ours, values) in compared.items()]
+        for name, (ours, values) in compared.items():
+            edge = at_edge[stem] if name == _ROW_NAMES[stem] else np.zeros(len(out), bool)
+            if densest is not None:
+                values |= {key: np.where(edge, densest[stem][i], values[key]) for i, key in enumerate(("low", "high"))}
+            rows.append({"parameter": name, "ours": ours, **counts, "n_edge": edge.sum(),
+                         **_statistics(values, fits[stem], chosen & has_fit & inferred)})
     table = Table(rows)
     for name in table.colnames:
         if name.endswith("_inside"):
             table[name].unit, table[name].info.format = u.percent, ".1f"
         elif table[name].dtype.kind == "f":
             table[name].info.format = ".3f"
+    table.meta["edge_intervals"] = "equal tails" if densest is None else "highest density"
     family = None if isinstance(published, dict) else published_columns(out, published)[0]
     table.meta["published"] = family.description if family else "as given"
     table.meta["catalog_mass"] = family.mass if family else "as given"
@@ -180,10 +192,67 @@ def _family_of(out, prefix):
     return get_family("clusters")()
 
 
-def _edges(family, stem, name):
-    """Return the bounds of the prior in a parameter; none for a mass that is not one."""
-    bounds = {p.column: (p.low, p.high) for p in family.parameters}
-    return bounds.get(stem, (-np.inf, np.inf)) if name != "log_stellar_mass" else (-np.inf, np.inf)
+def _edges(family, stem):
+    """Return the bounds of the prior in a parameter."""
+    return {p.column: (p.low, p.high) for p in family.parameters}.get(stem, (-np.inf, np.inf))
+
+
+def _at_edge(value, edges):
+    if not np.isfinite(edges).all():
+        return np.zeros(len(value), bool)
+    near = _EDGE * (edges[1] - edges[0])
+    return np.any([np.abs(value - edge) <= near for edge in edges], axis=0)
+
+
+def _densest_intervals(out, at_edge, edges, prefix):
+    """Return lower and upper ends (2, n) by parameter for the rows that need them; None if these cannot be drawn."""
+    rows = np.flatnonzero(np.any(list(at_edge.values()), axis=0))
+    result = {stem: np.full((2, len(out)), np.nan) for stem in at_edge}
+    if len(rows):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", InputWarning)  # inference has said them
+                draws = sample_posterior(out[rows], n_samples=_N_DRAWS, prefix=prefix or None, progress=False)
+        except InputError:
+            return None
+        for stem, there in at_edge.items():
+            each = drawn_parameters(draws)[..., list(PARAMETERS).index(stem)]
+            result[stem][:, rows] = shortest_interval(each, _ONE_SIGMA, edges[stem])
+            result[stem][:, ~there] = np.nan
+    return result
+
+
+def shortest_interval(draws, share, edges):
+    """Find the shortest interval that holds a share of draws: that of highest density, of one with a single peak.
+
+    Parameters
+    ----------
+    draws : array (n, k)
+    share : float
+    edges : tuple of float
+        Bounds of the density.  An interval that begins within the outermost percent of the draws goes to the bound,
+        as the end of a density that is highest there is uncertain by as much.
+
+    Returns
+    -------
+    ndarray (2, n)
+        Lower and upper ends.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from clusterpost.validation.compare import shortest_interval
+    >>> draws = np.random.default_rng(0).exponential(size=(1, 4000))
+    >>> low, high = shortest_interval(draws, 0.68, (0, np.inf))
+    >>> low.item(), round(high.item(), 1)
+    (0.0, 1.2)
+    """
+    ordered = np.sort(np.asarray(draws, float), axis=1)
+    n = ordered.shape[1]
+    inside = min(n - 1, round(share * n))
+    first = np.argmin(ordered[:, inside:] - ordered[:, :n - inside], axis=1)
+    low, high = (np.take_along_axis(ordered, at[:, None], 1)[:, 0] for at in (first, first + inside))
+    return np.array([np.where(first <= 0.01 * n, edges[0], low), np.where(first + inside >= 0.99 * n, edges[1], high)])
 
 
 def published_residuals(out, published=None, where=None, *, prefix=""):
@@ -273,18 +342,12 @@ def _surviving(log_age, family):
     return result
 
 
-def _statistics(ours, fit, rows, edges):
-    """One row of the comparison, from vectors of one parameter and the bounds of its prior."""
+def _statistics(ours, fit, rows):
+    """One row of the comparison, from vectors of one parameter."""
     value, low, high = fit.value[rows], fit.low[rows], fit.high[rows]
     ours = {key: values[rows] for key, values in ours.items()}
     bounded = ~(np.isnan(low) | np.isnan(high))
-    # A density that is highest at an edge has it in its interval of highest density.
-    near = _EDGE * (edges[1] - edges[0]) if np.isfinite(edges).all() else 0.0
-    at_edge = [np.abs(value - edge) <= near for edge in edges] if near else []
-    highest = [there & (np.abs(ours["map"] - edge) <= near) for there, edge in zip(at_edge, edges, strict=False)]
-    inside = (ours["low"] <= value) & (value <= ours["high"])
-    result = {"catalog_inside": _percent(np.any([inside, *highest], axis=0)),
-              "n_edge": int(np.any(at_edge, axis=0).sum()) if at_edge else 0,
+    result = {"catalog_inside": _percent((ours["low"] <= value) & (value <= ours["high"])),
               "n_interval": np.sum(bounded)}
     for key in ("mean", "median", "map", "mode"):
         known = bounded & np.isfinite(ours[key])

@@ -14,7 +14,7 @@ from clusterpost.errors import ColumnError, InputError
 from clusterpost.families import get_family
 from clusterpost.families.clusters.table import load_table
 from clusterpost.validation import compare_with_catalog, flag_shares, inlier_table, published_fits, side_by_side
-from clusterpost.validation.compare import _surviving, published_residuals
+from clusterpost.validation.compare import _surviving, published_residuals, shortest_interval
 from clusterpost.validation.fits import catalog_parameters, closest_modes, drawn_parameters
 
 PUBLISHED = {"age": ("fit_age", None, None, "fit_age_err", "Myr"),
@@ -222,7 +222,7 @@ def test_the_fits_of_every_survey_and_release(family):
         assert (result["n_interval"] == 200).all()
         for name in wanted.colnames[2:]:
             np.testing.assert_allclose(result[name], wanted[name], rtol=1e-6, atol=1e-6, err_msg=name)
-    assert wanted.meta == {"published": "as given", "catalog_mass": "as given"}
+    assert wanted.meta == {"published": "as given", "catalog_mass": "as given", "edge_intervals": "highest density"}
 
 
 def test_a_family_that_is_not_there():
@@ -362,14 +362,43 @@ def test_the_comparison_shows_the_residuals(truths):
     assert abs(residuals["F275W"]) < 0.2
 
 
-@pytest.mark.parametrize(("our_map", "inside"), [(0.0, 100.0), (0.3, 0.0)])
-def test_a_value_at_the_edge_of_the_prior_is_inside_where_the_density_is_highest_there(our_map, inside):
+def at_the_edge(ebv):
+    """Inferred clusters without dust, and what a catalog says of it."""
+    truths = QTable({"age": np.full(12, 30) * u.Myr, "mass": np.full(12, 1e5) * u.Msun, "ebv": np.zeros(12) * u.mag})
+    out = clusterpost.infer_table(clusterpost.simulate(truths, seed=2, errors=0.05), n_samples=200, progress=False)
+    out["fit_ebv"] = ebv
+    return compare_with_catalog(out, {"ebv": ("fit_ebv", None, None, None, "mag")})
+
+
+def test_a_value_at_the_edge_of_the_prior_is_sought_in_the_interval_of_highest_density():
+    result = at_the_edge(0.0)
+    assert result.meta["edge_intervals"] == "highest density"
+    assert result["n_edge"][0] == 12
+    assert 40 < result["catalog_inside"][0] < 100  # no interval between quantiles holds zero
+    other = at_the_edge(1.5)
+    assert (other["n_edge"][0], other["catalog_inside"][0]) == (12, 0)
+    assert at_the_edge(0.1)["n_edge"][0] == 0
+
+
+def test_without_photometry_there_are_no_draws():
     out = inferred(n=50)
     out["fit_ebv"], out["fit_ebv_err"] = 0.0, 0.01
-    out["ebv_q16"], out["ebv_q50"], out["ebv_q84"], out["ebv_map"] = 0.02, 0.06, 0.12, our_map
-    row = compare_with_catalog(out, PUBLISHED)[2]
-    assert (row["parameter"], row["n_edge"]) == ("ebv", 50)
-    assert row["catalog_inside"] == inside
+    result = compare_with_catalog(out, PUBLISHED)
+    assert result.meta["edge_intervals"] == "equal tails"
+    assert (result["n_edge"][2], result["catalog_inside"][2]) == (50, 0)
+
+
+def test_shortest_intervals():
+    random = np.random.default_rng(1)
+    normal, falling, rising = random.normal(size=4000), random.exponential(size=4000), -random.exponential(size=4000)
+    low, high = shortest_interval([normal, falling, rising], 0.68, (-np.inf, np.inf))
+    np.testing.assert_allclose([low[0], high[0]], [-0.99, 0.99], atol=0.15)
+    low, high = shortest_interval([falling], 0.68, (0, 10))
+    assert low[0] == 0
+    assert high[0] == pytest.approx(-np.log(0.32), abs=0.08)
+    low, high = shortest_interval([rising], 0.68, (-10, 0))
+    assert high[0] == 0
+    assert low[0] == pytest.approx(np.log(0.32), abs=0.08)
 
 
 def test_surviving_masses_are_those_of_the_models_own_metallicity():
