@@ -117,7 +117,11 @@ def make_parser(calls) -> argparse.ArgumentParser:
                           "model); a quarter as many make quantiles two or three times as uncertain")
     sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
     sub.add_argument("--prefix", default="", help="put before the name of every added column")
-    sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network")
+    sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network, or simulations of a "
+                     "model of stars drawn one by one")
+    sub.add_argument("--n-simulations", type=int, metavar="N",
+                     help="clusters to simulate for each row, of --exact with a model of stars drawn one by one "
+                          "(default: 100000, some five seconds)")
     sub.add_argument("--rows-per-part", type=int, metavar="N",
                      help="rows in memory, and those that a kill costs at most (default: 16384)")
     sub.add_argument("--scheduler", metavar="ADDRESS",

@@ -79,7 +79,9 @@ def _infer(args):
     options = {**_options(args), **_posterior_options(args)}
     if args.exact:
         _check_exact(args)
-        options = {k: v for k, v in options.items() if k != "refine"}
+        options = {k: v for k, v in options.items() if k != "refine"} | {"n_simulations": args.n_simulations}
+    elif args.n_simulations is not None:
+        raise InputError("--n-simulations is for --exact; add that, or leave it out")
     else:
         options["n_samples"] = args.n_samples
     options |= {"quantiles": args.quantiles, "prefix": args.prefix, "progress": _progress(args)}

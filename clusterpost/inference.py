@@ -18,7 +18,7 @@ from astropy.table import Column, QTable
 from . import __version__, flags
 from .catalogs.layouts import recognize
 from .config import conf
-from .errors import ColumnError, InputError, shown
+from .errors import ColumnError, InputError, ModelError, shown
 from .families import ModelFamily
 from .flow.levels import corrected_levels
 from .flow.modelfile import MODELS_PATH, Model, find_family, load_model, model_stem, torch_device
@@ -28,12 +28,14 @@ from .posterior.draws import rotation, sobol_points
 from .posterior.modes import MOST_MODES
 from .posterior.refine import WeightedSamples
 from .posterior.sampler import Sampler
-from .posterior.target import Target
+from .posterior.simulated import sample_by_simulation
+from .posterior.target import NetworkTarget, Target
 from .posterior.trees import MOST_CELLS, sample_by_cells
+from .posterior.weights import systematic_resample
 from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
-from .provenance import Settings, add_record, free_column, resolve_floor
-from .schema import DISTANCE_COLUMN, output_columns
+from .provenance import EXACT_GRID, SIMULATIONS, Settings, add_record, free_column, resolve_floor
+from .schema import DISTANCE_COLUMN, SIMULATED_COLUMNS, output_columns
 from .summarise import summarise
 from .utils import progress_bar
 from .workers import count_workers, in_parallel
@@ -43,6 +45,8 @@ __all__ = ["ExactInference", "Job", "TableInference", "about", "float_type", "wh
 DEFAULT_SAMPLES = 1000
 _EXACT_DRAWS = DEFAULT_SAMPLES  # of the grid, for modes and support
 _EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws, where quantiles are of draws, too
+_SIMULATIONS, _LEAST_SIMULATIONS = 100_000, 1000  # objects that are simulated for a row
+_PROPOSED = 500  # draws of a network that tell where to simulate
 _RESERVE = 4  # weighted draws for each equally weighted one
 _CHUNKS, _LEAST_POINTS = 8, 131_072  # to divide rows into for several workers, and points of the smallest such chunk
 
@@ -100,7 +104,7 @@ class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
     def __init__(self, tbl, *, model, noise, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed,
-                 device, workers=None, unit=None, missing=()):
+                 device, workers=None, n_simulations=None, unit=None, missing=()):
         self.tbl, self.prefix = tbl, prefix
         self.seed, self.device = whole_number("seed", seed, least=0, most=2**63 - 1), torch_device(device)
         self.workers = count_workers(workers, self.device)
@@ -108,17 +112,27 @@ class ExactInference:
         path = _other_model(model, family)
         family = self.family = _with_further_bands(family, tbl, columns, unit, missing)
         self.prior = as_prior(prior, family)
-        if family.likelihood is None or family.likelihood.amplitude(self.prior) is None or len(family.parameters) != 3:
-            raise InputError(f"the model family {family.name!r} has no exact grid: that takes a likelihood, an "
-                             "amplitude and two more parameters. Infer with a trained model instead")
-        self.noise = family.likelihood.noise if noise is None else get_noise(noise)
-        self.n_modes, self.registry, self.levels = _check_outputs(tbl, family, quantiles, n_modes, prefix)
+        simulated = family.likelihood is None
+        if not simulated and (family.likelihood.amplitude(self.prior) is None or len(family.parameters) != 3):
+            raise InputError(f"the model family {family.name!r} has no exact grid: that takes an amplitude and two "
+                             "more parameters. Infer with a trained model instead")
+        if not simulated and n_simulations is not None:
+            raise InputError(f"the model family {family.name!r} has an exact grid and needs no simulations; leave "
+                             "option:n-simulations out")
+        self.network = _network(model, self.device) if simulated else None
+        wanted = _SIMULATIONS if n_simulations is None else n_simulations
+        self.n_simulations = whole_number("n_simulations", wanted, least=_LEAST_SIMULATIONS) if simulated else None
+        own = get_noise("lognormal") if simulated else family.likelihood.noise
+        self.noise = own if noise is None else get_noise(noise)
+        self.n_modes, self.registry, self.levels = _check_outputs(tbl, family, quantiles, n_modes, prefix,
+                                                                  SIMULATED_COLUMNS if simulated else ())
         self.ready = prepare(tbl, family.band_names, self.noise, slots=family.filter_groups, at_least=family.min_bands,
-                             covariates=family.covariates, columns=columns, unit=unit, missing=missing,
-                             distance=distance, error_floor=resolve_floor(error_floor, family))
+                             covariates=family.covariates, optional=family.optional_covariates, columns=columns,
+                             unit=unit, missing=missing, whole=not simulated, distance=distance,
+                             error_floor=resolve_floor(error_floor, family))
         self.findings = self.ready.findings
         self.settings = Settings(
-            "exact grid", self.noise.name, self.prior.describe(), path=path,
+            SIMULATIONS if simulated else EXACT_GRID, self.noise.name, self.prior.describe(), path=path,
             prior=self.prior.to_record(), error_floor=self.ready.error_floor, seed=self.seed,
             distance=None if distance is None else "", reading=_recorded_reading(columns=columns))
 
@@ -127,13 +141,45 @@ class ExactInference:
         return _described(self.ready, self.settings)
 
     def run(self, progress):
-        """Infer the rows; return a copy of the table with the results.
+        """Infer the rows; return a copy of the table with the results."""
+        ready, results = self.ready, _empty_results(self.registry, len(self.tbl), self.n_modes)
+        tasks, summary = self._by_grid() if self.n_simulations is None else self._by_simulation()
+        with progress_bar(len(ready.rows), show=progress, desc=self.settings.model, unit="row") as bar:
+            for (at, *_), chunk in zip(tasks, in_parallel(summary, tasks, self.workers), strict=True):
+                _put(results, ready.rows[at.numpy()], chunk)
+                bar.update(len(at))
+        return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
+
+    def _by_simulation(self):
+        """Return the rows, and a function that infers one of them with simulated objects."""
+        ready, family, network = self.ready, self.family, self.network
+        sampler = None if network is None else Sampler(network, noise=self.noise, prior=self.prior, seed=self.seed,
+                                                       n_samples=_PROPOSED, given=bool(ready.known))
+
+        def summary(task):
+            (at,) = task
+            observed = ready.observed[at].to(dtype=torch.float32)
+            target = NetworkTarget(observed, None, torch.zeros(1, 0), family, self.prior, self.noise)
+            proposed = None
+            if network is not None:
+                conditions = conditions_of(ready.observed[at], network, self.noise)
+                drawn = sampler(sampler.target(observed, conditions), conditions)
+                index = systematic_resample(drawn.weight.double(), _PROPOSED, order=drawn.theta[..., 0])[0]
+                proposed = drawn.theta[0, index] if torch.isfinite(drawn.theta).all() else None
+            draws = sample_by_simulation(target, n_simulations=self.n_simulations, n_samples=_EXACT_DRAWS,
+                                         seed=self.seed, proposed=proposed)
+            numbers = {"log_evidence": draws.log_evidence.numpy(), "n_effective": draws.n_effective.numpy()}
+            return numbers | summarise(draws, target, self.levels, self.n_modes, family=family, ascend=False)
+
+        return [(at,) for at in torch.arange(len(ready.rows)).split(1)] if len(ready.rows) else [], summary
+
+    def _by_grid(self):
+        """Return chunks of rows with a way to infer each, and a function that does it.
 
         Rows whose posterior the family integrates are; the draws of others are from cells, and weighted.
         """
         ready, device, family = self.ready, self.device, self.family.to(self.device)
         likelihood = family.likelihood.with_noise(self.noise)
-        results = _empty_results(self.registry, len(self.tbl), self.n_modes)
         limited = ready.observed.limit.any(-1)
         quadrature = None if limited.all() else likelihood.quadrature(self.prior)
         integrated = torch.zeros_like(limited) if quadrature is None else ~limited
@@ -161,11 +207,17 @@ class ExactInference:
                  for rows, solve, n_points in ((integrated.nonzero()[:, 0], integrate, _EXACT_DRAWS),
                                                ((~integrated).nonzero()[:, 0], weigh, MOST_CELLS))
                  for at in _split(len(rows), n_points, device)]
-        with progress_bar(len(ready.rows), show=progress, desc="exact grid", unit="row") as bar:
-            for (at, _), chunk in zip(tasks, in_parallel(summary, tasks, self.workers), strict=True):
-                _put(results, ready.rows[at.numpy()], chunk)
-                bar.update(len(at))
-        return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
+        return tasks, summary
+
+
+def _network(model, device):
+    """Return the model whose network proposes, or None for a family that has none here."""
+    if isinstance(model, ModelFamily):
+        return None
+    try:
+        return load_model(model, device=device)
+    except ModelError:  # the name of a family
+        return None
 
 
 def _other_model(model, family):
@@ -260,12 +312,12 @@ def _split(n_rows, points_per_row, device):
     return [slice(*ends) for ends in pairwise(bounds)]
 
 
-def _check_outputs(tbl, family, quantiles, n_modes, prefix):
+def _check_outputs(tbl, family, quantiles, n_modes, prefix, further=()):
     check_table(tbl)
     if not isinstance(prefix, str):
         raise InputError(f"option:prefix={shown(prefix)} must be a text, '' for none")
     levels = _check_quantiles(quantiles)
-    registry = output_columns(levels, family)
+    registry = [*output_columns(levels, family), *further]
     _check_free(tbl, [prefix + c.name for c in registry])
     return whole_number("n_modes", n_modes, most=MOST_MODES), registry, levels
 

@@ -17,8 +17,8 @@ from astropy.table import Table
 from .catalogs.metadata import RECORD_KEY, as_reading, meta_value, recorded_entries, recorded_reading, results_prefix
 from .errors import DistanceError, InputError, InputWarning, ModelError
 
-__all__ = ["AUTO", "KEYS", "Settings", "add_record", "free_column", "recorded_model", "recorded_reading",
-           "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
+__all__ = ["AUTO", "EXACT_GRID", "KEYS", "SIMULATIONS", "Settings", "add_record", "free_column", "recorded_model",
+           "recorded_reading", "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
 
 #: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
 AUTO = "auto"
@@ -26,7 +26,8 @@ AUTO = "auto"
 KEYS = {"model": "CPMODEL", "sha256": "CPHASH", "noise": "CPNOISE", "prior": "CPPRIOR", "refine": "CPREFINE",
         "error_floor": "CPFLOOR", "seed": "CPSEED", "n_samples": "CPDRAWS", "recalibrated": "CPRECAL"}
 _DEFAULTS = {"model": "default", "error_floor": AUTO, "seed": 0}
-_EXACT = "exact grid"
+#: In the place of a model's name, for what needs no network.
+EXACT_GRID, SIMULATIONS = "exact grid", "simulations"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Settings:
     Attributes
     ----------
     model : str
-        Name of the model; ``exact grid`` without one.
+        Name of the model; ``exact grid`` or ``simulations`` without one.
     path : str or None
         Of the model's file, where it is not bundled; what names the model whose family the exact grid took, where that
         is not the default one's.
@@ -155,7 +156,7 @@ def recorded_model(tbl, prefix=None) -> str:
     settings = recorded_settings(tbl, prefix)
     if settings is None:
         return "default"
-    return settings.path or ("default" if settings.model == _EXACT else settings.model)
+    return settings.path or ("default" if settings.model in (EXACT_GRID, SIMULATIONS) else settings.model)
 
 
 def _from_readable(values):

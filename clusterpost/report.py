@@ -18,7 +18,7 @@ from .citing import cite
 from .errors import ColumnError, DistanceError, InputError
 from .flags import FLAGS, decode_flags, flag_values, is_good
 from .flow.modelfile import find_family
-from .provenance import recorded_model, recorded_settings, results_prefix
+from .provenance import EXACT_GRID, SIMULATIONS, recorded_model, recorded_settings, results_prefix
 from .selection import select_rows
 from .utils import check_target, progress_bar, require, write_whole
 
@@ -148,9 +148,11 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     version, bands = meta_value(out, "CPVERS"), _used_bands(out, prefix)
     good, flags = is_good(out, prefix=prefix), flag_values(out, prefix)
     names = [p.column for p in family.parameters]
-    exact = settings.model == "exact grid"
-    by = ("on a dense grid of the exact posterior" if exact else
-          f"with the normalizing flow {settings.model} (weights {str(settings.sha256)[:8]}; Walter et al. 2025)")
+    without = {EXACT_GRID: "on a dense grid of the exact posterior",
+               SIMULATIONS: "by importance sampling with simulated objects"}
+    exact = settings.model in without
+    by = without.get(settings.model, f"with the normalizing flow {settings.model} (weights {str(settings.sha256)[:8]}; "
+                     "Walter et al. 2025)")
     parts = [
         f"We infer {', '.join(names[:-1])} and {names[-1]} with clusterpost {version} {by}, a model of "
         f"{family.summary}.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-__all__ = ["DISTANCE_COLUMN", "OutputColumn", "output_columns", "quantile_label", "result_columns"]
+__all__ = ["DISTANCE_COLUMN", "SIMULATED_COLUMNS", "OutputColumn", "output_columns", "quantile_label", "result_columns"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,13 @@ def _numbers(quantity):
 
 #: The distance of each row, added where it was given as an argument.
 DISTANCE_COLUMN = OutputColumn("distance", "Mpc", "Distance that was given to the inference", "pos.distance")
+
+
+#: What simulated objects tell besides.
+SIMULATED_COLUMNS = (
+    OutputColumn("log_evidence", "", "Log evidence ln p(x) of the photometry under the model, its noise and its prior",
+                 "stat.likelihood"),
+    OutputColumn("n_effective", "", "Effective number of simulated objects that the results rest on", "stat.value"))
 
 
 def quantile_label(quantile: float) -> str:

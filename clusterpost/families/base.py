@@ -218,6 +218,8 @@ class ModelFamily(ABC):
         What its objects are, as the sentence "... of (summary)" in a methods section puts it.
     references : tuple of str
         What its fluxes rest on, by the keys of the package's BibTeX file (`~clusterpost.cite`).
+    redrawn : int or None
+        The parameter, by index, of which `simulate_redrawn` sees each object with many values.
     named_priors : mapping of callable
         Priors by the names under which they can be asked for, as functions without arguments.
     """
@@ -235,6 +237,7 @@ class ModelFamily(ABC):
     error_floor: float = 0.05
     summary: str = "objects of an own model family"
     references: tuple[str, ...] = ()
+    redrawn: int | None = None
     named_priors: Mapping[str, Callable[[], Prior]] = MappingProxyType({})
 
     @abstractmethod
@@ -275,6 +278,24 @@ class ModelFamily(ABC):
         generator, known = torch.Generator(theta.device), {c.name: covariates[c.name] for c in self.covariates}
         return torch.stack([self.simulate(one, {name: values[i].expand(len(one)) for name, values in known.items()},
                                           generator.manual_seed(seed)) for i, one in enumerate(theta)])
+
+    def simulate_redrawn(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],
+                         generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Simulate objects and see each with many values of one parameter; by default with its own alone.
+
+        Parameters
+        ----------
+        theta : Tensor (n, n_parameter)
+        covariates : mapping of Tensor (n,)
+        generator : torch.Generator
+
+        Returns
+        -------
+        ln_flux : Tensor (n, k, n_band)
+        theta : Tensor (n, k, n_parameter)
+            With k values of the parameter `redrawn`, evenly over its range from a random one on.
+        """
+        return self.simulate(theta, covariates, generator)[:, None], theta[:, None]
 
     @abstractmethod
     def to_dict(self) -> dict:

@@ -73,13 +73,14 @@ class NetworkTarget:
 
     def _under_prior(self, density, theta):
         """Give a density of the network the ratio of the wanted to the trained prior."""
-        wanted, known = self._wanted.log_prob(theta), self.family.prior.log_prob(theta)
-        if self._wanted is not self.family.prior:
+        prior = self.wanted
+        wanted, known = prior.log_prob(theta), self.family.prior.log_prob(theta)
+        if prior is not self.family.prior:
             density = density + wanted - known
         return torch.where(torch.isneginf(wanted) | torch.isneginf(known), -torch.inf, density)
 
     @property
-    def _wanted(self):
+    def wanted(self):
         """The prior of these objects, by what is known of each."""
         return self.family.prior_given(self.prior, self.observed.covariates)
 

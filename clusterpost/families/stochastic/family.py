@@ -22,6 +22,8 @@ from .table import StarTable, load_stars
 
 __all__ = ["StochasticClusters"]
 
+_SCREENS = 32  # values of E(B-V) behind which drawn stars are seen
+
 
 class StochasticClusters(ModelFamily):
     """Star clusters drawn star by star, of any metallicity, with gas and dust.
@@ -69,6 +71,7 @@ class StochasticClusters(ModelFamily):
     optional_covariates = (METALLICITY,)
     likelihood = None
     error_floor = 0.12
+    redrawn = [p.name for p in PARAMETERS].index("ebv")
     named_priors = MappingProxyType({"survey": SurveyPrior, "flat": FlatPrior, "training": TrainingPrior})
     default_prior = SurveyPrior()
 
@@ -103,6 +106,13 @@ class StochasticClusters(ModelFamily):
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
         flux = self.simulator.simulate(theta, generator=generator)
         return torch.log(flux) + distance_term(covariates["distance"]).to(flux).unsqueeze(-1)
+
+    def simulate_redrawn(self, theta, covariates, generator):
+        """Draw stars and see them behind many screens; see `~clusterpost.families.ModelFamily.simulate_redrawn`."""
+        flux, ebv = self.simulator.simulate_behind(theta, _SCREENS, self.parameters[self.redrawn], generator)
+        many = theta[:, None].repeat(1, _SCREENS, 1)
+        many[..., self.redrawn] = ebv
+        return torch.log(flux) + distance_term(covariates["distance"])[:, None, None].to(flux), many
 
     def simulate_each(self, theta, covariates, seed, bands):
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate_each`."""

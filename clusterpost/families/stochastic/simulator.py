@@ -217,6 +217,32 @@ class StarSimulator:
         flux = (light.columns * screen) @ self._to_band[of_band]
         return torch.where(bands, flux, 1.0).unflatten(0, theta.shape[:2])
 
+    def simulate_behind(self, theta, n_screens, ebv, generator):
+        """Draw clusters, and see each behind several dust screens.
+
+        Parameters
+        ----------
+        theta : Tensor (n, 6)
+            As for `simulate`, but for E(B-V).
+        n_screens : int
+        ebv : Parameter
+            Whose range the screens cover evenly, from a random place on.
+        generator : torch.Generator
+
+        Returns
+        -------
+        flux : Tensor (n, n_screens, n_band)
+            mJy at 10 pc.
+        ebv : Tensor (n, n_screens)
+        """
+        log_age, log_mass, _, metallicity, rv, covering = theta.unbind(-1)
+        log_u = torch.empty(len(theta), device=theta.device).uniform_(*LOG_U, generator=generator)
+        light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
+        place = torch.rand(len(theta), 1, generator=generator, device=theta.device) + torch.arange(
+            n_screens, device=theta.device)
+        values = ebv.low + place / n_screens * (ebv.high - ebv.low)
+        return self.redden(light.columns[:, None], values, rv[:, None]), values
+
     def _gas_weight(self, log_age, log_u):
         """Weights of the gas' nodes, (n, n_log_u n_age)."""
         log_u_nodes, ages = (torch.as_tensor(nodes).float().to(log_u.device)
