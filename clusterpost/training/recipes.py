@@ -417,8 +417,8 @@ def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=Non
                    width=tuple(width), depth=tuple(depth), bins=tuple(bins), splines=(1,) * len(names), knots=knots,
                    coordinates=("linear", "amplitude", "log1p:0.1", "linear", "normal:3.1:0.3", "linear"),
                    token=token, context=context)
-    settings = _MUON | {"learning_rate": 3e-3, "betas": (0.9, 0.999), "batch_size": 2048, "batches_at_once": 64,
-                        "epochs": 12, "average": 0.999, "spike": 5.0, "n_validation": 50_000} | config
+    settings = _MUON | {"learning_rate": 1.5e-3, "muon_factor": 4.0, "batch_size": 2048, "batches_at_once": 64,
+                        "epochs": 8, "average": 0.999, "spike": 5.0, "n_validation": 50_000} | config
     return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
 
 
