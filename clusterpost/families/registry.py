@@ -19,6 +19,7 @@ _BUILT_IN = {
     "galaxies": "clusterpost.families.galaxies:Galaxies",
     "galaxies_young": "clusterpost.families.galaxies:GalaxiesWithYoungStars",
     "stochastic": "clusterpost.families.stochastic:StochasticClusters",
+    "stochastic_field": "clusterpost.families.stochastic:ClustersAmongFieldStars",
 }
 _registered: dict[str, type[ModelFamily]] = {}
 

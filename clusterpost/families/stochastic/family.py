@@ -141,9 +141,7 @@ class StochasticClusters(ModelFamily):
 
     def with_bands(self, names):
         """Return the same family for other bands of its table."""
-        (distance,) = self.covariates
-        return StochasticClusters(bands=names, prior=self._prior_name, distance=(distance.low, distance.high),
-                                  table=self.simulator.table)
+        return type(self).from_dict({**self.to_dict(), "bands": list(names)}, self.simulator.table)
 
     @property
     def mock_bands(self):
@@ -181,4 +179,4 @@ class StochasticClusters(ModelFamily):
             raise InputError("the stars' table is another than the model file's, which has the sha256 "
                              f"{options['stars_sha256'][:12]}; load yours with clusterpost.families.stochastic.table"
                              ".load_stars(path) and give it as table=")
-        return cls(bands=options["bands"], prior=options["prior"], distance=tuple(options["distance"]), table=table)
+        return cls(**{name: value for name, value in options.items() if name != "stars_sha256"}, table=table)

@@ -1,0 +1,127 @@
+"""Clusters drawn star by star in a crowded disk, whose apertures hold field stars, too."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+
+import torch
+
+from ..base import ModelFamily
+from ..clusters.table import distance_term
+from .family import StochasticClusters
+
+__all__ = ["ClustersAmongFieldStars", "FieldStars"]
+
+# Stars form at a constant rate; in each interval all of one draw are of one age (log10 age/Myr).
+_AGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, math.log10(13750.0))
+_METALS = (0.0, 0.2)  # mean and width of [M/H]
+_SETS = 65_536
+
+
+class FieldStars:
+    """Light of the field stars in the apertures of clusters: a stock of random draws.
+
+    Parameters
+    ----------
+    simulator : StarSimulator
+        Draws the stars.
+    log_mass : tuple of float
+        Range of log10 of the mass in Msun that has formed in an aperture, uniform.
+    n : int
+        Draws in stock.
+    seed : int
+
+    Notes
+    -----
+    Stars have formed at a constant rate from 13.75 Gyr ago on, with [M/H] normal about 0 with 0.2 dex.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.families.stochastic.field import FieldStars
+    >>> from clusterpost.families.stochastic.simulator import StarSimulator
+    >>> field = FieldStars(StarSimulator(bands=["F555W", "F814W"]), n=50)
+    >>> field.draw(3, torch.Generator().manual_seed(1)).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(self, simulator, *, log_mass=(2.5, 4.0), n=_SETS, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        mass = 10 ** (log_mass[0] + (log_mass[1] - log_mass[0]) * torch.rand(n, generator=generator))
+        metals = (_METALS[0] + _METALS[1] * torch.randn(n, generator=generator)).clamp(-1.0, 0.17)
+        edges = torch.tensor([0.0, *(10**age for age in _AGES[1:])])
+        none, ionization = torch.zeros(n), torch.full((n,), -3.0)
+        columns = torch.zeros(n, simulator.n_columns)
+        for low, high in itertools.pairwise(edges):
+            age = (low + (high - low) * torch.rand(n, generator=generator)).clamp(min=1.0)
+            formed = mass * (high - low) / edges[-1]
+            light = simulator.light(torch.log10(age), torch.log10(formed), metals, none, ionization, generator)
+            columns += light.columns
+        self._columns = columns
+
+    def draw(self, n, generator):
+        """Take ``n`` of the stock at random.
+
+        Parameters
+        ----------
+        n : int
+        generator : torch.Generator
+
+        Returns
+        -------
+        Tensor (n, n_column)
+            Light before dust, in mJy at 10 pc, as in `~clusterpost.families.stochastic.simulator.Light`.
+        """
+        device = torch.device("cpu") if generator is None else generator.device
+        which = torch.randint(len(self._columns), (n,), generator=generator, device=device)
+        return self._columns.to(device)[which]
+
+
+class ClustersAmongFieldStars(StochasticClusters):
+    """Star clusters drawn star by star, and the light of field stars in their apertures.
+
+    Parameters
+    ----------
+    field_mass : tuple of float
+        Range of log10 of the mass in Msun that has formed in an aperture.
+    **options
+        As of `StochasticClusters`.
+
+    Notes
+    -----
+    The field is behind the same dust as its cluster, and integrated over like the stars.  The masses are those of
+    apertures in the disk of M33.
+
+    Examples
+    --------
+    >>> from clusterpost.families.stochastic.field import ClustersAmongFieldStars
+    >>> family = ClustersAmongFieldStars(bands=["F475W_ACS", "F814W_ACS"])
+    >>> family.name, family.to_dict()["field_mass"]
+    ('stochastic_field', [2.5, 4.0])
+    """
+
+    name = "stochastic_field"
+    summary = f"{StochasticClusters.summary}, and with field stars in the apertures"
+
+    def __init__(self, *, field_mass=(2.5, 4.0), **options):
+        super().__init__(**options)
+        self._field_mass = tuple(field_mass)
+
+    @functools.cached_property
+    def _field(self):
+        return FieldStars(self.simulator, log_mass=self._field_mass)
+
+    def simulate(self, theta, covariates, generator=None):
+        """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
+        flux = self.simulator.simulate(theta, beside=self._field.draw(len(theta), generator), generator=generator)
+        return torch.log(flux) + distance_term(covariates["distance"]).to(flux).unsqueeze(-1)
+
+    def simulate_each(self, theta, covariates, seed, bands):
+        """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate_each`."""
+        return ModelFamily.simulate_each(self, theta, covariates, seed, bands)
+
+    def to_dict(self):
+        """Return options as plain values; see `from_dict`."""
+        return {**super().to_dict(), "field_mass": list(self._field_mass)}
