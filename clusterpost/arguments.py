@@ -214,14 +214,15 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub = command("train", "train a model or search for one, or go on with what was interrupted",
                   "clusterpost train any_bands -o run/",
                   "the same command goes on with what is in %(output)s: the last checkpoint, or the finished trials")
-    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf, walter2025, galaxies or stochastic; with "
-                     "--search any_bands, or none for five bands always measured, for both families, or walter2025 for "
-                     "its own")
+    sub.add_argument("recipe", nargs="?", help="any_bands, spline, maf, walter2025, galaxies, galaxies_maf, stochastic "
+                     "or stochastic_field; with --search any_bands, or none for five bands always measured, for both "
+                     "families, or walter2025 for its own")
     sub.add_argument("-o", "--output", required=True, help="folder for checkpoint and model file, or for the search")
     sub.add_argument("--bands", nargs="+", help="those to know (default: all eight)")
     sub.add_argument("--table", help="SSP models: z0.008, z0.02, z0.05, or a band-flux table (default: z0.02)")
-    sub.add_argument("--epochs", type=int, default=8, help="of 5e6 mocks each (default: %(default)s)")
-    sub.add_argument("--mocks-per-epoch", type=int, default=5_000_000)
+    sub.add_argument("--epochs", type=int, help="how often as many mocks are drawn (default: the recipe's)")
+    sub.add_argument("--mocks-per-epoch", type=int, help="(default: the recipe's, 5e6 for most)")
+    sub.add_argument("--start", metavar="MODEL", help="begin with the weights of a model of the same architecture")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--threads", type=int, help="CPU threads")

@@ -373,8 +373,9 @@ def _train(args):
         raise InputError(f"--{next(iter(options))} is for recipes of any bands; choose another than {args.recipe}")
     if args.search:
         return _search(args, options)
-    recipe = RECIPES[args.recipe](epochs=args.epochs, mocks_per_epoch=args.mocks_per_epoch, seed=args.seed, **options)
-    card = train_model(recipe, args.output, device=args.device, compile=args.compile, progress=True)
+    length = {name: getattr(args, name) for name in ("epochs", "mocks_per_epoch") if getattr(args, name) is not None}
+    recipe = RECIPES[args.recipe](seed=args.seed, **length, **options)
+    card = train_model(recipe, args.output, start=args.start, device=args.device, compile=args.compile, progress=True)
     _say(f"{args.output}/{recipe.name}.safetensors: test NLL {card['training']['test_nll']:.4f} nats")
     return 0
 

@@ -24,7 +24,6 @@ from ..families.encoders import (
 from ..families.galaxies.amplitude import FormedMass
 from ..families.galaxies.encoder import ColorConditions
 from ..families.galaxies.errors import nsa_errors
-from ..families.stochastic import StochasticClusters
 from ..families.stochastic.table import StarTable, load_stars
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.context import ContextSpec
@@ -40,7 +39,7 @@ from .simulation import Simulator, cluster_simulator, seeded_generator, walter20
 from .surveys import survey_bands
 
 __all__ = ["RECIPES", "Recipe", "affine", "any_bands", "condition_range", "galaxies", "galaxies_maf", "maf",
-           "recipe_sizes", "spline", "stochastic", "train_model", "walter2025"]
+           "recipe_sizes", "spline", "stochastic", "stochastic_field", "train_model", "walter2025"]
 
 _N_TEST = 100_000
 _BANDS = (*WFC3_BANDS, *ACS_BANDS)
@@ -368,9 +367,9 @@ def _galaxy_parts(family, errors):
     return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 
 
-def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=None, token=128, context=128,
-               width=(128, 128, 96, 64, 48, 48), depth=(2, 2, 2, 2, 1, 1), bins=(24, 24, 16, 12, 8, 8), knots=64,
-               **config) -> Recipe:
+def stochastic(*, family="stochastic", bands=None, table=None, errors=None, coverage=None, limits=None, token=128,
+               context=128, width=(128, 128, 96, 64, 48, 48), depth=(2, 2, 2, 2, 1, 1), bins=(24, 24, 16, 12, 8, 8),
+               knots=64, **config) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
     A spline flow of all six parameters that sees whatever was measured as a set, upper limits among it; trained by the
@@ -378,6 +377,8 @@ def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=Non
 
     Parameters
     ----------
+    family : str
+        ``stochastic``, or ``stochastic_field`` with field stars in the apertures.
     bands : sequence of str, optional
         Those it is to know; all of the stars' table by default.
     table : path or StarTable, optional
@@ -408,7 +409,7 @@ def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=Non
     ('log_age', 'log_mass', 'ebv', 'metallicity', 'rv', 'nebular_covering')
     """
     table = table if isinstance(table, StarTable | None) else load_stars(table)
-    family = StochasticClusters(bands=bands, prior="training", table=table)
+    family = get_family(family)(bands=bands, prior="training", table=table)
     simulator = Simulator(family, errors=errors or LevelErrors(), coverage=coverage or survey_bands(family.band_names),
                           limits=limits or UpperLimits())
     encoder = SetConditions(len(family.bands))
@@ -422,9 +423,32 @@ def stochastic(*, bands=None, table=None, errors=None, coverage=None, limits=Non
     return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
 
 
+def stochastic_field(**options) -> Recipe:
+    """Make the recipe of a network for clusters drawn star by star with field stars in their apertures.
+
+    Short, and to be started from the weights of ``stochastic``.
+
+    Parameters
+    ----------
+    **options
+        Of `stochastic`.
+
+    Returns
+    -------
+    Recipe
+
+    Examples
+    --------
+    >>> from clusterpost.training.recipes import stochastic_field
+    >>> stochastic_field(bands=["F475W_ACS", "F814W_ACS"]).name
+    'stochastic_field'
+    """
+    return stochastic(**{"family": "stochastic_field", "epochs": 2, "learning_rate": 5e-4} | options)
+
+
 #: Recipes by the name of their model.
 RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": walter2025, "galaxies": galaxies,
-           "galaxies_maf": galaxies_maf, "stochastic": stochastic}
+           "galaxies_maf": galaxies_maf, "stochastic": stochastic, "stochastic_field": stochastic_field}
 
 
 def train_model(recipe, folder, *, start=None, device="cpu", compile=False, n_test=None, progress=None):

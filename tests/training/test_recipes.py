@@ -111,7 +111,8 @@ class TestOptions:
             any_bands(bands=("F555W", "F555W_ACS"))
 
     def test_defaults(self):
-        assert set(RECIPES) == {"any_bands", "spline", "maf", "walter2025", "galaxies", "stochastic"}
+        assert set(RECIPES) == {"any_bands", "spline", "maf", "walter2025", "galaxies", "galaxies_maf", "stochastic",
+                                "stochastic_field"}
         recipe = any_bands()
         assert recipe.simulator.bands == EIGHT
         assert recipe.simulator.noise == "lognormal"
