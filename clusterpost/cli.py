@@ -396,6 +396,7 @@ def _search(args, options):
     table = search(args.output, simulator=simulator, families=families[args.recipe], trials=args.trials,
                    seconds=args.seconds_per_trial, budget=args.budget, seed=args.seed, device=args.device,
                    first=best_settings(args.after) if args.after else None)
+    _draw_search(table, args.output)
     complete = table[table["state"] == "complete"]
     for name in (name for name in _OF_SEARCH if name in complete.colnames and complete[name].dtype.kind == "f"):
         complete[name].info.format = ".2g" if "per_second" in name or "rate" in name else ".3f"
@@ -405,6 +406,22 @@ def _search(args, options):
     _say(f"{args.output}/search.ecsv: {len(table)} trials; the best is number {best['trial']}, of the {best['family']} "
          f"family, with an NLL of {best['nll']:.4f} nats")
     return 0
+
+
+def _draw_search(table, folder):
+    from pathlib import Path
+
+    from .utils import whole_file
+
+    try:
+        from .plotting import plot_search
+
+        figure = plot_search(table)
+    except ImportError as error:
+        _say(f"no figure: {error}")
+        return
+    with whole_file(Path(folder) / "search.png") as temporary:
+        figure.savefig(temporary)
 
 
 def _validate(args):

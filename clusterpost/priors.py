@@ -418,9 +418,9 @@ def _cluster_parameters():
 
 
 def _family(family):
-    from .flow.modelfile import find_family
+    from .families.registry import get_family
 
-    return find_family(family) if isinstance(family, str) else family
+    return get_family(family)() if isinstance(family, str) else family
 
 
 def as_prior(prior, family=None):

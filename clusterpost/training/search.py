@@ -267,8 +267,8 @@ def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seco
     Parameters
     ----------
     folder : path
-        For the trials (``search.journal``, which a second call continues), the
-        table ``search.ecsv`` and, with matplotlib, the figure ``search.png``.
+        For the trials (``search.journal``, which a second call continues) and the
+        table ``search.ecsv``.
     simulator : Simulator, optional
         By default five bands of WFC3/UVIS, all measured, with log-normal noise.
     families : sequence of str
@@ -429,12 +429,3 @@ def _storage(optuna, folder):
 def _write(table, folder):
     with whole_file(folder / "search.ecsv") as temporary:
         table.write(temporary, format="ascii.ecsv")
-    try:
-        from ..plotting import plot_search
-
-        figure = plot_search(table)
-    except ImportError as error:
-        log.info("no figure: %s", error)
-    else:
-        with whole_file(folder / "search.png") as temporary:
-            figure.savefig(temporary)

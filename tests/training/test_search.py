@@ -113,7 +113,7 @@ class TestTable:
             assert ((complete[name] > 0) & (complete[name] <= 1)).all()
         assert (complete["draws_per_second"] > 100).all()
         assert (complete["seconds"] > 0).all()
-        assert {p.name for p in folder.iterdir()} == {"search.journal", "search.ecsv", "search.png", ".search.lock"}
+        assert {p.name for p in folder.iterdir()} == {"search.journal", "search.ecsv", ".search.lock"}
         again = Table.read(folder / "search.ecsv")
         assert again.meta["best"] == table.meta["best"]
         assert list(again["trial"]) == list(table["trial"])
