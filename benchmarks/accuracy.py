@@ -58,7 +58,7 @@ def _settings(rows, size):
         grid = ExactGrid(table, n_age=n_age, n_ebv=n_ebv)
 
         def run(at, grid=grid):
-            summary = grid.summarise(rows.observed("lognormal", at), LEVELS)
+            summary = grid.summarize(rows.observed("lognormal", at), LEVELS)
             return summary.quantiles[:, :3].numpy(), summary.divided.double().mean().item()
 
         yield {"method": "exact grid", "setting": f"{n_age} x {n_ebv}"}, run

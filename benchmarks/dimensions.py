@@ -61,7 +61,7 @@ def _grid_by_cells(seen, size):
     result = []
     for n_age, n_ebv in size["cells"]:
         grid = ExactGrid(load_table().select(WFC3_BANDS), n_age=n_age, n_ebv=n_ebv)
-        seconds = _seconds(lambda grid=grid: grid.summarise(seen, LEVELS), size) / len(seen)
+        seconds = _seconds(lambda grid=grid: grid.summarize(seen, LEVELS), size) / len(seen)
         result.append({"what": "grid, cells", "size": n_age * n_ebv, "seconds_per_object": seconds})
     return result
 
@@ -70,7 +70,7 @@ def _grid_by_metallicity(seen, size):
     """As many grids as there are tables: what the sum over a coarse metallicity costs."""
     grids = [ExactGrid(load_table(name).select(WFC3_BANDS)) for name in TABLES]
     return [{"what": "grid, metallicities", "size": n, "seconds_per_object": _seconds(
-        lambda n=n: [grid.summarise(seen, LEVELS) for grid in grids[:n]], size) / len(seen)} for n in (1, len(grids))]
+        lambda n=n: [grid.summarize(seen, LEVELS) for grid in grids[:n]], size) / len(seen)} for n in (1, len(grids))]
 
 
 def _by_distance(tbl, size):

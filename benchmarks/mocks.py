@@ -71,7 +71,7 @@ class Rows:
 
     def _by_grid(self, at):
         grid = ExactGrid(load_table().select(WFC3_BANDS), n_age=self.reference[0], n_ebv=self.reference[1])
-        parts = [grid.summarise(self.observed("lognormal", some), LEVELS).quantiles[:, :3].numpy()
+        parts = [grid.summarize(self.observed("lognormal", some), LEVELS).quantiles[:, :3].numpy()
                  for some in np.array_split(at, -(-len(at) // _REFERENCE_ROWS))]
         return np.concatenate(parts)
 

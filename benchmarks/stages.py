@@ -15,7 +15,7 @@ from machine import synchronize, timed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import clusterpost
-from clusterpost import inference, summarise
+from clusterpost import inference, summarize
 from clusterpost.flow.base import Flow
 from clusterpost.flow.modelfile import load_model
 from clusterpost.posterior import refine, sampler
@@ -30,10 +30,10 @@ STAGES = {
                             (refine, "effective_sample_size"), (refine, "log_mean"), (refine, "thinned"),
                             (sampler.UnitPoints, "__call__")],
     "refinement": [(refine, "_draw_more"), (refine, "_fit_kde"), (refine, "_sample_with_mcmc")],
-    "modes": [(summarise, "find_modes")],
-    "MAP": [(summarise, "find_map")],
-    "quantiles": [(summarise, "quantiles"), (summarise, "entropy")],
-    "support": [(summarise, "support")],
+    "modes": [(summarize, "find_modes")],
+    "MAP": [(summarize, "find_map")],
+    "quantiles": [(summarize, "quantiles"), (summarize, "entropy")],
+    "support": [(summarize, "support")],
     "table": [(inference, "prepare"), (inference, "check_reach"), (inference, "conditions_of"),
               (inference, "load_model"), (inference, "_put"), (inference, "_completed")],
 }

@@ -20,7 +20,7 @@ from .findings import warn_of_improbable
 from .inference import ExactInference, Job, TableInference, about, float_type, whole_number
 from .posterior.weights import systematic_resample
 from .provenance import AUTO, add_record, repeat
-from .summarise import with_derived
+from .summarize import with_derived
 from .typing import ModelLike, TableLike
 
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
@@ -247,7 +247,7 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     -----
     Refined draws are taken with replacement from four times as many weighted
     ones, so that some may be the same.  The draws of different clusters are
-    independent of each other: the k-th of every row is one realisation of the
+    independent of each other: the k-th of every row is one realization of the
     whole table.
 
     Examples

@@ -36,7 +36,7 @@ from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
 from .provenance import EXACT_GRID, SIMULATIONS, Settings, add_record, free_column, resolve_floor
 from .schema import DISTANCE_COLUMN, SIMULATED_COLUMNS, output_columns
-from .summarise import summarise
+from .summarize import summarize
 from .utils import progress_bar
 from .workers import count_workers, in_parallel
 
@@ -83,7 +83,7 @@ class TableInference:
         ascend = refine or self.family.likelihood is None
 
         def summary(at, target, draws):
-            return summarise(draws, target, self.levels, self.n_modes, family=self.family, ascend=ascend, taken=taken)
+            return summarize(draws, target, self.levels, self.n_modes, family=self.family, ascend=ascend, taken=taken)
 
         for rows, chunk in job.map_chunks(summary, progress):
             _put(results, rows, chunk)
@@ -169,7 +169,7 @@ class ExactInference:
             draws = sample_by_simulation(target, n_simulations=self.n_simulations, n_samples=_EXACT_DRAWS,
                                          seed=self.seed, proposed=proposed)
             numbers = {"log_evidence": draws.log_evidence.numpy(), "n_effective": draws.n_effective.numpy()}
-            return numbers | summarise(draws, target, self.levels, self.n_modes, family=family, ascend=False)
+            return numbers | summarize(draws, target, self.levels, self.n_modes, family=family, ascend=False)
 
         return [(at,) for at in torch.arange(len(ready.rows)).split(1)] if len(ready.rows) else [], summary
 
@@ -186,7 +186,7 @@ class ExactInference:
         points = sobol_points(_EXACT_DRAWS, len(family.parameters), self.seed).to(device)
 
         def integrate(observed, target):
-            summary = quadrature.summarise(observed, self.levels, points)
+            summary = quadrature.summarize(observed, self.levels, points)
             theta, one = summary.theta.float(), torch.ones(len(target), device=device)
             draws = WeightedSamples(theta, torch.full(theta.shape[:2], 1 / _EXACT_DRAWS, device=device),
                                     target.log_density(theta), one, summary.log_evidence, _EXACT_DRAWS * one,
@@ -201,7 +201,7 @@ class ExactInference:
             observed = ready.observed[at].to(device)
             target = Target(observed.to(dtype=torch.float32), likelihood, self.prior)
             draws, marginals = solve(observed, target)
-            return summarise(draws, target, self.levels, self.n_modes, family=family, ascend=True, marginals=marginals)
+            return summarize(draws, target, self.levels, self.n_modes, family=family, ascend=True, marginals=marginals)
 
         tasks = [(rows[at], solve)
                  for rows, solve, n_points in ((integrated.nonzero()[:, 0], integrate, _EXACT_DRAWS),

@@ -2,7 +2,7 @@
 
 Each model draws (`sample`) an observed flux and error from a true flux and a
 relative error, and gives the log likelihood of detections (`log_prob` of each,
-`log_likelihood` of all) and of upper limits (`log_limit`), their standardised
+`log_likelihood` of all) and of upper limits (`log_limit`), their standardized
 residuals (`pull`), and a log-normal stand-in for a detection (`as_lognormal`), by
 which a network that knows log-normal noise alone can propose where to look.
 Fluxes are linear, in mJy; f is a true flux, f* an observed one, s* its error.

@@ -2,7 +2,7 @@
 
 A prior is `BoxPrior`, `ProductPrior`, or a function that gives a log density
 (`FunctionPrior`).  Each holds between bounds and knows its distance
-uncertainty, which refinement marginalises.
+uncertainty, which refinement marginalizes.
 """
 
 from __future__ import annotations

@@ -236,7 +236,7 @@ def test_the_map_is_the_highest_point(noise):
 def test_where_the_grid_says_the_density_is_highest(prior_mocks, of_prior_mocks):
     out, _ = of_prior_mocks
     target = target_of(prior_mocks)
-    best = ExactGrid(target.table).summarise(target.observed).best
+    best = ExactGrid(target.table).summarize(target.observed).best
     at_map = target.log_density(torch.tensor(theta_of(out, "_map"))[:, None])
     assert (at_map >= target.log_density(best[:, None]) - 0.005).all()
 

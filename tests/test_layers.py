@@ -15,7 +15,7 @@ FLOORS = (
     ("plotting",),
     ("validation",),
     ("training",),
-    ("infer", "inference", "summarise", "workers", "typing"),
+    ("infer", "inference", "summarize", "workers", "typing"),
     ("provenance", "prepare", "schema", "selection", "photometry", "covariates", "findings", "citing",
      "band_table"),
     ("flow", "posterior", "flags"),

@@ -311,12 +311,12 @@ def survey_layout(tbl) -> Layout | None:
     """
     if is_raw_legus(tbl):
         return _legus(tbl, _raw_legus_bands(tbl, legus_bands(tbl.meta.get("source"))))
-    labelled = _labelled_legus_bands(tbl)
-    if labelled:
-        for columns in labelled.values():
+    labeled = _labelled_legus_bands(tbl)
+    if labeled:
+        for columns in labeled.values():
             if columns.error not in tbl.colnames:
                 raise no_error(columns.flux, columns.error, tbl.colnames)
-        return _legus(tbl, labelled)
+        return _legus(tbl, labeled)
     bands, cameras = phangs_bands(tbl)
     if not bands:
         return None

@@ -212,7 +212,7 @@ class SplineBlock(Fm.InvertibleModule):
         self.component, self.given = component, tuple(given)
         self.knots, self.splines = knots, splines
         self.seen = nn.Linear(dims_c[0][0], width)
-        start = torch.linspace(-1.7, 1.7, knots + 1)[:, None]  # a standardised uniform variable, to begin with
+        start = torch.linspace(-1.7, 1.7, knots + 1)[:, None]  # a standardized uniform variable, to begin with
         self.embedding = nn.ParameterList(nn.Parameter(0.3 * start * torch.randn(1, width)) for _ in self.given)
         self.hidden = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.last = nn.Linear(width, splines * (3 * bins + 1))

@@ -301,31 +301,31 @@ def _diagram(shown, magnitudes, bands, axes_of, labels, color, track, reddening,
         ax = new_axes(ax, width=6.2, height=5.2)
         scatter(ax, x, y, shown, values, label)
         low, high = (np.nanpercentile(np.stack([x[there], y[there]]), q, axis=1) for q in (0.5, 99.5))
-        modelled = set(bands) <= known
+        modeled = set(bands) <= known
 
         def of_model(age, ebv, mass):
             found = model_magnitudes(age, ebv, bands, distance, mass) - _zero_points(bands, system)
             return np.stack(axes_of(found), -1)
 
-        paths = [of_model(_TRACK_AGES, np.zeros(len(_TRACK_AGES)), mass) for mass in masses if track and modelled]
+        paths = [of_model(_TRACK_AGES, np.zeros(len(_TRACK_AGES)), mass) for mass in masses if track and modeled]
         if len(paths) == 1:
             low, high = np.minimum(low, paths[0].min(0)), np.maximum(high, paths[0].max(0))
         margin = 0.07 * (high - low) + 0.05
         ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(high[1] + margin[1], low[1] - margin[1]),
                xlabel=labels[0], ylabel=labels[1])
         for k, path in enumerate(paths):
-            _track(ax, path, masses[k], labelled=k == len(paths) // 2, named=len(paths) > 1)
-        if reddening and modelled:
+            _track(ax, path, masses[k], labeled=k == len(paths) // 2, named=len(paths) > 1)
+        if reddening and modeled:
             _arrow(ax, np.diff(of_model(np.full(2, 100.0), np.array([0, reddening]), 1e4), axis=0)[0], reddening)
         ax.set_title(shown.caption(), loc="left")
     return ax.figure
 
 
-def _track(ax, path, mass, *, labelled, named):
+def _track(ax, path, mass, *, labeled, named):
     """Draw a track and write its mass and ages beside it."""
     ax.plot(*path.T, color=COLORS["map"], lw=1.3, zorder=3, alpha=0.9)
     look = {"textcoords": "offset points", "fontsize": 8.5, "color": COLORS["map"], "clip_on": True, "zorder": 6}
-    if labelled:
+    if labeled:
         at = np.array([int(np.argmin(np.abs(_TRACK_AGES - age))) for age in _LABELLED])
         ax.plot(*path[at].T, ls="none", marker="o", ms=4.5, color=COLORS["map"], mec="white", mew=0.7, zorder=4)
         for age, point in zip(_LABELLED, path[at], strict=True):

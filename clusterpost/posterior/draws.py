@@ -35,7 +35,7 @@ def rotation(conditions, n_dimensions):
     Parameters
     ----------
     conditions : Tensor (n, n_condition)
-        Standardised.  The rotation is a continuous function of them, so that
+        Standardized.  The rotation is a continuous function of them, so that
         rounding in a unit conversion moves the draws by as little.
     n_dimensions : int
 

@@ -28,7 +28,7 @@ class KernelDensity:
     points : Tensor (n, k, n_parameter)
         Draws in the flow's parameters.
     log_weight : Tensor (n, k)
-        Not normalised.
+        Not normalized.
     low, high : Tensor (n_parameter,)
         Bounds, whose width limits that of the kernels.
 

@@ -66,7 +66,7 @@ def find_modes(theta, n_modes=3, dip=0.1, weight=None):
         Two modes count as one when the density between them falls by less
         than this share of the lower one.
     weight : Tensor (n, n_samples), optional
-        Of the draws, not negative; need not be normalised.  All the same if
+        Of the draws, not negative; need not be normalized.  All the same if
         not given.
 
     Returns

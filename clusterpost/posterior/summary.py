@@ -19,7 +19,7 @@ def quantiles(draws, levels, weight=None):
     draws : Tensor (n, n_samples)
     levels : sequence of float
     weight : Tensor (n, n_samples), optional
-        Not negative; need not be normalised.  All the same if not given.
+        Not negative; need not be normalized.  All the same if not given.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def mean(draws, weight=None):
     ----------
     draws : Tensor (n, n_samples)
     weight : Tensor (n, n_samples), optional
-        Not negative; need not be normalised.  All the same if not given.
+        Not negative; need not be normalized.  All the same if not given.
 
     Returns
     -------
@@ -99,9 +99,9 @@ def entropy(log_density, weight=None):
     Parameters
     ----------
     log_density : Tensor (n, n_samples)
-        Normalised: ln of the posterior's density at each draw.
+        Normalized: ln of the posterior's density at each draw.
     weight : Tensor (n, n_samples), optional
-        Of the draws; need not be normalised.  All the same if not given.
+        Of the draws; need not be normalized.  All the same if not given.
 
     Returns
     -------

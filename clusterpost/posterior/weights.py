@@ -52,7 +52,7 @@ def log_weights(log_density, log_q):
 
 
 def log_mean(log_weight):
-    """ln of the mean weight, (n,): the evidence, if the draws' density is normalised."""
+    """ln of the mean weight, (n,): the evidence, if the draws' density is normalized."""
     return torch.logsumexp(log_weight, -1) - math.log(log_weight.shape[-1])
 
 

@@ -62,7 +62,7 @@ class FitConfig:
     betas : tuple of float
         Of Adam.
     l2 : float
-        eta of the regularisation term eta ||phi||^2.
+        eta of the regularization term eta ||phi||^2.
     max_gradient_norm : float
         Longer gradients are scaled down to this length.
     average : float

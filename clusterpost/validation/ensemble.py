@@ -30,7 +30,7 @@ class Ensemble:
     draws : ndarray (n, k, n_parameter)
         Independent draws of equal weight.
     log_q : ndarray (n, k)
-        Normalised log density of the posterior under test at the draws; NaN where it is not known.
+        Normalized log density of the posterior under test at the draws; NaN where it is not known.
     log_q_truth : ndarray (n,)
         The same at the truth.
     about : Table
@@ -117,7 +117,7 @@ class Ensemble:
         return not (np.isnan(self.log_q_truth).any() or np.isnan(self.log_q).any())
 
     def log_prob(self, theta, chunk=131_072):
-        """Normalised log density of the posteriors under test at other points.
+        """Compute the normalized log density of the posteriors under test at other points.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class Ensemble:
         """
         if self.mocks is None or not hasattr(self.sampler, "log_prob"):
             raise ValueError("the density of these posteriors is known at their draws only")
-        # Only differences are taken from the sampler: the normalisation of a refined posterior is that of its draws.
+        # Only differences are taken from the sampler: the normalization of a refined posterior is that of its draws.
         points = np.concatenate([self.truth[:, None], theta], axis=1)
         size, parts = max(1, chunk // points.shape[1]), []
         with torch.inference_mode():

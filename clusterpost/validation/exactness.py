@@ -214,7 +214,7 @@ def _exact(tbl, noise, n_classified, options, bar):
     by_grid = noise == "lognormal" and not target.observed.limit.any()
     quantile = np.empty((len(tbl), 3, 3))
     if by_grid:
-        quantile[:] = ExactGrid(target.table, target.prior).summarise(target.observed, LEVELS).quantiles[:, :3]
+        quantile[:] = ExactGrid(target.table, target.prior).summarize(target.observed, LEVELS).quantiles[:, :3]
     n_classified = min(n_classified, len(tbl))
     draws = (drawn_parameters(sample_posterior(tbl[:n_classified], n_samples=_N_CLASSIFIED, **options))
              if n_classified else None)

@@ -80,7 +80,7 @@ def published_fits(table, published=None):
     Returns
     -------
     dict of PublishedFit
-        By ``age``, ``mass``, ``ebv``, as far as published; empty where nothing is recognised.
+        By ``age``, ``mass``, ``ebv``, as far as published; empty where nothing is recognized.
 
     Raises
     ------

@@ -101,7 +101,7 @@ def compare_noise(tbl, *, bands=("F275W", "F336W"), least_error=0.4, n_draws=100
 
     Notes
     -----
-    Walter et al. (2025), Sect. 3.2.4.  With the normalised densities p and p' of the two posteriors, draws from their
+    Walter et al. (2025), Sect. 3.2.4.  With the normalized densities p and p' of the two posteriors, draws from their
     even mixture q = (p + p') / 2 have the weights p / q and p' / q, none of which is above two.  A flux of zero or
     below has no log-normal likelihood: that inference leaves the band out, and the other takes it.
 

@@ -58,7 +58,7 @@ class PosteriorSampler:
         return self._drawn(mocks, n_draws, generator)[0].theta
 
     def draw(self, mocks, n_draws, generator):
-        """Draw, and give the normalised log density of the draws and of the truth.
+        """Draw, and give the normalized log density of the draws and of the truth.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class PosteriorSampler:
         return self.model.encode(observed)
 
     def _drawn(self, mocks, n_draws, generator):
-        """Draws with their normalised log density, and the log evidence."""
+        """Draws with their normalized log density, and the log evidence."""
         device, inner, observed = self.model.device, self._inner, self._observed(mocks)
         conditions, n, d = self._encode(observed), len(mocks.theta), base_dimensions(inner.prior)
         size, more = (n_base_points(_WEIGHTED), _WEIGHTED) if self.refine else (n_draws, 0)

@@ -41,7 +41,7 @@ def test_network_refined_and_exact_side_by_side(mocks):
     assert [ax.texts[0].get_text() for ax in one.axes[3::3]] == ["network", "refined", "exact"]
     crosses = [line for line in one.axes[3].lines if line.get_marker() == "X"]
     np.testing.assert_allclose(crosses[0].get_xdata(), np.log10(mocks["age_true"][0].value))
-    exact = one.axes[0].lines[0]  # normalised
+    exact = one.axes[0].lines[0]  # normalized
     x, density = exact.get_xdata(), exact.get_ydata()
     np.testing.assert_allclose(density.sum() * (x[1] - x[0]), 1, rtol=1e-6)
     figure.draw_without_rendering()

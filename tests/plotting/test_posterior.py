@@ -85,7 +85,7 @@ def test_partial_catalog_value(catalog, samples):
     assert "\N{EN DASH}" in texts(figure)
 
 
-def test_recognised_catalog_value_and_how_to_leave_it_out(catalog, samples):
+def test_recognized_catalog_value_and_how_to_leave_it_out(catalog, samples):
     for band in ("F275W", "F336W", "F438W", "F555W", "F814W"):
         catalog[f"PHANGS_{band}_mJy"], catalog[f"PHANGS_{band}_mJy_ERR"] = 1e-3, 1e-4
     for name, value in {"AGE": 20.0, "MASS": 1e4, "EBV": 0.2}.items():

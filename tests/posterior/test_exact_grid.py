@@ -129,7 +129,7 @@ def test_brute_force(table, full, case):
     exact = ExactGrid(table, prior) if prior else full
     observed = observe(table, theta, relative, measured=measured, seed=3)
     expected, log_evidence = brute_force(table, observed, exact.prior)
-    found = exact.summarise(observed, LEVELS)
+    found = exact.summarize(observed, LEVELS)
     difference = np.abs(found.quantiles[0].numpy() - expected) / half_widths(expected)
     assert difference.max() < 0.02
     assert found.log_evidence[0].item() == pytest.approx(log_evidence, abs=0.01)
@@ -140,7 +140,7 @@ def test_draws_and_evidence_are_those_of_the_target(table, full, relative):
     """Draws weighted by the exact density over their own: weights all but equal, their mean the evidence."""
     observed = observe(table, [[0.9, 4.0, 0.3], [1.75, 5.0, 0.02], [3.4, 6.0, 0.5]], relative, measured=FIVE)
     unit = torch.quasirandom.SobolEngine(3, scramble=True, seed=1).draw(1024)
-    summary = full.summarise(observed, LEVELS, unit)
+    summary = full.summarize(observed, LEVELS, unit)
     target = Target(observed, ClusterLikelihood(table.to(dtype=DOUBLE), NOISE), cluster_prior())
     log_weight = target.log_density(summary.theta) - summary.log_q
     weight = torch.softmax(log_weight, 1)
@@ -162,7 +162,7 @@ def test_a_shifted_table_is_noticed(table):
     wrong = BandFluxTable(table.log_age, table.ebv, table.ln_flux_nodes + 0.05 * (torch.arange(8) == 0),
                           table.surviving_nodes, table.header)
     observed = observe(table, [[1.2, 4.0, 0.3], [2.5, 5.0, 0.2]], 0.1, measured=FIVE)
-    right, off = (ExactGrid(t, n_age=345, n_ebv=75).summarise(observed, LEVELS) for t in (table, wrong))
+    right, off = (ExactGrid(t, n_age=345, n_ebv=75).summarize(observed, LEVELS) for t in (table, wrong))
     difference = (right.quantiles - off.quantiles).abs() / half_widths(right.quantiles)
     assert (difference.amax((1, 2)) > 0.1).all()
     assert ((right.log_evidence - off.log_evidence).abs() > 0.03).all()
@@ -174,11 +174,11 @@ def test_the_grid_is_fine_enough(table, relative, n):
     """Against division of cells until nothing changes, which shares no code with the dense grid."""
     five = table.select([b for b, seen in zip(EIGHT, FIVE, strict=True) if seen])
     observed = draw_mocks(five, n, relative, seed=5)
-    found = ExactGrid(five).summarise(observed, LEVELS)
+    found = ExactGrid(five).summarize(observed, LEVELS)
     exact = ExactGrid(five)
     for grid in exact.grids:
         grid.least_cells = torch.inf
-    exact = exact.summarise(observed, LEVELS)
+    exact = exact.summarize(observed, LEVELS)
     assert exact.divided.all()
     assert not found.divided.all()
     difference = (found.quantiles - exact.quantiles).abs() / half_widths(exact.quantiles)
@@ -191,7 +191,7 @@ def test_the_grid_is_fine_enough(table, relative, n):
 def test_a_sharp_posterior_holds_the_truth(table, full):
     """S/N of a thousand: the division of cells finds modes far narrower than a cell of the grid."""
     theta = torch.tensor([[0.83, 3.7, 0.212], [2.31, 4.4, 0.043], [3.87, 5.5, 0.9], [1.53, 4.0, 0.0]], dtype=DOUBLE)
-    summary = full.summarise(observe(table, theta, 1e-3), (0.001, 0.5, 0.999))
+    summary = full.summarize(observe(table, theta, 1e-3), (0.001, 0.5, 0.999))
     assert summary.divided.all()
     low, high = summary.quantiles[:, :3, 0], summary.quantiles[:, :3, 2]
     assert ((low <= theta + 1e-4) & (theta - 1e-4 <= high)).all()
@@ -205,9 +205,9 @@ def test_a_missing_band_is_a_table_without_it(table, small):
     junk = replace(observed, flux=torch.where(kept, observed.flux, 1.0), error=torch.where(kept, observed.error, -1.0))
     columns = ("flux", "error", "measured", "limit")
     less = replace(observed, **{name: getattr(observed, name)[:, kept] for name in columns})
-    a = small.summarise(junk, LEVELS)
+    a = small.summarize(junk, LEVELS)
     three = ExactGrid(table.select([b for b, seen in zip(EIGHT, measured, strict=True) if seen]), n_age=230, n_ebv=50)
-    b = three.summarise(less, LEVELS)
+    b = three.summarize(less, LEVELS)
     torch.testing.assert_close(a.quantiles, b.quantiles, rtol=0, atol=1e-4)
     torch.testing.assert_close(a.log_evidence, b.log_evidence, rtol=0, atol=1e-3)
 
@@ -219,7 +219,7 @@ def test_brightness_moves_the_mass_alone(table, small, log_factor, seed):
     factor = 10**log_factor
     brighter = replace(observed, flux=observed.flux * factor, error=observed.error * factor)
     farther = replace(observed, covariates={"distance": observed.covariates["distance"] * factor**0.5})
-    a, b, c = (small.summarise(x, LEVELS) for x in (observed, brighter, farther))
+    a, b, c = (small.summarize(x, LEVELS) for x in (observed, brighter, farther))
     shift = torch.tensor([0.0, log_factor, 0.0, log_factor])[:, None]
     torch.testing.assert_close(b.quantiles, a.quantiles + shift, rtol=0, atol=2e-4)
     torch.testing.assert_close(c.quantiles, b.quantiles, rtol=0, atol=1e-4)
@@ -228,11 +228,11 @@ def test_brightness_moves_the_mass_alone(table, small, log_factor, seed):
 
 def test_neighbors_in_the_batch_do_not_matter(table, small):
     observed = draw_mocks(table, 21, (0.1, 0.5))
-    together = small.summarise(observed, LEVELS)
+    together = small.summarize(observed, LEVELS)
     order = torch.randperm(21, generator=torch.Generator().manual_seed(0))
-    shuffled = small.summarise(observed[order], LEVELS)
+    shuffled = small.summarize(observed[order], LEVELS)
     torch.testing.assert_close(shuffled.quantiles, together.quantiles[order], rtol=0, atol=2e-4)
-    alone = small.summarise(observed[4], LEVELS)
+    alone = small.summarize(observed[4], LEVELS)
     torch.testing.assert_close(alone.quantiles, together.quantiles[4:5], rtol=0, atol=2e-4)
 
 
@@ -244,11 +244,11 @@ def test_an_uncertain_distance(table):
     exact = ExactGrid(table, n_age=230, n_ebv=50)
     for node in nodes:
         moved = replace(observed, covariates={"distance": observed.covariates["distance"] * math.exp(0.2 * node)})
-        total.append(exact.summarise(moved, LEVELS).log_evidence.item())
+        total.append(exact.summarize(moved, LEVELS).log_evidence.item())
     expected = np.log(np.sum(weights / weights.sum() * np.exp(total)))
-    uncertain = ExactGrid(table, cluster_prior(distance_error=0.2), n_age=230, n_ebv=50).summarise(observed, LEVELS)
+    uncertain = ExactGrid(table, cluster_prior(distance_error=0.2), n_age=230, n_ebv=50).summarize(observed, LEVELS)
     assert uncertain.log_evidence.item() == pytest.approx(expected, abs=2e-3)
-    wide, narrow = (half_widths(x.quantiles)[0, 1, 0] for x in (uncertain, exact.summarise(observed, LEVELS)))
+    wide, narrow = (half_widths(x.quantiles)[0, 1, 0] for x in (uncertain, exact.summarize(observed, LEVELS)))
     assert wide > 1.1 * narrow
 
 
@@ -257,7 +257,7 @@ def test_a_mass_far_beyond_the_prior(table, log_mass):
     """The posterior crowds at the bound, and nothing is lost to rounding."""
     observed = observe(table, [2.0, log_mass, 0.2], 0.1, measured=FIVE)
     unit = torch.quasirandom.SobolEngine(3, scramble=True, seed=1).draw(512)
-    summary = ExactGrid(table, n_age=230, n_ebv=50).summarise(observed, LEVELS, unit)
+    summary = ExactGrid(table, n_age=230, n_ebv=50).summarize(observed, LEVELS, unit)
     assert summary.divided.all()
     assert torch.isfinite(summary.quantiles).all()
     assert summary.mean[0, 1].item() == pytest.approx(2.0 if log_mass < 2 else 8.0, abs=0.05)
@@ -270,7 +270,7 @@ def test_a_mass_far_beyond_the_prior(table, log_mass):
 def test_draws_are_spread_as_the_quantiles_say(table, small):
     observed = draw_mocks(table, 6, (0.1, 0.4), seed=8)
     unit = torch.quasirandom.SobolEngine(3, scramble=True, seed=0).draw(4096)
-    summary = small.summarise(observed, (0.025, 0.16, 0.5, 0.84, 0.975), unit)
+    summary = small.summarize(observed, (0.025, 0.16, 0.5, 0.84, 0.975), unit)
     assert ((summary.theta >= cluster_prior().low - 1e-6) & (summary.theta <= cluster_prior().high + 1e-6)).all()
     for i in range(3):
         below = (summary.theta[:, :, None, i] <= summary.quantiles[:, None, i]).double().mean(1)
@@ -282,11 +282,11 @@ def test_what_it_cannot_do(table, small):
     observed = observe(table, [[1.0, 4.0, 0.2], [1.0, 4.0, 0.2]], 0.2)
     unseen = replace(observed, measured=torch.tensor([[True] * 8, [False] * 8]))
     with pytest.raises(InputError, match="row 1 has no measured band"):
-        small.summarise(unseen)
+        small.summarize(unseen)
     flux = observed.flux.clone()
     flux[1, 2] = -1.0
     with pytest.raises(InputError, match="row 1, band number 2 has -1"):
-        small.summarise(replace(observed, flux=flux))
+        small.summarize(replace(observed, flux=flux))
     with pytest.raises(InputError, match="power law in mass"):
         ExactGrid(table, ProductPrior(log_mass=Normal(4, 1)), n_age=10, n_ebv=10)
     with pytest.raises(InputError, match="power law in mass"):
@@ -295,9 +295,9 @@ def test_what_it_cannot_do(table, small):
 
 def test_blocks_change_nothing(table, small, monkeypatch):
     observed = draw_mocks(table, 9, (0.1, 0.5))
-    whole = small.summarise(observed, LEVELS)
+    whole = small.summarize(observed, LEVELS)
     monkeypatch.setattr(grid_module, "_OBJECTS_PER_BLOCK", 4)
-    parts = small.summarise(observed, LEVELS)
+    parts = small.summarize(observed, LEVELS)
     torch.testing.assert_close(parts.quantiles, whole.quantiles, rtol=0, atol=2e-4)
 
 

@@ -30,7 +30,7 @@ class Tabulated:
     nodes : Tensor (..., n_node)
         Ascending; equal ones are allowed.
     log_density : Tensor (..., n_node)
-        Not normalised.
+        Not normalized.
     """
 
     def __init__(self, nodes, log_density):

@@ -103,7 +103,7 @@ def solve_on_grid(grid, terms, levels, points):
     enough : Tensor (n,) of bool
         Whether the cells resolve the posterior.
     """
-    return _Block(grid, terms, points).summarise(levels)
+    return _Block(grid, terms, points).summarize(levels)
 
 
 class _Workspace:
@@ -171,7 +171,7 @@ class _Block:
         first = mean_low + least - _CLEAR * sigma
         return first, (mean_high + largest + _CLEAR * sigma - first) / _MASS_BINS
 
-    def summarise(self, levels):
+    def summarize(self, levels):
         """Everything that follows from the sums, and whether the cells are fine enough."""
         grid, sums = self.grid, self.sums
         age, ebv = sums["age"].double(), sums["ebv"].double()

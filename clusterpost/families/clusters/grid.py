@@ -129,7 +129,7 @@ class ExactGrid:
     prior : object of `clusterpost.priors`, optional
         Whose density is a power law in mass, of any form in age and reddening;
         by default `~clusterpost.priors.cluster_prior`.  Its uncertainty of the
-        distance is marginalised exactly.
+        distance is marginalized exactly.
     n_age, n_ebv : int
         Cells of the fine grid.
 
@@ -157,7 +157,7 @@ class ExactGrid:
     >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]), torch.tensor([10.0])))
     >>> seen = torch.ones(1, 5, dtype=torch.bool)
     >>> observed = Observed(flux, 0.1 * flux, seen, ~seen, {"distance": torch.tensor([10.0])})
-    >>> summary = ExactGrid(table, n_age=345, n_ebv=75).summarise(observed, levels=(0.16, 0.5, 0.84))
+    >>> summary = ExactGrid(table, n_age=345, n_ebv=75).summarize(observed, levels=(0.16, 0.5, 0.84))
     >>> summary.quantiles.shape
     torch.Size([1, 4, 3])
     """
@@ -191,7 +191,7 @@ class ExactGrid:
         theta = torch.minimum(torch.maximum(theta, self.prior.low.to(theta)), self.prior.high.to(theta))
         return self.prior.log_prob(theta).double() - self.slope * LN10 * middle
 
-    def summarise(self, observed, levels=(0.16, 0.5, 0.84), points=None):
+    def summarize(self, observed, levels=(0.16, 0.5, 0.84), points=None):
         """Quantiles, means, evidence and draws of each object.
 
         Parameters

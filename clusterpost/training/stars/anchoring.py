@@ -16,7 +16,7 @@ __all__ = ["FITTED_BANDS", "brighten", "evolved_groups", "reweight"]
 
 #: Bands by which the groups' numbers are fitted, with the residual of a color that counts as one.
 FITTED_BANDS = {"F275W": 0.08, "F336W": 0.04, "F438W": 0.03, "F555W": 0.03, "F814W": 0.03}
-_GREY, _NUMBERS, _MOST = 0.08, 0.5, 1.1
+_GRAY, _NUMBERS, _MOST = 0.08, 0.5, 1.1
 _READY = np.array([3.0, 1.0])  # cool stars and the rest
 _GIANT, _COOL, _WARM = 3.5, 3.76, 4.10  # log g, log Teff
 
@@ -60,24 +60,24 @@ def reweight(flux, group, adopted, scales):
     -------
     x : ndarray (4,)
         ln of the factors; that of the last group is zero.
-    grey : float
+    gray : float
         What is left of the brightness, ln.
     """
     of_group = np.stack([flux[group == g].sum(0) for g in range(4)])
     present = np.flatnonzero(of_group[:3].sum(1) > 0)
-    # The grey part is free, but it costs: its best value follows from the residuals.
-    information = np.sum(scales**-2) + _GREY**-2
+    # The gray part is free, but it costs: its best value follows from the residuals.
+    information = np.sum(scales**-2) + _GRAY**-2
 
     def residuals(x):
         factors = np.ones(4)
         factors[present] = np.exp(x)
         left = adopted - np.log(factors @ of_group)
-        grey = np.sum(left / scales**2) / information
-        return left, grey
+        gray = np.sum(left / scales**2) / information
+        return left, gray
 
     def terms(x):
-        left, grey = residuals(x)
-        return np.concatenate([(left - grey) / scales, [grey / _GREY], x / _NUMBERS])
+        left, gray = residuals(x)
+        return np.concatenate([(left - gray) / scales, [gray / _GRAY], x / _NUMBERS])
 
     out = np.zeros(4)
     if present.size:
@@ -85,7 +85,7 @@ def reweight(flux, group, adopted, scales):
     return out, float(residuals(out[present])[1])
 
 
-def brighten(flux, cool, adopted, grey):
+def brighten(flux, cool, adopted, gray):
     """Find how much brighter cool stars and the rest must be in each band for the mean to be the adopted one.
 
     Parameters
@@ -95,13 +95,13 @@ def brighten(flux, cool, adopted, grey):
     cool : ndarray of bool (n,)
     adopted : ndarray (n_band,)
         ln of the adopted mean.
-    grey : float
+    gray : float
         Of `reweight`.
 
     Returns
     -------
     ndarray (2, n_band)
-        ln of the factors of cool stars and of the rest: grey + lambda s^2 share, with s three times as large for the
+        ln of the factors of cool stars and of the rest: gray + lambda s^2 share, with s three times as large for the
         cool ones.
     """
     parts = np.stack([flux[cool].sum(0), flux[~cool].sum(0)])
@@ -111,7 +111,7 @@ def brighten(flux, cool, adopted, grey):
     wanted = np.exp(adopted) / total
     lagrange = np.zeros(len(adopted))
     for _ in range(60):
-        factors = np.exp(np.clip(grey + lagrange * pull, -5, 5))
+        factors = np.exp(np.clip(gray + lagrange * pull, -5, 5))
         value, slope = (share * factors).sum(0) - wanted, (share * factors * pull).sum(0)
         lagrange -= np.clip(value / slope, -0.3, 0.3)
-    return grey + lagrange * pull
+    return gray + lagrange * pull

@@ -95,18 +95,18 @@ def _adopted_means(read, bands, names, model, stellar):
     offset = smooth(old - of_update[0.02][0], _SMOOTHED)
     of_model = model[z_index[0.02], :, :-1]
     blue_offset = smooth((old - old[:, [reference]]) - (of_model - of_model[:, [reference]]), _SMOOTHED)
-    grey = (old - of_update[0.02][0])[:, [names.index(name) for name in FITTED_BANDS]].mean(1)
+    gray = (old - of_update[0.02][0])[:, [names.index(name) for name in FITTED_BANDS]].mean(1)
     share = np.log10(0.03 / 0.02) / np.log10(0.05 / 0.02)
     fluxes[z_index[0.02]] = old
-    photons[z_index[0.02]] = of_update[0.02][1] + grey
+    photons[z_index[0.02]] = of_update[0.02][1] + gray
     fluxes[z_index[0.03]] = (1 - share) * old + share * rich
-    photons[z_index[0.03]] = (1 - share) * of_update[0.02][1] + share * of_update[0.05][1] + grey
+    photons[z_index[0.03]] = (1 - share) * of_update[0.02][1] + share * of_update[0.05][1] + gray
     for z in _OF_UPDATE:
         i = z_index[z]
         fluxes[i] = of_update[z][0] + offset
         own = model[i, :, :-1]
         fluxes[i][:, blue] = (fluxes[i][:, [reference]] + own - own[:, [reference]] + blue_offset)[:, blue]
-        photons[i] = of_update[z][1] + grey
+        photons[i] = of_update[z][1] + gray
     low, high = z_index[_OF_UPDATE[0]], z_index[_OF_UPDATE[1]]
     log_z = np.log10([float(label) for label in ISOCHRONE_FILES.values()])  # of the stars, which the correction is for
     for z in _BETWEEN:
@@ -162,10 +162,10 @@ def compute_table(isochrones, spectra, atmospheres, read, curves, report=lambda 
             stars, flux, photons, parts, remnants = every[i][k]
             every[i][k] = None
             group, target = evolved_groups(stars), adopted[i, k * steps]
-            x, grey = reweight(stars.number[:, None] * flux[:, fitted], group, target[fitted], scales)
+            x, gray = reweight(stars.number[:, None] * flux[:, fitted], group, target[fitted], scales)
             number = stars.number * np.exp(x)[group]
             cool = group == 0
-            brighter = brighten(number[:, None] * flux, cool, target, grey)
+            brighter = brighten(number[:, None] * flux, cool, target, gray)
             flux = flux * np.exp(brighter[np.where(cool, 0, 1)])
             counted = photons if NODE_LOG_AGE[k] <= _IONIZING_UNTIL else np.zeros_like(photons)
             bins = merge_neighbors(number, np.column_stack([flux[:, fitted], counted]), N_BINS)

@@ -31,9 +31,9 @@ def test_numbers_that_were_changed_are_found(light):
     group, flux = light
     true = np.array([0.4, -0.3, 0.2, 0.0])
     adopted = np.log((flux * np.exp(true)[group][:, None]).sum(0))
-    found, grey = reweight(flux, group, adopted, SCALES)
+    found, gray = reweight(flux, group, adopted, SCALES)
     np.testing.assert_allclose(found, true, atol=0.06)  # drawn to zero a little
-    assert abs(grey) < 0.05
+    assert abs(gray) < 0.05
     assert found[3] == 0
 
 
@@ -51,8 +51,8 @@ def test_the_mean_becomes_the_adopted_one_and_cool_stars_carry_most(light):
     mean = (flux * np.exp(factors[np.where(group == 0, 0, 1)])).sum(0)
     np.testing.assert_allclose(np.log(mean), adopted, atol=1e-9)
     assert factors[0, 4] > 5 * factors[1, 4] > 0
-    grey = brighten(flux, group == 0, np.log(flux.sum(0)) + 0.2, 0.2)
-    np.testing.assert_allclose(grey, 0.2, atol=1e-9)  # what is grey, all stars share alike
+    gray = brighten(flux, group == 0, np.log(flux.sum(0)) + 0.2, 0.2)
+    np.testing.assert_allclose(gray, 0.2, atol=1e-9)  # what is gray, all stars share alike
 
 
 def test_bins_hold_neighbors_and_every_star():

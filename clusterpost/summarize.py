@@ -13,14 +13,14 @@ from .posterior.refine import AllDraws, support
 from .posterior.summary import entropy, quantiles
 from .schema import quantile_label
 
-__all__ = ["summarise", "with_derived"]
+__all__ = ["summarize", "with_derived"]
 
 _POOR_CHI2 = 10.0
 _POINTS_AT_ONCE = 400_000
 _SUPPORT_STRIDE = 7  # of the draws that the predictive p-value is taken over; odd, as Sobol points want it
 
 
-def summarise(draws, target, levels, n_modes, *, family, ascend, taken=None, marginals=None):
+def summarize(draws, target, levels, n_modes, *, family, ascend, taken=None, marginals=None):
     """Compute all results of one chunk.
 
     Parameters
