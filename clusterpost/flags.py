@@ -49,6 +49,7 @@ LOW_EFFICIENCY = 2048
 MCMC = 4096
 TOO_FEW_BANDS = 8192
 NUMBER_RANGE = 16384
+PERHAPS_OLD = 32768
 
 #: Every flag there is.
 FLAGS = (
@@ -84,6 +85,9 @@ FLAGS = (
     Flag(NUMBER_RANGE, "number outside range", "information",
          "A flux, error or distance is too large or too small to be computed with, such as a fill value of 1e20: the "
          "band is left out; without a distance the row is not inferred."),
+    Flag(PERHAPS_OLD, "perhaps old", "caution",
+         "An old cluster of few metals, such as the model has none, explains the photometry at least as well as one of "
+         "solar metallicity, and the answer does not reach 5 Gyr: age, mass and reddening may be those of neither."),
 )
 
 

@@ -130,6 +130,7 @@ class ExactInference:
                              covariates=family.covariates, optional=family.optional_covariates, columns=columns,
                              unit=unit, missing=missing, whole=not simulated, distance=distance,
                              error_floor=resolve_floor(error_floor, family))
+        self.ready.add_doubts(family)
         self.findings = self.ready.findings
         self.settings = Settings(
             SIMULATIONS if simulated else EXACT_GRID, self.noise.name, self.prior.describe(), path=path,
@@ -251,6 +252,7 @@ class Job:
                              whole=not self.model.takes_sets, covariates=family.covariates,
                              optional=family.optional_covariates, **reading)
         check_reach(self.ready, self.model, noise)
+        self.ready.add_doubts(family)
         self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed,
                                given=bool(self.ready.known))
         self.weighted = self.sampler.weighted

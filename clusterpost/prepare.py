@@ -63,6 +63,11 @@ class PreparedTable:
     description: str = ""
     known: dict = field(default_factory=dict)
 
+    def add_doubts(self, family):
+        """Flag rows that the family has doubts about."""
+        if len(self.rows):
+            self.flag[self.rows] |= family.doubts(self.observed)
+
     def keep(self, good):
         """Leave out rows that turned out not to be inferable.
 

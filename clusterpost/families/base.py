@@ -337,6 +337,21 @@ class ModelFamily(ABC):
         """
         return prior
 
+    def doubts(self, observed: Observed) -> np.ndarray:
+        """Flag objects whose photometry something that the model does not have explains as well; by default none.
+
+        Parameters
+        ----------
+        observed : Observed
+            Of n objects.
+
+        Returns
+        -------
+        ndarray of int32 (n,)
+            Bits of `clusterpost.flags`.
+        """
+        return np.zeros(len(observed), np.int32)
+
     def read_encoder(self, values):
         """Make the encoder that a model file describes; families with encoders of their own add them here."""
         return read_encoder(values)

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from ...bands import WFC3_BANDS, band_slots, get_band
 from ...errors import InputError
+from ...flags import PERHAPS_OLD
 from ...noise import get_noise
 from ...priors import BoxPrior
 from ..base import Derived, ModelFamily
@@ -120,6 +122,12 @@ class FullySampledClusters(ModelFamily):
     def to(self, device=None, dtype=None):
         """Return the same family with its table on another device or in another precision."""
         return self._with(table=self.table.to(device, dtype))
+
+    def doubts(self, observed):
+        """Flag what an old cluster of few metals explains as well; see `~clusterpost.families.ModelFamily.doubts`."""
+        from .old import explained_by_old  # which loads the stars of another family, once there are objects
+
+        return np.where(explained_by_old(observed, self.band_names), PERHAPS_OLD, 0).astype(np.int32)
 
     def to_dict(self):
         """Return options as plain values; see `from_dict`."""

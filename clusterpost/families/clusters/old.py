@@ -1,0 +1,99 @@
+"""Whether an old cluster of few metals explains photometry as well as one of the model's metallicity.
+
+Fully sampled clusters of solar metallicity take a globular cluster for a young one behind dust, without a poor fit.
+Both kinds are compared by their evidence on small grids, with the light that the stars of
+`clusterpost.families.stochastic` have in the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from ..stochastic.simulator import StarSimulator
+from ..stochastic.table import load_stars
+
+__all__ = ["explained_by_old"]
+
+_ROWS_AT_ONCE = 1024
+_MODEL_ERROR = 0.1  # of both, in ln flux, so that small grids do
+_STEP = 0.05  # mag of E(B-V)
+_SOLAR, _POOR = 0.02, 0.004  # Z: that of the one, and the most that the other has
+_OLD = math.log10(5000.0)  # log10 age/Myr
+_LITTLE_DUST, _MOST_DUST = 0.1, 0.5  # scale of an exponential prior of the old one's E(B-V), and its end
+_REACHED = 0.16  # a posterior that gives the old so much has not overlooked them
+
+
+def explained_by_old(observed, bands) -> np.ndarray:
+    """Tell where an old metal-poor cluster has at least the evidence of one with solar metallicity.
+
+    Parameters
+    ----------
+    observed : Observed
+        Of n objects; their detections are taken.
+    bands : tuple of str
+
+    Returns
+    -------
+    ndarray of bool (n,)
+        Also False where the solar posterior reaches 5 Gyr at its 84 % quantile.
+
+    Notes
+    -----
+    Solar: Z = 0.02, flat in log age from 1 Myr on and in E(B-V) from 0 to 1.5. Old: Z = 0.0004 to 0.004, evenly in the
+    table's nodes, flat in log age above 5 Gyr, E(B-V) exponential with 0.1 mag. Mass is free in both, and a relative
+    error of 0.1 is added to the photometry's.
+    """
+    known = [band for band in bands if band in load_stars().stored_bands]
+    at = [bands.index(band) for band in known]
+    solar, old, log_prior = _templates(tuple(known))
+    found = np.zeros(len(observed), bool)
+    for rows in torch.arange(len(observed)).split(_ROWS_AT_ONCE):
+        flux, error, seen = (x[rows][:, at] for x in (observed.flux, observed.error, observed.measured))
+        variance = torch.log1p((error / flux).double() ** 2) + _MODEL_ERROR**2
+        usable = seen & (flux > 0) & torch.isfinite(variance)
+        weight = torch.where(usable, 1 / variance, 0.0)
+        value = torch.where(usable, torch.log(flux.double().clamp(min=1e-300)), 0.0)
+        one, other = _log_likelihood(value, weight, solar[0]), _log_likelihood(value, weight, old)
+        evidence = torch.logsumexp(one, 1) - math.log(one.shape[1])
+        rival = torch.logsumexp(other + log_prior, 1)
+        reaches = torch.softmax(one, 1)[:, solar[1]].sum(1) > _REACHED
+        found[rows] = ((rival >= evidence) & ~reaches & (usable.sum(1) > 1)).numpy()
+    return found
+
+
+def _log_likelihood(value, weight, template):
+    """Log likelihood of values (n, n_band) under each template (n_template, n_band) of the best amplitude."""
+    total = weight.sum(1, keepdim=True).clamp(min=1e-12)
+    residual = (weight * value).sum(1, keepdim=True) - weight @ template.T
+    squared = (weight * value**2).sum(1, keepdim=True) - 2 * (weight * value) @ template.T + weight @ (template**2).T
+    return -0.5 * (squared - residual**2 / total)
+
+
+@lru_cache(maxsize=16)
+def _templates(bands):
+    """Light of solar clusters, with a mask of the old ones, of old metal-poor ones, and the ln prior of the latter."""
+    table = load_stars().select(bands)
+    simulator = StarSimulator(table)
+    fine = np.searchsorted(table.fine_log_age, table.log_age - 1e-6).clip(max=len(table.fine_log_age) - 1)
+    columns = np.einsum("zak,zakc->zac", table.number.astype(float), table.light.astype(float))
+    columns = torch.as_tensor(columns * np.exp(table.ln_ratio[:, fine])).float()
+    z, age = 10**table.log_z, table.log_age
+
+    def behind(some, ebv):
+        """ln flux (n, n_screen, n_band) of populations behind dust."""
+        ebv = torch.as_tensor(ebv).float()
+        flux = simulator.redden(some[:, None], ebv.expand(len(some), -1), torch.tensor(3.1))
+        return torch.log(flux).double().flatten(0, 1)
+
+    whole = np.flatnonzero(age < np.log10(13750))[::2]
+    screens, few = np.arange(0, 1.5 + _STEP / 2, _STEP), np.arange(0, _MOST_DUST + _STEP / 2, _STEP)
+    solar = behind(columns[np.argmin(np.abs(z - _SOLAR)), whole], screens)
+    is_old = torch.as_tensor(np.repeat(age[whole] >= _OLD - 1e-6, len(screens)))
+    poor, aged = np.flatnonzero(z < 1.01 * _POOR), np.flatnonzero((age >= _OLD - 0.01) & (age < np.log10(13750)))
+    old = behind(columns[poor][:, aged].flatten(0, 1), few)
+    log_prior = torch.log_softmax(torch.as_tensor(-few / _LITTLE_DUST), 0).repeat(len(poor) * len(aged))
+    return (solar, is_old), old, log_prior - math.log(len(poor) * len(aged))
