@@ -22,13 +22,24 @@ from .posterior.weights import systematic_resample
 from .provenance import AUTO, add_record, repeat
 from .summarize import with_derived
 from .typing import ModelLike, TableLike
+from .utils import named_options
 
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
 
 _log = logging.getLogger("clusterpost")
 _FEWEST = 250  # equally weighted draws, of which the first are given
+_NO_OPTIONS = {
+    "metallicity": "models have the metallicity that they were made for, and those that infer it, such as stochastic, "
+                   "take what is known of it from a column 'metallicity' ([M/H])",
+    "redshift": "a model that needs one takes it from a column 'redshift'",
+    "threads": "workers= is the number of cores to use",
+    "n_jobs": "workers= is the number of cores to use",
+    "show_progress": "progress= shows a bar",
+    "rng": "seed= takes a whole number",
+}
 
 
+@named_options(_NO_OPTIONS)
 def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int | None = None,
                 quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
                 prior: Any = None, refine: bool | None = None, recalibrated: bool = False,
@@ -127,13 +138,14 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         tbl, model=model, n_samples=n_samples, quantiles=quantiles, n_modes=n_modes, noise=noise, prior=prior,
         refine=refine, recalibrated=recalibrated, error_floor=error_floor, distance=distance, prefix=prefix, seed=seed,
         device=device, workers=workers, **reading)
-    inference.findings.raise_or_warn()
+    inference.findings.raise_or_warn(stacklevel=4)
     _log.info(inference.describe())
     out = inference.run(progress)
-    warn_of_improbable(out, inference.family.parameters, prefix)
+    warn_of_improbable(out, inference.family.parameters, prefix, stacklevel=4)
     return out
 
 
+@named_options(_NO_OPTIONS)
 def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default",
                     quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
                     prior: Any = None, n_simulations: int | None = None, error_floor: float | str | None = AUTO,
@@ -191,13 +203,14 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default
     inference = ExactInference(tbl, model=model, noise=noise, quantiles=quantiles, n_modes=n_modes, prior=prior,
                                n_simulations=n_simulations, error_floor=error_floor, distance=distance,
                                prefix=prefix, seed=seed, device=device, workers=workers, **reading)
-    inference.findings.raise_or_warn()
+    inference.findings.raise_or_warn(stacklevel=4)
     _log.info(inference.describe())
     out = inference.run(progress)
-    warn_of_improbable(out, inference.family.parameters, prefix)
+    warn_of_improbable(out, inference.family.parameters, prefix, stacklevel=4)
     return out
 
 
+@named_options(_NO_OPTIONS)
 def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike = "default", noise: str | None = None,
                      prior: Any = None, refine: bool | None = None, error_floor: float | str | None = AUTO,
                      distance: Any = None, columns: Mapping | None = None, unit: Any = None,
@@ -263,7 +276,7 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
                           error_floor=error_floor, distance=distance, columns=reading.pop("columns"), seed=seed)
     size = max(n_samples, _FEWEST)
     job = Job(tbl, n_samples=n_samples, size=size, device=device, workers=workers, **reading, **options)
-    job.ready.findings.raise_or_warn()
+    job.ready.findings.raise_or_warn(stacklevel=4)
     family, flag = job.model.family, job.ready.flag.copy()
     quantities = (*family.parameters, *family.derived)
     values = {q.column: np.full((len(tbl), n_samples), np.nan, dtype) for q in quantities}
@@ -295,6 +308,7 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     return out
 
 
+@named_options(_NO_OPTIONS)
 def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise: str | None = None, prior: Any = None,
              refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
              columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (),
@@ -342,7 +356,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
     if theta.ndim not in (2, 3) or theta.shape[0] != len(tbl) or theta.shape[-1] != len(names):
         raise InputError(f"theta has shape {theta.shape}; for {len(tbl)} rows give ({len(tbl)}, {len(names)}) or "
                          f"({len(tbl)}, k, {len(names)}): {', '.join(names)}")
-    job.ready.findings.raise_or_warn()
+    job.ready.findings.raise_or_warn(stacklevel=4)
     refine = job.sampler.refined
     stacked = theta.reshape(len(tbl), -1, len(names))
     result = np.full(stacked.shape[:2], np.nan)

@@ -329,7 +329,7 @@ def _warn_different(different):
     if different:
         text = ("what is drawn now is not what the results in this table are. They were made with other settings: "
                 f"{', '.join(different)}. Leave the options out to repeat the results, or infer the table anew")
-        warnings.warn(InputWarning(text), stacklevel=5)
+        warnings.warn(InputWarning(text), stacklevel=6)
 
 
 def resolve_floor(error_floor: float | str | None, family) -> float | None:

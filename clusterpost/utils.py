@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import functools
 import importlib
+import inspect
 import os
 import shutil
 import sys
@@ -12,8 +15,50 @@ from pathlib import Path
 
 from .errors import InputError
 
-__all__ = ["check_target", "exclusive", "progress_bar", "remove_leftovers", "require",
+__all__ = ["check_target", "exclusive", "named_options", "progress_bar", "remove_leftovers", "require",
            "to_disk", "whole_file", "write_whole"]
+
+
+def named_options(hints: dict[str, str]):
+    """Have a function say which options it has, and which of them may be meant, where it is given another.
+
+    Parameters
+    ----------
+    hints : dict
+        What to say of names that the function does not have.
+
+    Returns
+    -------
+    callable
+        A decorator.
+
+    Examples
+    --------
+    >>> from clusterpost.utils import named_options
+    >>> @named_options({"color": "paint it later"})
+    ... def draw(*, width=1):
+    ...     return width
+    >>> draw(widht=2)
+    Traceback (most recent call last):
+    ...
+    TypeError: draw() has no option widht=; did you mean width=? It has: width
+    """
+    def decorate(function):
+        known = inspect.signature(function).parameters
+        options = [name for name, one in known.items() if one.kind is one.KEYWORD_ONLY]
+
+        @functools.wraps(function)
+        def checked(*args, **given):
+            unknown = next((name for name in given if name not in known), None)
+            if unknown is None:
+                return function(*args, **given)
+            near = difflib.get_close_matches(unknown, options, 1)
+            hint = f"; {hints[unknown]}." if unknown in hints else f"; did you mean {near[0]}=?" if near else "."
+            raise TypeError(f"{function.__name__}() has no option {unknown}={hint} It has: {', '.join(options)}")
+
+        return checked
+
+    return decorate
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Draws, densities, and the exact grid: faces of one posterior."""
 
+import re
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -412,3 +414,15 @@ def test_rows_data_frames_and_paths(clusters, tmp_path):
     assert log_prob(tbl[1], [[2.0, 4.0, 0.1]]).shape == (1,)
     with pytest.raises(InputError, match="a table is needed, not dict: give an astropy Table or Row, a pandas Data"):
         infer_table({})
+
+
+@pytest.mark.parametrize("call", [clusterpost.infer_table, clusterpost.exact_posterior, clusterpost.sample_posterior])
+@pytest.mark.parametrize(("option", "message"), [
+    ("nsamples", "has no option nsamples=; did you mean n_samples=? It has: "),
+    ("metallicity", "a column 'metallicity'"), ("threads", "workers= is the number of cores"),
+    ("quxx", "no option quxx=. It has: ")])
+def test_an_option_that_there_is_not(call, option, message):
+    if (call, option) == (clusterpost.exact_posterior, "nsamples"):
+        message = "has no option nsamples=. It has: "
+    with pytest.raises(TypeError, match=re.escape(message)):
+        call(Table(), **{option: 1})
