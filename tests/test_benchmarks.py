@@ -13,7 +13,7 @@ import clusterpost
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 MODULES = ("accuracy", "cores", "dimensions", "figures", "growth", "machine", "methods", "mocks", "prices", "run",
-           "speed", "stages")
+           "speed", "stages", "stochastic")
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +227,21 @@ def test_prices_of_every_case(benchmarks):
     assert np.isfinite(found["ratio"]).all()
     assert (found["error_median"] < 0.3).all()
     assert (found["error_p95"] >= found["error_median"]).all()
+
+
+@pytest.mark.filterwarnings("ignore:model stochastic has no certificate")
+def test_networks_of_drawn_stars_are_compared_with_brute_force(benchmarks, tiny_stochastic, shared_data, tmp_path,
+                                                               capsys):
+    folder = shared_data / "stochastic"
+    benchmarks.stochastic.main([str(tiny_stochastic), str(folder), "--scale", "small", "-o", str(tmp_path)])
+    assert "set B, brute force" in capsys.readouterr().out
+    table = Table.read(tmp_path / "stochastic_accuracy.ecsv")
+    assert table["compared with"].tolist() == ["set B, brute force", "set A, brute force",
+                                               "1e6 Msun, simulated clusters"]
+    assert (table["age_median"] > 0).all()
+    assert (table["age_p95"] >= table["age_median"]).all()
+    assert 0.05 < Table.read(tmp_path / "stochastic_cost.ecsv")["megabytes"][0] < 5
+    # The reference itself is no distance from it, and another object's is far.
+    exact = np.load(folder / "setB.npz")["quantiles"][:2, :3, 1:4]
+    assert benchmarks.stochastic.errors(exact, exact).max() == 0
+    assert benchmarks.stochastic.errors(exact[::-1], exact).max() > 5

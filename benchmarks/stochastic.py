@@ -1,0 +1,138 @@
+"""How near a network of clusters drawn star by star is to exact posteriors, how fast it is, and how large.
+
+    python benchmarks/stochastic.py run/stochastic reference/ -o results/
+
+``reference/`` holds ``setA.npz`` and ``setB.npz``, brute-force posteriors of clusters in five bands.
+"""
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.table import QTable, Table
+from machine import machine
+
+import clusterpost
+from clusterpost.errors import UncertifiedModelWarning
+from clusterpost.flow.modelfile import model_stem
+from clusterpost.priors import Exponential, Normal, ProductPrior
+
+BANDS = ("F275W", "F336W", "F438W", "F555W", "F814W")
+LEVELS = (0.16, 0.5, 0.84)
+COLUMNS = ("age", "mass", "ebv")
+_MPC = 10.0
+#: Set A has solar clusters without gas and R_V = 3.1: close to these values, as weights need some room.
+SOLAR = {"metallicity": Normal(0.0, 0.1), "rv": Normal(3.1, 0.1), "nebular_covering": Exponential(0.1)}
+#: Objects, draws, simulated clusters and objects of the limit of massive clusters.
+SCALES = {"small": {"n": 2, "draws": 500, "simulations": 5000, "massive": 1, "timed": 4},
+          "full": {"n": None, "draws": 4000, "simulations": 100_000, "massive": 30, "timed": 200}}
+
+
+def photometry(reference, n=None):
+    """Table of the photometry of a reference file, as it would be at 10 Mpc."""
+    tbl = QTable()
+    for i, band in enumerate(BANDS):
+        flux = reference["flux_mjy_10pc"][:n, i] * (1e-5 / _MPC) ** 2
+        tbl[band] = flux * u.mJy
+        tbl[f"{band}_err"] = flux * reference["relative_error"][:n, i] * u.mJy
+    tbl["distance"] = np.full(len(tbl), _MPC) * u.Mpc
+    return tbl
+
+
+def quantiles(out):
+    """Quantiles (n, 3, n_level) of log age, log mass and E(B-V)."""
+    values = np.array([[np.asarray(out[f"{name}_q{100 * level:g}"], float) for level in LEVELS] for name in COLUMNS])
+    values[:2] = np.log10(values[:2])
+    return values.transpose(2, 0, 1)
+
+
+def errors(found, exact):
+    """Differences (n, 3, n_level) of quantiles, in half-widths of the exact posteriors."""
+    return np.abs(found - exact) / (np.ptp(exact, axis=2)[..., None] / 2)
+
+
+def against_brute_force(model, folder, size):
+    """Rows of the table for each reference set that is there."""
+    priors = {"B": "flat", "A": ProductPrior(family="stochastic", **SOLAR)}
+    for name, prior in priors.items():
+        path = Path(folder) / f"set{name}.npz"
+        if not path.is_file():
+            continue
+        reference = np.load(path)
+        n_samples = size["draws"] * (1 if name == "B" else 5)
+        out = clusterpost.infer_table(photometry(reference, size["n"]), model=model, prior=prior, error_floor=None,
+                                      n_samples=n_samples, progress=False)
+        exact = reference["quantiles"][:size["n"], :3, 1:4]
+        yield _row(f"set {name}, brute force", out, errors(quantiles(out), exact))
+
+
+def massive(model, size):
+    """Row of the table for clusters of 1e6 Msun, against simulated clusters over the same priors."""
+    n, rng = size["massive"], np.random.default_rng(1)
+    params = QTable({"age": 10 ** rng.uniform(0.3, 4.1, n) * u.Myr, "mass": np.full(n, 1e6) * u.solMass,
+                     "ebv": rng.uniform(0, 0.6, n) * u.mag, "metallicity": rng.uniform(-0.4, 0.1, n),
+                     "rv": np.full(n, 3.1), "nebular_covering": rng.uniform(0, 1, n)})
+    mocks = clusterpost.simulate(params, model="stochastic", bands=BANDS, errors=0.1, distance=_MPC, seed=1)
+    out, exact = (infer(mocks, model=model, prior="flat", error_floor=None, progress=False, **options)
+                  for infer, options in ((clusterpost.infer_table, {"n_samples": size["draws"]}),
+                                         (clusterpost.exact_posterior, {"n_simulations": size["simulations"]})))
+    good = exact["n_effective"] > (300 if n > 1 else 0)
+    return {**_row("1e6 Msun, simulated clusters", out[good], errors(quantiles(out[good]), quantiles(exact[good]))),
+            "effective": float(np.median(exact["n_effective"]))}
+
+
+def _row(name, out, error):
+    median, high = (np.quantile(error, q, axis=(0, 2)) for q in (0.5, 0.95))
+    return {"compared with": name, "objects": len(out), "efficiency": float(np.nanmedian(out["efficiency"])),
+            **{f"{column}_{kind}": values[i] for kind, values in (("median", median), ("p95", high))
+               for i, column in enumerate(COLUMNS)}, "effective": np.nan}
+
+
+def speed(model, size):
+    """CPU milliseconds an object of 1000 draws, on one core, by prior."""
+    mocks = clusterpost.simulate(size["timed"], model="stochastic", bands=BANDS, errors=0.1, seed=2)
+    found = {}
+    for prior in ("training", "survey", "flat"):
+        clusterpost.infer_table(mocks[:2], model=model, prior=prior, progress=False)
+        start = time.process_time()
+        clusterpost.infer_table(mocks, model=model, prior=prior, n_samples=1000, progress=False, workers=1)
+        found[f"ms_{prior}"] = 1e3 * (time.process_time() - start) / len(mocks)
+    return found
+
+
+def measure(model, folder, scale="full"):
+    """Tables ``accuracy`` and ``cost``."""
+    size = SCALES[scale]
+    accuracy = Table(rows=[*against_brute_force(model, folder, size), massive(model, size)])
+    for name in accuracy.colnames[2:]:
+        accuracy[name].info.format = ".3f"
+    bytes_ = sum(path.stat().st_size for path in model_stem(model).parent.glob(f"{model_stem(model).name}.*"))
+    cost = Table(rows=[{**speed(model, size), "megabytes": bytes_ / 1e6}])
+    return {"accuracy": accuracy, "cost": cost}
+
+
+def main(arguments=None):
+    """Print the tables, and write them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="model file or bundled model")
+    parser.add_argument("reference", help="folder of setA.npz and setB.npz")
+    parser.add_argument("--scale", choices=list(SCALES), default="full")
+    parser.add_argument("-o", "--output", help="folder for the tables")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore", UncertifiedModelWarning)
+    for name, table in measure(args.model, args.reference, args.scale).items():
+        table.meta.update(machine())
+        print(name)
+        table.pprint(max_width=-1, max_lines=-1)
+        if args.output:
+            Path(args.output).mkdir(parents=True, exist_ok=True)
+            table.write(Path(args.output) / f"stochastic_{name}.ecsv", overwrite=True)
+
+
+if __name__ == "__main__":
+    main()
