@@ -34,14 +34,14 @@ class Finding:
     name : str
     result : str
     problem : bool
-    mend : str
+    remedy : str
         What to do about a problem, or how to add what is optional.
     """
 
     name: str
     result: str
     problem: bool = False
-    mend: str = ""
+    remedy: str = ""
 
 
 def check_installation() -> Iterator[Finding]:

@@ -452,7 +452,7 @@ def _check(args):
     for finding in check_installation():
         problems += finding.problem
         print(f"{'PROBLEM' if finding.problem else 'ok     '}  {finding.name}: {finding.result}"
-              + (f"\n         mend: {finding.mend}" if finding.mend else ""))
+              + (f"\n         remedy: {finding.remedy}" if finding.remedy else ""))
     return 1 if problems else 0
 
 

@@ -59,8 +59,8 @@ FLAGS = (
          "A band of the model has no measurement (masked, NaN or a sentinel), with either camera."),
     Flag(UPPER_LIMIT, "upper limit", "information", "A band holds an upper limit and not a detection."),
     Flag(NOT_POSITIVE, "flux not positive", "information",
-         "A measured flux (or its error) is zero or negative; a log-normal noise model has no use for it, and the "
-         "band is left out."),
+         "A measured flux (or its error) is zero or negative, which log-normal noise cannot describe: the band is "
+         "ignored."),
     Flag(NO_DISTANCE, "no distance", "bad", "The row has no distance."),
     Flag(DISTANCE_RANGE, "distance outside range", "bad",
          "The distance lies outside the range that the model was trained on."),
@@ -72,8 +72,7 @@ FLAGS = (
     Flag(POOR_FIT, "poor fit", "caution",
          "The MAP leaves a reduced chi-square above 10: a cluster of the model would hardly look like this."),
     Flag(TRAINING_RANGE, "outside training range", "bad",
-         "A flux or error is beyond all but one in 100 000 of those that the model saw in training; "
-         "it has no answer here."),
+         "The flux or error lies outside 99.999 % of the training set; the row is not inferred."),
     Flag(OUTSIDE_SUPPORT, "outside support", "bad",
          "Hardly any cluster of the model would be measured so (support below 0.001): another kind of object, a wrong "
          "unit, or bands in a wrong order. The best answer is given all the same."),

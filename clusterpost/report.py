@@ -280,16 +280,16 @@ def _numbers(column):
 
 def _colors(out, prefix):
     """Return AB magnitudes by band, and the model's track in the same bands."""
-    from .plotting.colors import bands_by_pivot, magnitudes_of, model_magnitudes, photometry_of
+    from .plotting.colors import are_modeled, bands_by_pivot, magnitudes_of, model_magnitudes, photometry_of
 
     photometry = photometry_of(out, prefix)
     bands = bands_by_pivot(photometry)
     if len(bands) < 2:
         return {"bands": [], "magnitudes": [], "track": [], "ages": []}
-    family = find_family("clusters")
     ages = np.geomspace(1, 13000, 120)
-    known = set(bands) <= {*family.band_names, *family.further_bands}
-    track = model_magnitudes(ages, np.zeros(len(ages)), bands, 1e-5) if known else np.zeros((0, len(bands)))
+    track = np.zeros((0, len(bands)))
+    if are_modeled(bands):
+        track = model_magnitudes(ages, np.zeros(len(ages)), bands, 1e-5)
     rounded = [[None if not np.isfinite(x) else round(float(x), 3) for x in row]
                for row in magnitudes_of(photometry, bands, "AB")]
     return {"bands": list(bands), "magnitudes": rounded, "track": np.round(track, 3).tolist(),

@@ -12,8 +12,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "_ext"), str(HERE.parent / "tests" 
 import clusterpost  # noqa: E402
 
 # Sphinx reads the public names from the module's dictionary, where they appear on first use.
-for _name in clusterpost.__all__:
-    getattr(clusterpost, _name)
+for _module in (clusterpost, clusterpost.plotting):
+    for _name in _module.__all__:
+        getattr(_module, _name)
 
 project = "clusterpost"
 author = "clusterpost developers"
@@ -32,11 +33,21 @@ extensions = [
     "sphinx_automodapi.automodapi",
     "sphinx_automodapi.smart_resolver",
     "sphinx_copybutton",
+    "myst_nb",
     "sphinx-mathjax-offline",  # formulas without the network
     "registry",
     "run",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "api/*.ipynb"]
+
+# Notebooks run when the pages are built, but for one whose catalog readers bring: its outputs are stored.
+nb_execution_mode = "cache"
+nb_execution_excludepatterns = ["notebooks/legus.ipynb"]
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_output_stderr = "remove"  # progress bars
+myst_enable_extensions = ["dollarmath"]
 default_role = "py:obj"
 numfig = True
 highlight_language = "python"
@@ -68,10 +79,12 @@ html_theme_options = {
     "logo": {"text": "clusterpost"},
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 6,
+    "show_nav_level": 2,
+    "navigation_with_keys": False,
     "show_toc_level": 2,
     "show_prev_next": True,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"[!a]*": [], "about": [], "api": []}  # the pages are few; names of the API have a sidebar
+html_sidebars = {"index": []}

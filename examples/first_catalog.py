@@ -1,7 +1,7 @@
 """Infer the bundled example catalog, print what came out, and draw it.
 
 Run ``python examples/first_catalog.py``; everything is written to the folder
-``first_catalog`` (or the one given).  It takes one to three minutes.
+``first_catalog`` (or the one given).  It takes less than a minute.
 """
 
 import sys
@@ -47,7 +47,8 @@ def main(folder):
         if count := ((out["flag"] & flag.bit) != 0).sum():
             print(f"  {count:4d}  {flag.name}")
     print("\nThe clusters are simulated, so the truth is known. It lies within the 16-84 % interval for the shares\n"
-          "below: 68 % expected, and more as the 5 % floor allows for systematic errors that these mocks have not.")
+          "below: more than 68 % is expected, as the 5 % floor also covers systematic errors, which these mocks\n"
+          "do not have.")
     for name in ("age", "mass", "ebv"):
         truth = np.asarray(out[f"{name}_true"])[inferred]
         inside = (truth > out[f"{name}_q16"][inferred]) & (truth < out[f"{name}_q84"][inferred])

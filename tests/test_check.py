@@ -37,11 +37,11 @@ def test_a_damaged_table(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(TABLES, "z0.02", damaged)
     found = problems()
     assert list(found) == ["band-flux table z0.02"]
-    assert "reinstall" in found["band-flux table z0.02"].mend
+    assert "reinstall" in found["band-flux table z0.02"].remedy
     assert main(["check"]) == 1
     out = capsys.readouterr().out
     assert "PROBLEM  band-flux table z0.02" in out
-    assert "mend: reinstall" in out
+    assert "remedy: reinstall" in out
 
 
 @pytest.mark.parametrize(("name", "title"), [("FURTHER_BANDS", "z0.02, further bands"), ("STARS_PATH", "of stars")])
@@ -64,7 +64,7 @@ def test_damaged_weights(copied_models, capsys):
     found = problems()
     assert list(found) == ["model walter2025"]
     assert "get both files anew" in found["model walter2025"].result
-    assert "reinstall" in found["model walter2025"].mend
+    assert "reinstall" in found["model walter2025"].remedy
     assert main(["check"]) == 1
     assert "PROBLEM  model walter2025" in capsys.readouterr().out
 
@@ -80,7 +80,7 @@ def test_a_package_that_is_absent(monkeypatch):
     findings = list(check_installation())
     (problem,) = [f for f in findings if f.problem]
     assert problem.name == "no_such_package"
-    assert problem.mend == "pip install no_such_package"
+    assert problem.remedy == "pip install no_such_package"
     assert not [f for f in findings if f.name.startswith("band-flux table")]  # nothing further could work
 
 
@@ -88,4 +88,4 @@ def test_an_optional_package_is_no_problem(monkeypatch):
     monkeypatch.setattr(check, "_OPTIONAL", {"no_such_package": "plot"})
     (finding,) = [f for f in check_installation() if f.name == "no_such_package"]
     assert not finding.problem
-    assert finding.mend == "pip install 'clusterpost[plot]'"
+    assert finding.remedy == "pip install 'clusterpost[plot]'"

@@ -88,12 +88,13 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, examples
                 _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
                 _deviation(ax, (values[:, i] - catalog)[drawn], UNITS[i])
                 _numbered(ax, catalog, values[:, i], () if examples is None else examples)
-                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}  {LABELS[i]}" + (" initial" if i == 1 else ""))
+                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}: {'initial ' * (i == 1)}{LABELS[i]}")
                 ax.set_box_aspect(1)
             axes[0, column].tick_params(labelbottom=False)
-            axes[1, column].set_xlabel(f"catalog  {LABELS[i]}" + (" as published" if i == 1 else ""))
-        figure.suptitle(f"{np.sum(chosen):,} clusters" + (f", {np.sum(chosen & highlight):,} highlighted" if
-                        (chosen & highlight).any() else ""), fontsize=10)
+            axes[1, column].set_xlabel(f"catalog: {'published ' * (i == 1)}{LABELS[i]}")
+        marked = np.sum(chosen & highlight)
+        figure.suptitle(f"{np.sum(chosen):,} clusters; bars from 16 to 84 %"
+                        + (f"; {marked:,} highlighted (diamonds)" if marked else ""), fontsize=10)
     return figure
 
 
@@ -143,7 +144,8 @@ def _numbered(ax, catalog, values, rows):
         at = catalog[row], values[row]
         if np.isfinite(at).all():
             ax.plot(*at, marker="^", ms=8, color=COLORS["mode"], mec="black", mew=0.7, ls="none", zorder=5)
-            ax.annotate(numeral, at, xytext=(6, -10), textcoords="offset points", fontsize=9, zorder=5)
+            ax.annotate(numeral, at, xytext=(6, -10), textcoords="offset points", fontsize=9, zorder=5, clip_on=True,
+                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
 
 
 def _deviation(ax, difference, unit):

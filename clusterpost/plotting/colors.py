@@ -14,8 +14,8 @@ from ..provenance import recorded_model, repeat
 from .rows import color_of, scatter, shown_rows
 from .style import COLORS, new_axes, style
 
-__all__ = ["bands_by_pivot", "magnitudes_of", "model_magnitudes", "photometry_of", "plot_color_color",
-           "plot_color_magnitude", "typical_distance"]
+__all__ = ["are_modeled", "bands_by_pivot", "magnitudes_of", "model_magnitudes", "photometry_of",
+           "plot_color_color", "plot_color_magnitude", "typical_distance"]
 
 _TRACK_AGES = np.geomspace(1, 13000, 300)  # Myr
 _LABELLED = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
@@ -148,6 +148,24 @@ def plot_color_magnitude(out, color_bands=None, band=None, *, where=None, color=
                     masses=_TRACK_MASSES, distance=at)
 
 
+def are_modeled(bands) -> bool:
+    """Tell whether fully sampled clusters have fluxes in all of these bands.
+
+    Parameters
+    ----------
+    bands : sequence of str
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        find_family("clusters").with_bands(list(dict.fromkeys(bands)))
+    except InputError:
+        return False
+    return True
+
+
 def model_magnitudes(age, ebv, bands, distance, mass=1e4) -> np.ndarray:
     """AB magnitudes of fully sampled clusters of solar metallicity.
 
@@ -171,7 +189,7 @@ def model_magnitudes(age, ebv, bands, distance, mass=1e4) -> np.ndarray:
 
     params = QTable({"age": np.asarray(age) * u.Myr, "mass": np.full(len(age), mass) * u.Msun,
                      "ebv": np.asarray(ebv) * u.mag})
-    fluxes = simulate(params, model="clusters", bands=bands, distance=distance)
+    fluxes = simulate(params, model="clusters", bands=list(dict.fromkeys(bands)), distance=distance)
     return np.stack([fluxes[get_band(band).name].to_value(u.ABmag) for band in bands], -1)
 
 
@@ -295,13 +313,11 @@ def _diagram(shown, magnitudes, bands, axes_of, labels, color, track, reddening,
     shown.good, shown.doubtful = shown.good & there, shown.doubtful & there
     has_results = f"{shown.prefix}flag" in shown.table.colnames
     values, label = color_of(shown, color if has_results or not isinstance(color, str) else None)
-    family = find_family("clusters")
-    known = {*family.band_names, *family.further_bands}
     with style():
         ax = new_axes(ax, width=6.2, height=5.2)
         scatter(ax, x, y, shown, values, label)
         low, high = (np.nanpercentile(np.stack([x[there], y[there]]), q, axis=1) for q in (0.5, 99.5))
-        modeled = set(bands) <= known
+        modeled = are_modeled(bands)
 
         def of_model(age, ebv, mass):
             found = model_magnitudes(age, ebv, bands, distance, mass) - _zero_points(bands, system)

@@ -279,8 +279,8 @@ def plot_seds(table, *, figure=None):
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each cluster: observed fluxes (dots) with bars of +-3 sigma, upper limits as triangles; fluxes at
-        the MAP and at the catalog's fit, joined by thin lines; and the 16-84 % range of the posterior's fluxes (boxes).
+        A panel for each cluster: observed fluxes (dots) with bars of 1 sigma, upper limits as triangles; fluxes at
+        the MAP and at the catalog's fit; and the 16-84 % range of the posterior's fluxes (boxes).
 
     Raises
     ------
@@ -337,20 +337,20 @@ def _sed(ax, part):
         if not np.isfinite(values).all():
             continue
         chi2 = np.sum((((values - flux) / error)[~limit]) ** 2) / free
-        ax.plot(x, values, color=color, lw=0.8, ls=("-", "--")[k], alpha=0.7, zorder=2)
         ax.plot(x, values, color=color, ls="none", marker="_", ms=17, mew=2, zorder=3, label=label)
         ax.text(0.97, 0.12 - 0.08 * k, rf"{label}: $\chi^2_\nu = {chi2:.2f}$", transform=ax.transAxes,
-                ha="right", fontsize=8.5, color=color)
+                ha="right", fontsize=8.5, color=color, zorder=5,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
     ax.bar(x, q84 - q16, bottom=q16, width=0.026, color=COLORS["posterior"], alpha=0.3, lw=0, zorder=1,
            label="posterior, 16\N{EN DASH}84 %")
-    ax.errorbar(x[~limit], flux[~limit], yerr=3 * error[~limit], fmt="o", color="black", ms=4, lw=1.2, capsize=2,
-                zorder=4, label=r"observed, $\pm3\sigma$")
+    ax.errorbar(x[~limit], flux[~limit], yerr=error[~limit], fmt="o", color="black", ms=4, lw=1.2, capsize=2,
+                zorder=4, label=r"observed, $1\sigma$")
     ax.plot(x[limit], flux[limit], ls="none", marker="v", color="black", ms=6, zorder=4)
-    shown = np.concatenate([flux[~limit] - 3 * error[~limit], flux + 3 * np.where(limit, 0, error), q16, q84, best])
+    shown = np.concatenate([flux[~limit] - error[~limit], flux + np.where(limit, 0, error), q16, q84, best])
     low, high = max(shown[shown > 0].min(), flux[flux > 0].min() / 8), shown.max()
     room = (high / low) ** 0.1
     ax.set(yscale="log", xlim=(x.min() - 0.05, x.max() + 0.06), ylim=(low / room**2.2, high * room))
     plain_log_ticks(ax.yaxis, *ax.get_ylim())
     for wavelength, band in zip(x, np.asarray(part["band"]), strict=True):
-        ax.text(wavelength, 0.985, band.split("_")[0], transform=ax.get_xaxis_transform(), ha="center", va="top",
+        ax.text(wavelength, 0.985, band.replace("_", "\n"), transform=ax.get_xaxis_transform(), ha="center", va="top",
                 fontsize=6.5, color="0.35")

@@ -47,7 +47,8 @@ class Shown:
     def caption(self):
         """Say how many rows there are of which kind."""
         absent = len(self.table) - self.good.sum() - self.doubtful.sum()
-        parts = [f"{self.good.sum():,} good rows"]
+        flagged = f"{self.prefix}flag" in self.table.colnames
+        parts = [f"{self.good.sum():,} {'good ' * flagged}rows"]
         parts += [f"{self.doubtful.sum():,} doubtful (crosses)"] if self.doubtful.any() else []
         parts += [f"{absent:,} without a place"] if absent else []
         return ", ".join(parts)

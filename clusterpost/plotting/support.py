@@ -9,6 +9,7 @@ from .. import flags
 from ..errors import InputError
 from ..photometry import Photometry
 from ..provenance import repeat, results_prefix
+from ..utils import require
 from .style import COLORS, new_figure, plain_log_ticks, style
 
 __all__ = ["plot_support"]
@@ -21,7 +22,6 @@ _GROUPS = (
 )
 _SLOTS = {"F275W": ("F275W",), "F336W": ("F336W",), "F438W": ("F438W", "F435W_ACS"), "F555W": ("F555W", "F555W_ACS"),
           "F814W": ("F814W", "F814W_ACS")}
-_LABELS = {"F275W": "F275W", "F336W": "F336W", "F438W": "B", "F555W": "V", "F814W": "I"}
 
 
 def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figure=None):
@@ -46,7 +46,7 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
     Returns
     -------
     matplotlib.figure.Figure
-        Top: relative error against magnitude in F275W, V and I.  Bottom: color against color, and color against
+        Top: relative error against magnitude in F275W, F555W and F814W.  Bottom: color against color, and color against
         magnitude.  Gray: where 68, 95 and 99.7 % of the mocks are (colors with noise; the errors of mocks are no
         catalog's, and not drawn).  A row is drawn where it is measured in the bands of a panel; either camera counts.
 
@@ -67,6 +67,9 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
     >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
     >>> figure = plot_support(out)
     """
+    require("matplotlib", "plot")
+    from matplotlib.patches import Patch
+
     prefix = results_prefix(out, prefix)
     if f"{prefix}flag" not in out.colnames:
         raise InputError(f"the table has no column {prefix + 'flag'!r}; is it from infer_table, and prefix= right?")
@@ -90,20 +93,23 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
         for ax, slot in zip(axes[0], ("F275W", "F555W", "F814W"), strict=True):
             k = list(_SLOTS).index(slot)
             _scatter(ax, magnitude[:, k], error[:, k], group)
-            ax.set(xlabel=f"{_LABELS[slot]} [AB mag]", ylabel=f"relative error in {_LABELS[slot]}", yscale="log")
+            ax.set(xlabel=f"{slot} [AB mag]", ylabel=f"relative error in {slot}", yscale="log")
             plain_log_ticks(ax.yaxis, *ax.get_ylim())
-        panels = ((near_uv - b, v - i, m_near_uv - m_b, m_v - m_i, "F275W \N{MINUS SIGN} B", "V \N{MINUS SIGN} I"),
-                  (uv - b, b - v, m_uv - m_b, m_b - m_v, "F336W \N{MINUS SIGN} B", "B \N{MINUS SIGN} V"),
-                  (v - i, v, m_v - m_i, m_v, "V \N{MINUS SIGN} I", "V"))
+        panels = ((near_uv - b, v - i, m_near_uv - m_b, m_v - m_i, "F275W \N{MINUS SIGN} F438W",
+                   "F555W \N{MINUS SIGN} F814W"),
+                  (uv - b, b - v, m_uv - m_b, m_b - m_v, "F336W \N{MINUS SIGN} F438W",
+                   "F438W \N{MINUS SIGN} F555W"),
+                  (v - i, v, m_v - m_i, m_v, "F555W \N{MINUS SIGN} F814W", "F555W"))
         for ax, (x, y, m_x, m_y, x_label, y_label) in zip(axes[1], panels, strict=True):
-            _model(ax, m_x, m_y, levels=y_label != "V")
+            _model(ax, m_x, m_y, levels=y_label != "F555W")
             _scatter(ax, x, y, group)
             ax.set(xlabel=f"{x_label} [AB mag]", ylabel=f"{y_label} [AB mag]")
             ax.invert_yaxis()
         counts = [np.sum(group == k) for k in range(len(_GROUPS) + 1)]
         handles, labels = axes[0, 0].get_legend_handles_labels()
         labels = [f"{label}: {counts[int(label.split('|')[0])]:,}".split("|")[1] for label in labels]
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        handles.append(Patch(facecolor="0.9", edgecolor="0.6"))
+        figure.legend(handles, [*labels, "68, 95 and 99.7 % of mocks"], loc="outside lower center", ncols=5)
     return figure
 
 

@@ -130,7 +130,7 @@ def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True
     increasing.  The corrected quantile of level g(u) is the posterior's quantile of level u.
 
     It is right on average over the mocks of the model's own simulator, marginally for each parameter: it cannot
-    mend a fault that differs from cluster to cluster, nor joint draws, modes or the MAP.  A model that is well
+    correct a fault that differs from cluster to cluster, nor joint draws, modes or the MAP.  A model that is well
     inside its bands gains nothing but noise by it.
 
     Examples

@@ -200,6 +200,33 @@ def training_record(card):
     ]
 
 
+class Commands(RegistryTable):
+    """The help texts of the command line."""
+
+    def lines(self):
+        import os
+
+        from clusterpost.arguments import make_parser
+        from clusterpost.cli import _CALLS
+
+        os.environ["COLUMNS"] = "100"
+        parser = make_parser(_CALLS)
+        lines = []
+        for name, sub in parser._subparsers._group_actions[0].choices.items():
+            text = sub.format_help()
+            lines += [f".. rubric:: clusterpost {name}", "", ".. code-block:: none", "",
+                      *(f"   {line}".rstrip() for line in text.splitlines()), ""]
+        return lines
+
+
+class BibTeX(RegistryTable):
+    """What a result of the default model rests on."""
+
+    def lines(self):
+        text = clusterpost.cite()
+        return [".. code-block:: bibtex", "", *(f"   {line}".rstrip() for line in text.splitlines())]
+
+
 def setup(app):
     app.add_directive("clusterpost-bands", Bands)
     app.add_directive("clusterpost-flags", Flags)
@@ -208,4 +235,6 @@ def setup(app):
     app.add_directive("clusterpost-certificate", Certificate)
     app.add_directive("clusterpost-claims", ClaimsTable)
     app.add_directive("clusterpost-controls", ControlsTable)
+    app.add_directive("clusterpost-commands", Commands)
+    app.add_directive("clusterpost-bibtex", BibTeX)
     return {"version": "1", "parallel_read_safe": True}

@@ -132,7 +132,7 @@ def test_support_sorts_rows_by_their_flags(photometry):
     assert len(figure.axes) == 6
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert set(labels) == {"none of these: 45", "error outside range: 1", "outside support, or a poor fit: 3",
-                           "not inferred: 1"}
+                           "not inferred: 1", "68, 95 and 99.7 % of mocks"}
     points = figure.axes[1].collections  # F555W
     assert sorted(len(collection.get_offsets()) for collection in points) == [1, 1, 3, 45]
     first = sum(len(collection.get_offsets()) for collection in figure.axes[0].collections)

@@ -139,6 +139,17 @@ def test_tracks_end_where_the_model_does(out):
         assert ax.get_ylabel() == f"absolute F555W [{system} mag]"
 
 
+def test_bands_of_either_camera_have_a_track():
+    tbl = clusterpost.simulate(4, model="clusters", bands=["F336W", "F435W_ACS", "F555W_ACS", "F814W_ACS"], distance=10,
+                               errors=0.1)
+    ax = plot_color_color(tbl).axes[0]
+    assert any("10 Myr" in text.get_text() for text in ax.texts)
+    assert ax.get_title(loc="left") == "4 rows"
+    galaxies = clusterpost.simulate(3, model="galaxies", errors=0.1)
+    ax = plot_color_color(galaxies, ("g_SDSS", "r_SDSS"), ("u_SDSS", "g_SDSS")).axes[0]
+    assert len(offsets(ax)) == 3
+
+
 def test_refusals_of_colors(out):
     with pytest.raises(InputError, match="given by two bands"):
         plot_color_color(out, "F555W")
