@@ -22,8 +22,8 @@ from .sbc import SBCResult, rank_statistics
 __all__ = ["REGIONS", "Calibration", "calibration", "certificate_table", "certify", "describe_model", "disagreements",
            "make_certificate", "measured", "posterior_ensemble"]
 
-#: What mocks are divided by to look for local faults, besides the first parameter: known from the data alone.
-REGIONS = ("snr", "n_bands")
+#: What mocks are divided by to look for local faults, besides the first two parameters: known from the data alone.
+REGIONS = ("snr", "n_bands", "band_set")
 _VERIFIED_LEVEL = 0.999  # of each test, when a certificate is looked at again
 
 
@@ -109,8 +109,8 @@ def calibration(ensemble, seed=0, regions=None):
     seed : int
         Of how ties fall, and of the reference points of TARP.
     regions : sequence of str, optional
-        What to divide the mocks by, as for `~clusterpost.validation.by_region`; by default the first parameter and
-        `REGIONS`.  What is the same for all of them is left out.
+        What to divide the mocks by, as for `~clusterpost.validation.by_region`; by default the first two parameters
+        and `REGIONS`.  What is the same for all of them is left out.
 
     Returns
     -------
@@ -125,7 +125,9 @@ def calibration(ensemble, seed=0, regions=None):
     """
     coverage = [coverage_ranks(ensemble, seed=seed), tarp_ranks(ensemble, seed=seed)]
     coverage = SBCResult(np.concatenate([one.ranks for one in coverage], axis=1), ("HPD", "TARP"), ensemble.n_draws)
-    regions = (ensemble.parameters[0].column, *REGIONS) if regions is None else regions
+    if regions is None:
+        known = [by for by in REGIONS if by in ensemble.about.colnames]
+        regions = (*(parameter.column for parameter in ensemble.parameters[:2]), *known)
     divided = [by for by in regions if by not in ensemble.about.colnames or len(np.unique(ensemble.about[by])) > 1]
     marginals = rank_statistics(ensemble, ensemble.marginals, seed=seed)
     return Calibration(rank_statistics(ensemble, seed=seed), marginals, coverage,

@@ -34,7 +34,8 @@ class Ensemble:
     log_q_truth : ndarray (n,)
         The same at the truth.
     about : Table
-        For each mock ``n_bands`` and ``snr``, the median flux over error of the measured bands.
+        For each mock ``n_bands``, ``snr``, the median flux over error of the measured bands, and ``band_set``, a number
+        whose binary digits are the bands.
     mocks : Mocks, optional
         The observations.
     sampler : object, optional
@@ -244,4 +245,6 @@ def mock_chunks(simulator, n_mocks, n_draws, seed=0, chunk=131_072, progress=Non
 def _about(mocks):
     measured = mocks.measured
     snr = torch.where(measured, mocks.flux / mocks.error, torch.nan).nanmedian(dim=1).values
-    return Table({"n_bands": measured.sum(1).numpy(), "snr": snr.double().numpy()})
+    powers = 2 ** torch.arange(measured.shape[1])  # which bands, as the digits of a number
+    return Table({"n_bands": measured.sum(1).numpy(), "snr": snr.double().numpy(),
+                  "band_set": (measured * powers).sum(1).numpy()})

@@ -20,9 +20,10 @@ def by_region(ensemble, by="age", n_regions=4, *, statistics=None, level=0.99, s
     ensemble : Ensemble
     by : str
         What divides the mocks: the column of a parameter, such as ``age``, ``mass`` or ``ebv`` (the posterior's
-        median, of age and mass as log10 of Myr or solar masses), ``snr`` or ``n_bands``.
+        median, of age and mass as log10 of Myr or solar masses), ``snr``, ``n_bands`` or ``band_set``.
     n_regions : int
-        Parts with equally many mocks; each number of bands is a part of its own, where there are not more of them.
+        Parts with equally many mocks; each number of bands is a part of its own, where there are not more of them, and
+        each of twice as many sets of bands that most mocks have, with all other sets as one.
     statistics : dict of callable, optional
         As for `~clusterpost.validation.rank_statistics`; by default the parameters themselves.
     level : float
@@ -65,7 +66,7 @@ def by_region(ensemble, by="age", n_regions=4, *, statistics=None, level=0.99, s
     """
     statistics = ensemble.marginals if statistics is None else statistics
     values = _values(ensemble, by)
-    parts = _parts(values, n_regions)
+    parts = _frequent(values, 2 * n_regions) if by == "band_set" else _parts(values, n_regions)
     each = 1 - (1 - level) / (len(parts) * len(statistics))
     rows = []
     for region, members in enumerate(parts, 1):
@@ -88,17 +89,26 @@ def by_region(ensemble, by="age", n_regions=4, *, statistics=None, level=0.99, s
 
 def _values(ensemble, by):
     """Return what divides the mocks, (n,)."""
-    if by in ("snr", "n_bands"):
+    if by in ("snr", "n_bands", "band_set"):
         return np.asarray(ensemble.about[by], float)
     columns = [parameter.column for parameter in ensemble.parameters]
     if by not in columns:
-        raise ValueError(f"by={by!r} must be one of {', '.join(columns)}, snr, n_bands")
+        raise ValueError(f"by={by!r} must be one of {', '.join(columns)}, snr, n_bands, band_set")
     column, medians = columns.index(by), []
     for start in range(0, len(ensemble), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         together = np.concatenate([ensemble.truth[rows, None, column], ensemble.draws[rows, :, column]], axis=1)
         medians.append(np.median(together, axis=1))
     return np.concatenate(medians).astype(float)
+
+
+def _frequent(values, n_regions):
+    """Rows of each of the most frequent values, and of all others together."""
+    different, counts = np.unique(values, return_counts=True)
+    frequent = different[np.argsort(-counts, kind="stable")][:n_regions]
+    parts = [np.flatnonzero(values == value) for value in frequent]
+    others = np.flatnonzero(~np.isin(values, frequent))
+    return parts + ([others] if len(others) else [])
 
 
 def _parts(values, n_regions):

@@ -60,7 +60,7 @@ def test_a_certificate_is_plain_and_complete(certificate):
     assert set(certificate["versions"]) == {"clusterpost", "torch", "numpy"}
     network = certificate["posteriors"]["network"]
     assert list(network["tests"]) == ["T1", "T2", "T3", "T4", "T5", "T6", "HPD", "TARP"]
-    assert list(network["regions"]) == ["age", "snr"]  # all bands always
+    assert list(network["regions"]) == ["age", "mass", "snr"]  # all bands always
     assert abs(network["entropy"]["z"]) < 5
     worst = max(network["tests"][name]["max_difference"] for name in ("T1", "T2", "T3", "T4", "T5", "T6"))
     assert network["max_difference"] == worst
