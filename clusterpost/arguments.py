@@ -96,7 +96,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--ebv-scale", type=float, metavar="MAG",
                          help="prior exp(-E(B-V)/MAG) (default: flat)")
         sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
-                         help="relative standard deviation of the distance, such as 0.05, to marginalize over")
+                         help="relative standard deviation of the distance, such as 0.05, to marginalize over, where "
+                         "no column distance_err has a row's own (default: none)")
 
     def row_options(sub, what):
         sub.add_argument("--where", metavar="EXPR", help=f"{what} for which an expression of columns holds, such as "

@@ -34,11 +34,11 @@ def read_covariates(tbl, layout, covariates, *, distance=None):
     Returns
     -------
     values : dict of ndarray (n,)
-        In the covariates' units; NaN where unknown.
+        In the covariates' units; NaN where unknown.  ``distance_err`` is relative.
     sources : dict of str
         Where they come from.
     faults : dict of str to Fault
-        Of rows whose distance is not positive.
+        Of rows whose distance is not positive, or whose error is none.
 
     Raises
     ------
@@ -54,9 +54,30 @@ def read_covariates(tbl, layout, covariates, *, distance=None):
         name = covariate.name
         if name == "distance":
             values[name], sources[name], faults["distance not positive"] = table_distances(tbl, layout, distance)
+            if covariate.error and distance is None:
+                _add_error(tbl, covariate, values, sources, faults)
         else:
             values[name], sources[name] = _from_column(tbl, covariate)
     return values, sources, faults
+
+
+def _add_error(tbl, covariate, values, sources, faults):
+    """Add the relative error of a covariate, where the table has a column of it; NaN where that says nothing."""
+    name = f"{covariate.name}_err"
+    if _column_called(tbl, name) is None:
+        return
+    error, sources[name] = _from_column(tbl, replace(covariate, name=name, log=False))
+    error[is_sentinel(error, _SENTINELS)] = np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = error / values[covariate.name]
+        bad = (relative < 0) | (relative >= 1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        faults[name] = Fault(int(np.isfinite(error).sum()), int(bad.sum()), row,
+                             f"{sources[name]} gives in row {{row}} an error of {error[row]:g} {covariate.unit} of a "
+                             f"{covariate.name} of {values[covariate.name][row]:g}; it must be from zero to below that",
+                             "Correct it, or mask it where it is not known", "are inferred without it", InputError)
+    values[name] = np.where(bad, np.nan, relative)
 
 
 def read_optional(tbl, covariates, sentinels=()):

@@ -85,7 +85,9 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
     distance : float, Quantity, array or str, optional
         Mpc unless it has a unit; one for all or one per row; or a galaxy's
         name.  By default from a column ``distance``, from ``tbl.meta``, or from
-        a galaxy's name there.
+        a galaxy's name there.  A column ``distance_err`` (Mpc) beside it is the
+        standard deviation of each row's, over which likelihoods are integrated;
+        rows without one have that of the prior.
     columns : dict, optional
         ``{"F275W": ("my_flux", "my_error")}`` for columns of other names.
     unit : str or Unit, optional

@@ -254,7 +254,8 @@ class Job:
         check_reach(self.ready, self.model, noise)
         self.ready.add_doubts(family)
         self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed,
-                               given=bool(self.ready.known))
+                               given=bool(self.ready.known),
+                               uncertain="distance_err" in self.ready.observed.covariates)
         self.weighted = self.sampler.weighted
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(

@@ -8,6 +8,8 @@ import torch
 
 __all__ = ["Observed"]
 
+_EXACT = 1e-4  # of ln distance: nobody knows one better
+
 
 @dataclass
 class Observed:
@@ -24,7 +26,8 @@ class Observed:
     limit : Tensor (n, n_band) of bool
         Whether a band holds an upper limit.
     covariates : dict of Tensor (n,)
-        The model family's known quantities by name, such as ``distance`` (Mpc) or ``redshift``.
+        The model family's known quantities by name, such as ``distance`` (Mpc) or ``redshift``; ``distance_err`` is
+        relative, and NaN where the table has none.
 
     Examples
     --------
@@ -60,6 +63,26 @@ class Observed:
     def n_measured(self) -> torch.Tensor:
         """Number of detections of each object that enter the likelihood, (n,)."""
         return self.measured.sum(-1)
+
+    def distance_error(self, prior) -> torch.Tensor | None:
+        """Return the standard deviation of ln distance of each object.
+
+        Parameters
+        ----------
+        prior : object of `clusterpost.priors`
+            Has one for the objects that come without one of their own.
+
+        Returns
+        -------
+        Tensor (n, 1) or None
+            None where all distances are exact; never quite zero.
+        """
+        own, of_all = self.covariates.get("distance_err"), getattr(prior, "distance_error", 0.0)
+        if own is None and not of_all:
+            return None
+        if own is None:
+            own = torch.full_like(self.covariates["distance"], torch.nan)
+        return torch.where(torch.isnan(own), of_all, own).clamp(min=_EXACT)[:, None]
 
     @classmethod
     def concatenate(cls, parts):

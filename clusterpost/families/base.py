@@ -131,6 +131,8 @@ class Covariate:
     log : bool
         Whether its error is a standard deviation of the natural logarithm (a relative error).
     description : str
+    error : bool
+        Whether the likelihood is integrated over it where a table has its error, in a column of its name with ``_err``.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Covariate:
     high: float = math.inf
     log: bool = False
     description: str = ""
+    error: bool = False
 
 
 class Prior(Protocol):

@@ -75,7 +75,8 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     emcee = require("emcee", "mcmc")
     rng = np.random.RandomState(seed)
     prior, p = target.prior, theta.shape[-1]
-    distance_error = getattr(prior, "distance_error", 0.0)
+    error = target.observed.distance_error(prior)
+    distance_error = 0.0 if error is None else float(error)
     low, high = prior.low.double().numpy(), prior.high.double().numpy()
     picked = systematic_resample(weight[None].double(), _N_WALKERS, order=theta[None, :, 0])[0]
     start = theta[picked].double().cpu().numpy()

@@ -37,9 +37,9 @@ class Draws:
     shift: torch.Tensor | None = None
 
 
-def base_dimensions(prior) -> int:
+def base_dimensions(prior, uncertain: bool = False) -> int:
     """Count the coordinates of the unit cube that a draw takes: parameters, and the distance where it is uncertain."""
-    return len(prior.names) + (getattr(prior, "distance_error", 0.0) > 0)
+    return len(prior.names) + (uncertain or getattr(prior, "distance_error", 0.0) > 0)
 
 
 class UncertainDistances:
@@ -83,7 +83,6 @@ class _Proposal:
 
     def __init__(self, flow, likelihood, prior, *, trained_noise="lognormal", defensive=0.1):
         self.flow, self.likelihood, self.prior = flow, likelihood, prior
-        self.distance_error = getattr(prior, "distance_error", 0.0)
         self.trained_noise, self.defensive = trained_noise, float(defensive)
         #: Parameter with a density of its own, given the others; None where the flow draws all.
         self.mass = None if likelihood is None else likelihood.amplitude(prior)
@@ -144,11 +143,12 @@ class _Proposal:
         log_uniform = torch.where(inside, math.log(share) - torch.log(high - low).sum(), -torch.inf)
         return torch.logaddexp(log_q + math.log1p(-share), log_uniform)
 
-    def _shift(self, unit):
+    def _shift(self, observed, unit):
         """Return the distance's shift from the last coordinate, or None."""
-        if not self.distance_error:
+        error = observed.distance_error(self.prior)
+        if error is None:
             return None
-        return self.distance_error * torch.special.ndtri(unit[..., -1].clamp(_EDGE, 1 - _EDGE))
+        return error * torch.special.ndtri(unit[..., -1].clamp(_EDGE, 1 - _EDGE))
 
 
 class AmplitudeProposal(_Proposal):
@@ -195,7 +195,7 @@ class AmplitudeProposal(_Proposal):
         """
         last = len(self._columns)
         others, log_q = self._flow_draw(observed, conditions, unit[..., :last], n_samples or unit.shape[1])
-        shift, others = self._shift(unit), list(others.unbind(-1))
+        shift, others = self._shift(observed, unit), list(others.unbind(-1))
         log_mass, log_mass_q = self.mass.at(observed, *others, shift, closed=self.quick).draw(unit[..., last])
         others.insert(self.prior.names.index(self.mass.parameter), log_mass)
         return Draws(torch.stack(others, dim=-1), log_q + log_mass_q, shift)
@@ -246,7 +246,7 @@ class FlowProposal(_Proposal):
 
     def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
         """Draw; see `AmplitudeProposal.draw`."""
-        shift = self._shift(unit)
+        shift = self._shift(observed, unit)
         theta, log_q = self._flow_draw(observed, conditions, unit[..., :len(self._columns)], n_samples or unit.shape[1])
         return Draws(self._moved(theta, shift), log_q, shift)
 

@@ -36,10 +36,12 @@ class Sampler:
     n_samples, seed : int
     given : bool
         Whether objects come with what their prior depends on, so that draws under the prior of training have weights.
+    uncertain : bool
+        Whether objects come with errors of their distances.
     """
 
     def __init__(self, model, *, noise=None, prior=None, refined: bool | None = None, n_samples: int, seed: int,
-                 given: bool = False):
+                 given: bool = False, uncertain: bool = False):
         family = model.family
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
@@ -65,7 +67,7 @@ class Sampler:
         #: Whether draws have weights of their own.
         self.weighted = self.refined or given or self.prior is not family.prior
         n_points = n_base_points(n_samples) if self.weighted else n_samples
-        self.points = sobol_points(n_points, base_dimensions(proposed), seed).to(model.device)
+        self.points = sobol_points(n_points, base_dimensions(proposed, uncertain), seed).to(model.device)
 
     def target(self, observed: Observed, conditions: Tensor | None = None) -> Target | NetworkTarget:
         """Make the posterior density of some objects: the exact one, or without a likelihood the network's.

@@ -165,7 +165,7 @@ class Target:
     def __init__(self, observed: Observed, likelihood, prior):
         self.observed, self.likelihood = observed, likelihood
         self.prior = prior if hasattr(prior, "log_prob") else as_prior(prior)
-        self._distance_error = getattr(self.prior, "distance_error", 0.0)
+        self._distance_error = observed.distance_error(self.prior)
         likelihood.check(observed)
         likelihood.check_prior(self.prior)
         self._any_limit = bool(observed.limit.any())
@@ -196,7 +196,7 @@ class Target:
 
         What x is, and so the unit, is the noise model's affair.
         """
-        if ln_distance_shift is None and self._distance_error:
+        if ln_distance_shift is None and self._distance_error is not None:
             return self._marginal_likelihood(theta)
         return self.likelihood.log_prob(self.observed, theta, self._covariates(ln_distance_shift))
 
@@ -231,7 +231,7 @@ class Target:
         Of data made with that theta it is chi-square distributed, with as many degrees of freedom.  Where the
         distance is uncertain and no shift is given, its expectation.
         """
-        if ln_distance_shift is None and self._distance_error:
+        if ln_distance_shift is None and self._distance_error is not None:
             mean, sigma, weight = self._shift_given(theta)
             return self.pull2(theta, mean) + weight * (2 * sigma) ** 2
         return self.likelihood.squared_residuals(self.observed, theta, self._covariates(ln_distance_shift))

@@ -156,7 +156,7 @@ def sample_by_cells(target, *, n_samples, seed, aim=None) -> WeightedSamples:
     prior, likelihood, observed = target.prior, target.likelihood, target.observed
     amplitude = likelihood.amplitude(prior)
     at = prior.names.index(amplitude.parameter)
-    columns = [i for i in range(3) if i != at]
+    columns, uncertain = [i for i in range(3) if i != at], observed.distance_error(prior) is not None
     # Where neither the noise model nor the prior nor a limit has an edge along the amplitude.
     smooth = ~observed.limit.any(-1) & (target.noise.name in _SMOOTH) & (prior.mass_slope is not None)
 
@@ -169,7 +169,7 @@ def sample_by_cells(target, *, n_samples, seed, aim=None) -> WeightedSamples:
                 value[some], log_q[some] = given.draw(torch.full_like(value[some], 0.5))
         others.insert(at, value)
         # An uncertain distance moves the amplitude, and is left to the weights.
-        shift = torch.zeros_like(value) if prior.distance_error else None
+        shift = torch.zeros_like(value) if uncertain else None
         return part.log_density(torch.stack(others, -1), shift) - log_q
 
     low, high = (end.to(observed.flux)[columns] for end in (prior.low, prior.high))
@@ -177,8 +177,9 @@ def sample_by_cells(target, *, n_samples, seed, aim=None) -> WeightedSamples:
     proposal = AmplitudeProposal(trees, likelihood, prior, trained_noise=target.noise.name, defensive=0.0)
     proposal.quick = False
     known = observed.measured | observed.limit
-    shift = rotation(torch.where(known, torch.asinh(observed.flux / observed.error), 0.0), base_dimensions(prior))
-    points = sobol_points(n_base_points(n_samples), base_dimensions(prior), seed).to(low)
+    dimensions = base_dimensions(prior, uncertain)
+    shift = rotation(torch.where(known, torch.asinh(observed.flux / observed.error), 0.0), dimensions)
+    points = sobol_points(n_base_points(n_samples), dimensions, seed).to(low)
     numbers = torch.arange(len(target), device=low.device)[:, None]
     return refine(proposal, target, numbers, UnitPoints(points, shift), n_samples=n_samples, seed=seed, aim=aim,
                   least=0.3 * n_samples)

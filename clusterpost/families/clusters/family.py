@@ -60,7 +60,7 @@ class FullySampledClusters(ModelFamily):
 
     def __init__(self, *, bands=WFC3_BANDS, noise="lognormal", prior=None, distance=(DISTANCE.low, DISTANCE.high),
                  whole_myr=False, table: BandFluxTable | None = None):
-        self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1]),)
+        self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1], error=True),)
         self.whole_myr = whole_myr
         self.bands = tuple(get_band(name) for name in bands)
         self.table = (table or load_table()).select(self.band_names)

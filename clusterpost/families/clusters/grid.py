@@ -105,7 +105,8 @@ class LogFluxTerms:
         y = value - distance_term(observed.covariates["distance"].double())[:, None]
         self.y = torch.where(used, y, 0.0)
         self.total = self.weight.sum(1)
-        self.sigma = torch.sqrt(1 / self.total + (2 * distance_error) ** 2)
+        wide = 0.0 if distance_error is None else distance_error[:, 0].double()
+        self.sigma = torch.sqrt(1 / self.total + (2 * wide) ** 2)
         self.constant = (-0.5 * torch.where(used, torch.log(2 * math.pi * variance), 0.0).sum(1)
                          + 0.5 * torch.log(2 * math.pi / self.total) - math.log(LN10)
                          + 0.5 * (slope * self.sigma) ** 2)
@@ -213,7 +214,7 @@ class ExactGrid:
         InputError
             If a measured flux or error is not positive, or a row has none.
         """
-        terms = LogFluxTerms(observed, self.prior.distance_error, self.slope)
+        terms = LogFluxTerms(observed, observed.distance_error(self.prior), self.slope)
         n, device, double = len(terms), self.fine.log_age.device, torch.float64
         shapes = {"quantiles": (n, 4, len(levels)), "mean": (n, 3), "best": (n, 3), "entropy": (n,),
                   "log_evidence": (n,)}
