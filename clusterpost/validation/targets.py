@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ..errors import InputError
 from ..families.clusters.likelihood import ClusterLikelihood
 from ..flow.modelfile import load_model
 from ..noise import get_noise
@@ -35,7 +36,7 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     Raises
     ------
     InputError
-        As `~clusterpost.infer_table`.
+        As `~clusterpost.infer_table`; also if the model has no likelihood.
 
     Examples
     --------
@@ -51,6 +52,9 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
                                                                                "distance", "columns"))
     model = load_model(options["model"])
     family = model.family
+    if family.likelihood is None:
+        raise InputError(f"the model {model.name} has no likelihood, and this needs one; name another with "
+                         "option:model")
     noise = family.likelihood.noise if noise is None else get_noise(noise)
     ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
                     columns=columns, distance=distance, error_floor=resolve_floor(error_floor, family))

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import clusterpost
+from clusterpost.errors import InputError
 from clusterpost.flow.modelfile import save_certificate
 from clusterpost.validation import rank_statistics
 from clusterpost.validation.certificate import certify, posterior_ensemble
 from clusterpost.validation.regions import by_region
 from clusterpost.validation.report import validate_model
+from clusterpost.validation.targets import read_target
 
 pytestmark = pytest.mark.filterwarnings("ignore:model stochastic has no certificate")
 SIX = ("log_age", "log_mass", "ebv", "metallicity", "rv", "nebular_covering")
@@ -54,3 +56,9 @@ def test_certificate(tiny_stochastic, tmp_path):
     save_certificate(tmp_path / "stochastic", certify(tmp_path / "stochastic", n_mocks=200, n_draws=10, progress=False))
     card = clusterpost.load_model(tmp_path / "stochastic").card
     assert card["certificate"]["posteriors"]["network"]["n_mocks"] == 200
+
+
+def test_what_needs_a_likelihood_says_so(tiny_stochastic):
+    mocks = clusterpost.simulate(2, model=tiny_stochastic, errors=0.1, seed=1)
+    with pytest.raises(InputError, match=r"the model stochastic has no likelihood.*model="):
+        read_target(mocks, model=tiny_stochastic)
