@@ -61,3 +61,16 @@ def test_the_mask_for_topcat_is_that_of_is_good():
     mask = sum(flag.bit for flag in FLAGS if not is_good(flag.bit))
     page = (DOCS / "howto" / "topcat.rst").read_text()
     assert set(re.findall(r"flag & (\d+)\) == 0", page)) == {str(mask)}
+
+
+@pytest.mark.parametrize("word", ["TOPCAT", "JWST", "F606W", "CSV", "Vega", "globular", "GPU", "BibTeX"])
+def test_pages_are_found_by_the_words_of_users(word):
+    assert any(word in path.read_text() for path in (DOCS / "howto").glob("*.rst"))
+
+
+def test_every_page_is_in_a_group():
+    listed = {line.strip() for path in DOCS.glob("*.rst") for line in path.read_text().splitlines()
+              if re.fullmatch(r"   [\w/]+", line)}
+    pages = {str(path.relative_to(DOCS).with_suffix("")) for folder in (DOCS, DOCS / "howto", DOCS / "notebooks")
+             for path in folder.iterdir() if path.suffix in (".rst", ".md", ".ipynb")}
+    assert pages - listed == {"index"}

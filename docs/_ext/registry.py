@@ -2,8 +2,10 @@
 
 import json
 import re
+from html import escape
 from pathlib import Path
 
+from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
 
@@ -227,6 +229,20 @@ class BibTeX(RegistryTable):
         return [".. code-block:: bibtex", "", *(f"   {line}".rstrip() for line in text.splitlines())]
 
 
+class Folded(Directive):
+    """Content that opens on a click; the argument is what stands in its place."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    has_content = True
+
+    def run(self):
+        inside = nodes.container(classes=["folded"])
+        self.state.nested_parse(self.content, self.content_offset, inside)
+        head = nodes.raw("", f"<details><summary>{escape(self.arguments[0])}</summary>", format="html")
+        return [head, inside, nodes.raw("", "</details>", format="html")]
+
+
 def setup(app):
     app.add_directive("clusterpost-bands", Bands)
     app.add_directive("clusterpost-flags", Flags)
@@ -237,4 +253,5 @@ def setup(app):
     app.add_directive("clusterpost-controls", ControlsTable)
     app.add_directive("clusterpost-commands", Commands)
     app.add_directive("clusterpost-bibtex", BibTeX)
+    app.add_directive("folded", Folded)
     return {"version": "1", "parallel_read_safe": True}
