@@ -7,7 +7,9 @@ computes them, and says how to repeat it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -237,7 +239,8 @@ def pivot_wavelength(curve) -> float:
     return float(np.sqrt(np.trapezoid(throughput * wave, wave) / np.trapezoid(throughput / wave, wave)))
 
 
-def add_band(name, curve, *, instrument="user", ab_minus_vega=None, aliases=()) -> Band:
+def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: float | None = None,
+             aliases: Sequence[str] = ()) -> Band:
     """Add a band of your own for this session.
 
     Tables that `clusterpost.training.grid` and `clusterpost.training.stars` compute afterwards hold it, and with it

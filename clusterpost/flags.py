@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ FLAGS = (
 )
 
 
-def decode_flags(flag) -> list:
+def decode_flags(flag: Any) -> list:
     """Name the bits that are set.
 
     Parameters
@@ -117,7 +118,7 @@ def decode_flags(flag) -> list:
     return [f.name for f in FLAGS if value & f.bit]
 
 
-def is_good(table_or_flag, *, prefix: str | None = None) -> np.ndarray:
+def is_good(table_or_flag: Any, *, prefix: str | None = None) -> np.ndarray:
     """Tell which rows to keep: those with no flag that calls for caution or worse.
 
     Flags that only inform, such as *missing band* or *upper limit*, are no reason to drop a row.

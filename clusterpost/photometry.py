@@ -5,7 +5,9 @@ Units, sentinels, masks and magnitudes end here; what follows sees mJy and Mpc.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -207,7 +209,8 @@ class Photometry:
                    tuple(layout.unused), measured.sentinels, layout.recorded, faults)
 
 
-def apply_error_floor(tbl, floor=0.05, *, columns=None, unit=None, missing=()):
+def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | None = None, unit: Any = None,
+                      missing: Sequence[float] = ()) -> Table:
     """Add a systematic relative error to every flux error, in quadrature.
 
     r' = sqrt(r^2 + floor^2) for the relative error r (Walter et al. 2025,

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from .flow.modelfile import Model
 
-__all__ = ["ModelLike", "TableLike"]
+__all__ = ["ModelLike", "PathLike", "TableLike"]
 
+#: Path of a file or folder.
+PathLike: TypeAlias = "str | os.PathLike"
 #: A table, a row, a data frame, or the path of a file that `~clusterpost.read_catalog` reads.
 TableLike: TypeAlias = "Table | Row | pandas.DataFrame | str | os.PathLike"
 #: Name of a bundled model, path of a model file, or a loaded model.

@@ -38,10 +38,10 @@ def named_options(hints: dict[str, str]):
     >>> @named_options({"color": "paint it later"})
     ... def draw(*, width=1):
     ...     return width
-    >>> draw(widht=2)
+    >>> draw(wide=2)
     Traceback (most recent call last):
     ...
-    TypeError: draw() has no option widht=; did you mean width=? It has: width
+    TypeError: draw() has no option wide=; did you mean width=? It has: width
     """
     def decorate(function):
         known = inspect.signature(function).parameters

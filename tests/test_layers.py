@@ -15,18 +15,18 @@ FLOORS = (
     ("plotting",),
     ("validation",),
     ("training",),
-    ("infer", "inference", "summarize", "workers", "typing"),
+    ("infer", "inference", "summarize", "workers"),
     ("provenance", "prepare", "schema", "selection", "photometry", "covariates", "findings", "citing",
      "band_table"),
-    ("flow", "posterior", "flags"),
+    ("flow", "posterior"),
     ("families", "priors"),
-    ("catalogs", "noise", "observations", "densities", "bands", "utils", "config", "errors"),
+    ("catalogs", "noise", "observations", "densities", "bands", "flags", "utils", "config", "errors", "typing"),
 )
 
 
 @pytest.fixture(scope="module")
 def graph():
-    return grimp.build_graph("clusterpost", cache_dir=None)
+    return grimp.build_graph("clusterpost", cache_dir=None, exclude_type_checking_imports=True)
 
 
 def floor(module):

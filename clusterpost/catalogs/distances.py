@@ -57,7 +57,7 @@ def distance_table() -> Table:
     return _table().copy()
 
 
-def resolve_galaxy(name) -> str:
+def resolve_galaxy(name: str) -> str:
     """Return the usual name of a galaxy that is known under any of its names.
 
     Parameters
@@ -93,7 +93,7 @@ def resolve_galaxy(name) -> str:
     )
 
 
-def galaxy_distance(name, source=None) -> u.Quantity:
+def galaxy_distance(name: str, source: str | None = None) -> u.Quantity:
     """Look up the distance of a galaxy.
 
     Parameters

@@ -30,8 +30,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from astropy.table import Table
 
 from ..bands import BANDS
 from ..errors import ColumnError, InputError, InputWarning, UnitError, shown
@@ -181,7 +183,7 @@ class Layout:
         return read_bands(tbl, self)
 
 
-def recognize(tbl, columns=None, *, unit=None, missing=()) -> Layout:
+def recognize(tbl: Table, columns: Any = None, *, unit: Any = None, missing: Sequence[float] = ()) -> Layout:
     """Find the photometry, distance and published fits of a table.
 
     Canonical columns are taken before those of a survey beside them.

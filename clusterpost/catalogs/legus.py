@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from astropy.utils.data import get_readable_fileobj
 
 from ..bands import BANDS
 from ..errors import InputError, InputWarning, shown
+from ..typing import PathLike
 from .names import band_called
 from .sentinels import is_sentinel
 
@@ -291,7 +293,7 @@ def raw_positions(tbl, bands) -> dict[str, str]:
 # Reading
 
 
-def label_legus(tbl, *, bands=None) -> Table:
+def label_legus(tbl: Table, *, bands: Sequence[str] | None = None) -> Table:
     """Name the columns of a LEGUS table that was read without a header.
 
     Parameters
@@ -415,7 +417,7 @@ def _readme_columns(path, n, bands):
             for i, name in enumerate(names)]
 
 
-def read_legus(path, *, bands=None, label=True) -> Table:
+def read_legus(path: PathLike, *, bands: Sequence[str] | None = None, label: bool = True) -> Table:
     """Read a LEGUS cluster catalog (``.tab``, no header).
 
     Parameters

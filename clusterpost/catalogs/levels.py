@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import astropy.units as u
 import numpy as np
-from astropy.table import Column, QTable
+from astropy.table import Column, QTable, Table
 
 from ..errors import InputError, InputWarning
 from .columns import PHANGS_SENTINELS, phangs_bands
@@ -52,7 +53,7 @@ def level_difference(tbl, layouts, band):
     return -2.5 * np.log10(fluxes[0] / fluxes[1])
 
 
-def check_levels(tbl):
+def check_levels(tbl: Table) -> str | None:
     """Compare the mJy with the Vega columns of a PHANGS table, galaxy by galaxy, and report where they disagree.
 
     Parameters
@@ -161,7 +162,7 @@ def _slip(differences):
     return None
 
 
-def correct_aperture(tbl, magnitudes=KNOWN_SLIP, *, where=None):
+def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = None) -> Table:
     """Make the fluxes of a table fainter by a slip of the aperture correction, in all bands alike.
 
     Nothing applies this by itself: `check_levels` tells where it is due.

@@ -23,6 +23,7 @@ import numpy as np
 from astropy.table import Column, Table
 
 from ..errors import ColumnError, InputError
+from ..typing import PathLike
 from .canonical import record_floor
 from .columns import find
 from .values import MAG_PER_RELATIVE, numbers, plain
@@ -42,7 +43,7 @@ _DETECTED = 3.0  # sigma
 _MISSING_BELOW = -1000.0  # CasJobs writes -9999 and -1000
 
 
-def read_nsa(path_or_table, *, photometry="sersic", redshift="z") -> Table:
+def read_nsa(path_or_table: PathLike | Table, *, photometry: str = "sersic", redshift: str = "z") -> Table:
     """Read galaxies of the NASA-Sloan Atlas.
 
     Parameters
@@ -96,7 +97,7 @@ def read_nsa(path_or_table, *, photometry="sersic", redshift="z") -> Table:
     return tbl
 
 
-def read_sdss(path_or_table, *, prefix="modelMag") -> Table:
+def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> Table:
     """Read galaxies from a table of CasJobs or SkyServer.
 
     Parameters

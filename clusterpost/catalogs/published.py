@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from astropy.table import Table
+
 from ..errors import InputError
 from .columns import find
 from .legus import LEGUS_BANDS, raw_positions
@@ -62,7 +64,7 @@ FAMILIES = (
 )
 
 
-def published_columns(tbl, family=None):
+def published_columns(tbl: Table, family: str | None = None) -> tuple:
     """Return the columns of a catalog's own fits.
 
     Parameters

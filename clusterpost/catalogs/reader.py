@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from astropy.table import Table
 
 from ..errors import InputError
+from ..typing import PathLike
 from .canonical import add_canonical, check_agreement
 from .files import read_table
 from .layouts import Layout, recognize
@@ -22,8 +25,9 @@ from .table_distances import Distances, add_distance, find_distances
 __all__ = ["LAYOUT_KEY", "Understanding", "read_catalog", "read_rows", "understand"]
 
 
-def read_catalog(path_or_table, *, columns=None, unit=None, missing=(), bands=None, hdu=None,
-                 distance_source=None) -> Table:
+def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = None, unit: Any = None,
+                 missing: Sequence[float] = (), bands: Sequence[str] | None = None, hdu: int | str | None = None,
+                 distance_source: str | None = None) -> Table:
     """Read a catalog, recognize its photometry, and write it one way.
 
     Parameters

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -31,7 +32,7 @@ _KNOWN = {"logAge": "log10 age/yr of the color-magnitude diagram",
           "logMass": "log10 mass/Msun of the color-magnitude diagram"}
 
 
-def read_phat(photometry, ages=None) -> Table:
+def read_phat(photometry: Any, ages: Any = None) -> Table:
     """Read the star clusters of M31 of the PHAT survey, with the ages of their resolved stars.
 
     Parameters

@@ -12,6 +12,7 @@ from astropy.table import Column, Table
 from astropy.table.serialize import represent_mixins_as_columns
 
 from ..errors import InputError
+from ..typing import PathLike
 from ..utils import check_target, require, whole_file
 from .carried import carried
 
@@ -36,7 +37,7 @@ _MOST_NUMBERS = 64  # of an array that become columns of a CSV file
 _DATATYPES = {str: "unicodeChar", bool: "boolean", int: "long", float: "double"}
 
 
-def write_catalog(tbl, path, *, overwrite: bool = False, flat: bool = False) -> None:
+def write_catalog(tbl: Table, path: PathLike, *, overwrite: bool = False, flat: bool = False) -> None:
     """Write a table; its suffix says in which format.
 
     Parameters

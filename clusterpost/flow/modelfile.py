@@ -18,11 +18,13 @@ from pathlib import Path
 
 import msgspec
 import torch
+from astropy.table import Table
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import InputError, ModelError, UncertifiedModelWarning
 from ..families import family_names, family_of_simulator, get_family
+from ..typing import ModelLike
 from ..utils import write_whole
 from .golden import check_golden_vectors, golden_vectors
 from .metadata import certificate_of, model_hash, read_metadata
@@ -308,7 +310,7 @@ def _warn_uncertified(stem, card):
                   UncertifiedModelWarning, stacklevel=3)
 
 
-def load_model(name="default", *, device=None):
+def load_model(name: ModelLike = "default", *, device: str | None = None) -> Model:
     """Load a bundled model or a user's own.
 
     Parameters
@@ -497,7 +499,7 @@ def bundled_models():
     return sorted(path.stem for path in MODELS_PATH.glob("*.json"))
 
 
-def list_models():
+def list_models() -> Table:
     """List the bundled models.
 
     Returns

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..catalogs.reader import read_catalog
 from ..errors import InputError
+from ..typing import PathLike
 from ..utils import require
 
 __all__ = ["Chunk", "ParquetSource", "TableSource", "data_files", "open_source", "read_column"]
@@ -99,7 +100,7 @@ def open_source(path, size, options):
     return TableSource(path, size, options)
 
 
-def read_column(path, name):
+def read_column(path: PathLike, name: str) -> np.ndarray:
     """Read one column of a file or dataset of any size.
 
     Parameters

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..typing import PathLike
 from ..utils import progress_bar, require
 from . import hats
 from .checkpoints import claim, run
@@ -23,9 +26,10 @@ __all__ = ["infer_dataset"]
 _RECORD, _DONE = ".clusterpost.json", "_SUCCESS"
 
 
-def infer_dataset(source, target, client=None, *, columns=None, unit=None, missing=(), distance_source=None,
-                  exact=False, where=None, flat=False, rows_per_part=ROWS_PER_PART, progress=None,
-                  **options) -> Path:
+def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, columns: Mapping | None = None,
+                  unit: Any = None, missing: Sequence[float] = (), distance_source: str | None = None,
+                  exact: bool = False, where: str | None = None, flat: bool = False, rows_per_part: int = ROWS_PER_PART,
+                  progress: bool | None = None, **options: Any) -> Path:
     """Infer a partitioned catalog on the workers of a Dask cluster.
 
     Parameters

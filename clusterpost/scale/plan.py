@@ -15,6 +15,7 @@ from astropy.table import Table
 
 from ..errors import InputError
 from ..schema import output_columns
+from ..typing import PathLike
 from ..utils import write_whole
 
 __all__ = ["bytes_per_row", "plan_catalog"]
@@ -52,7 +53,7 @@ def bytes_per_row(n_bands=8, quantiles=(0.16, 0.5, 0.84), n_modes=3):
     return 8 * (2 * n_bands + _OTHERS), added
 
 
-def plan_catalog(rates, n_objects=1_000_000_000, *, days=7.0) -> Table:
+def plan_catalog(rates: PathLike | Table, n_objects: float = 1_000_000_000, *, days: float = 7.0) -> Table:
     """Processors and hours for a catalog.
 
     Parameters

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
+from ..typing import PathLike
 from ..utils import check_target, progress_bar
 from .checkpoints import run
 from .chunks import ParquetSource, open_source, read_column
@@ -15,9 +18,10 @@ from .reading import read_as_one
 __all__ = ["infer_file"]
 
 
-def infer_file(source, target, *, columns=None, unit=None, missing=(), distance_source=None, exact=False,
-               where=None, flat=False, overwrite=False, rows_per_part=ROWS_PER_PART, progress=None,
-               **options) -> Path:
+def infer_file(source: PathLike, target: PathLike, *, columns: Mapping | None = None, unit: Any = None,
+               missing: Sequence[float] = (), distance_source: str | None = None, exact: bool = False,
+               where: str | None = None, flat: bool = False, overwrite: bool = False,
+               rows_per_part: int = ROWS_PER_PART, progress: bool | None = None, **options: Any) -> Path:
     """Infer a catalog of any size from file to file.
 
     The same as `~clusterpost.read_catalog`, `~clusterpost.infer_table` and

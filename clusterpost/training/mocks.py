@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import astropy.units as u
 import numpy as np
 import torch
@@ -20,8 +23,8 @@ __all__ = ["simulate"]
 _RELATIVE_ERROR = (0.05, 0.5)  # of mocks from the prior that nothing is said about: good photometry
 
 
-def simulate(n_or_params: int | Table, *, model="default", bands=None, distance=None, errors=None, noise="lognormal",
-             seed: int = 0) -> QTable:
+def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequence[str] | None = None,
+             distance: Any = None, errors: Any = None, noise: Any = "lognormal", seed: int = 0) -> QTable:
     """Simulate the photometry of a model family's objects, star clusters by default.
 
     Parameters

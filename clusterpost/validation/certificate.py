@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -180,7 +181,8 @@ def measured(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, reg
             for name, size in sizes.items() if size}
 
 
-def certify(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, parts=None, level=0.99, progress=None):
+def certify(model: Any, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 1, *, n_refined: int | None = None,
+            parts: Any = None, level: float = 0.99, progress: bool | None = None) -> dict:
     """Measure a model's calibration.
 
     Parameters

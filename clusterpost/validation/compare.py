@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +59,8 @@ WALTER2025_TABLE1 = {
 }
 
 
-def compare_with_catalog(out, published=None, where=None, *, prefix=""):
+def compare_with_catalog(out: Table, published: str | dict | None = None, where: Any = None, *,
+                         prefix: str = "") -> Table:
     """How well an inferred catalog and the catalog's own fits agree.
 
     Table 1 of Walter et al. (2025), with the typical differences of point estimates.
@@ -255,7 +258,8 @@ def shortest_interval(draws, share, edges):
     return np.array([np.where(first <= 0.01 * n, edges[0], low), np.where(first + inside >= 0.99 * n, edges[1], high)])
 
 
-def published_residuals(out, published=None, where=None, *, prefix=""):
+def published_residuals(out: Table, published: str | dict | None = None, where: Any = None, *,
+                        prefix: str = "") -> Table:
     """Compare a catalog's photometry with the model at the parameters that the catalog publishes, band by band.
 
     Parameters
@@ -359,7 +363,7 @@ def _statistics(ours, fit, rows):
     return result
 
 
-def inlier_table(result):
+def inlier_table(result: Any) -> Table:
     """Return the shares of `compare_with_catalog` as Table 1 of Walter et al. (2025) has them, beside that table.
 
     Parameters
@@ -405,7 +409,7 @@ def inlier_table(result):
     return table
 
 
-def side_by_side(results):
+def side_by_side(results: Mapping[str, Table]) -> Table:
     """Several comparisons of the same catalog in one table.
 
     Parameters
@@ -450,7 +454,7 @@ def side_by_side(results):
     return table
 
 
-def flag_shares(outs, where=None, *, prefix=""):
+def flag_shares(outs: Mapping[str, Table], where: Any = None, *, prefix: str = "") -> Table:
     """How many rows carry which flag.
 
     Parameters

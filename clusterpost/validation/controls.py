@@ -6,8 +6,10 @@ its density with them as far as that can be had.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -192,8 +194,8 @@ def own_truths(ensemble, seed=0):
     return replace(ensemble, truth=draws[:, 0], log_q_truth=log_q[:, 0], draws=draws[:, 1:], log_q=log_q[:, 1:])
 
 
-def control_table(sampler, simulator, sizes=(100, 1000, 10_000, 100_000), *, n_draws=100, level=0.99, seed=0,
-                  progress=None):
+def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 1000, 10_000, 100_000), *,
+                  n_draws: int = 100, level: float = 0.99, seed: int = 0, progress: bool | None = None) -> Table:
     """From how many mocks each diagnostic catches each control.
 
     Parameters

@@ -6,6 +6,8 @@ simulation-based calibration are, and share its bands and p-values.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .sbc import SBCResult, count_below
@@ -15,7 +17,7 @@ __all__ = ["coverage_ranks", "expected_coverage", "tarp_ranks"]
 _AT_ONCE = 4096  # mocks
 
 
-def coverage_ranks(ensemble, seed=0):
+def coverage_ranks(ensemble: Any, seed: int = 0) -> SBCResult:
     """Rank the density at each truth among the densities at its draws.
 
     Parameters
@@ -59,7 +61,7 @@ def coverage_ranks(ensemble, seed=0):
     return SBCResult(ranks[:, None], ("HPD",), ensemble.n_draws)
 
 
-def tarp_ranks(ensemble, seed=0, *, references="prior", prior=None):
+def tarp_ranks(ensemble: Any, seed: int = 0, *, references: Any = "prior", prior: Any = None) -> SBCResult:
     """Rank the distance of each truth from a random point among the distances of its draws.
 
     Parameters
@@ -123,7 +125,7 @@ def tarp_ranks(ensemble, seed=0, *, references="prior", prior=None):
     return SBCResult(np.concatenate(ranks)[:, None], ("TARP",), ensemble.n_draws)
 
 
-def expected_coverage(result):
+def expected_coverage(result: Any) -> tuple[np.ndarray, np.ndarray]:
     """Share of truths inside credible regions, from ranks.
 
     Parameters

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from astropy.table import Table
 
 from ..errors import InputError
 from ..families.clusters.likelihood import ClusterLikelihood
@@ -54,7 +56,7 @@ class GriddedDensity:
         return self.share.sum(axis=others) / cell
 
 
-def gridded_density(row, bounds, *, shape=(160, 120, 120), **options):
+def gridded_density(row: Table, bounds: Any, *, shape: tuple[int, ...] = (160, 120, 120), **options: Any) -> Any:
     """Likelihood times prior of one cluster in a box, point by point.
 
     Parameters
@@ -102,7 +104,7 @@ def gridded_density(row, bounds, *, shape=(160, 120, 120), **options):
     return GriddedDensity(axes, share.reshape(*shape).numpy())
 
 
-def mcmc_draws(row, n_samples=10_000, *, n_chains=4, seed=0, **options):
+def mcmc_draws(row: Table, n_samples: int = 10_000, *, n_chains: int = 4, seed: int = 0, **options: Any) -> Any:
     """Draws of one cluster's posterior by Markov chains, without a network.
 
     Parameters

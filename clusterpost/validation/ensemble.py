@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,7 +169,8 @@ class Ensemble:
         return replace(self, draws=draws, log_q=log_q, log_q_truth=log_q_truth, sampler=None)
 
 
-def draw_ensemble(sampler, simulator, n_mocks, n_draws=100, seed=0, *, chunk=131_072, progress=None):
+def draw_ensemble(sampler: Any, simulator: Any, n_mocks: int, n_draws: int = 100, seed: int = 0, *,
+                  chunk: int = 131_072, progress: bool | None = None) -> Ensemble:
     """Draw mocks from a simulator, and from the posterior of each.
 
     Parameters

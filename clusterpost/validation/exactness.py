@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import astropy.units as u
 import numpy as np
 import torch
@@ -144,8 +146,9 @@ def dense_draws(target, n_points=_N_POINTS):
     return theta, weight
 
 
-def compare_with_exact(n=500, *, model="default", cases=tuple(CASES), n_classified=100, seed=1, refine=True,
-                       n_samples=None, progress=None):
+def compare_with_exact(n: int = 500, *, model: Any = "default", cases: Any = tuple(CASES), n_classified: int = 100,
+                       seed: int = 1, refine: bool | None = True, n_samples: int | None = None,
+                       progress: bool | None = None) -> Table:
     """Quantiles of inferred against exact posteriors, for several kinds of photometry.
 
     Parameters
@@ -255,7 +258,8 @@ def _rows(case, out, ours, exact, differences):
     return rows
 
 
-def efficiency_by_bands(n=2000, *, model="default", seed=1, progress=False):
+def efficiency_by_bands(n: int = 2000, *, model: Any = "default", seed: int = 1,
+                        progress: bool | None = False) -> Table:
     """Efficiency of a network's draws for two to five bands.
 
     Parameters

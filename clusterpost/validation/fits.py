@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
+from astropy.table import Table
 
 from ..catalogs.published import published_columns
 from ..errors import ColumnError, InputError
@@ -68,7 +69,7 @@ def inferred_parameters(out, suffix, *, prefix="", parameters=None):
     return np.stack(columns, axis=-1)
 
 
-def published_fits(table, published=None):
+def published_fits(table: Table, published: str | dict | None = None) -> dict:
     """Read the fits of a catalog, cleaned of sentinels.
 
     Parameters

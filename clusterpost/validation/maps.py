@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from astropy.table import Table
@@ -20,7 +22,8 @@ _SHAPE = (690, 301)  # ages and reddenings of the grid
 _AT_ONCE = 8
 
 
-def map_shortfall(tbl, *, model="default", noise="lognormal", error_floor=0.05, progress=None, **options):
+def map_shortfall(tbl: Table, *, model: Any = "default", noise: Any = "lognormal",
+                  error_floor: float | str | None = 0.05, progress: bool | None = None, **options: Any) -> Table:
     """By how much the MAP of each row falls short of a fine grid's best point.
 
     Parameters

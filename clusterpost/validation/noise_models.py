@@ -6,8 +6,12 @@ theirs is log-normal, the catalog's normal, and the two differ where a relative 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from astropy.table import Table
 
 from ..errors import InputError
 from ..infer import infer_table, log_prob, sample_posterior
@@ -23,7 +27,8 @@ NOISES = ("lognormal", "normal")
 _LEVELS = (0.16, 0.5, 0.84)
 
 
-def noisy_rows(tbl, *, bands=("F275W", "F336W"), least_error=0.4, columns=None):
+def noisy_rows(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"), least_error: float = 0.4,
+               columns: Mapping | None = None) -> Any:
     """Select the rows with a large relative flux error in the ultraviolet.
 
     Parameters
@@ -63,8 +68,10 @@ def noisy_rows(tbl, *, bands=("F275W", "F336W"), least_error=0.4, columns=None):
     return largest > least_error, np.where(np.isinf(largest) & (largest < 0), np.nan, largest)
 
 
-def compare_noise(tbl, *, bands=("F275W", "F336W"), least_error=0.4, n_draws=1000, model="default", error_floor=0.05,
-                  distance=None, columns=None, seed=0, device=None, progress=None):
+def compare_noise(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"), least_error: float = 0.4,
+                  n_draws: int = 1000, model: Any = "default", error_floor: float | str | None = 0.05,
+                  distance: Any = None, columns: Mapping | None = None, seed: int = 0, device: str | None = None,
+                  progress: bool | None = None) -> Table:
     """Infer the noisy rows of a table under log-normal and under normal noise, and weigh one set of draws for both.
 
     Parameters

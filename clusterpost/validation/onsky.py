@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -13,6 +14,7 @@ from ..catalogs.reader import read_catalog
 from ..errors import InputError
 from ..flags import NOT_INFERRED, OUTSIDE_SUPPORT
 from ..infer import infer_table
+from ..typing import PathLike
 from .compare import compare_with_catalog, inlier_table
 from .fits import PARAMETERS, closest_modes, inferred_parameters, published_fits
 from .noise_models import compare_noise, noisy_rows
@@ -60,8 +62,9 @@ class CatalogChecks:
     noise: Table = None
 
 
-def check_catalog(catalog, *, model="default", distance_source=None, n_clusters=None, n_draws=500, grid=True, seed=0,
-                  progress=None):
+def check_catalog(catalog: PathLike, *, model: Any = "default", distance_source: str | None = None,
+                  n_clusters: int | None = None, n_draws: int = 500, grid: bool = True, seed: int = 0,
+                  progress: bool | None = None) -> CatalogChecks:
     """Infer a catalog and put it to every check that needs no truth.
 
     Parameters

@@ -6,6 +6,9 @@ else.  Where a result was not computed, the row says which option computes it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from astropy.table import Table
 from scipy.stats import spearmanr
@@ -25,7 +28,7 @@ _SHARES = {"catalog_inside": "catalog value inside our 16-84 %", "mean_inside": 
            "median_inside": "our median inside theirs", "map_inside": "our MAP inside theirs"}
 
 
-def walter2025_claims(model, tested, *, checks=None, exactness=None):
+def walter2025_claims(model: Any, tested: Mapping, *, checks: Any = None, exactness: Any = None) -> Table:
     """Return the claims of Walter et al. (2025) beside ours.
 
     Parameters
@@ -217,7 +220,8 @@ def _noise(tables, none):
             f"{max(table['moved_reweighted']):.2f} at most are left")
 
 
-def sedflow_claims(model, tested, *, checks=None, exactness=None, timing=None):
+def sedflow_claims(model: Any, tested: Mapping, *, checks: Any = None, exactness: Any = None,
+                   timing: Mapping[str, float] | None = None) -> Table:
     """Return the claims of Hahn & Melchior (2022), SEDflow, beside ours.
 
     Parameters

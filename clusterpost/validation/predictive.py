@@ -6,6 +6,9 @@ best parameters of chosen clusters look like in every band.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from astropy import units as u
@@ -27,8 +30,10 @@ _GRID_AT_ONCE = 8
 _STREAM = 2610  # of random numbers, apart from those of mocks
 
 
-def predictive_check(tbl, *, n_draws=500, model="default", noise=None, prior=None, refine=None, error_floor=AUTO,
-                     distance=None, columns=None, prefix=None, seed=None, device=None, progress=None):
+def predictive_check(tbl: Table, *, n_draws: int = 500, model: Any = "default", noise: Any = None, prior: Any = None,
+                     refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
+                     columns: Mapping | None = None, prefix: str | None = None, seed: int | None = None,
+                     device: str | None = None, progress: bool | None = None) -> Table:
     """Observe every object's posterior draws again, and rank the real measurement among them.
 
     Parameters
@@ -96,7 +101,7 @@ def _observed_again(target, theta, generator):
     return target.noise.sample(ln_flux, relative, generator)[0]
 
 
-def predictive_summary(check):
+def predictive_summary(check: Any) -> Table:
     """Run a posterior predictive check, in numbers.
 
     Parameters
@@ -157,8 +162,9 @@ def bands_of(table):
     return sorted(set(np.asarray(table["band"]).tolist()), key=lambda band: BANDS[band].pivot)
 
 
-def map_chi2(out, published=None, *, grid=False, prefix=None, model="default", noise=None, error_floor=AUTO,
-             distance=None, columns=None):
+def map_chi2(out: Table, published: str | dict | None = None, *, grid: bool = False, prefix: str | None = None,
+             model: Any = "default", noise: Any = None, error_floor: float | str | None = AUTO, distance: Any = None,
+             columns: Mapping | None = None) -> Table:
     """Reduced chi-square of the MAPs, of the catalog's own fits and of a grid's best point.
 
     Parameters
@@ -235,8 +241,10 @@ def _with_best_mass(target, theta):
     return theta
 
 
-def resimulate(out, rows, published=None, *, n_draws=500, prefix=None, model="default", noise=None, prior=None,
-               refine=None, error_floor=AUTO, distance=None, columns=None, seed=None):
+def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_draws: int = 500,
+               prefix: str | None = None, model: Any = "default", noise: Any = None, prior: Any = None,
+               refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
+               columns: Mapping | None = None, seed: int | None = None) -> Table:
     """Return what chosen clusters look like in each band at their MAP, at the catalog's fit and over their posteriors.
 
     Parameters

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -97,7 +98,8 @@ class Recalibration:
         update_card(model, recalibration=self.record)
 
 
-def recalibrate(model, n_mocks=50_000, n_check=None, n_draws=199, *, refine=True, seed=1, progress=None):
+def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n_draws: int = 199, *,
+                refine: bool | None = True, seed: int = 1, progress: bool | None = None) -> Recalibration:
     """Learn a monotone correction of the marginal quantiles of a model's posteriors.
 
     Parameters

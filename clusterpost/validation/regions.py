@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from astropy.table import Table
 
@@ -12,7 +14,8 @@ __all__ = ["by_region", "entropy_check"]
 _AT_ONCE = 4096  # mocks
 
 
-def by_region(ensemble, by="age", n_regions=4, *, statistics=None, level=0.99, seed=0):
+def by_region(ensemble: Any, by: str = "age", n_regions: int = 4, *, statistics: Any = None, level: float = 0.99,
+              seed: int = 0) -> Table:
     """Simulation-based calibration of parts of an ensemble, each by itself.
 
     Parameters
@@ -123,7 +126,7 @@ def _parts(values, n_regions):
     return [rows for i in range(len(edges) + 1) if len(rows := np.flatnonzero(region == i))]
 
 
-def entropy_check(ensemble):
+def entropy_check(ensemble: Any) -> dict:
     """Whether posteriors are as sharp as they claim: their entropy against the surprise of the truth.
 
     Parameters

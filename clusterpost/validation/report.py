@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -17,6 +18,7 @@ from ..flow.modelfile import load_model, model_stem, save_certificate
 from ..infer import exact_posterior, infer_table, log_prob, sample_posterior
 from ..training.mocks import simulate
 from ..training.simulation import Simulator
+from ..typing import PathLike
 from ..utils import require, whole_file, write_whole
 from .certificate import certificate_table, make_certificate, measured
 from .exactness import CASES, compare_with_exact, efficiency_by_bands
@@ -37,8 +39,10 @@ _FIVE_BANDS = ("prior", "survey-like", "normal noise")  # cases for a model that
 _WHAT = {"network": "the network alone", "refined": "refined posteriors"}
 
 
-def validate_model(model, folder, *, n_mocks=100_000, n_draws=100, seed=1, n_refined=None, exact=0, controls=False,
-                   catalog=None, distance_source=None, n_clusters=None, certify=False, progress=None):
+def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 1,
+                   n_refined: int | None = None, exact: int = 0, controls: bool = False,
+                   catalog: PathLike | None = None, distance_source: str | None = None, n_clusters: int | None = None,
+                   certify: bool = False, progress: bool | None = None) -> dict:
     """Check a model in every way, and write tables, figures and a report.
 
     Parameters

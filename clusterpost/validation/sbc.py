@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import namedtuple
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -30,7 +31,8 @@ RankHistogram = namedtuple("RankHistogram", "edges counts expected")
 RankHistogram.__doc__ = "Counts of ranks: ``edges`` (n_bin + 1,), ``counts`` (n_stat, n_bin), ``expected`` (n_bin,)."
 
 
-def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk=131_072, progress=None):
+def sbc_ranks(sampler: Any, simulator: Any, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 0, *,
+              chunk: int = 131_072, progress: bool | None = None) -> SBCResult:
     """Rank every mock's true statistics among those of its posterior draws.
 
     Parameters
@@ -85,7 +87,7 @@ def sbc_ranks(sampler, simulator, n_mocks=100_000, n_draws=100, seed=0, *, chunk
     return SBCResult(np.concatenate(ranks), tuple(statistics), n_draws)
 
 
-def rank_statistics(ensemble, statistics=None, seed=0):
+def rank_statistics(ensemble: Any, statistics: Any = None, seed: int = 0) -> SBCResult:
     """Rank the true statistics of an ensemble among those of its posterior draws.
 
     Parameters

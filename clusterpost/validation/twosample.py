@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..utils import require
@@ -12,7 +14,7 @@ __all__ = ["N_BINS", "classifier_accuracy", "jensen_shannon"]
 N_BINS = 20
 
 
-def classifier_accuracy(a, b, scale=1.0, *, seed=0):
+def classifier_accuracy(a: Any, b: Any, scale: Any = 1.0, *, seed: int = 0) -> float:
     """How often a classifier tells draws of two sets apart, on draws it has not seen.
 
     Parameters
@@ -54,7 +56,7 @@ def classifier_accuracy(a, b, scale=1.0, *, seed=0):
     return float(selection.cross_val_score(model, x, y, cv=folds).mean())
 
 
-def jensen_shannon(a, b, bins=N_BINS):
+def jensen_shannon(a: Any, b: Any, bins: int = N_BINS) -> float:
     """Jensen-Shannon divergence of each parameter's marginal.
 
     Parameters
