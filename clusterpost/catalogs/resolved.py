@@ -28,6 +28,7 @@ _BANDS = {"F275W": "F275W", "F336W": "F336W", "F475W": "F475W_ACS", "F814W": "F8
           "F160W": "F160W_IR"}
 _DISTANCE = 0.776  # Mpc, modulus 24.45 (Dalcanton et al. 2012), as both papers have it
 _LIMIT_ERROR = 2.5 / np.log(10) / 3  # mag; a limit has no error in the catalog, and is one of three sigma
+_LEAST_ERROR = 0.005  # mag; smaller ones are zero in the catalog
 _KNOWN = {"logAge": "log10 age/yr of the color-magnitude diagram",
           "logMass": "log10 mass/Msun of the color-magnitude diagram"}
 
@@ -46,8 +47,8 @@ def read_phat(photometry: Any, ages: Any = None) -> Table:
     -------
     `~astropy.table.Table`
         All columns of the photometry, its bands by their names in this package (Vega magnitudes; ``F475W_ACS`` ...,
-        ``_err``, ``_limit``; a limit is one of three sigma), ``distance`` (Mpc), and, for clusters that have them,
-        ``log_age_cmd`` and ``log_mass_cmd`` with ranges ``_lo`` and ``_hi``; NaN for the others.
+        ``_err``, ``_limit``; a limit is one of three sigma, an error at least 0.005), ``distance`` (Mpc), and, for
+        clusters that have them, ``log_age_cmd`` and ``log_mass_cmd`` with ranges ``_lo`` and ``_hi``; NaN for others.
 
     Raises
     ------
@@ -110,6 +111,7 @@ def _name_band(tbl, name):
         limit = values if values.dtype == bool else np.char.strip(np.ma.filled(tbl[flag], "").astype(str)) == ">"
         tbl.remove_column(flag)
         tbl[error] = np.where(limit, _LIMIT_ERROR, numbers(tbl, error))
+    tbl[error] = np.maximum(numbers(tbl, error), _LEAST_ERROR)
     tbl.rename_columns([magnitude, error], [band, f"{band}_err"])
     for column in (band, f"{band}_err"):
         tbl[column].unit = u.mag

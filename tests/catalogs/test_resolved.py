@@ -47,6 +47,12 @@ def test_limits_are_of_three_sigma():
     assert photometry.flux[1, at] / photometry.error[1, at] == pytest.approx(3)
 
 
+def test_errors_that_are_rounded_to_zero_are_half_a_digit():
+    tbl = _photometry()
+    tbl["e_F275W"][0] = 0.0
+    assert read_phat(tbl)["F275W_err"][0] == 0.005
+
+
 def test_files_are_read(tmp_path):
     _photometry().write(tmp_path / "table2.fits")
     _ages().write(tmp_path / "table4.ecsv")
