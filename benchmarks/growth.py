@@ -68,6 +68,7 @@ def _measure(call, n, options):
     import clusterpost
 
     function = getattr(clusterpost, call)
+    options = {"workers": 1, **options}
     tbl = clusterpost.simulate(min(n, _MOCKS), seed=9)[np.arange(n) % _MOCKS]
     function(tbl[:5], progress=False, device="cpu", **options)
     before = peak_rss_mb()

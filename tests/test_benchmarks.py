@@ -173,7 +173,7 @@ def test_rows_are_measured_in_processes_of_their_own(benchmarks, monkeypatch):
     assert table["peak"][0] >= table["before"][0] > 10
     assert 0 < table["tables"][0] < 1
     with pytest.raises(RuntimeError, match="failed"):
-        benchmarks.growth._in_a_process("no_such_call", 1, {})
+        benchmarks.growth.in_a_process("no_such_call", 1, {})
 
 
 def test_the_command_writes_tables_with_the_machine_and_figures(benchmarks, tmp_path, monkeypatch):
