@@ -117,8 +117,10 @@ def _batches(every):
 def _marginals(theta, weight, log_density, family, covariates, taken):
     """Quantiles (n, n_quantity, n_level), means (n, n_quantity) and entropy (n,) of weighted draws."""
     every = with_derived(theta, family, covariates)
+    # Draws beyond the prior have no weight, and derived quantities there need not be numbers.
+    counted = torch.where(weight[..., None] > 0, every.double(), 0.0)
     return (torch.stack([quantiles(x, at, weight) for x, at in zip(every.unbind(-1), taken, strict=True)], 1),
-            (weight[..., None].double() * every).sum(1), entropy(log_density, weight))
+            (weight[..., None].double() * counted).sum(1), entropy(log_density, weight))
 
 
 def _column(values, quantity):

@@ -12,8 +12,8 @@ from astropy.table import Table
 import clusterpost
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("accuracy", "cores", "dimensions", "figures", "growth", "machine", "methods", "mocks", "prices", "run",
-           "speed", "stages", "stochastic")
+MODULES = ("accuracy", "cores", "dimensions", "figures", "galaxies", "galaxy_figures", "growth",
+           "machine", "methods", "mocks", "prices", "run", "speed", "stages", "stochastic")
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +245,13 @@ def test_networks_of_drawn_stars_are_compared_with_brute_force(benchmarks, tiny_
     exact = np.load(folder / "setB.npz")["quantiles"][:2, :3, 1:4]
     assert benchmarks.stochastic.errors(exact, exact).max() == 0
     assert benchmarks.stochastic.errors(exact[::-1], exact).max() > 5
+
+
+def test_galaxies(benchmarks, tmp_path):
+    benchmarks.galaxies.main(["-o", str(tmp_path), "--mocks", "60", "--refined", "20"])
+    claims = Table.read(tmp_path / "sedflow_claims.ecsv")
+    (ranks,) = claims["ours"][claims["claim"] == "p-p plot and ranks"]
+    assert "of 9 inside" in ranks
+    (agreement,) = claims["ours"][claims["section"] == "5, Fig. 2"]
+    assert agreement == "not computed"
+    assert {"pp_refined.png", "sbc_network.png", "sbc_refined.ecsv"} <= {path.name for path in tmp_path.iterdir()}

@@ -22,6 +22,7 @@ from .encoders import read_encoder
 __all__ = ["Covariate", "Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
 
 _UNIFORM = Uniform()
+_GOOD_ERRORS = (0.05, 0.5)  # relative: of good photometry
 
 
 @dataclass(frozen=True)
@@ -354,6 +355,12 @@ class ModelFamily(ABC):
             Bits of `clusterpost.flags`.
         """
         return np.zeros(len(observed), np.int32)
+
+    def draw_errors(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],
+                    generator: torch.Generator) -> torch.Tensor:
+        """Draw relative errors (n, n_band) for mocks of which nothing is said; by default uniform from 0.05 to 0.5."""
+        empty = torch.empty(len(theta), len(self.bands), dtype=theta.dtype, device=theta.device)
+        return empty.uniform_(*_GOOD_ERRORS, generator=generator)
 
     def read_encoder(self, values):
         """Make the encoder that a model file describes; families with encoders of their own add them here."""

@@ -30,14 +30,15 @@ from .golden import check_golden_vectors, golden_vectors
 from .metadata import certificate_of, model_hash, read_metadata
 from .network import build_flow, read_spec
 
-__all__ = ["MODELS_PATH", "Model", "bundled_models", "find_family", "list_models", "load_model", "model_stem",
-           "rewrite_model", "save_certificate", "save_model", "torch_device", "update_card"]
+__all__ = ["MODELS_PATH", "Model", "bundled_models", "find_family", "halve_model", "list_models", "load_model",
+           "model_stem", "rewrite_model", "save_certificate", "save_model", "torch_device", "update_card"]
 
 #: Folder of the bundled models.
 MODELS_PATH = Path(__file__).parent.parent / "models"
 _FORMAT = 2
 _WITHOUT_COVERED_CARD = 1  # version 0.1: the hash is one of the weights' file alone
 _LARGEST_CARD, _LARGEST_WEIGHTS = 2**24, 2**31  # bytes
+_LARGE_TENSOR = 1024  # numbers
 _LONGEST = 300  # letters of a message about what a file holds
 _warned = set()  # files that were loaded without a certificate
 
@@ -198,7 +199,7 @@ def save_model(stem, flow, card):
     """
     stem = Path(stem)
     flow = flow.cpu().eval()
-    weights = flow.export()
+    weights = {name: _as_small(value) for name, value in flow.export().items()}
     tensors = {f"weights.{name}": value for name, value in weights.items()} | golden_vectors(flow)
     card = {
         "format": _FORMAT,
@@ -213,6 +214,39 @@ def save_model(stem, flow, card):
     write_whole(stem.parent / f"{stem.name}.safetensors", save_tensors(tensors))
     write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1, allow_nan=False).encode())
     return card
+
+
+def _as_small(values):
+    """Store large tensors in half precision where that loses nothing."""
+    half = values.half()
+    return half if values.numel() >= _LARGE_TENSOR and torch.equal(half.to(values), values) else values
+
+
+def halve_model(name):
+    """Round a model's weights to half precision and write it anew, half as large.
+
+    Parameters
+    ----------
+    name : str or path
+        As for `load_model`.
+
+    Returns
+    -------
+    dict
+        The card as written, without a certificate: it is another model.
+
+    Notes
+    -----
+    Weights change by 0.05 percent at most.  Draws that are refined remain exact; the network's own are to be tested.
+    """
+    stem = model_stem(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UncertifiedModelWarning)
+        model = load_model(stem, device="cpu")
+    for weights in model.flow.parameters():
+        weights.copy_(weights.half())
+    return save_model(stem, model.flow, {key: value for key, value in _read_card(stem).items()
+                                         if key not in ("format", "name", "sha256", "certificate", "recalibration")})
 
 
 def rewrite_model(name):

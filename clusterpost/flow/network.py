@@ -5,7 +5,6 @@ from __future__ import annotations
 from .affine import AffineFlow, AffineSpec
 from .context import ContextSpec, ContextSplineFlow
 from .maf import MafFlow, MafSpec
-from .nsf import NsfFlow, NsfSpec
 from .set_encoder import SetSpec, SetSplineFlow
 from .spline import SplineFlow, SplineSpec
 
@@ -13,8 +12,7 @@ __all__ = ["FLOWS", "build_flow", "read_spec"]
 
 #: Architecture and network of each kind.
 FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, SplineFlow), "maf": (MafSpec, MafFlow),
-         "nsf": (NsfSpec, NsfFlow), "context-spline": (ContextSpec, ContextSplineFlow),
-         "set-spline": (SetSpec, SetSplineFlow)}
+         "context-spline": (ContextSpec, ContextSplineFlow), "set-spline": (SetSpec, SetSplineFlow)}
 
 
 def read_spec(values):

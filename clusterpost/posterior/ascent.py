@@ -16,7 +16,7 @@ import torch
 
 from .weights import argsort
 
-__all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map"]
+__all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map", "long_climb"]
 
 #: Climbers in each round, the highest of those before: from the starts, and then from both sides of the best end.
 _FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (6, 4, 3, 2, 2)
@@ -30,6 +30,32 @@ _LONGEST = 4.0  # step, in widths
 _CHANGE = 3.0  # most that one round changes a width by
 _FLOOR = 1e-4  # least width, as a share of the box; the most is one
 _STEEPEST = 1e4  # change of the log density over a stencil
+
+
+def long_climb(n_parameters):
+    """Scale `LONG` down to about as many evaluations of the density as it takes for three parameters.
+
+    Parameters
+    ----------
+    n_parameters : int
+
+    Returns
+    -------
+    tuple
+        Starts, and the schedule of `ascend`.
+
+    Examples
+    --------
+    >>> from clusterpost.posterior.ascent import LONG, long_climb
+    >>> long_climb(3) == LONG
+    True
+    """
+    def points(n):  # about a center
+        return n * (n + 3) / 2
+
+    share = min(1.0, points(3) / points(n_parameters))
+    n_starts, schedule = LONG
+    return max(1, round(share * n_starts)), tuple(tuple(max(1, round(share * n)) for n in part) for part in schedule)
 
 
 def find_map(log_density, theta, value, low, high, climb=LONG):

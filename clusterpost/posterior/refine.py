@@ -29,6 +29,7 @@ _MORE = (2, 4, 8)  # times as many draws, where those would do
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
 # Share of the draws of three parameters that should be effective, and draws beyond which no more are asked.
 _AIM, _MOST = 0.6, 1500
+_MOST_CHAINED = 6  # parameters; chains of a bearable length do not converge in more
 _LEAST_SUPPORT = 1e-3
 _POINTS_AT_ONCE = 400_000
 
@@ -158,7 +159,7 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     adapt : bool
         Fit kernels where eight times as many draws would leave fewer than ``least``.
     mcmc : bool
-        Run Markov chains where all that leaves fewer than ``least``, if emcee is installed.
+        Run Markov chains where all that leaves fewer than ``least``, for at most six parameters, if emcee is installed.
     seed : int
         Of the Markov chains.
 
@@ -175,6 +176,7 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     share = _AIM ** (len(target.prior.names) / 3)
     aim = share * min(n_samples, _MOST) if aim is None else float(aim)
     least = aim / 2 if least is None else float(least)
+    mcmc = mcmc and len(target.prior.names) <= _MOST_CHAINED
     rows = torch.arange(len(target), device=conditions.device)
     sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()

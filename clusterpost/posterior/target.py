@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..observations import Observed
 from ..priors import as_prior
-from .ascent import LONG, SHORT
+from .ascent import SHORT, long_climb
 from .covariance import cholesky
 from .weights import systematic_resample
 
@@ -160,11 +160,10 @@ class Target:
     density are integrated over it.
     """
 
-    climb = LONG
-
     def __init__(self, observed: Observed, likelihood, prior):
         self.observed, self.likelihood = observed, likelihood
         self.prior = prior if hasattr(prior, "log_prob") else as_prior(prior)
+        self.climb = long_climb(len(self.prior.names))
         self._distance_error = observed.distance_error(self.prior)
         likelihood.check(observed)
         likelihood.check_prior(self.prior)

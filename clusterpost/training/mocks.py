@@ -20,8 +20,6 @@ from .simulation import seeded_generator
 
 __all__ = ["simulate"]
 
-_RELATIVE_ERROR = (0.05, 0.5)  # of mocks from the prior that nothing is said about: good photometry
-
 
 def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequence[str] | None = None,
              distance: Any = None, errors: Any = None, noise: Any = "lognormal", seed: int = 0) -> QTable:
@@ -42,8 +40,8 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
         and 30 Mpc for clusters.
     errors : float, array or `~astropy.table.Table`, optional
         Relative flux errors: one number, one per band, one per row and band, or a catalog whose rows' relative
-        errors are drawn at random.  By default uniform between 0.05 and 0.5 for mocks from the prior; none, and no
-        noise, for given parameters.
+        errors are drawn at random.  By default those of the family for mocks from the prior: uniform between 0.05
+        and 0.5 for clusters, as in the NASA-Sloan Atlas for galaxies; none, and no noise, for given parameters.
     noise : str
         ``lognormal``, ``normal`` or ``walter2025``.
     seed : int
@@ -86,7 +84,10 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
             raise InputError(f"{n_or_params!r} mocks cannot be drawn; give a whole number of at least 1, or a table")
         theta = family.default_prior.sample(int(n_or_params), generator).double()
     covariates = _covariates_of(family, params, distance, len(theta), generator)
-    relative = _relative_errors(errors, family.band_names, len(theta), generator, noiseless=params is not None)
+    if errors is None:
+        relative = None if params is not None else family.draw_errors(theta, covariates, generator)
+    else:
+        relative = _relative_errors(errors, family.band_names, len(theta), generator)
     ln_flux = family.simulate(theta, covariates, generator).double()
     if relative is None:
         flux, error = torch.exp(ln_flux), torch.zeros_like(ln_flux)
@@ -163,12 +164,8 @@ def _numbers(column, name, unit, family, n):
     return torch.as_tensor(np.broadcast_to(np.asarray(values, float), n).copy())
 
 
-def _relative_errors(errors, bands, n, generator, *, noiseless):
+def _relative_errors(errors, bands, n, generator):
     shape = (n, len(bands))
-    if errors is None:
-        if noiseless:
-            return None
-        return torch.empty(shape, dtype=torch.float64).uniform_(*_RELATIVE_ERROR, generator=generator)
     if isinstance(errors, Table):
         catalog = Photometry.from_table(errors, covariates=(), error_floor=None).select(bands)
         good = ~catalog.missing.any(axis=1) & ~catalog.limit.any(axis=1) & (catalog.flux > 0).all(axis=1)

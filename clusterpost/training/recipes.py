@@ -23,7 +23,7 @@ from ..families.encoders import (
 )
 from ..families.galaxies.amplitude import FormedMass
 from ..families.galaxies.encoder import ColorConditions
-from ..families.galaxies.errors import nsa_errors
+from ..families.galaxies.errors import MAGNITUDES, nsa_errors
 from ..families.stochastic.table import StarTable, load_stars
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.context import ContextSpec
@@ -326,7 +326,7 @@ def galaxies(*, family="galaxies", errors=None, width=(128, 128, 96, 96, 96, 64,
                        context=context, context_depth=context_depth,
                        coordinates=tuple(_GALAXY_COORDINATES.get(name, "linear") for name in learned))
     settings = _MUON | {"betas": (0.9, 0.999), "batch_size": 1024, "batches_at_once": 32, "epochs": 1,
-                        "average": 0.999, "mocks_per_epoch": 14_336_000, "validations_per_epoch": 14,
+                        "average": 0.999, "mocks_per_epoch": 8_192_000, "validations_per_epoch": 8,
                         "n_validation": 50_000, "checkpoint_every": 500} | config
     name = simulator.family.name
     return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings), learned)
@@ -362,7 +362,7 @@ def galaxies_maf(*, family="galaxies", errors=None, blocks=15, width=500, depth=
 def _galaxy_parts(family, errors):
     """Make simulator, encoder and names of the learned parameters of galaxies."""
     family = get_family(family)() if isinstance(family, str) else family
-    errors = errors or replace(nsa_errors(), widen=1.3, magnitude=(11.5, 20.5))
+    errors = errors or replace(nsa_errors(), widen=1.3, magnitude=MAGNITUDES)
     learned = tuple(name for name in family.parameter_names if name != FormedMass.parameter)
     return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 

@@ -54,14 +54,14 @@ def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=No
     if folder is not None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-    key, parts = _key(sampler, n_draws, seed), []
+    key, parts, family = _key(sampler, n_draws, seed), [], getattr(simulator, "family", None)
     what = "refined" if sampler.refine else "network"
     with progress_bar(n_mocks, show=progress, desc=what, unit="mock") as bar:
         for block, start in enumerate(range(0, n_mocks, _BLOCK)):
             size = min(_BLOCK, n_mocks - start)
             path = folder and folder / _NAME.format(key, block, size)
             if path and path.is_file():
-                parts.append(_read(path))
+                parts.append(_read(path, family))
                 if not bar.disable:
                     bar.initial += size  # the rate is that of what is drawn now
             else:
@@ -71,7 +71,7 @@ def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=No
                     _write(parts[-1], path)
             bar.update(size)
     return Ensemble(*(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
-                    vstack([part.about for part in parts]), family=getattr(simulator, "family", None))
+                    vstack([part.about for part in parts]), family=family)
 
 
 def remove_parts(folder):
@@ -101,7 +101,7 @@ def _write(ensemble, path):
                  **{f"about.{name}": ensemble.about[name] for name in ensemble.about.colnames})
 
 
-def _read(path):
+def _read(path, family):
     with np.load(path, allow_pickle=False) as file:
         about = Table({name.removeprefix("about."): file[name] for name in file.files if name.startswith("about.")})
-        return Ensemble(*(file[name] for name in _ARRAYS), about)
+        return Ensemble(*(file[name] for name in _ARRAYS), about, family=family)

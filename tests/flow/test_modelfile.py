@@ -12,13 +12,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from clusterpost.errors import InputError, ModelError, PlatformWarning, UncertifiedModelWarning
-from clusterpost.families.encoders import read_encoder
 from clusterpost.flow.affine import AffineFlow
 from clusterpost.flow.golden import golden_vectors
 from clusterpost.flow.metadata import certificate_of, model_hash
 from clusterpost.flow.modelfile import (
     MODELS_PATH,
     bundled_models,
+    halve_model,
     list_models,
     load_model,
     rewrite_model,
@@ -538,6 +538,29 @@ def test_no_such_device(stem):
         load_model(stem, device="gpu")
 
 
+def test_half_precision_is_half_as_large_and_draws_as_well(tmp_path):
+    torch.manual_seed(3)
+    recipe = any_bands(bands=("F275W", "F438W"), width=(48, 48), depth=(1, 1), bins=(4, 4), knots=64)
+    flow = build_flow(recipe.spec)
+    with torch.no_grad():
+        for weights in flow.parameters():
+            weights.add_(0.1 * torch.randn(weights.shape))
+    stem = tmp_path / "half"
+    save_model(stem, flow, {"conditions": recipe.encoder.to_dict(), "learned": list(recipe.learned),
+                            "simulator": recipe.simulator.to_dict(), "training": {}})
+    whole, size = load_model(stem), (tmp_path / "half.safetensors").stat().st_size
+    halve_model(stem)
+    half = load_model(stem)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.65 * size
+    assert half.card["sha256"] != whole.card["sha256"]
+    unit, conditions = torch.rand(50, 2), torch.randn(50, recipe.spec.n_conditions)
+    with torch.inference_mode():
+        torch.testing.assert_close(half.flow.draw(unit, conditions)[0], whole.flow.draw(unit, conditions)[0],
+                                   atol=0.01, rtol=0)
+    rewrite_model(stem)  # loses nothing more
+    assert load_model(stem).card["sha256"] == half.card["sha256"]
+
+
 # What is bundled
 
 
@@ -551,7 +574,7 @@ def test_bundled_models():
         assert model.card["sha256"].startswith(row["sha256"])
         assert (MODELS_PATH / f"{row['name']}.safetensors").is_file()
         # what inference needs of the card
-        size = read_encoder(model.card["conditions"]).size(len(model.bands))
+        size = model.encoder.size(len(model.bands))
         assert size == model.flow.spec.n_conditions
         assert len(model.learned) == model.flow.spec.n_parameters
         for end in model.card.get("condition_range", {}).values():

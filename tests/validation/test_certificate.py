@@ -128,6 +128,13 @@ def test_parts_are_taken_up_again(tmp_path, monkeypatch):
     assert not tmp_path.exists()
 
 
+def test_parts_of_a_model_of_nine_parameters(tmp_path):
+    options = {"n_mocks": 20, "n_draws": 5, "refine": False, "parts": tmp_path, "progress": False}
+    drawn, read = (posterior_ensemble("galaxies", **options) for _ in range(2))
+    assert read.truth.shape == (20, 9)
+    np.testing.assert_array_equal(read.draws, drawn.draws)
+
+
 def test_sizes_must_be_positive():
     with pytest.raises(ValueError, match="at least 1"):
         draw_in_parts(None, None, 0)

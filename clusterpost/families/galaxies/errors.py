@@ -22,10 +22,12 @@ import torch
 
 from ...errors import InputError
 
-__all__ = ["ERRORS_PATH", "NSA_FLOORS", "FlooredErrors", "PaperErrors", "measure_errors", "nsa_errors"]
+__all__ = ["ERRORS_PATH", "MAGNITUDES", "NSA_FLOORS", "FlooredErrors", "PaperErrors", "measure_errors", "nsa_errors"]
 
 #: Floors of the errors in the NASA-Sloan Atlas, mag in ugriz.
 NSA_FLOORS = (0.05, 0.02, 0.02, 0.02, 0.03)
+#: Magnitudes in r of galaxies for which mocks are made.
+MAGNITUDES = (11.5, 20.5)
 #: The packaged measurement.
 ERRORS_PATH = Path(__file__).parents[2] / "data" / "nsa_errors.json"
 _MAG = 2.5 / math.log(10.0)  # magnitudes for a relative error of one

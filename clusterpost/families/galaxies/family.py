@@ -6,17 +6,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+import torch
+
 from ...bands import get_band
 from ...errors import InputError
 from ...noise import get_noise
 from ..base import Derived, ModelFamily
 from .amplitude import GalaxyLikelihood
 from .encoder import ColorConditions
+from .errors import MAGNITUDES, nsa_errors
 from .forward import GalaxyModel
 from .parameters import PARAMETERS, REDSHIFT, YOUNG
 from .priors import galaxy_prior
 
 __all__ = ["Galaxies", "GalaxiesWithYoungStars"]
+
+_PRIOR_DECIDES = "of red galaxies the prior decides it, as five bands hardly tell dust from age"
 
 
 class Galaxies(ModelFamily):
@@ -52,6 +57,7 @@ class Galaxies(ModelFamily):
     version = 1
     parameters = PARAMETERS
     min_bands = 5
+    error_floor = 0.0  # the errors of the catalogs hold theirs
 
     def __init__(self, *, noise="lognormal", sticks="uniform", redshift=(REDSHIFT.low, REDSHIFT.high),
                  model: GalaxyModel | None = None):
@@ -69,10 +75,11 @@ class Galaxies(ModelFamily):
                           "stellar mass that is left, remnants included", self.model.log_surviving_mass, log10=True),
             self._derived("log_sfr_100myr", "sfr_100myr", "solMass / yr", "phys.SFR",
                           r"\log_{10}(\mathrm{SFR}_{100\,\mathrm{Myr}})",
-                          "mean star formation rate over the last 100 Myr",
+                          f"mean star formation rate over the last 100 Myr; {_PRIOR_DECIDES}",
                           partial(self.model.log_star_formation_rate, duration=0.1), log10=True),
             self._derived("log_sfr_1gyr", "sfr_1gyr", "solMass / yr", "phys.SFR",
-                          r"\log_{10}(\mathrm{SFR}_{1\,\mathrm{Gyr}})", "mean star formation rate over the last Gyr",
+                          r"\log_{10}(\mathrm{SFR}_{1\,\mathrm{Gyr}})",
+                          f"mean star formation rate over the last Gyr; {_PRIOR_DECIDES}",
                           partial(self.model.log_star_formation_rate, duration=1.0), log10=True),
             self._derived("age_mw", "age_mw", "Gyr", "time.age", r"\langle t\rangle_M",
                           "mass-weighted mean age of the stars", self.model.mean_age),
@@ -106,6 +113,11 @@ class Galaxies(ModelFamily):
             raise InputError(f"the redshift is {redshift[row].item():g} in row {{row}}; the forward model goes from 0 "
                              f"to {highest:g}", row=row)
         return self._predict(theta, covariates)
+
+    def draw_errors(self, theta, covariates, generator):
+        """Draw relative errors as those of the NASA-Sloan Atlas, at magnitudes of 11.5 to 20.5 in r."""
+        errors = replace(nsa_errors(), magnitude=MAGNITUDES)
+        return errors.draw(torch.roll(self.simulate(theta, covariates), 1, dims=0), generator)
 
     def read_encoder(self, values):
         """Make the encoder that a model file describes; see `~clusterpost.families.ModelFamily.read_encoder`."""

@@ -23,6 +23,7 @@ __all__ = ["NANOMAGGY_MJY", "GalaxyModel"]
 #: A nanomaggy, the flux of an AB magnitude of 22.5, in mJy.
 NANOMAGGY_MJY = 3.631e-3
 _LN10 = math.log(10.0)
+_POINTS_PER_PASS = 4096  # so that what is between them stays in the processor's cache
 
 
 class GalaxyModel:
@@ -124,6 +125,12 @@ class GalaxyModel:
         Tensor (..., n_band)
             ln of mJy.
         """
+        size = max(1, _POINTS_PER_PASS // max(1, theta[:1, ..., 0].numel())) if theta.ndim > 1 else 1
+        if theta.ndim > 1 and len(theta) > size and redshift.ndim == theta.ndim - 1 and theta.device.type == "cpu":
+            young = [None] * len(theta) if log_f_young is None else log_f_young.split(size)
+            parts = zip(theta.split(size), redshift.expand(len(theta), *redshift.shape[1:]).split(size), young,
+                        strict=False)
+            return torch.cat([self.ln_flux(*part) for part in parts])
         return self.ln_flux_per_mass(theta[..., 1:], redshift, log_f_young) + _LN10 * theta[..., :1]
 
     def log_surviving_mass(self, theta, redshift, log_f_young=None):
