@@ -155,7 +155,8 @@ class ExactInference:
         """Return the rows, and a function that infers one of them with simulated objects."""
         ready, family, network = self.ready, self.family, self.network
         sampler = None if network is None else Sampler(network, noise=self.noise, prior=self.prior, seed=self.seed,
-                                                       n_samples=_PROPOSED, given=bool(ready.known))
+                                                       n_samples=_PROPOSED, given=bool(ready.known),
+                                                       uncertain="distance_err" in ready.observed.covariates)
 
         def summary(task):
             (at,) = task

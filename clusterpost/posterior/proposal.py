@@ -42,42 +42,6 @@ def base_dimensions(prior, uncertain: bool = False) -> int:
     return len(prior.names) + (uncertain or getattr(prior, "distance_error", 0.0) > 0)
 
 
-class UncertainDistances:
-    """A flow averaged over the distance of each object: a mean of what it says at several.
-
-    Parameters
-    ----------
-    flow : Flow
-        Over all parameters.
-    farther : callable
-        ``farther(conditions, ln_shift)`` gives the conditions at another distance.
-    error : float
-        Standard deviation of ln distance.
-
-    Notes
-    -----
-    The photometry itself is taken to say nothing about the distance, as is so where the prior is flat in log mass.
-    """
-
-    def __init__(self, flow, farther, error):
-        self.flow, self._farther = flow, farther
-        self.standardize = flow.standardize
-        middle = torch.special.ndtri((torch.arange(_DISTANCES, dtype=torch.float64) + 0.5) / _DISTANCES)
-        self.shifts = (error * middle / middle.square().mean().sqrt()).tolist()
-
-    def draw(self, unit, conditions):
-        """Turn points of the unit cube into draws; see `Flow.draw`."""
-        theta = torch.empty_like(unit)
-        for k, shift in enumerate(self.shifts):
-            theta[:, k::_DISTANCES] = self.flow.draw(unit[:, k::_DISTANCES], self._farther(conditions, shift))[0]
-        return theta, self.log_prob(theta, conditions)
-
-    def log_prob(self, theta, conditions):
-        """Log density of given points; see `Flow.log_prob`."""
-        each = [self.flow.log_prob(theta, self._farther(conditions, shift)) for shift in self.shifts]
-        return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
-
-
 class _Proposal:
     """What the proposals have in common."""
 
@@ -267,3 +231,47 @@ class FlowProposal(_Proposal):
         at = self.prior.names.index(self.mass.parameter)
         parts[at] = parts[at] + 2 * shift / LN10
         return torch.stack(parts, dim=-1)
+
+
+class UncertainDistances(FlowProposal):
+    """All parameters from a flow, averaged over the distance of each object: a mean of what it says at several.
+
+    Parameters
+    ----------
+    flow : Flow
+        Over all parameters.
+    farther : callable
+        ``farther(conditions, ln_shift)`` gives the conditions at other distances, ``ln_shift`` a Tensor (n,).
+    prior : object of `clusterpost.priors`
+        That of the flow.
+    wanted : object of `clusterpost.priors`
+        Whose distance error is taken for objects that have none of their own.
+
+    Notes
+    -----
+    The photometry itself is taken to say nothing about the distance, as is so where the prior is flat in log mass.
+    """
+
+    def __init__(self, flow, farther, prior, wanted):
+        super().__init__(flow, None, prior, defensive=0.0)
+        self._farther, self._wanted = farther, wanted
+        middle = torch.special.ndtri((torch.arange(_DISTANCES, dtype=torch.float64) + 0.5) / _DISTANCES)
+        self._steps = (middle / middle.square().mean().sqrt()).tolist()
+
+    def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
+        """Draw; see `AmplitudeProposal.draw`."""
+        unit = unit[..., :len(self._columns)]
+        theta = torch.empty_like(unit)
+        for k, there in enumerate(self._elsewhere(observed, conditions)):
+            theta[:, k::_DISTANCES] = self.flow.draw(unit[:, k::_DISTANCES], there)[0]
+        return Draws(theta, self.log_prob(observed, conditions, theta))
+
+    def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
+        """Log density; see `AmplitudeProposal.log_prob`."""
+        each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
+        return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
+
+    def _elsewhere(self, observed, conditions):
+        """Conditions at each of the distances."""
+        error = observed.distance_error(self._wanted)[:, 0].to(conditions)
+        return [self._farther(conditions, step * error) for step in self._steps]

@@ -56,14 +56,13 @@ class Sampler:
         kind = FlowProposal if everything else AmplitudeProposal
         # A network alone gives draws of its own prior, which are then weighted.
         proposed = self.prior if self.refined else family.prior
-        flow = model.flow
-        error = getattr(self.prior, "distance_error", 0.0)
-        if error and likelihood is None:
+        if likelihood is None and (uncertain or getattr(self.prior, "distance_error", 0.0)):
             if not hasattr(model.encoder, "farther"):
                 raise InputError(f"the model {model.name} takes no uncertain distances; leave distance_error= out")
-            flow = UncertainDistances(flow, model.encoder.farther, error)
-        self.proposal = kind(flow, self.likelihood, proposed, trained_noise=trained_noise,
-                             defensive=_DEFENSIVE if self.refined else 0.0)
+            self.proposal = UncertainDistances(model.flow, model.encoder.farther, proposed, self.prior)
+        else:
+            self.proposal = kind(model.flow, self.likelihood, proposed, trained_noise=trained_noise,
+                                 defensive=_DEFENSIVE if self.refined else 0.0)
         #: Whether draws have weights of their own.
         self.weighted = self.refined or given or self.prior is not family.prior
         n_points = n_base_points(n_samples) if self.weighted else n_samples

@@ -70,7 +70,7 @@ class _Run:
         self.low, self.high = prior.low.double(), prior.high.double()
         self.redrawn = self.family.redrawn
         self.others = [i for i in range(len(self.low)) if i != self.redrawn]
-        self.distance_error = getattr(target.prior, "distance_error", 0.0)
+        self.distance_error = observed.distance_error(target.prior)
         self.theta, self.log_like, self.rounds = [], [], []
 
     def result(self, n_samples, proposed):
@@ -125,8 +125,8 @@ class _Run:
     def _simulate(self, theta):
         observed = self.observed
         known = {c.name: observed.covariates[c.name].expand(len(theta)) for c in self.family.covariates}
-        if self.distance_error:
-            shift = self.distance_error * torch.randn(len(theta), generator=self.generator)
+        if self.distance_error is not None:
+            shift = self.distance_error[0] * torch.randn(len(theta), generator=self.generator)
             known["distance"] = known["distance"] * torch.exp(shift)
         ln_flux, theta = self.family.simulate_redrawn(theta.float(), known, self.generator)  # (m, k, n_band), (m, k, p)
         m, k = theta.shape[:2]

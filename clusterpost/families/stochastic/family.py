@@ -79,7 +79,7 @@ class StochasticClusters(ModelFamily):
                  table: StarTable | None = None):
         table = load_stars() if table is None else table
         self._prior_name, self.prior = prior, get_stochastic_prior(prior)
-        self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1]),)
+        self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1], error=True),)
         names = table.bands if bands is None else [get_band(name).name for name in bands]
         self.bands = tuple(get_band(name) for name in names)
         self.simulator = StarSimulator(table, names)

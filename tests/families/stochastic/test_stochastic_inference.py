@@ -19,7 +19,7 @@ from clusterpost.flags import LOW_EFFICIENCY, NOT_INFERRED
 from clusterpost.flow.modelfile import load_model
 from clusterpost.observations import Observed
 from clusterpost.posterior.proposal import UncertainDistances
-from clusterpost.priors import Exponential, FunctionPrior, Normal, ProductPrior
+from clusterpost.priors import BoxPrior, Exponential, FunctionPrior, Normal, ProductPrior
 
 pytestmark = pytest.mark.filterwarnings("ignore:model stochastic has no certificate")
 SIX = ("age", "mass", "ebv", "metallicity", "rv", "nebular_covering")
@@ -220,16 +220,34 @@ def test_uncertain_distances_widen_the_mass():
         def log_prob(self, theta, conditions):
             return torch.distributions.Normal(conditions[:, :1] / np.log(10), 0.1).log_prob(theta[..., 0])
 
-    flow = UncertainDistances(Flow(), lambda conditions, shift: conditions + 2 * shift, 0.2)
-    unit = torch.rand(2, 40000, 1, generator=torch.Generator().manual_seed(1))
-    theta, log_q = flow.draw(unit, torch.tensor([[0.0], [3.0]]))
-    wide = np.hypot(0.1, 2 * 0.2 / np.log(10))
-    torch.testing.assert_close(theta.std(1)[:, 0], torch.full((2,), wide).float(), rtol=0.02, atol=0)
-    torch.testing.assert_close(theta.mean(1)[:, 0], torch.tensor([0.0, 3 / np.log(10)]).float(), rtol=0, atol=0.01)
-    x = torch.linspace(-1.5, 3.0, 4001)[None, :, None].expand(2, -1, -1)
-    density = flow.log_prob(x, torch.tensor([[0.0], [3.0]])).exp()
-    torch.testing.assert_close(torch.trapezoid(density, x[..., 0], dim=-1), torch.ones(2), rtol=1e-3, atol=0)
-    torch.testing.assert_close(log_q, flow.log_prob(theta, torch.tensor([[0.0], [3.0]])))
+    seen = torch.ones(3, 1, dtype=torch.bool)
+    known = {"distance": torch.ones(3), "distance_err": torch.tensor([torch.nan, torch.nan, 0.4])}
+    observed = Observed(torch.ones(3, 1), torch.ones(3, 1), seen, ~seen, known)
+    prior = BoxPrior([-9.0], [9.0], ["log_mass"])
+    wanted = BoxPrior([-9.0], [9.0], ["log_mass"], distance_error=0.2)
+    proposal = UncertainDistances(Flow(), lambda conditions, shift: conditions + 2 * shift[:, None], prior, wanted)
+    conditions = torch.tensor([[0.0], [3.0], [0.0]])
+    unit = torch.rand(3, 40000, 2, generator=torch.Generator().manual_seed(1))
+    draws = proposal.draw(observed, conditions, unit)
+    wide = torch.tensor([np.hypot(0.1, 2 * error / np.log(10)) for error in (0.2, 0.2, 0.4)]).float()
+    torch.testing.assert_close(draws.theta.std(1)[:, 0], wide, rtol=0.02, atol=0)
+    torch.testing.assert_close(draws.theta.mean(1)[:, 0], conditions[:, 0] / np.log(10), rtol=0, atol=0.01)
+    x = torch.linspace(-2.5, 4.0, 4001)[None, :, None].expand(3, -1, -1)
+    density = proposal.log_prob(observed, conditions, x).exp()
+    torch.testing.assert_close(torch.trapezoid(density, x[..., 0], dim=-1), torch.ones(3), rtol=1e-3, atol=0)
+    torch.testing.assert_close(draws.log_q, proposal.log_prob(observed, conditions, draws.theta))
+
+
+def test_column_of_distance_errors(mocks):
+    """Beside a row without one, under the prior of training too, by the network and by simulation."""
+    tbl = with_columns(mocks[:2], distance_err=u.Quantity([0.3, np.nan] * mocks["distance"][:2].value, u.Mpc))
+    plain = clusterpost.infer_table(mocks[:2], model="stochastic", n_samples=200, prior="training")
+    out = clusterpost.infer_table(tbl, model="stochastic", n_samples=200, prior="training")
+    width, wide = (np.ptp(quantiles(each, "mass"), axis=1) for each in (plain, out))
+    assert wide[0] > width[0] + 0.01
+    assert wide[1] == pytest.approx(width[1], rel=0.15)
+    exact = clusterpost.exact_posterior(tbl[:1], model="stochastic", prior="training", n_simulations=6000)
+    assert np.ptp(quantiles(exact, "mass"), axis=1)[0] > 0.2
 
 
 def test_brightness_at_another_distance(mocks):
