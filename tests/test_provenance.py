@@ -319,4 +319,4 @@ def test_messages_are_in_the_words_of_the_place(tmp_path, capsys):
     out = infer_table(mocks(), n_samples=20, prior=lambda theta: 0 * theta[..., 0])
     write_catalog(out, tmp_path / "function.fits")
     assert main(["sample", str(tmp_path / "function.fits"), str(tmp_path / "draws.fits")]) == 2
-    assert "Give the prior with --mass-slope and --ebv-scale" in capsys.readouterr().err
+    assert "Give the prior with --prior, or --mass-slope and --ebv-scale" in capsys.readouterr().err

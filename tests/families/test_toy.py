@@ -164,7 +164,7 @@ def test_calibration_follows_the_family(model):
     names = [p.name for p in PARAMETERS]
     assert list(record["tests"])[:5] == names
     assert len(record["tests"]) == 5 + 10 + 2
-    assert set(record["regions"]) == {"fraction_young", "snr"}
+    assert set(record["regions"]) == {"fraction_young", "fraction_middle", "snr"}
     loaded = clusterpost.load_model(model)
     ensemble = draw_ensemble(PosteriorSampler(loaded), Simulator.of(loaded), 300, 20, progress=False)
     assert ensemble.draws.shape == (300, 20, 5)
