@@ -82,7 +82,7 @@ class TestTable:
 
     def test_with_a_network_and_without(self, tiny_stochastic, mocks):
         guided, alone = (clusterpost.exact_posterior(mocks, model=model, n_simulations=12_000)
-                         for model in (tiny_stochastic, "stochastic"))
+                         for model in (tiny_stochastic, StochasticClusters(bands=FIVE)))
         for out in (guided, alone):
             assert out.meta["CPMODEL"] == "simulations"
             assert (out["n_effective"] > 20).all()
@@ -94,7 +94,7 @@ class TestTable:
         np.testing.assert_allclose(guided["log_evidence"], alone["log_evidence"], atol=1.0)
 
     def test_few_simulations_are_flagged(self, mocks):
-        out = clusterpost.exact_posterior(mocks[:1], model="stochastic", n_simulations=1000)
+        out = clusterpost.exact_posterior(mocks[:1], model=StochasticClusters(bands=FIVE), n_simulations=1000)
         assert out["n_effective"][0] < 100
         assert out["flag"][0] & LOW_EFFICIENCY
 
