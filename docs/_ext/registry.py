@@ -63,8 +63,8 @@ class ModelCard(RegistryTable):
 
     def lines(self):
         card = json.loads((Path(clusterpost.__file__).parent / "models" / f"{self.arguments[0]}.json").read_text())
-        of_kind = {"cinn-affine": affine_table, "cinn-spline": spline_table}[card["architecture"]["kind"]]
-        return [*of_kind(card), "", *list_table(("Training", ""), training_record(card), "35 65")]
+        table = affine_table if card["architecture"]["kind"] == "cinn-affine" else spline_table
+        return [*table(card), "", *list_table(("Training", ""), training_record(card), "35 65")]
 
 
 class Certificate(RegistryTable):
@@ -163,8 +163,13 @@ def spline_table(card):
                f"neurons (SiLU); {network['splines'][k]} spline(s) of {network['bins'][k]} bins")
               for k, i in enumerate(network["order"])]
     settings = training["settings"]
+    context = [("Context of the conditions",
+                f"{network['context_depth']} residual blocks of {network['context']} neurons"),
+               ("Coordinates", ", ".join(f"{name} {text}" for name, text in
+                                         zip(card["learned"], network["coordinates"], strict=True)))
+               ] if "context" in network else []
     rows = [
-        *blocks,
+        *blocks, *context,
         ("Embedding of a given parameter", f"piecewise linear, {network['knots']} intervals"),
         ("Conditions", network["n_conditions"]),
         ("Optimizer", f"{settings['optimizer']}, learning rate {settings['learning_rate']:g}, {settings['schedule']}"),
@@ -198,6 +203,7 @@ def training_record(card):
         ("Unit of the NLL", training["nll_unit"]),
         ("Seed", settings.get("seed", 0)),
         ("Versions", ", ".join(f"{name} {version}" for name, version in training["versions"].items())),
+        *([("Note", training["note"])] if "note" in training else []),
         ("sha256", f"``{card['sha256']}``"),
     ]
 
