@@ -79,7 +79,7 @@ html_theme_options = {
     "logo": {"text": "clusterpost"},
     "navbar_end": ["theme-switcher"],
     "header_links_before_dropdown": 6,
-    "show_nav_level": 2,
+    "show_nav_level": 1,
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "show_prev_next": True,
