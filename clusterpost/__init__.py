@@ -12,7 +12,7 @@ _lazy, _, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = ["__version__", *_names]
 
 
-_MODULES = ("catalogs", "families", "plotting", "priors", "scale", "validation")
+_MODULES = ("catalogs", "families", "plotting", "priors", "report", "scale", "validation")
 
 
 def __getattr__(name):

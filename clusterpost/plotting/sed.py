@@ -34,6 +34,7 @@ class _Sed:
     limit: np.ndarray
     draws: np.ndarray
     best: np.ndarray | None
+    who: str  # what the boxes are of
 
 
 def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", prefix=None, name=None, figure=None,
@@ -75,7 +76,9 @@ def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", pre
 
     Notes
     -----
-    The package holds band fluxes and no spectra: nothing is drawn between the bands.
+    The package holds band fluxes and no spectra: nothing is drawn between the bands.  Where a model draws each object
+    at random, such as a cluster star by star, the boxes are of other objects with the parameters of this posterior,
+    which scatter more than this one is uncertain, and the MAP has no fluxes of its own.
 
     Examples
     --------
@@ -93,10 +96,11 @@ def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", pre
             figure = new_figure(figure, width=5.6, height=4.8)
             _draw(figure, sed, name)
             return figure
-        figure = new_figure(figure, width=12.6, height=7.0, layout=None)
-        left, right = figure.subfigures(1, 2, width_ratios=(0.8, 1))
+        size = 7.0 if samples.shape[1] <= 3 else 1.2 + 1.9 * samples.shape[1]
+        figure = new_figure(figure, width=size + 5.6, height=size, layout=None)
+        left, right = figure.subfigures(1, 2, width_ratios=(5.6, size))
         _draw(left, sed, False)
-        left.subplots_adjust(left=0.14, right=0.98, bottom=0.1, top=0.95, hspace=0.05)
+        left.subplots_adjust(left=0.14, right=0.98, bottom=max(1 - 6.3 / size, 0.1), top=1 - 0.35 / size, hspace=0.05)
         plot_posterior(row, samples=samples, model=model, prefix=prefix, name=name, figure=right)
     return figure
 
@@ -133,9 +137,10 @@ def _predict(row, prefix, model, n_samples, seed, options):
     flux = 1e3 * np.exp(ln_flux)
     # What is drawn at random for each simulation is no prediction at one point.
     at_best = flux[-1] if best is not None and family.likelihood is not None else None
+    who = "posterior" if family.likelihood is not None else "others of this posterior"
     sed = _Sed([known.bands[i] for i in at], np.array([get_band(known.bands[i]).pivot for i in at]) / 1e4,
                1e3 * observed.flux[0].numpy()[at], 1e3 * observed.error[0].numpy()[at], observed.limit[0].numpy()[at],
-               flux[:len(theta)], at_best)
+               flux[:len(theta)], at_best, who)
     return row, sed, theta
 
 
@@ -157,7 +162,7 @@ def _draw(figure, sed, name):
     edges = [np.quantile(sed.draws, [(1 - share) / 2, (1 + share) / 2], axis=0) for share in _SHARES]
     middle = np.median(sed.draws, axis=0)
     for k in (1, 0):
-        label = f"posterior, {100 * _SHARES[k]:.0f} %"
+        label = f"{sed.who}, {100 * _SHARES[k]:.0f} %"
         boxes = {"width": width, "color": COLORS["posterior"], "alpha": (0.45, 0.2)[k], "lw": 0, "zorder": 1}
         top.bar(x, edges[k][1] - edges[k][0], bottom=edges[k][0], label=label, **boxes)
         bottom.bar(x[seen], ((edges[k][1] - edges[k][0]) / sed.error)[seen],
