@@ -206,7 +206,7 @@ def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
         (["{catalog}", "{tmp}/out.fits", "--exact", "--device", "gpu"], "use 'cpu' or 'cuda'"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "-n", "50"], "leave -n out"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "--no-refine"], "leave --no-refine out"),
-        (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "stochastic"], "has no exact grid"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "galaxies"], "has no exact grid"),
         (["{catalog}", "{tmp}/out.fits", "--distance-error", "5"], "relative standard deviation from 0 to below 1"),
         (["{catalog}", "{tmp}/out.fits", "--ebv-scale", "-1"], "must be positive"),
         (["{posteriors}", "{tmp}/out.fits"], "already"),

@@ -275,7 +275,8 @@ def test_the_corner_plot_at_the_shell(slope, tmp_path, monkeypatch):
                         or figures[-1])
     monkeypatch.setattr(clusterpost.plotting, "plot_posterior", posterior.plot_posterior, raising=False)
     write_catalog(slope, tmp_path / "out.fits")
-    assert main(["plot", str(tmp_path / "out.fits"), str(tmp_path / "c.png"), "--row", "0", "--quiet"]) == 0
+    options = ["--kind", "corner", "--row", "0", "--quiet"]
+    assert main(["plot", str(tmp_path / "out.fits"), str(tmp_path / "c.png"), *options]) == 0
     half = np.array([coordinate(slope, f"{n}_q84")[0] - coordinate(slope, f"{n}_q16")[0] for n in WIDTH]) / 2
     assert (np.abs(corner_draws(figures[0]) - medians(slope)) < 0.25 * half).all()
 

@@ -609,6 +609,18 @@ def test_an_old_target_stays_until_the_new_one_is_whole(source, tmp_path, monkey
     assert Table.read(target).meta["CPSEED"] == 2
 
 
+def test_a_column_that_is_not_there_is_named(source):
+    from clusterpost.scale import read_column
+
+    with pytest.raises(ColumnError, match="has no column 'age_q50'; it has"):
+        read_column(source, "age_q50")
+
+
+def test_results_without_medians_are_written(source, tmp_path):
+    infer_file(source, tmp_path / "out.parquet", rows_per_part=6, **(FAST | {"quantiles": (0.1, 0.9)}))
+    assert "age_q10" in Table.read(tmp_path / "out.parquet").colnames
+
+
 def test_what_is_not_ours_stays(source, interrupted):
     mine = interrupted.with_name("out.parquet.parts") / "notes.txt"
     mine.write_text("mine")
@@ -626,8 +638,13 @@ def test_memory_does_not_grow_with_the_file(source, tmp_path, monkeypatch):
         def __init__(self, tbl, **options):
             self.tbl, self.findings = tbl, Findings(rows=len(tbl))
 
+        def describe(self):
+            return "copied"
+
         def run(self, progress):
-            return self.tbl.copy()
+            out = self.tbl.copy()
+            out["flag"] = np.zeros(len(out), np.int32)
+            return out
 
     monkeypatch.setitem(job._CALLS, "infer_table", (clusterpost.infer_table, Copying))
     peaks = []

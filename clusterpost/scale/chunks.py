@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..catalogs.columns import some
 from ..catalogs.reader import read_catalog
-from ..errors import InputError
+from ..errors import ColumnError, InputError
 from ..typing import PathLike
 from ..utils import require
 
@@ -113,6 +114,11 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
     -------
     ndarray
 
+    Raises
+    ------
+    ColumnError
+        If there is no such column.
+
     Examples
     --------
     >>> from clusterpost.scale import read_column
@@ -120,6 +126,9 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
     """
     parquet, path = require("pyarrow.parquet", "scale"), Path(path)
     files = data_files(path) if path.is_dir() else [path]
+    names = parquet.read_schema(files[0]).names
+    if name not in names:
+        raise ColumnError(f"{path} has no column {name!r}; it has {some(names)}")
     return np.concatenate([parquet.read_table(file, columns=[name], partitioning=None)[name].to_numpy()
                            for file in files])
 

@@ -14,7 +14,7 @@ import numpy as np
 from astropy.table import Table
 
 from .. import __version__
-from ..errors import DistanceError, InputError, InputWarning
+from ..errors import ColumnError, DistanceError, InputError, InputWarning
 from ..families import ModelFamily
 from ..findings import Findings, warn_of_improbable
 from ..flow.modelfile import find_family, load_model
@@ -174,12 +174,12 @@ class Job:
         return schema_of(sample(self.selection.flat_or_not(out)))
 
     def warn_of_improbable(self, read_column):
-        """Warn where most results are improbable; ``read_column`` gives those of a name, or raises a `KeyError`."""
+        """Warn where most results are improbable; ``read_column`` gives those of a name, or raises a `ColumnError`."""
         prefix, family = self.options["prefix"], _family(self.call, self.options["model"])
         names = [f"{prefix}flag", *(f"{prefix}{p.column}_q50" for p in family.parameters)]
         columns = {}
         for name in names:
-            with contextlib.suppress(KeyError):
+            with contextlib.suppress(ColumnError):
                 columns[name] = read_column(name)
         warn_of_improbable(Table(columns), family.parameters, prefix, stacklevel=4)
 

@@ -200,7 +200,7 @@ def draw_ensemble(sampler: Any, simulator: Any, n_mocks: int, n_draws: int = 100
     >>> simulator = Simulator.of(model)
     >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
     >>> ensemble.draws.shape, ensemble.about.colnames
-    ((20, 10, 3), ['n_bands', 'snr'])
+    ((20, 10, 3), ['n_bands', 'snr', 'band_set'])
     """
     parts = []
     for mocks, generator in mock_chunks(simulator, n_mocks, n_draws, seed, chunk, progress):

@@ -270,7 +270,8 @@ def test_from_the_shell(tmp_path, monkeypatch, capsys):
 
     def fake(folder, **options):
         seen.update(options, folder=folder)
-        return Table(rows=[{"trial": 3, "state": "complete", "family": "spline", "nll": -3.0}])
+        return Table(rows=[{"trial": 3, "state": "complete", "family": "spline", "nll": -3.0, "n_weights": 100,
+                            "draws_per_second": 1e5, "efficiency_1": 0.2, "efficiency_50": 0.6}])
 
     monkeypatch.setattr(module, "search", fake)
     assert main(["train", "--search", "-o", str(tmp_path), "--trials", "7", "--seconds-per-trial", "30"]) == 0

@@ -44,7 +44,7 @@ class FieldStars:
     >>> from clusterpost.families.stochastic.simulator import StarSimulator
     >>> field = FieldStars(StarSimulator(bands=["F555W", "F814W"]), n=50)
     >>> field.draw(3, torch.Generator().manual_seed(1)).shape
-    torch.Size([3, 5])
+    torch.Size([3, 6])
     """
 
     def __init__(self, simulator, *, log_mass=(2.5, 4.0), n=_SETS, seed=0):
