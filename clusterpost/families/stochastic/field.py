@@ -9,10 +9,10 @@ import math
 import torch
 
 from ..base import ModelFamily
-from ..clusters.table import distance_term
 from .family import StochasticClusters
+from .simulator import StarSimulator
 
-__all__ = ["ClustersAmongFieldStars", "FieldStars"]
+__all__ = ["ClustersAmongFieldStars", "FieldSimulator", "FieldStars"]
 
 # Stars form at a constant rate; in each interval all of one draw are of one age (log10 age/Myr).
 _AGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, math.log10(13750.0))
@@ -53,12 +53,12 @@ class FieldStars:
         metals = (_METALS[0] + _METALS[1] * torch.randn(n, generator=generator)).clamp(-1.0, 0.17)
         edges = torch.tensor([0.0, *(10**age for age in _AGES[1:])])
         none, ionization = torch.zeros(n), torch.full((n,), -3.0)
-        columns = torch.zeros(n, simulator.n_columns)
+        columns = 0.0
         for low, high in itertools.pairwise(edges):
             age = (low + (high - low) * torch.rand(n, generator=generator)).clamp(min=1.0)
             formed = mass * (high - low) / edges[-1]
             light = simulator.light(torch.log10(age), torch.log10(formed), metals, none, ionization, generator)
-            columns += light.columns
+            columns = columns + light.columns
         self._columns = columns
 
     def draw(self, n, generator):
@@ -77,6 +77,31 @@ class FieldStars:
         device = torch.device("cpu") if generator is None else generator.device
         which = torch.randint(len(self._columns), (n,), generator=generator, device=device)
         return self._columns.to(device)[which]
+
+
+class FieldSimulator(StarSimulator):
+    """Draws clusters with field stars beside them.
+
+    Parameters
+    ----------
+    stars : StarSimulator
+        Draws the stars of both.
+    log_mass : tuple of float
+        As of `FieldStars`.
+    """
+
+    def __init__(self, stars, log_mass):
+        vars(self).update(vars(stars))
+        self._stars, self._log_mass = stars, log_mass
+
+    @functools.cached_property
+    def _field(self):
+        return FieldStars(self._stars, log_mass=self._log_mass)
+
+    def light(self, log_age, log_mass, metallicity, covering, log_u, generator=None):
+        """Draw stars and sum their light and the field's; see `StarSimulator.light`."""
+        light = super().light(log_age, log_mass, metallicity, covering, log_u, generator)
+        return light._replace(columns=light.columns + self._field.draw(len(log_age), generator))
 
 
 class ClustersAmongFieldStars(StochasticClusters):
@@ -108,15 +133,7 @@ class ClustersAmongFieldStars(StochasticClusters):
     def __init__(self, *, field_mass=(2.5, 4.0), **options):
         super().__init__(**options)
         self._field_mass = tuple(field_mass)
-
-    @functools.cached_property
-    def _field(self):
-        return FieldStars(self.simulator, log_mass=self._field_mass)
-
-    def simulate(self, theta, covariates, generator=None):
-        """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
-        flux = self.simulator.simulate(theta, beside=self._field.draw(len(theta), generator), generator=generator)
-        return torch.log(flux) + distance_term(covariates["distance"]).to(flux).unsqueeze(-1)
+        self.simulator = FieldSimulator(self.simulator, self._field_mass)
 
     def simulate_each(self, theta, covariates, seed, bands):
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate_each`."""

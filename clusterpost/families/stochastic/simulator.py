@@ -272,12 +272,7 @@ class StarSimulator:
         ebv, rv = ebv.float().unsqueeze(-1), rv.float().unsqueeze(-1)
         return torch.exp((-0.4 * _LN10) * ebv * (rv * self._a + self._b))
 
-    @property
-    def n_columns(self):
-        """Number of wavelengths that stand for the bands' light."""
-        return self._light.shape[-1]
-
-    def simulate(self, theta, *, log_u=None, beside=0.0, generator=None):
+    def simulate(self, theta, *, log_u=None, generator=None):
         """Draw the fluxes of clusters with parameters ``theta``.
 
         Parameters
@@ -286,8 +281,6 @@ class StarSimulator:
             log10 age/Myr, log10 mass/Msun, E(B-V)/mag, [M/H], R_V, and the gas' covering fraction.
         log_u : Tensor (n,), optional
             By default drawn uniformly from -3.5 to -2.
-        beside : Tensor (n, n_column)
-            Light of other stars behind the same dust.
         generator : torch.Generator, optional
 
         Returns
@@ -299,7 +292,7 @@ class StarSimulator:
         if log_u is None:
             log_u = torch.empty(len(theta), device=theta.device).uniform_(*LOG_U, generator=generator)
         light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
-        return self.redden(light.columns + beside, ebv, rv)
+        return self.redden(light.columns, ebv, rv)
 
 
 def _interval(nodes, values):
