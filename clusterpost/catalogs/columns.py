@@ -13,8 +13,8 @@ from ..bands import BANDS
 from ..errors import ColumnError, shown
 from .names import plain_filter
 
-__all__ = ["PHANGS_SENTINELS", "BandColumns", "find", "phangs_bands", "phangs_columns", "phangs_name", "phangs_unit",
-           "tells_camera"]
+__all__ = ["PHANGS_SENTINELS", "BandColumns", "find", "needed", "phangs_bands", "phangs_columns", "phangs_name",
+           "phangs_unit", "tells_camera"]
 
 PHANGS_SENTINELS = (-9999.0, -999.0)
 
@@ -65,6 +65,29 @@ def find(names, *wanted):
         if len(alike) == 1:
             return alike[0]
     return None
+
+
+def needed(names, *wanted):
+    """Return the first of the wanted columns that is there; see `find`.
+
+    Parameters
+    ----------
+    names : sequence of str
+    *wanted : str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ColumnError
+        If there is none of them.
+    """
+    name = find(names, *wanted)
+    if name is None:
+        raise ColumnError(f"the table has no column {' or '.join(map(repr, wanted))}; it has {some(names)}")
+    return name
 
 
 def tells_camera(band) -> bool:

@@ -25,7 +25,7 @@ from astropy.table import Column, Table
 from ..errors import ColumnError, InputError
 from ..typing import PathLike
 from .canonical import record_floor
-from .columns import find
+from .columns import find, needed
 from .values import MAG_PER_RELATIVE, numbers, plain
 
 __all__ = ["AB_OFFSETS", "FLOORS", "SDSS_BANDS", "label_sloan", "nanomaggies_of_asinh", "read_nsa", "read_sdss"]
@@ -138,8 +138,8 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
     tbl = _table(path_or_table)
     flux, sigma = [], []
     for k, band in enumerate("ugriz"):
-        names = [_needed(tbl, f"{prefix}_{band}"), _needed(tbl, f"{prefix}Err_{band}", f"err_{band}"),
-                 _needed(tbl, f"extinction_{band}")]
+        names = [needed(tbl.colnames, f"{prefix}_{band}"), needed(tbl.colnames, f"{prefix}Err_{band}", f"err_{band}"),
+                 needed(tbl.colnames, f"extinction_{band}")]
         magnitude, error, extinction = (np.where(numbers(tbl, name) > _MISSING_BELOW, numbers(tbl, name), np.nan)
                                         for name in names)
         value, scatter = nanomaggies_of_asinh(magnitude, error, SOFTENING[k])
@@ -233,15 +233,15 @@ def _atlas_photometry(tbl, photometry):
     if photometry == "sersic":
         raise ColumnError("the table has neither NMGY nor SERSIC_NMGY; it holds no photometry of the NASA-Sloan Atlas "
                           "(v0_1_2 or v1_0_1) that can be read")
-    flux, sigma = _flux_and_error(tbl, _needed(tbl, "PETROFLUX"))
-    extinction = _five(tbl, _needed(tbl, "EXTINCTION"))
+    flux, sigma = _flux_and_error(tbl, needed(tbl.colnames, "PETROFLUX"))
+    extinction = _five(tbl, needed(tbl.colnames, "EXTINCTION"))
     scale = 10 ** (0.4 * (extinction - np.array(AB_OFFSETS)))
     flux, sigma = flux * scale, sigma * scale
     return flux, np.hypot(sigma, np.array(FLOORS) / MAG_PER_RELATIVE * np.abs(flux))
 
 
 def _flux_and_error(tbl, name):
-    flux, weight = _five(tbl, name), _five(tbl, _needed(tbl, f"{name}_IVAR"))
+    flux, weight = _five(tbl, name), _five(tbl, needed(tbl.colnames, f"{name}_IVAR"))
     measured = np.isfinite(flux) & np.isfinite(weight) & (weight > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(measured, flux, np.nan), np.where(measured, weight**-0.5, np.nan)
@@ -257,13 +257,6 @@ def _five(tbl, name):
     return np.where(mask, np.nan, plain(column).astype(float))[:, -5:]
 
 
-def _needed(tbl, *names):
-    found = find(tbl.colnames, *names)
-    if found is None:
-        raise ColumnError(f"the table has no column {' or '.join(map(repr, names))}")
-    return found
-
-
 def _add_photometry(tbl, flux, sigma):
     taken = [name for band in SDSS_BANDS for name in (band, f"{band}_err") if name in tbl.colnames]
     if taken:
@@ -277,7 +270,7 @@ def _add_photometry(tbl, flux, sigma):
 
 
 def _add_redshift(tbl, wanted):
-    name = _needed(tbl, *(("redshift", "z") if wanted == "z" else ("zdist",)))
+    name = needed(tbl.colnames, *(("redshift", "z") if wanted == "z" else ("zdist",)))
     values = numbers(tbl, name)
     if name != "redshift":
         if "redshift" in tbl.colnames:

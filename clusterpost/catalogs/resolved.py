@@ -16,10 +16,10 @@ import numpy as np
 from astropy.table import Column, Table
 
 from ..errors import ColumnError, InputError
-from .columns import find
+from .columns import find, needed, some
 from .files import read_table
 from .metadata import UNIT_KEY
-from .values import numbers, plain
+from .values import numbers, plain, truths
 
 __all__ = ["read_phat"]
 
@@ -70,11 +70,11 @@ def read_phat(photometry: Any, ages: Any = None) -> Table:
     20.5 8.2
     """
     tbl = _table(photometry)
-    identifier = _needed(tbl, "APID", "AP")
+    identifier = needed(tbl.colnames, "APID", "AP")
     seen = [name for name in _BANDS if find(tbl.colnames, name) is not None]
     if len(seen) < 2:
         raise ColumnError(f"the table has no photometry of PHAT ({', '.join(_BANDS)}); it has "
-                          f"{', '.join(tbl.colnames[:8])} ...")
+                          f"{some(tbl.colnames)}")
     for name in seen:
         _name_band(tbl, name)
     tbl["distance"] = Column(np.full(len(tbl), _DISTANCE), unit=u.Mpc, description="M31 (Dalcanton et al. 2012)")
@@ -92,23 +92,14 @@ def _table(source):
     return read_table(Path(source).expanduser())
 
 
-def _needed(tbl, *names):
-    name = find(tbl.colnames, *names)
-    if name is None:
-        raise ColumnError(f"the table has no column {' or '.join(repr(name) for name in names)}; it has "
-                          f"{', '.join(tbl.colnames[:8])} ...")
-    return name
-
-
 def _name_band(tbl, name):
     """Give magnitude, error and limit the names that this package reads."""
     band = _BANDS[name]
-    magnitude, error = _needed(tbl, name), _needed(tbl, f"e_{name}", f"{name}_err")
+    magnitude, error = needed(tbl.colnames, name), needed(tbl.colnames, f"e_{name}", f"{name}_err")
     flag = find(tbl.colnames, f"l_{name}", f"{name}_limit")
     limit = np.zeros(len(tbl), bool)
     if flag is not None:
-        values = plain(tbl[flag])
-        limit = values if values.dtype == bool else np.char.strip(np.ma.filled(tbl[flag], "").astype(str)) == ">"
+        limit = truths(tbl, flag)
         tbl.remove_column(flag)
         tbl[error] = np.where(limit, _LIMIT_ERROR, numbers(tbl, error))
     tbl[error] = np.maximum(numbers(tbl, error), _LEAST_ERROR)
@@ -119,13 +110,11 @@ def _name_band(tbl, name):
 
 
 def _add_ages(tbl, identifiers, ages):
-    name = _needed(ages, "APID", "AP")
+    name = needed(ages.colnames, "APID", "AP")
     rows = {int(number): row for row, number in enumerate(plain(ages[name]))}
     at = np.array([rows.get(int(number), -1) for number in identifiers])
     for column, description in _KNOWN.items():
         short = {"logAge": "log_age_cmd", "logMass": "log_mass_cmd"}[column]
         for source, ending in ((column, ""), (f"b_{column}", "_lo"), (f"B_{column}", "_hi")):
-            if source not in ages.colnames:
-                raise ColumnError(f"the ages have no column {source!r}; they have {', '.join(ages.colnames[:8])} ...")
-            values = numbers(ages, source)
+            values = numbers(ages, needed(ages.colnames, source))
             tbl[f"{short}{ending}"] = Column(np.where(at >= 0, values[at], np.nan), description=description)

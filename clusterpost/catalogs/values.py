@@ -16,7 +16,7 @@ from .sentinels import is_sentinel, no_measurement
 from .units import FluxUnit, read_unit
 
 __all__ = ["MAG_PER_RELATIVE", "Measured", "clean_band", "galaxy_cameras", "has_flux_unit", "is_magnitude", "numbers",
-           "plain", "read_band", "read_bands", "unit_of"]
+           "plain", "read_band", "read_bands", "truths", "unit_of"]
 
 #: Magnitude error of a small relative flux error of one: 2.5 / ln 10.
 MAG_PER_RELATIVE = 2.5 / np.log(10)
@@ -252,7 +252,7 @@ def clean_band(tbl, layout, band):
         missing |= _row_cameras(tbl, layout) != BANDS[band].instrument
     limit = np.zeros(len(tbl), bool)
     if names.limit is not None:
-        limit |= _truths(tbl, names.limit)
+        limit |= truths(tbl, names.limit)
     if layout.negative_error_is_limit:
         limit |= ~missing & (error < 0)
     elif (bad := np.flatnonzero(~missing & (error < 0))).size:
@@ -268,7 +268,23 @@ def _unit_or_none(tbl, name, layout, names):
         return None
 
 
-def _truths(tbl, name):
+def truths(tbl, name):
+    """Read a column that marks upper limits, as text files or tables spell it.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    name : str
+
+    Returns
+    -------
+    ndarray of bool (n,)
+
+    Raises
+    ------
+    ColumnError
+        If a value is neither yes nor no.
+    """
     column = tbl[name]
     masked = np.broadcast_to(np.asarray(getattr(column, "mask", False)), len(tbl))
     values = np.asarray(getattr(column, "unmasked", column))
