@@ -30,6 +30,8 @@ from clusterpost.priors import Exponential, FunctionPrior, Normal, ProductPrior
 from clusterpost.utils import whole_file
 
 _OLD, _NEW = "any_bands", "stochastic"
+_THREE, _OWN = f"{_OLD}, three bands", f"{_NEW}, metallicity of the disk, E(B-V) exponential 0.3"
+_AS_HST, _DUST = f"{_OLD}, UBV as F336W, F438W, F555W", f"{_NEW}, E(B-V) of the diagram"
 _RV = Normal(3.1, 0.3)
 _MASSES = (2.0, 3.0, 3.5, 4.0, 6.0)  # bounds of the bins of log10 mass
 _LMC_MODULUS = 18.48
@@ -62,10 +64,10 @@ def m31(photometry, ages=None, *, model=_NEW, n_samples=1000):
     without_infrared.remove_columns([name for name in tbl.colnames if name.startswith(("F110W", "F160W"))])
     own = ProductPrior(family=_NEW, ebv=Exponential(0.3), metallicity=Normal(0.0, 0.2), rv=_RV)
     runs = {
-        f"{_OLD}, three bands": (without_infrared, {"model": _OLD}),
+        _THREE: (without_infrared, {"model": _OLD}),
         _NEW: (without_infrared, {"model": model}),
         f"{_NEW}, flat": (without_infrared, {"model": model, "prior": "flat"}),
-        f"{_NEW}, metallicity of the disk, E(B-V) exponential 0.3": (without_infrared, {"model": model, "prior": own}),
+        _OWN: (without_infrared, {"model": model, "prior": own}),
         f"{_NEW}, six bands": (tbl, {"model": model}),
     }
     return {name: _judged(part, tbl["log_age_cmd"] - 6, tbl["log_mass_cmd"], n_samples=n_samples, **options)
@@ -96,14 +98,14 @@ def lmc(clusters, *, model=_NEW, n_samples=1000):
     as_hst = photometry({"U": "F336W", "B": "F438W", "V": "F555W"})
     johnson = photometry({band: f"{band}_JC" for band in "UBVR"})
     shared = {"unit": "Vega", "distance": distance, "n_samples": n_samples}
-    results = {f"{_OLD}, UBV as F336W, F438W, F555W": _judged(as_hst, truth, mass, model=_OLD, **shared),
+    results = {_AS_HST: _judged(as_hst, truth, mass, model=_OLD, **shared),
                _NEW: _judged(johnson, truth, mass, model=model, **shared)}
     parts, rows = [], []
     for value in np.unique(tbl["ebv"]):  # a prior is the same for all of a table
         at = np.flatnonzero(tbl["ebv"] == value)
         parts.append(_judged(johnson[at], truth[at], mass[at], model=model, prior=_known_dust(float(value)), **shared))
         rows.append(at)
-    results[f"{_NEW}, E(B-V) of the diagram"] = vstack(parts)[np.argsort(np.concatenate(rows))]
+    results[_DUST] = vstack(parts)[np.argsort(np.concatenate(rows))]
     return results
 
 
@@ -273,21 +275,21 @@ def main(arguments=None):
     if options.m31:
         results = m31(*options.m31[:2], model=options.model, n_samples=options.samples)
         shares = by_mass(results)
-        _write(folder, "m31", numbers(results), results, "Clusters of M31")
+        _write(folder, "m31", results, (_THREE, _NEW, _OWN), "Clusters of M31")
         _save(shares, folder / "m31_by_mass.csv")
         _save_figure(lambda: draw_coverage(shares), folder / "m31_by_mass.png")
     if options.lmc:
         results = lmc(options.lmc, model=options.model, n_samples=options.samples)
-        _write(folder, "lmc", numbers(results), results, "Clusters of the Large Magellanic Cloud")
+        _write(folder, "lmc", results, (_AS_HST, _NEW, _DUST), "Clusters of the Large Magellanic Cloud")
     return 0
 
 
-def _write(folder, stem, table, results, title):
+def _write(folder, stem, results, drawn, title):
     print(title)
+    table = numbers(results)
     table.pprint(max_lines=-1, max_width=-1)
     _save(table, folder / f"{stem}.csv")
-    names = [name for name in results if name.startswith(_OLD)] + [_NEW] + list(results)[3 if stem == "m31" else 2:][:1]
-    _save_figure(lambda: draw_ages(results, names, title), folder / f"{stem}.png")
+    _save_figure(lambda: draw_ages(results, drawn, title), folder / f"{stem}.png")
 
 
 def _save(table, path):
