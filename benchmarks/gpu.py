@@ -23,11 +23,21 @@ from clusterpost.training.recipes import RECIPES, train_model
 from clusterpost.training.simulation import seeded_generator
 
 #: Shares of the time: the paper's network first, as it is known what it takes.
-SHARES = {"tests": 0.08, "walter2025": 0.4, "any_bands": 0.15, "stochastic": 0.2, "galaxies": 0.1, "speed": 0.07}
-#: Ways to run a flow, the fastest of which trains it.
-COMPILED = {"eager": False, "compiled": True, "graphs": "reduce-overhead"}
-GPU_TESTS = ("tests/families/clusters/test_table.py", "tests/training/test_simulation.py", "tests/test_infer.py")
-_TRIED, _SMALL_TRIED = 60, 3  # steps that a way is timed over, after as many to warm up
+SHARES = {"tests": 0.06, "walter2025": 0.24, "any_bands": 0.08, "galaxies": 0.14, "stochastic": 0.42, "speed": 0.06}
+#: Ways to train, the fastest of which is taken: options of `clusterpost.training.fit.fit`.
+WAYS = {"eager": {"record": False}, "replayed": {}, "compiled": {"record": False, "compile": True},
+        "compiled and replayed": {"compile": True}}
+#: Large batches cost a GPU hardly more than small ones, and mocks are drawn by the million.
+GPU_SIZES = {"walter2025": {"batches_at_once": 512},
+             "any_bands": {"batches_at_once": 512},
+             "galaxies": {"batch_size": 8192, "batches_at_once": 64, "mocks_per_epoch": 10**9, "spike": 5.0,
+                          "validations_per_epoch": 16, "checkpoint_every": 5000},
+             "stochastic": {"batch_size": 16_384, "batches_at_once": 128, "mocks_per_epoch": 10**9,
+                            "checkpoint_every": 5000}}
+GPU_TESTS = ("tests/families/clusters/test_table.py", "tests/training/test_simulation.py",
+             "tests/training/test_fit.py", "tests/test_infer.py")
+_SMALL_TRIED = 3  # steps that a way is timed over, after as many to warm up; otherwise one draw of many batches
+_AFTERWARDS = 15.0  # seconds that a trained network is tested in
 #: Sizes of a dry run.
 SMALL = {"walter2025": {"n_blocks": 2, "width": 16},
          "galaxies": {"width": (16,) * 7, "depth": (1,) * 7, "context": 16},
@@ -69,9 +79,9 @@ def run_tests(device, seconds):
     return {"rc": done.returncode, "last_line": (done.stdout.strip().splitlines() or [""])[-1]}
 
 
-def step_time(recipe, folder, device, compiled, tried):
-    """Measure seconds of a training step."""
-    folder = folder / f"timing-{compiled}"
+def step_time(recipe, folder, device, way, tried):
+    """Measure seconds of a training step, those of drawing its mocks included."""
+    folder = folder / "timing"
     shutil.rmtree(folder, ignore_errors=True)
     marks = []
 
@@ -81,30 +91,34 @@ def step_time(recipe, folder, device, compiled, tried):
         marks.append(time.perf_counter())
 
     size = recipe.config.batch_size
+    tried = tried or max(64, recipe.config.batches_at_once)
     short = replace(recipe, config=replace(recipe.config, epochs=2, mocks_per_epoch=tried * size, n_validation=size,
                                            validations_per_epoch=1, checkpoint_every=10**9,
                                            batches_at_once=min(recipe.config.batches_at_once, tried)))
-    fit(build_flow(short.spec), short, folder, device=device, compile=compiled, progress=False, report=mark)
+    fit(build_flow(short.spec), short, folder, device=device, progress=False, report=mark, **WAYS[way])
     return (marks[1] - marks[0]) / tried
 
 
-def train(name, folder, device, seconds, small):
+def train(name, folder, device, seconds, small, ways):
     """Train a recipe in the given time: to the end of its schedule, of as many steps as fit."""
-    recipe = small_recipe(name) if small else RECIPES[name]()
+    recipe = small_recipe(name) if small else RECIPES[name](**GPU_SIZES[name])
     chosen = folder / name / "chosen.json"
     if chosen.exists():  # an earlier run chose, and its checkpoint holds to that
         choice = json.loads(chosen.read_text())
     else:
         start, times = time.perf_counter(), {}
-        for way, compiled in COMPILED.items():
-            if way != "eager" and (device == "cpu" or time.perf_counter() - start > seconds / 4):
-                continue
+        for way in ways:
+            if times and time.perf_counter() - start > seconds / 4:
+                break
             try:
-                times[way] = step_time(recipe, folder / name, device, compiled, _SMALL_TRIED if small else _TRIED)
+                times[way] = step_time(recipe, folder / name, device, way, _SMALL_TRIED if small else None)
+                print(f"{name}, {way}: {1e3 * times[way]:.2f} ms a step of {recipe.config.batch_size}, after "
+                      f"{time.perf_counter() - start:.0f} s")
             except Exception as error:
-                print(f"{name}, {way}: {type(error).__name__}: {str(error)[:200]}")
+                print(f"{name}, {way}: {type(error).__name__}: {str(error)[:500]}")
+                traceback.print_exc(limit=-3)
         way = min(times, key=times.get)
-        left = seconds - (time.perf_counter() - start)
+        left = seconds - (time.perf_counter() - start) - (0 if small else _AFTERWARDS)
         steps = max(1, int(0.9 * left / times[way]))
         epochs = recipe.config.epochs
         choice = {"way": way, "seconds_per_step": times, "schedule_steps": recipe.config.steps, "steps_that_fit": steps,
@@ -112,7 +126,7 @@ def train(name, folder, device, seconds, small):
                                          max(1, steps // epochs) * recipe.config.batch_size)}
         chosen.write_text(json.dumps(choice))
     recipe = replace(recipe, config=replace(recipe.config, mocks_per_epoch=choice["mocks_per_epoch"]))
-    card = train_model(recipe, folder / name, device=device, compile=COMPILED[choice["way"]], progress=True,
+    card = train_model(recipe, folder / name, device=device, progress=True, **WAYS[choice["way"]],
                        **({"n_test": _SMALL_TEST} if small else {}))
     return choice | {key: card["training"][key] for key in ("mocks_seen", "hours", "hardware", "validation_nll",
                                                             "test_nll")}
@@ -128,11 +142,12 @@ def speed(device, n_rows, draws):
     import clusterpost
 
     found = {}
-    mocks = clusterpost.simulate(n_rows, seed=1)
-    for name in ("any_bands", "walter2025"):
+    for name in ("any_bands", "walter2025", "stochastic", "galaxies"):
+        mocks = clusterpost.simulate(n_rows, model=name, seed=1)
         model = clusterpost.load_model(name, device=device)
-        for refine in (True, False):
-            options = {"model": name, "device": device, "refine": refine, "n_samples": 1000, "progress": False}
+        for refine in (True, False) if model.family.likelihood else (False,):
+            options = {"model": name, "device": device, "n_samples": 1000, "progress": False}
+            options |= {"refine": refine} if model.family.likelihood else {}
             clusterpost.infer_table(mocks[:2], **options)
             start = time.perf_counter()
             clusterpost.infer_table(mocks, **options)
@@ -180,9 +195,11 @@ def main():
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--steps", nargs="+", default=list(SHARES))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), help="how to train; the fastest is taken")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU; try every step with --device cpu --minutes 3")
+    ways = args.ways or (["eager"] if args.device == "cpu" else ["replayed", "compiled and replayed", "eager"])
     small, begin, total = args.device == "cpu", time.perf_counter(), 60 * args.minutes
     work = Path(os.environ["WORK"]) / args.device  # checkpoints, which are too large to bring home
     results = Results(args.out, args.device, args.minutes)
@@ -194,10 +211,10 @@ def main():
             if step == "tests":
                 found = run_tests(args.device, seconds)
             elif step == "speed":
-                found = speed(args.device, *((_SMALL_ROWS, _SMALL_DRAWS) if small else (20_000, (256, 1000))))
+                found = speed(args.device, *((_SMALL_ROWS, _SMALL_DRAWS) if small else (4000, (256, 1000))))
             else:
                 (work / step).mkdir(parents=True, exist_ok=True)
-                found = train(step, work, args.device, seconds, small)
+                found = train(step, work, args.device, seconds, small, ways)
                 for path in (work / step).glob(f"{step}.*"):
                     if path.stat().st_size < _LARGEST:
                         shutil.copy(path, args.out / path.name)

@@ -5,8 +5,9 @@
 #   benchmarks/gpu.sh OUT --device cpu --minutes 3        a dry run of every step, at small size
 #
 # OUT gets results.json and the model files, each below 16 MB, as soon as they exist; checkpoints are kept in WORK (by
-# default a folder for temporary files), from which another run goes on. It needs torch, numpy, FrEIA, safetensors and astropy. Where there is no network, WHEELS names a folder of
-# wheels of what is missing (FrEIA safetensors astropy astropy-iers-data pyerfa PyYAML pytest-astropy and its plugins).
+# default a folder for temporary files), from which another run goes on. It needs torch, numpy, FrEIA, safetensors and
+# astropy. Where there is no network, WHEELS names a folder of wheels of what is missing (FrEIA safetensors astropy
+# astropy-iers-data pyerfa PyYAML msgspec pooch pytest-astropy and its plugins).
 set -euo pipefail
 export WORK="${WORK:-${TMPDIR:-/tmp}/clusterpost-gpu}"
 out=$(mkdir -p "${1:?usage: benchmarks/gpu.sh OUT [options]}" && cd "$1" && pwd)

@@ -83,7 +83,8 @@ class Permute(Fm.InvertibleModule):
 
     def forward(self, x, c=(), rev=False, jac=True):
         """Reorder; the Jacobian is one."""
-        return (x[0][:, self.inverse if rev else self.order],), 0.0
+        parts = x[0].unbind(1)
+        return (torch.stack([parts[i] for i in (self.inverse if rev else self.order)], 1),), 0.0
 
     def output_dims(self, input_dims):
         """Unchanged."""

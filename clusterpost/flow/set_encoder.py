@@ -105,9 +105,11 @@ class TokenEncoder(nn.Module):
         features = torch.stack([value, value * value.abs() / 3, ln_error, pull / 5, (mark > 1.5).to(value)], -1)
         half = self.first.shape[-1] // 2
         straight = torch.einsum("nbf,bfw->nw", features * there[..., None], self.first[..., half:])
-        # Few of the bands are measured, and only these go through the shared layers.
+        # Few of the bands are measured, and only these go through the shared layers; a GPU is through with all of
+        # them before it could tell how many there are.
         bent = torch.einsum("nbf,bfw->nbw", features, self.first[..., :half]) + self.bias[:, :half]
-        which = torch.topk(there, int(there.sum(1).max()), dim=1)
+        most = self.n_bands if there.is_cuda else int(there.sum(1).max())
+        which = torch.topk(there, most, dim=1)
         bent = self.shared(torch.gather(bent, 1, which.indices[..., None].expand(-1, -1, half)))
         total = torch.cat([(bent * which.values[..., None]).sum(1), straight + there @ self.bias[:, half:]], 1)
         mean = total / there.sum(1, keepdim=True).clamp(min=1)

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
-from torch import nn
 
 from ..errors import InputError
 from ..utils import progress_bar, write_whole
 from .simulation import seeded_generator
+from .step import RecordedStep, Step
 
 __all__ = ["FitConfig", "FitResult", "fit", "mean_nll"]
 
@@ -34,6 +34,7 @@ _STANDARDIZE_STREAM = VALIDATION_STREAM + 1
 _N_STANDARDIZE = 100_000
 TEST_STREAM = VALIDATION_STREAM + 2
 _AVERAGED_AT_FIRST = 10  # steps
+_RUNNING = ("recent", "norm", "passed_over")  # what a step keeps of those before it
 _RISE = 200  # steps over which a cosine schedule begins
 
 
@@ -180,26 +181,28 @@ def mean_nll(flow, encode, mocks, chunk=16384):
 class _Run:
     """The state of one training run, and how it is saved and taken up."""
 
-    def __init__(self, flow, simulator, objective, config):
+    def __init__(self, flow, simulator, objective, config, record):
         self.flow, self.simulator, self.objective, self.config = flow, simulator, objective, config
         self.optimizers = make_optimizers(flow, config)
         self.step = 0
         self.seconds = 0.0
         self.history = []
-        self.recent = None  # running mean of the training loss
-        self.norm = None  # and of the gradient's length
-        self.passed_over = 0
         self.average = copy.deepcopy(flow) if config.average else flow  # judged and kept
         self.best = {name: value.clone() for name, value in flow.export().items()}
         self.stopped_early = False
+        recorded = record and objective.recordable
+        self.take_step = (RecordedStep if recorded else Step)(
+            flow, self.average, self.optimizers, objective, simulator, max_norm=config.max_gradient_norm,
+            spike=config.spike)
 
-    @torch.no_grad()
-    def follow(self):
-        """Move the average of the weights towards those of this step."""
-        if self.average is not self.flow:
-            share = max(1 - self.config.average, _AVERAGED_AT_FIRST / (self.step + _AVERAGED_AT_FIRST))
-            for mean, weight in zip(self.average.parameters(), self.flow.parameters(), strict=True):
-                mean.lerp_(weight, share)
+    def advance(self, mocks, conditions, generator):
+        """Take a step with a batch."""
+        rate = self.config.rate(self.step)
+        share = max(1 - self.config.average, _AVERAGED_AT_FIRST / (self.step + _AVERAGED_AT_FIRST))
+        self.take_step(mocks, conditions, rate=rate, share=share, generator=generator,
+                       progress=self.step / self.config.steps)
+        self.step += 1
+        return rate
 
     @property
     def best_nll(self):
@@ -211,15 +214,6 @@ class _Run:
         values = [h["validation_nll"] for h in self.history]
         return len(values) - 1 - values.index(min(values)) if values else 0
 
-    def usual(self, norm):
-        """Whether a gradient is of a length to be trusted; it then enters the running mean."""
-        trusted = bool(torch.isfinite(norm)) and (self.norm is None or bool(norm <= self.config.spike * self.norm))
-        if trusted:
-            self.norm = norm if self.norm is None else torch.lerp(self.norm, norm, 0.01)
-        else:
-            self.passed_over += 1
-        return trusted
-
     def save(self, path):
         tensors = {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"now.{k}": v for k, v in self.flow.state_dict().items()}
@@ -230,8 +224,7 @@ class _Run:
                 for key, value in optimizer.state.get(parameter, {}).items():
                     tensors[f"optimizer.{key}.{name}"] = value
         state = {"step": self.step, "seconds": self.seconds, "history": self.history,
-                 "recent": None if self.recent is None else self.recent.item(),
-                 "norm": None if self.norm is None else self.norm.item(), "passed_over": self.passed_over,
+                 **{name: getattr(self.take_step, name).item() for name in _RUNNING},
                  "stopped_early": self.stopped_early, **self._identity()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         write_whole(path, save(tensors, metadata={"state": json.dumps(state)}))
@@ -246,11 +239,8 @@ class _Run:
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
         self.stopped_early = state["stopped_early"]
         device = next(self.flow.parameters()).device
-        if state.get("recent") is not None:
-            self.recent = torch.tensor(state["recent"], device=device)
-        if state.get("norm") is not None:
-            self.norm = torch.tensor(state["norm"], device=device)
-        self.passed_over = state["passed_over"]
+        for name in _RUNNING:
+            getattr(self.take_step, name).fill_(state[name])
         self.best = {k[5:]: v.to(device) for k, v in tensors.items() if k.startswith("best.")}
         self.flow.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("now.")})
         if self.average is not self.flow:
@@ -279,7 +269,7 @@ def make_optimizers(flow, config):
     Returns
     -------
     list of torch.optim.Optimizer
-        Each of whose groups has the learning rate's factor as ``factor``.
+        With the learning rates' factors in the place of learning rates.
 
     Raises
     ------
@@ -294,13 +284,11 @@ def make_optimizers(flow, config):
     taken = {id(p) for p in square}
     # The gradient of eta ||phi||^2 is 2 eta phi.
     optimizers = [torch.optim.Adam([p for p in weights if id(p) not in taken], lr=1.0, betas=config.betas,
-                                   weight_decay=2 * config.l2, fused=True)]
+                                   weight_decay=2 * config.l2, fused=True,
+                                   capturable=weights[0].is_cuda)]
     if square:
         optimizers.append(torch.optim.Muon(square, lr=config.muon_factor, momentum=0.9, weight_decay=0.0,
                                            adjust_lr_fn="match_rms_adamw"))
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["factor"] = group["lr"]
     return optimizers
 
 
@@ -316,7 +304,7 @@ def _denormals_flushed():
 
 
 @_denormals_flushed()
-def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, report=None):
+def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progress=None, report=None):
     """Train a flow on fresh mocks until done or no longer improving.
 
     Parameters
@@ -332,6 +320,8 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
     compile : bool or str
         Compile the flow with ``torch.compile``, which needs a C++ compiler and a minute or two; a mode of it, such as
         ``reduce-overhead`` for CUDA graphs, or True for its default.
+    record : bool, optional
+        Record a step as a CUDA graph and replay it, where the objective allows; by default on a GPU.
     progress : bool, optional
         Show a bar with the running loss; by default on a terminal.
     report : callable, optional
@@ -361,7 +351,8 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
     mocks, conditions = draw(_N_STANDARDIZE, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))
     flow.set_from(mocks.theta, conditions)
     validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))
-    run = _Run(flow, simulator, objective, config)
+    on_gpu = torch.device(device).type == "cuda"
+    run = _Run(flow, simulator, objective, config, on_gpu if record is None else record)
     if checkpoint.exists():
         run.load(checkpoint)
         log.info("continuing at step %d", run.step)
@@ -375,7 +366,6 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
     clock = time.monotonic()
     with progress_bar(total=steps, initial=run.step, desc="training", unit="step", show=progress) as bar:
         while run.step < steps and not run.stopped_early:
-            rate = config.rate(run.step)
             generator = seeded_generator(config.seed, run.step, device)
             at = run.step % config.batches_at_once
             if at == 0:
@@ -383,29 +373,16 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
             elif several is None:  # a run that is taken up between two draws
                 several = draw(size * config.batches_at_once, seeded_generator(config.seed, run.step - at, device))
             mocks, conditions = (whole[at * size:(at + 1) * size] for whole in several)
-            loss = objective(flow, mocks, conditions, simulator, generator, run.step / steps)
-            for optimizer in run.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate * group["factor"]
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(flow.parameters(), config.max_gradient_norm)
-            if run.usual(norm):
-                for optimizer in run.optimizers:
-                    optimizer.step()
-            run.follow()
-            run.step += 1
-            value = loss.detach()
-            run.recent = value if run.recent is None else torch.lerp(run.recent, value, 0.01)
+            rate = run.advance(mocks, conditions, generator)
             bar.update()
             if run.step % 100 == 0:
-                bar.set_postfix(loss=f"{run.recent.item():.3f}", best=f"{run.best_nll:.3f}", lr=f"{rate:.2g}")
+                bar.set_postfix(loss=f"{run.take_step.recent.item():.3f}", best=f"{run.best_nll:.3f}", lr=f"{rate:.2g}")
             if run.step % validate_every == 0 or run.step == steps:
                 nll = mean_nll(run.average, encode, validation)
                 if nll < run.best_nll:
                     run.best = {k: v.clone() for k, v in run.average.export().items()}
                 run.history.append({"step": run.step, "mocks_seen": run.step * config.batch_size,
-                                    "learning_rate": rate, "training_loss": run.recent.item(), "validation_nll": nll})
+                                    "learning_rate": rate, "training_loss": run.take_step.recent.item(), "validation_nll": nll})
                 log.info("step %d: validation NLL %.4f", run.step, nll)
                 run.stopped_early = run.stale >= config.patience
             if run.step % config.checkpoint_every == 0 or run.step == steps or run.stopped_early:
@@ -415,4 +392,5 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, progress=None, rep
             if report is not None and run.history and run.history[-1]["step"] == run.step:
                 report(run.history[-1])
     flow.load_export(run.best)
-    return FitResult(run.history, run.step * config.batch_size, run.seconds, run.stopped_early, run.passed_over)
+    return FitResult(run.history, run.step * config.batch_size, run.seconds, run.stopped_early,
+                     int(run.take_step.passed_over))

@@ -18,6 +18,8 @@ class NegativeLogLikelihood:
     It needs nothing but a simulator.
     """
 
+    recordable = True  #: see `~clusterpost.training.step.RecordedStep`
+
     def to_dict(self):
         """As plain values for a checkpoint and a card."""
         return {"name": "negative log likelihood"}
@@ -76,6 +78,8 @@ class LogVariance:
     begin: float = 0.1
     bend: float = 1.0
     reach: float = 4.0
+
+    recordable = False
 
     def to_dict(self):
         """As plain values for a checkpoint and a card."""

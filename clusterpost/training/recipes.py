@@ -288,8 +288,8 @@ _GALAXY_ORDER = ("tau_ism", "stick1", "dust_index", "tau_bc", "log_gamma1", "log
 _GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
 
 
-def galaxies(*, family="galaxies", errors=None, width=(128, 128, 96, 96, 96, 64, 48), depth=(2, 2, 2, 2, 2, 1, 1),
-             bins=10, knots=64, context=192, context_depth=2, **config) -> Recipe:
+def galaxies(*, family="galaxies", errors=None, width=(192, 160, 64, 64, 64, 48, 32), depth=(3, 3, 1, 1, 1, 1, 1),
+             bins=8, knots=64, context=256, context_depth=3, **config) -> Recipe:
     """Make a recipe of a network for galaxies in ugriz of SDSS: a spline flow, blind to brightness.
 
     All parameters but the mass are learned, under log-normal noise; the mass follows in closed form.
@@ -367,9 +367,9 @@ def _galaxy_parts(family, errors):
     return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 
 
-def stochastic(*, family="stochastic", bands=None, table=None, errors=None, coverage=None, limits=None, token=128,
-               context=128, width=(128, 128, 96, 64, 48, 48), depth=(2, 2, 2, 2, 1, 1), bins=(24, 24, 16, 12, 8, 8),
-               knots=64, **config) -> Recipe:
+def stochastic(*, family="stochastic", bands=None, table=None, errors=None, coverage=None, limits=None, token=192,
+               context=256, context_depth=4, width=(192, 160, 64, 64, 32, 32), depth=(3, 3, 2, 1, 1, 1),
+               bins=(24, 24, 12, 10, 6, 6), knots=64, **config) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
     A spline flow of all six parameters that sees whatever was measured as a set, upper limits among it; trained by the
@@ -386,7 +386,7 @@ def stochastic(*, family="stochastic", bands=None, table=None, errors=None, cove
     errors, coverage, limits : object, optional
         Of :mod:`clusterpost.training.observing`; by default relative errors from 0.01 to 1.5, the sets of bands that
         surveys have beside random ones (`clusterpost.training.surveys`), and some upper limits.
-    token, context, width, depth, bins, knots
+    token, context, context_depth, width, depth, bins, knots
         Of `~clusterpost.flow.set_encoder.SetSpec`: the blocks are those of log age, E(B-V), log mass, [M/H], R_V
         and covering fraction.
     **config
@@ -417,7 +417,7 @@ def stochastic(*, family="stochastic", bands=None, table=None, errors=None, cove
     spec = SetSpec(**recipe_sizes(simulator, encoder), order=tuple(map(family.parameter_names.index, names)),
                    width=tuple(width), depth=tuple(depth), bins=tuple(bins), splines=(1,) * len(names), knots=knots,
                    coordinates=("linear", "amplitude", "log1p:0.1", "linear", "normal:3.1:0.3", "linear"),
-                   token=token, context=context)
+                   token=token, context=context, context_depth=context_depth)
     settings = _MUON | {"learning_rate": 1.5e-3, "muon_factor": 4.0, "batch_size": 2048, "batches_at_once": 64,
                         "epochs": 8, "average": 0.999, "spike": 5.0, "n_validation": 50_000} | config
     return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
@@ -451,7 +451,7 @@ RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": w
            "galaxies_maf": galaxies_maf, "stochastic": stochastic, "stochastic_field": stochastic_field}
 
 
-def train_model(recipe, folder, *, start=None, device="cpu", compile=False, n_test=None, progress=None):
+def train_model(recipe, folder, *, start=None, device="cpu", compile=False, record=None, n_test=None, progress=None):
     """Train a recipe and write its model file.
 
     Parameters
@@ -463,7 +463,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, n_te
     start : str or path, optional
         A model of the same architecture whose weights to begin with.
     device : str
-    compile, progress : bool
+    compile, record, progress : bool
         See `~clusterpost.training.fit.fit`.
     n_test : int, optional
         Mocks that the test NLL is of; 100 000 by default.
@@ -490,7 +490,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, n_te
         model = load_model(start, device="cpu")
         flow.load_export(model.flow.export())
         first = {"started_from": {"sha256": model.card["sha256"], **model.card["training"]}}
-    result = fit(flow, recipe, folder, device=device, compile=compile, progress=progress)
+    result = fit(flow, recipe, folder, device=device, compile=compile, record=record, progress=progress)
     flow = flow.cpu().eval()
     n_test = _N_TEST if n_test is None else n_test
     test = recipe.learned_part(recipe.simulator.draw(n_test, seeded_generator(recipe.config.seed, TEST_STREAM)))

@@ -366,3 +366,22 @@ def test_a_torch_that_is_too_old_is_named(monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(InputError, match=r"training needs torch 2\.9 or later; .*clusterpost\[train\]"):
         fit_module.make_optimizers(torch.nn.Linear(2, 2), FitConfig())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("name", ["walter2025", "stochastic", "galaxies"])
+def test_steps_replayed_on_a_gpu_are_those_taken_one_by_one(name, tmp_path):
+    small = {"walter2025": {"n_blocks": 2, "width": 16}}.get(name, {"width": (16,) * 8, "depth": (1,) * 8})
+    if name == "stochastic":
+        small = {"width": (16,) * 6, "depth": (1,) * 6, "token": 16, "context": 16, "context_depth": 1}
+    recipe = RECIPES[name](**small, mocks_per_epoch=20 * 512, epochs=1, batch_size=512, n_validation=512,
+                           batches_at_once=4)
+    results = []
+    for record in (False, True):
+        torch.manual_seed(0)
+        flow = build_flow(recipe.spec)
+        results.append(fit(flow, recipe, tmp_path / str(record), device="cuda", record=record, progress=False))
+    one, other = results
+    assert other.best_nll == pytest.approx(one.best_nll, abs=0.01)
+    assert other.history[-1]["training_loss"] == pytest.approx(one.history[-1]["training_loss"], abs=0.01)
+    assert one.history[0]["validation_nll"] != one.history[-1]["validation_nll"]

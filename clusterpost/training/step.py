@@ -1,0 +1,139 @@
+"""One step of training: the loss of a batch, its gradient, and what the optimizers make of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields
+
+import torch
+from torch import nn
+
+__all__ = ["RecordedStep", "Step"]
+
+_SLOW = 0.01  # weight of a new value in running means
+_WARM = 3  # steps before a recording
+
+
+class Step:
+    """Takes steps of training.
+
+    Whatever differs between steps is a tensor, so that a GPU can record one and replay it.
+
+    Parameters
+    ----------
+    flow : Flow
+    average : Flow
+        A copy whose weights follow those of `flow`, or `flow` itself for none.
+    optimizers : list of torch.optim.Optimizer
+        With the learning rates' factors in the place of learning rates: their steps are scaled by the rate.
+    objective : object
+        Of :mod:`clusterpost.training.objectives`.
+    simulator : Simulator
+    max_norm, spike : float
+        ``max_gradient_norm`` and ``spike`` of `~clusterpost.training.fit.FitConfig`.
+
+    Attributes
+    ----------
+    recent, norm : Tensor ()
+        Running means of the loss and of the gradient's length; NaN and infinite before the first step.
+    passed_over : Tensor ()
+        Batches that changed no weight, as their gradients were out of the usual.
+    """
+
+    def __init__(self, flow, average, optimizers, objective, simulator, *, max_norm, spike):
+        self.flow, self.optimizers, self.objective, self.simulator = flow, optimizers, objective, simulator
+        self.max_norm, self.spike = max_norm, spike
+        self.weights = list(flow.parameters())
+        self.means = [] if average is flow else list(average.parameters())
+        self.before = [weight.detach().clone() for weight in self.weights]
+        like = {"device": self.weights[0].device}
+        self.rate, self.share, self.passed_over = (torch.zeros((), **like) for _ in range(3))
+        self.recent, self.norm = torch.full((), torch.nan, **like), torch.full((), torch.inf, **like)
+
+    def __call__(self, mocks, conditions, *, rate, share, generator, progress):
+        """Take one step.
+
+        Parameters
+        ----------
+        mocks : Mocks
+        conditions : Tensor (n, n_condition)
+        rate : float
+            Learning rate.
+        share : float
+            Of the new weights in their moving average.
+        generator : torch.Generator
+        progress : float
+            Share of the training that is done.
+        """
+        self.rate.fill_(rate)
+        self.share.fill_(share)
+        self._take(mocks, conditions, generator, progress)
+
+    def _take(self, mocks, conditions, generator, progress):
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss = self.objective(self.flow, mocks, conditions, self.simulator, generator, progress)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.weights, self.max_norm)
+        with torch.no_grad():
+            self._update(norm)
+            value = loss.detach()
+            self.recent.copy_(torch.where(torch.isnan(self.recent), value, torch.lerp(self.recent, value, _SLOW)))
+
+    def _update(self, norm):
+        trusted = torch.isfinite(norm) & (norm <= self.spike * self.norm)
+        usual = torch.where(torch.isinf(self.norm), norm, torch.lerp(self.norm, norm, _SLOW))
+        self.norm.copy_(torch.where(trusted, usual, self.norm))
+        self.passed_over += ~trusted
+        for weight in self.weights:  # the optimizers' means must not see what is not trusted
+            if weight.grad is not None:
+                weight.grad = torch.where(trusted, weight.grad, 0.0)
+        torch._foreach_copy_(self.before, self.weights)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        torch._foreach_sub_(self.weights, self.before)
+        torch._foreach_mul_(self.weights, self.rate * trusted)
+        torch._foreach_add_(self.weights, self.before)
+        if self.means:
+            away = torch._foreach_sub(self.weights, self.means)
+            torch._foreach_mul_(away, self.share)
+            torch._foreach_add_(self.means, away)
+
+
+class RecordedStep(Step):
+    """Takes the same steps from a recording, a CUDA graph, once a few were taken.
+
+    A step of a small network is thousands of small kernels, and a GPU waits for Python to start each; replayed, they
+    follow each other at once. The objective must do the same at every step, without random numbers
+    (``objective.recordable``).
+    """
+
+    graph = None
+    _taken = 0
+
+    def _take(self, mocks, conditions, generator, progress):
+        if self._taken < _WARM:
+            self._taken += 1
+            side, main = torch.cuda.Stream(), torch.cuda.current_stream()
+            side.wait_stream(main)
+            with torch.cuda.stream(side):
+                super()._take(mocks, conditions, generator, progress)
+            main.wait_stream(side)
+            return
+        if self.graph is None:
+            self.mocks, self.conditions = copy.deepcopy(mocks), conditions.clone()
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                super()._take(self.mocks, self.conditions, None, 0.0)
+        self.conditions.copy_(conditions)
+        for field in fields(mocks):
+            _copy(getattr(self.mocks, field.name), getattr(mocks, field.name))
+        self.graph.replay()
+
+
+def _copy(to, values):
+    if isinstance(values, dict):
+        for name, value in values.items():
+            _copy(to[name], value)
+    else:
+        to.copy_(values)
