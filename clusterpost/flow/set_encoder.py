@@ -80,6 +80,7 @@ class TokenEncoder(nn.Module):
     def __init__(self, spec):
         super().__init__()
         self.n_bands, half = spec.n_bands, spec.token // 2
+        self.most_recorded = spec.n_bands
         self.first = nn.Parameter(torch.randn(spec.n_bands, _FEATURES, spec.token) / math.sqrt(_FEATURES))
         self.bias = nn.Parameter(0.3 * torch.randn(spec.n_bands, spec.token))
         self.shared = nn.Sequential(nn.SiLU(), nn.Linear(half, half), nn.SiLU(), nn.Linear(half, half))
@@ -105,17 +106,23 @@ class TokenEncoder(nn.Module):
         features = torch.stack([value, value * value.abs() / 3, ln_error, pull / 5, (mark > 1.5).to(value)], -1)
         half = self.first.shape[-1] // 2
         straight = torch.einsum("nbf,bfw->nw", features * there[..., None], self.first[..., half:])
-        # Few of the bands are measured, and only these go through the shared layers; a GPU is through with all of
-        # them before it could tell how many there are.
         bent = torch.einsum("nbf,bfw->nbw", features, self.first[..., :half]) + self.bias[:, :half]
-        most = self.n_bands if there.is_cuda else int(there.sum(1).max())
-        which = torch.topk(there, most, dim=1)
+        which = torch.topk(there, self._most_bands(there), dim=1)
         bent = self.shared(torch.gather(bent, 1, which.indices[..., None].expand(-1, -1, half)))
         total = torch.cat([(bent * which.values[..., None]).sum(1), straight + there @ self.bias[:, half:]], 1)
         mean = total / there.sum(1, keepdim=True).clamp(min=1)
         # Of the order of one: the brightness of clusters at 10 pc spans 25 in ln mJy, about 20.
         rest = torch.stack([(brightness - 20) / 6, (ln_weight - 6) / 3, (number - 5) / 3], 1)
         return self.hidden(self.merge(torch.cat([total / 5, mean, rest], 1)))
+
+    def _most_bands(self, there):
+        """Count the bands of the object with most of them: few are measured, and only these go through shared layers.
+
+        While a GPU records what it will replay there is no telling; then `most_recorded` counts.
+        """
+        if there.is_cuda and torch.cuda.is_current_stream_capturing():
+            return self.most_recorded
+        return int(there.sum(1).max())
 
 
 class SetSplineFlow(ContextSplineFlow):
@@ -138,6 +145,11 @@ class SetSplineFlow(ContextSplineFlow):
     kind, formula = "set-spline", 1
     encoder = "tokens"
     _make_encoder = TokenEncoder
+
+    def set_from(self, theta, conditions):
+        """Set scales, and how many bands there may be; see `~clusterpost.flow.context.ContextSplineFlow.set_from`."""
+        super().set_from(theta, conditions)
+        self.tokens.most_recorded = int(conditions[:, -1].max())
 
     def _raw(self, standard):
         """Conditions as they were: marks and brightness mean what they say."""

@@ -50,6 +50,8 @@ class FitConfig:
     batch_size : int
     batches_at_once : int
         Batches whose mocks are drawn together, for simulators that are faster so.
+    passes : int
+        Times that batches drawn together are gone through, for simulators that are slower than a GPU.
     learning_rate, learning_rate_decay : float
         Initial step size, and the factor it takes after every epoch.
     schedule : str
@@ -86,6 +88,7 @@ class FitConfig:
     epochs: int = 8
     batch_size: int = 512
     batches_at_once: int = 1
+    passes: int = 1
     learning_rate: float = 0.001876
     learning_rate_decay: float = 0.6637
     schedule: str = "epochs"
@@ -367,12 +370,13 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progr
     with progress_bar(total=steps, initial=run.step, desc="training", unit="step", show=progress) as bar:
         while run.step < steps and not run.stopped_early:
             generator = seeded_generator(config.seed, run.step, device)
-            at = run.step % config.batches_at_once
+            at = run.step % (config.batches_at_once * config.passes)
             if at == 0:
                 several = draw(size * config.batches_at_once, generator)
             elif several is None:  # a run that is taken up between two draws
                 several = draw(size * config.batches_at_once, seeded_generator(config.seed, run.step - at, device))
-            mocks, conditions = (whole[at * size:(at + 1) * size] for whole in several)
+            first = at % config.batches_at_once * size
+            mocks, conditions = (whole[first:first + size] for whole in several)
             rate = run.advance(mocks, conditions, generator)
             bar.update()
             if run.step % 100 == 0:

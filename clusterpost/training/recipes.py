@@ -497,7 +497,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, reco
     record = {
         "mocks_seen": result.mocks_seen,
         "weights_after_mocks": result.best["mocks_seen"],  # those of the best validation are kept
-        "fresh_mocks_every_batch": True,
+        "fresh_mocks_every_batch": recipe.config.passes == 1,
         "hours": round(result.seconds / 3600, 3),
         "hardware": _hardware(device),
         "stopped_early": result.stopped_early,
