@@ -76,10 +76,10 @@ def machine(device):
 
 def run_tests(device, seconds):
     """Run the tests that need a GPU; without one they are skipped, which says so."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-k", "gpu or cuda", "-p", "no:cacheprovider", "-o", "addopts=",
-               *GPU_TESTS]
+    command = [sys.executable, "-m", "pytest", "-q", "-k", "gpu or cuda", "-p", "no:cacheprovider",
+               "-o", "addopts=", *GPU_TESTS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=max(60, seconds), check=False)
-    return {"rc": done.returncode, "last_line": (done.stdout.strip().splitlines() or [""])[-1]}
+    return {"rc": done.returncode, "output": done.stdout[-2000:] + done.stderr[-1000:]}
 
 
 def step_time(recipe, folder, device, way, tried):
@@ -211,8 +211,6 @@ def main():
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no GPU; try every step with --device cpu --minutes 3")
-    # Products of matrices alone are in half as many digits; the NLL of tests is computed in all of them.
-    torch.set_float32_matmul_precision("high")
     small, begin, total = args.device == "cpu", time.perf_counter(), 60 * args.minutes
     work = Path(os.environ["WORK"]) / args.device  # checkpoints, which are too large to bring home
     results = Results(args.out, args.device, args.minutes)
@@ -221,6 +219,8 @@ def main():
         left = total - (time.perf_counter() - begin)
         seconds = left * SHARES[step] / sum(SHARES[other] for other in steps[i:])
         try:
+            # TF32 is enough for gradients, and for nothing else.
+            torch.set_float32_matmul_precision("high" if step in RECIPES else "highest")
             if step == "tests":
                 found = run_tests(args.device, seconds)
             elif step == "speed":

@@ -223,7 +223,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("--table", help="SSP models: z0.008, z0.02, z0.05, or a band-flux table (default: z0.02)")
     sub.add_argument("--epochs", type=int, help="how often as many mocks are drawn (default: the recipe's)")
     sub.add_argument("--mocks-per-epoch", type=int, help="(default: the recipe's, 5e6 for most)")
-    sub.add_argument("--start", metavar="MODEL", help="begin with the weights of a model of the same architecture")
+    sub.add_argument("--start", metavar="MODEL", help="begin with those weights of a model that fit the architecture")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--device", default="cpu")
     sub.add_argument("--threads", type=int, help="CPU threads")

@@ -307,7 +307,8 @@ def _denormals_flushed():
 
 
 @_denormals_flushed()
-def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progress=None, report=None):
+def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progress=None, report=None,
+        scaled=False):
     """Train a flow on fresh mocks until done or no longer improving.
 
     Parameters
@@ -330,6 +331,8 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progr
     report : callable, optional
         Called at each validation with its entry of the history, of a run that is
         continued with the earlier ones first; what it raises ends the training.
+    scaled : bool
+        The flow has its scales from an earlier training.
 
     Returns
     -------
@@ -351,8 +354,9 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progr
         mocks = recipe.learned_part(simulator.draw(n, generator))
         return mocks, encode(mocks)
 
-    mocks, conditions = draw(_N_STANDARDIZE, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))
-    flow.set_from(mocks.theta, conditions)
+    if not scaled:
+        mocks, conditions = draw(_N_STANDARDIZE, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))
+        flow.set_from(mocks.theta, conditions)
     validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))
     on_gpu = torch.device(device).type == "cuda"
     run = _Run(flow, simulator, objective, config, on_gpu if record is None else record)
@@ -386,7 +390,8 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progr
                 if nll < run.best_nll:
                     run.best = {k: v.clone() for k, v in run.average.export().items()}
                 run.history.append({"step": run.step, "mocks_seen": run.step * config.batch_size,
-                                    "learning_rate": rate, "training_loss": run.take_step.recent.item(), "validation_nll": nll})
+                                    "learning_rate": rate, "training_loss": run.take_step.recent.item(),
+                                    "validation_nll": nll})
                 log.info("step %d: validation NLL %.4f", run.step, nll)
                 run.stopped_early = run.stale >= config.patience
             if run.step % config.checkpoint_every == 0 or run.step == steps or run.stopped_early:

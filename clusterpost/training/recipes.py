@@ -288,8 +288,8 @@ _GALAXY_ORDER = ("tau_ism", "stick1", "dust_index", "tau_bc", "log_gamma1", "log
 _GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
 
 
-def galaxies(*, family="galaxies", errors=None, width=(192, 160, 64, 64, 64, 48, 32), depth=(3, 3, 1, 1, 1, 1, 1),
-             bins=8, knots=64, context=256, context_depth=3, **config) -> Recipe:
+def galaxies(*, family="galaxies", errors=None, width=(128, 128, 96, 96, 96, 64, 48), depth=(2, 2, 2, 2, 2, 1, 1),
+             bins=10, knots=64, context=192, context_depth=2, **config) -> Recipe:
     """Make a recipe of a network for galaxies in ugriz of SDSS: a spline flow, blind to brightness.
 
     All parameters but the mass are learned, under log-normal noise; the mass follows in closed form.
@@ -367,8 +367,8 @@ def _galaxy_parts(family, errors):
     return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 
 
-def stochastic(*, family="stochastic", bands=None, table=None, errors=None, coverage=None, limits=None, token=192,
-               context=256, context_depth=4, width=(192, 160, 64, 64, 32, 32), depth=(3, 3, 2, 1, 1, 1),
+def stochastic(*, family="stochastic", bands=None, table=None, errors=None, coverage=None, limits=None, token=128,
+               context=128, context_depth=2, width=(128, 128, 64, 64, 32, 32), depth=(2, 2, 2, 1, 1, 1),
                bins=(24, 24, 12, 10, 6, 6), knots=64, **config) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
@@ -461,7 +461,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, reco
         For the checkpoint, which a second call continues from, and the model
         file, ``<recipe.name>.safetensors`` and ``.json``.
     start : str or path, optional
-        A model of the same architecture whose weights to begin with.
+        A model whose weights to begin with, where they have the same names and shapes; the card tells how many.
     device : str
     compile, record, progress : bool
         See `~clusterpost.training.fit.fit`.
@@ -488,9 +488,11 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, reco
     first = {}
     if start is not None:
         model = load_model(start, device="cpu")
-        flow.load_export(model.flow.export())
-        first = {"started_from": {"sha256": model.card["sha256"], **model.card["training"]}}
-    result = fit(flow, recipe, folder, device=device, compile=compile, record=record, progress=progress)
+        taken = _take_what_fits(flow, model.flow.export(), start)
+        earlier = {key: value for key, value in model.card["training"].items() if key != "history"}
+        first = {"started_from": {"sha256": model.card["sha256"], "weights_taken": taken, **earlier}}
+    result = fit(flow, recipe, folder, device=device, compile=compile, record=record, progress=progress,
+                 scaled=start is not None)
     flow = flow.cpu().eval()
     n_test = _N_TEST if n_test is None else n_test
     test = recipe.learned_part(recipe.simulator.draw(n_test, seeded_generator(recipe.config.seed, TEST_STREAM)))
@@ -518,6 +520,17 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, reco
     if recipe.encoder.bounded:
         card["condition_range"] = condition_range(recipe.simulator, recipe.encoder)
     return save_model(Path(folder) / recipe.name, flow, card)
+
+
+def _take_what_fits(flow, weights, start):
+    """Give a flow those of another's weights that have the same names and shapes; return the number of weights."""
+    own = flow.export()
+    fitting = {name: values for name, values in weights.items()
+               if name in own and own[name].shape == values.shape}
+    if not fitting:
+        raise InputError(f"no weights of {start} fit this recipe's architecture")
+    flow.load_export(own | fitting)
+    return sum(values.numel() for values in fitting.values())
 
 
 def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):

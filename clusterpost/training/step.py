@@ -81,9 +81,11 @@ class Step:
             self.recent.copy_(torch.where(torch.isnan(self.recent), value, torch.lerp(self.recent, value, _SLOW)))
 
     def _update(self, norm):
-        trusted = torch.isfinite(norm) & (norm <= self.spike * self.norm)
-        usual = torch.where(torch.isinf(self.norm), norm, torch.lerp(self.norm, norm, _SLOW))
-        self.norm.copy_(torch.where(trusted, usual, self.norm))
+        finite, most = torch.isfinite(norm), self.spike * self.norm
+        trusted = finite & (norm <= most)
+        # A gradient that is too long counts as the longest that is not: where all of them grow, the mean follows.
+        usual = torch.where(torch.isinf(self.norm), norm, torch.lerp(self.norm, torch.minimum(norm, most), _SLOW))
+        self.norm.copy_(torch.where(finite, usual, self.norm))
         self.passed_over += ~trusted
         for weight in self.weights:  # the optimizers' means must not see what is not trusted
             if weight.grad is not None:
