@@ -12,8 +12,8 @@ from astropy.table import Table
 import clusterpost
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-MODULES = ("accuracy", "cores", "dimensions", "figures", "galaxies", "galaxy_figures", "growth",
-           "machine", "methods", "mocks", "prices", "run", "speed", "stages", "stochastic")
+MODULES = ("accuracy", "cores", "dimensions", "figures", "galaxies", "galaxy_figures", "gpu", "gpu_tables",
+           "growth", "machine", "methods", "mocks", "prices", "run", "speed", "stages", "stochastic")
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +255,14 @@ def test_galaxies(benchmarks, tmp_path):
     (agreement,) = claims["ours"][claims["section"] == "5, Fig. 2"]
     assert agreement == "not computed"
     assert {"pp_refined.png", "sbc_network.png", "sbc_refined.ecsv"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_gpu_tables_are_of_what_the_script_found(benchmarks):
+    results = {"machine": {"device": "cuda"}, "walter2025": {"seconds_per_step": {"replayed": 0.004}},
+               "speed": {"galaxies, refined": {"objects_per_second": 400.0},
+                         "galaxies, draws": {"draws_per_second": 7e6, "share_of_that": 0.03}}}
+    steps = benchmarks.gpu_tables.step_table(results)
+    assert steps["mocks_per_second"][0] == pytest.approx(512 / 0.004)
+    assert steps["whole_schedule"][0] == pytest.approx(8 * 5e6 / 512 * 0.004 / 60)
+    rates = benchmarks.gpu_tables.rate_table(results)
+    assert [tuple(rates[name][0] for name in rates.colnames)] == [("galaxies", "refined", 400.0, 7e6, 0.03)]

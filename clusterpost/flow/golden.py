@@ -102,8 +102,10 @@ def check_golden_vectors(flow, tensors, name):
     found = _differences(flow, _transform(flow, z, conditions), (theta, log_prob)).amax(0)
     scatter = tensors["golden.scatter"].double().clamp(min=_LEAST_SCATTER)
     if not (found <= _LARGEST).all():
+        precise = torch.get_float32_matmul_precision() == "highest"
+        remedy = "use another device" if precise else "call torch.set_float32_matmul_precision('highest')"
         raise ModelError(f"{name} gives wrong numbers on {flow.box.low.device} in single precision (off by "
-                         f"{found.max():.2g}, and right in double precision); use another device")
+                         f"{found.max():.2g}, and right in double precision); {remedy}")
     if (found > _USUAL * scatter).any():
         warnings.warn(f"{name} gives slightly other numbers here than where it was written: theta by {found[0]:.1g} of "
                       f"its range and the log density by {found[1]:.1g} nat, where {_USUAL * scatter[0]:.1g} and "

@@ -296,7 +296,12 @@ def test_a_platform_that_differs_slightly_is_told_of(stem, monkeypatch):
 @pytest.mark.parametrize("change", [0.1, torch.nan])
 def test_a_device_that_computes_wrongly_is_refused(stem, monkeypatch, change):
     with_single_precision_off_by(change, monkeypatch)
-    refused(stem, "wrong numbers on cpu in single precision")
+    refused(stem, "wrong numbers on cpu in single precision .* use another device")
+    torch.set_float32_matmul_precision("high")
+    try:
+        refused(stem, r"call torch.set_float32_matmul_precision\('highest'\)")
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_golden_vectors_are_well_conditioned():
