@@ -18,6 +18,9 @@ from machine import machine
 
 import clusterpost
 from clusterpost.errors import UncertifiedModelWarning
+from clusterpost.families.stochastic import StochasticClusters
+from clusterpost.families.stochastic.priors import FlatPrior
+from clusterpost.families.stochastic.simulator import LOG_U
 from clusterpost.flow.modelfile import model_stem
 from clusterpost.priors import Exponential, Normal, ProductPrior
 
@@ -28,8 +31,9 @@ _MPC = 10.0
 #: Set A has solar clusters without gas and R_V = 3.1: close to these values, as weights need some room.
 SOLAR = {"metallicity": Normal(0.0, 0.1), "rv": Normal(3.1, 0.1), "nebular_covering": Exponential(0.1)}
 #: Objects, draws, simulated clusters and objects of the limit of massive clusters.
-SCALES = {"small": {"n": 2, "draws": 500, "simulations": 5000, "massive": 1, "timed": 4},
-          "full": {"n": None, "draws": 4000, "simulations": 100_000, "massive": 30, "timed": 200}}
+SCALES = {"small": {"n": 2, "draws": 500, "simulations": 5000, "massive": 1, "points": 20_000, "timed": 4},
+          "full": {"n": None, "draws": 4000, "simulations": 100_000, "massive": 30, "points": 2_000_000,
+                   "timed": 200}}
 
 
 def photometry(reference, n=None):
@@ -76,7 +80,7 @@ def against_brute_force(model, folder, size):
 
 
 def massive(model, size):
-    """Row of the table for clusters of 1e6 Msun, against simulated clusters over the same priors."""
+    """Rows of the table for clusters of 1e6 Msun, against simulated clusters and the mean's marginal posterior."""
     n, rng = size["massive"], np.random.default_rng(1)
     params = QTable({"age": 10 ** rng.uniform(0.3, 4.1, n) * u.Myr, "mass": np.full(n, 1e6) * u.solMass,
                      "ebv": rng.uniform(0, 0.6, n) * u.mag, "metallicity": rng.uniform(-0.4, 0.1, n),
@@ -85,9 +89,39 @@ def massive(model, size):
     out, exact = (infer(mocks, model=model, prior="flat", error_floor=None, progress=False, **options)
                   for infer, options in ((clusterpost.infer_table, {"n_samples": size["draws"]}),
                                          (clusterpost.exact_posterior, {"n_simulations": size["simulations"]})))
-    good = exact["n_effective"] > (300 if n > 1 else 0)
-    return {**_row("1e6 Msun, simulated clusters", out[good], errors(quantiles(out[good]), quantiles(exact[good]))),
-            "effective": float(np.median(exact["n_effective"]))}
+    marginal, effective = marginal_posterior(mocks, size["points"])
+    for name, found, number in (("simulated clusters", quantiles(exact), np.asarray(exact["n_effective"])),
+                                ("mean light", marginal, effective)):
+        good = number > (300 if n > 1 else 0)
+        yield {**_row(f"1e6 Msun, {name}", out[good], errors(quantiles(out[good]), found[good])),
+               "effective": float(np.median(number))}
+
+
+def marginal_posterior(mocks, n_points):
+    """Quantiles of clusters whose light is that of the mean, by weights of points of the flat prior; the mass is exact.
+
+    The fluxes are proportional to the mass and log-normal, so that given all else ln mass is normal.
+    """
+    generator = torch.Generator().manual_seed(0)
+    theta = FlatPrior().sample(n_points, generator)
+    theta[:, 1] = 0.0
+    log_u = torch.empty(n_points).uniform_(*LOG_U, generator=generator)
+    ln_flux = torch.log(StochasticClusters(bands=BANDS).simulator.expected(theta, log_u)).double()
+    ln_flux -= 2 * np.log(_MPC * 1e5)
+    noise, found, effective = torch.randn(n_points, generator=generator).double(), [], []
+    for row in mocks:
+        flux, error = (torch.tensor([row[f"{band}{suffix}"].to_value("mJy") for band in BANDS])
+                       for suffix in ("", "_err"))
+        variance = torch.log1p((error / flux) ** 2)
+        residual = torch.log(flux) + variance / 2 - ln_flux
+        total = (1 / variance).sum()
+        ln_mass = (residual / variance).sum(1) / total
+        weight = torch.softmax(-0.5 * ((residual - ln_mass[:, None]) ** 2 / variance).sum(1), 0).numpy()
+        log_mass = (ln_mass + noise * total.rsqrt()) / np.log(10)
+        values = torch.stack([theta[:, 0].double(), log_mass, theta[:, 2].double()], 1).numpy()
+        found.append([np.quantile(x, LEVELS, weights=weight, method="inverted_cdf") for x in values.T])
+        effective.append(1 / (weight**2).sum())
+    return np.array(found), np.array(effective)
 
 
 def _row(name, out, error):
@@ -112,7 +146,7 @@ def speed(model, size):
 def measure(model, folder, scale="full"):
     """Tables ``accuracy`` and ``cost``."""
     size = SCALES[scale]
-    accuracy = Table(rows=[*against_brute_force(model, folder, size), massive(model, size)])
+    accuracy = Table(rows=[*against_brute_force(model, folder, size), *massive(model, size)])
     for name in accuracy.colnames[2:]:
         accuracy[name].info.format = ".3f"
     bytes_ = sum(path.stat().st_size for path in model_stem(model).parent.glob(f"{model_stem(model).name}.*"))

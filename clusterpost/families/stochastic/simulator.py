@@ -294,6 +294,27 @@ class StarSimulator:
         light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
         return self.redden(light.columns, ebv, rv)
 
+    def expected(self, theta, log_u):
+        """Compute the fluxes that clusters have in the mean, as if all their stars were always there.
+
+        Parameters
+        ----------
+        theta : Tensor (n, 6)
+            As for `simulate`.
+        log_u : Tensor (n,)
+
+        Returns
+        -------
+        Tensor (n, n_band)
+            mJy at 10 pc.
+        """
+        log_age, log_mass, ebv, metallicity, rv, covering = theta.unbind(-1)
+        i, w = _interval(self._log_age, log_age.float())
+        j, v = _interval(self._log_z, metallicity.float() + np.log10(SOLAR_Z))
+        light = self._gathered(lambda rate: rate, (self._light, self._ln_ratio, self._gas), j, i, log_age.float(),
+                               log_mass, w, v, covering.float(), log_u.float())
+        return self.redden(light.columns, ebv, rv)
+
 
 def _interval(nodes, values):
     """Find the node below each value, and how far it is from there to the next."""

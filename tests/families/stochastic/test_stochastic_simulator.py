@@ -105,3 +105,16 @@ def test_present_mass_and_photons(simulator):
     photons = 1e8 * table.number[1, 2] @ table.photons[1, 2] * np.exp(table.ln_ratio_photons[1, 8])
     assert light.stellar_mass.item() == pytest.approx(mass, rel=1e-3)
     assert light.photons.item() == pytest.approx(photons, rel=1e-2)
+
+
+def test_many_stars_have_the_light_of_the_mean():
+    simulator = StarSimulator(bands=["F275W", "F814W"])
+    theta = torch.tensor([[0.5, 7.0, 0.1, -0.3, 3.1, 0.5], [1.7, 7.0, 0.0, 0.0, 3.1, 0.0],
+                          [3.6, 7.0, 0.3, -1.0, 2.8, 0.0]])
+    log_u = torch.full((3,), -3.0)
+    mean = simulator.expected(theta, log_u)
+    drawn = torch.stack([simulator.simulate(theta, log_u=log_u, generator=torch.Generator().manual_seed(seed))
+                         for seed in range(30)])
+    torch.testing.assert_close(drawn.mean(0), mean, rtol=0.02, atol=0)
+    lighter = theta - torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    torch.testing.assert_close(simulator.expected(lighter, log_u), mean / 10, rtol=1e-4, atol=0)
