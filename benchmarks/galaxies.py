@@ -9,6 +9,7 @@ is rows of the NASA-Sloan Atlas, with masses of others where known.  Either may 
 import argparse
 import json
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from clusterpost import flags
 from clusterpost.catalogs import read_nsa
 from clusterpost.families.galaxies.forward import NANOMAGGY_MJY
 from clusterpost.flow.modelfile import save_certificate
+from clusterpost.training.fit import TEST_STREAM, mean_nll
+from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.utils import whole_file
 from clusterpost.validation.certificate import make_certificate, measured
 
@@ -260,6 +263,40 @@ def as_text(table, path):
     path.write_text("\n".join(line.rstrip() for line in lines) + "\n")
 
 
+def architectures(models, n_test=20_000, n_mocks=40, n_draws=500):
+    """Compare networks on the same mocks.
+
+    Parameters
+    ----------
+    models : list of Model
+    n_test, n_mocks, n_draws : int
+        Mocks of the NLL; mocks, and draws of each, that the effective share is of.
+
+    Returns
+    -------
+    Table
+        One row for each network.
+    """
+    simulator, rows = Simulator.of(models[0]), []
+    test = simulator.draw(n_test, seeded_generator(0, TEST_STREAM))
+    mocks = clusterpost.simulate(n_mocks, model=models[0], seed=5)
+    for model in models:
+        at = [simulator.prior.names.index(name) for name in model.learned]
+        nll = mean_nll(model.flow, model.encode, replace(test, theta=test.theta[:, at]), chunk=4096)
+        out = clusterpost.infer_table(mocks, model=model, n_samples=n_draws, progress=False)
+        start = time.process_time()
+        clusterpost.sample_posterior(mocks[:2], model=model, n_samples=10_000, refine=False, progress=False)
+        seconds = (time.process_time() - start) / 2
+        training = model.card["training"]
+        low, middle = np.nanquantile(numbers(out["efficiency"]), [0.05, 0.5])
+        rows.append((model.name, model.flow.spec.count_weights(), training["mocks_seen"] / 1e6, nll, low, middle, seconds))
+    table = Table(rows=rows, names=["network", "weights", "mocks", "nll", "efficiency_p5", "efficiency_median", "draws"])
+    table["nll"].unit, table["draws"].unit = "nat", "s"
+    for name in table.colnames[2:]:
+        table[name].info.format = ".3f"
+    return table
+
+
 def main(arguments=None):
     """Compute what is asked for and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -271,6 +308,7 @@ def main(arguments=None):
     parser.add_argument("--refined", type=int, help="of the calibration, refined")
     parser.add_argument("--parts", type=Path, help="folder that keeps the calibration's draws between calls")
     parser.add_argument("--certify", action="store_true", help="put the calibration into the model's card")
+    parser.add_argument("--other", nargs="+", default=[], help="model files to compare the network with")
     parser.add_argument("--speed", action="store_true", help="measure times, on an idle machine")
     args = parser.parse_args(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -291,6 +329,10 @@ def main(arguments=None):
     if args.speed:
         timing = speed(model)
         write(timing, args.output / "speed.ecsv")
+    if args.other:
+        compared = architectures([model, *map(clusterpost.load_model, args.other)])
+        write(compared, args.output / "architectures.ecsv")
+        as_text(compared, args.output / "architectures.txt")
     if args.mocks:
         tested = measured(model, args.mocks, n_refined=args.refined, parts=args.parts, progress=False)
         certificate = make_certificate(model, tested, seed=1)

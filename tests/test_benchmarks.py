@@ -266,3 +266,11 @@ def test_gpu_tables_are_of_what_the_script_found(benchmarks):
     assert steps["whole_schedule"][0] == pytest.approx(8 * 5e6 / 512 * 0.004 / 60)
     rates = benchmarks.gpu_tables.rate_table(results)
     assert [tuple(rates[name][0] for name in rates.colnames)] == [("galaxies", "refined", 400.0, 7e6, 0.03)]
+
+
+def test_networks_of_galaxies_are_compared_on_the_same_mocks(benchmarks):
+    model = clusterpost.load_model("galaxies")
+    table = benchmarks.galaxies.architectures([model, model], n_test=200, n_mocks=2, n_draws=50)
+    assert table["nll"][0] == table["nll"][1]
+    assert (table["efficiency_median"] > 0).all()
+    assert (table["weights"] == model.flow.spec.count_weights()).all()
