@@ -289,8 +289,10 @@ def architectures(models, n_test=20_000, n_mocks=40, n_draws=500):
         seconds = (time.process_time() - start) / 2
         training = model.card["training"]
         low, middle = np.nanquantile(numbers(out["efficiency"]), [0.05, 0.5])
-        rows.append((model.name, model.flow.spec.count_weights(), training["mocks_seen"] / 1e6, nll, low, middle, seconds))
-    table = Table(rows=rows, names=["network", "weights", "mocks", "nll", "efficiency_p5", "efficiency_median", "draws"])
+        rows.append({"network": model.name, "weights": model.flow.spec.count_weights(),
+                     "mocks": training["mocks_seen"] / 1e6, "nll": nll, "efficiency_p5": low,
+                     "efficiency_median": middle, "draws": seconds})
+    table = Table(rows)
     table["nll"].unit, table["draws"].unit = "nat", "s"
     for name in table.colnames[2:]:
         table[name].info.format = ".3f"
