@@ -24,12 +24,13 @@ from machine import describe, machine, timed, write
 from prices import prices
 from speed import speed
 from stages import stages
+from streams import streams
 
 import clusterpost
 from clusterpost.utils import write_whole
 
 BENCHMARKS = {"speed": speed, "accuracy": accuracy, "stages": stages, "rows": growth, "dimensions": dimensions,
-              "cores": cores, "prices": prices}
+              "cores": cores, "prices": prices, "streams": streams}
 
 
 def main(arguments=None):

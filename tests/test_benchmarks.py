@@ -13,7 +13,8 @@ import clusterpost
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 MODULES = ("accuracy", "cores", "dimensions", "figures", "galaxies", "galaxy_figures", "gpu", "gpu_tables",
-           "growth", "machine", "methods", "mocks", "prices", "run", "speed", "stages", "stochastic")
+           "growth", "machine", "methods", "mocks", "prices", "run", "speed", "stages", "stochastic",
+           "streams")
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +276,12 @@ def test_networks_of_galaxies_are_compared_on_the_same_mocks(benchmarks):
     assert table["nll"][0] == table["nll"][1]
     assert (table["efficiency_median"] > 0).all()
     assert (table["weights"] == model.flow.spec.count_weights()).all()
+
+
+@pytest.mark.slow
+def test_streams_and_dask_are_timed(benchmarks):
+    found = benchmarks.streams.streams("small")
+    assert found["stream"]["rows"].tolist() == [60]
+    assert found["stream"]["peak"][0] >= found["stream"]["before"][0]
+    assert found["dask"]["workers"].tolist() == [1, 2]
+    assert found["dask"]["ratio"][0] == 1

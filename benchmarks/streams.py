@@ -1,0 +1,97 @@
+"""From Parquet to Parquet: rows a second and memory of one process, and Dask with one and with two workers.
+
+Run ``python streams.py FOLDER ROWS`` for the one process.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+SCALES = {"small": {"rows": 60, "files": 2, "of_a_file": 20, "repeats": 1},
+          "full": {"rows": 100_000, "files": 4, "of_a_file": 2500, "repeats": 3}}
+_MODEL = "any_bands"
+_MOCKS = 1000  # different rows; more are the same again
+
+
+def streams(scale):
+    """Tables ``stream`` and ``dask``.
+
+    ``ratio`` is the time with one Dask worker over that with several, the median of pairs run one right after the
+    other.
+    """
+    size = SCALES[scale]
+    with tempfile.TemporaryDirectory() as folder:
+        stream = Table(rows=[_in_a_process(Path(folder), size["rows"])])
+        dask = _dask(Path(folder), size)
+    stream["peak"].unit = stream["before"].unit = "MB"
+    stream["seconds"].unit = dask["seconds"].unit = "s"
+    for table in (stream, dask):
+        table.meta.update({"scale": scale, "repetitions": size["repeats"]})
+    return {"stream": stream, "dask": dask}
+
+
+def _catalog(path, n):
+    import clusterpost
+
+    clusterpost.simulate(min(n, _MOCKS), model=_MODEL, seed=9)[np.arange(n) % _MOCKS].write(path)
+    return path
+
+
+def _in_a_process(folder, n):
+    command = [sys.executable, "-W", "ignore", __file__, str(folder), str(n)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _stream(folder, n):
+    from machine import peak_rss_mb, timed
+
+    from clusterpost.scale import infer_file
+
+    few, many = _catalog(folder / "few.parquet", 5), _catalog(folder / "many.parquet", n)
+
+    def infer(path):
+        infer_file(path, folder / "out.parquet", model=_MODEL, workers=1, device="cpu", progress=False, overwrite=True)
+
+    infer(few)
+    before = peak_rss_mb()
+    _, seconds, _ = timed(lambda: infer(many))
+    return {"rows": n, "workers": 1, "seconds": seconds, "rows_per_second": n / seconds, "peak": peak_rss_mb(),
+            "before": before}
+
+
+def _dask(folder, size):
+    from distributed import Client, LocalCluster
+    from machine import timed
+
+    from clusterpost.scale import infer_dataset
+
+    source = folder / "catalog"
+    source.mkdir()
+    for i in range(size["files"]):
+        _catalog(source / f"{i}.parquet", size["of_a_file"])
+    seconds = {1: [], 2: []}
+    for repeat in range(size["repeats"]):
+        for workers in seconds:
+            with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster, Client(
+                    cluster) as client:
+                warm = folder / f"warm-{workers}-{repeat}"
+                infer_dataset(source, warm, client, model=_MODEL, n_samples=10, device="cpu", progress=False)
+                target = folder / f"out-{workers}-{repeat}"
+                seconds[workers].append(timed(lambda target=target, client=client: infer_dataset(
+                    source, target, client, model=_MODEL, device="cpu", progress=False))[1])
+    return Table(rows=[{"workers": workers, "rows": size["files"] * size["of_a_file"], "seconds": np.median(each),
+                        "ratio": np.median(np.divide(seconds[1], each))} for workers, each in seconds.items()])
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    print(json.dumps(_stream(Path(sys.argv[1]), int(sys.argv[2]))))
