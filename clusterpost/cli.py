@@ -427,22 +427,29 @@ def _draw_search(table, folder):
 def _validate(args):
     from .validation.report import validate_model
 
-    tables = validate_model(args.model, args.output, n_mocks=args.n, n_draws=args.draws, seed=args.seed,
-                            n_refined=0 if args.network_only else args.refined, exact=args.exact,
-                            controls=args.controls, catalog=args.catalog, distance_source=args.distance_source,
-                            n_clusters=args.clusters, certify=args.certify, progress=not args.quiet)
+    print_tables(validate_model(args.model, args.output, **validation_options(args)))
+    if not args.quiet:
+        _say(f"{args.output}/report.html")
+    return 0
+
+
+def validation_options(args) -> dict:
+    """Return the options of `~clusterpost.validation.validate_model` that arguments stand for."""
+    return {"n_mocks": args.n, "n_draws": args.draws, "seed": args.seed,
+            "n_refined": 0 if args.network_only else args.refined, "exact": args.exact, "controls": args.controls,
+            "catalog": args.catalog, "distance_source": args.distance_source, "n_clusters": args.clusters,
+            "certify": args.certify, "progress": not args.quiet}
+
+
+def print_tables(tables):
+    """Print a validation's tables, by their names."""
     for title, table in tables.items():
-        if title.endswith("_claims"):  # sentences, for the report
-            continue
         print(title, *(f"{name}: {table.meta[name]}" for name in ("n_mocks", "n_draws", "seed", "sha256")
                        if name in table.meta), sep="\n")
         for name in table.colnames:
             if table[name].dtype.kind == "f" and not table[name].info.format:
                 table[name].info.format = ".3g" if name == "p_value" else ".4f"
         print("\n".join(table.pformat(max_lines=-1, max_width=-1)), end="\n\n")
-    if not args.quiet:
-        _say(f"{args.output}/report.html")
-    return 0
 
 
 def _check(args):
@@ -460,7 +467,7 @@ def _say(text):
     print(text, file=sys.stderr)
 
 
-_CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "report": _report, "cite": _cite,
+CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plot, "report": _report, "cite": _cite,
           "fetch": _fetch, "cache": _cache, "models": _models, "train": _train, "validate": _validate, "check": _check}
 
 
@@ -477,7 +484,7 @@ def main(argv=None) -> int:
         0 when done, 1 when ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
         when interrupted, 141 when whoever reads standard output stopped (as of SIGINT and SIGPIPE).
     """
-    args = make_parser(_CALLS).parse_args(argv)
+    args = make_parser(CALLS).parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = _say_warning(warnings.showwarning)
         return _run(args)

@@ -30,7 +30,7 @@ from .posterior.refine import WeightedSamples
 from .posterior.sampler import Sampler
 from .posterior.simulated import sample_by_simulation
 from .posterior.target import NetworkTarget, Target
-from .posterior.trees import MOST_CELLS, sample_by_cells
+from .posterior.trees import MOST_CELLS, can_sample, sample_by_cells
 from .posterior.weights import systematic_resample
 from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
@@ -113,7 +113,7 @@ class ExactInference:
         family = self.family = _with_further_bands(family, tbl, columns, unit, missing)
         self.prior = as_prior(prior, family)
         simulated = family.likelihood is None
-        if not simulated and (family.likelihood.amplitude(self.prior) is None or len(family.parameters) != 3):
+        if not simulated and not can_sample(family.likelihood, self.prior):
             raise InputError(f"the model family {family.name!r} has no exact grid: that takes an amplitude and two "
                              "more parameters. Infer with a trained model instead")
         if not simulated and n_simulations is not None:

@@ -14,7 +14,7 @@ export OMP_NUM_THREADS=1  # two jobs run side by side
 
 validate() {  # model, options
     local folder="$scratch/$1"
-    python -m clusterpost validate "$@" -o "$folder" --certify --quiet > "$scratch/$1.txt"
+    python -m benchmarks.papers "$@" -o "$folder" --certify --quiet > "$scratch/$1.txt"
     mkdir -p "$results/$1"
     cp "$scratch/$1.txt" "$results/$1/checks.txt"
     cp "$folder"/*.ecsv "$folder"/{training,sbc_network}.png "$results/$1"
@@ -26,7 +26,7 @@ on_real_photometry() {
     for figure in comparison deviation overview; do
         cp "$scratch/legus/$figure.png" "$results/legus_$figure.png"
     done
-    python examples/gallery.py "$legus" -o "$results/gallery"
+    python -m benchmarks.papers.gallery "$legus" -o "$results/gallery"
 }
 
 {

@@ -11,7 +11,7 @@ grimp = pytest.importorskip("grimp")
 #: From the top to the bottom: a module imports from its own floor and from those below.  CONTRIBUTING.md shows it.
 FLOORS = (
     ("cli", "arguments", "check", "__main__"),
-    ("validation.report", "validation.onsky_report", "report", "scale"),
+    ("validation.report", "report", "scale"),
     ("plotting",),
     ("validation",),
     ("training",),

@@ -5,10 +5,7 @@ import pytest
 
 import clusterpost
 from clusterpost.validation import (
-    compare_noise,
-    compare_with_catalog,
     map_chi2,
-    noisy_rows,
     predictive_check,
     predictive_summary,
     resimulate,
@@ -56,20 +53,3 @@ def test_maps_fit_better_than_the_published_parameters(some):
     assert len(seds) == 10
     within = np.abs(seds["map"] - seds["flux"]) < 3 * seds["error"]
     assert within.mean() > 0.8
-
-
-@pytest.mark.slow
-def test_noise_models_matter_for_noisy_clusters(whole, some):
-    assert not noisy_rows(some)[0].any()  # LEGUS asks for errors below 0.3 mag in five bands
-    clusters = whole[np.isin(whole["class_mode"], (1, 2))]
-    rows = np.flatnonzero(noisy_rows(clusters)[0])
-    assert len(rows) == 67
-    table = compare_noise(clusters[rows[::8]], n_draws=1000)
-    assert len(table) == 9
-    quiet = compare_noise(some[::2], least_error=0.0, n_draws=500)
-    assert np.median(table["divergence"]) > 2 * np.median(quiet["divergence"])
-    for noise in ("lognormal", "normal"):
-        assert compare_with_catalog(table, prefix=f"{noise}_")["n"][0] == 9
-    half = np.asarray(table["normal_ebv_q84"] - table["normal_ebv_q16"]) / 2
-    again = np.abs(np.asarray(table["reweighted_ebv_q50"] - table["normal_ebv_q50"])) / half
-    assert np.median(again) < 0.1

@@ -13,13 +13,6 @@ from .colors import (
 from .colors import (
     plot_color_magnitude as plot_color_magnitude,
 )
-from .density import (
-    plot_densities as plot_densities,
-)
-from .density import (
-    plot_with_mcmc as plot_with_mcmc,
-)
-from .noise_models import plot_noise_models as plot_noise_models
 from .photometry import (
     plot_chi2 as plot_chi2,
 )

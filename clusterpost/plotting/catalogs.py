@@ -29,9 +29,8 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, examples
         As for `clusterpost.validation.compare_with_catalog`.
     where : array of bool or int, optional
         Rows to draw; all by default.
-    highlight : array of bool or "uv", optional
-        One value per row of ``out``; these rows get another color.  ``"uv"`` stands for
-        relative flux errors above 40 % in F275W or F336W, as in the paper.
+    highlight : array of bool, optional
+        One value per row of ``out``; these rows get another color.
     examples : sequence of int, optional
         Rows to mark with triangles, and numerals in this order.
     prefix : str
@@ -108,12 +107,6 @@ def _chosen(out, where):
 def _highlighted(out, highlight):
     if highlight is None:
         return np.zeros(len(out), bool)
-    if isinstance(highlight, str):
-        if highlight != "uv":
-            raise InputError(f"highlight={highlight!r} is neither 'uv' nor one value per row")
-        from ..validation.noise_models import noisy_rows
-
-        return noisy_rows(out)[0]
     return np.asarray(highlight, bool)
 
 

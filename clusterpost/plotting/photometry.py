@@ -184,8 +184,8 @@ def plot_chi2(table, *, reference="chi2_catalog", where=None, examples=None, fig
     table : Table
         From `clusterpost.validation.map_chi2`.
     reference : str or sequence of str
-        ``chi2_catalog``, ``chi2_catalog_free_mass`` or ``chi2_grid``: the first is drawn against the MAPs, the others
-        as histograms only.
+        Columns of ``table``, such as ``chi2_catalog`` and ``chi2_catalog_free_mass``: the first is drawn against the
+        MAPs, the others as histograms only.
     where : array of bool or int, optional
         Rows to draw; all by default.
     examples : sequence of int, optional
@@ -213,8 +213,10 @@ def plot_chi2(table, *, reference="chi2_catalog", where=None, examples=None, fig
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_chi2
     >>> from clusterpost.validation import map_chi2
-    >>> out = clusterpost.infer_table(clusterpost.simulate(5, noise="normal", seed=2), noise="normal")
-    >>> figure = plot_chi2(map_chi2(out, grid=True, noise="normal"), reference="chi2_grid")
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=2))
+    >>> truth = {name: (f"{name}_true", None, None, None, unit)
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    >>> figure = plot_chi2(map_chi2(out, truth))
     """
     names = [reference] if isinstance(reference, str) else list(reference)
     chosen = np.zeros(len(table), bool)
@@ -223,7 +225,7 @@ def plot_chi2(table, *, reference="chi2_catalog", where=None, examples=None, fig
         values = {name: np.log10(np.asarray(table[name], float)) for name in ("chi2_map", *names)}
     both = chosen & np.isfinite(values["chi2_map"]) & np.isfinite(values[names[0]])
     if not both.any():
-        raise InputError(f"no row has both chi2_map and {names[0]}; map_chi2(..., grid=True) finds the grid's")
+        raise InputError(f"no row has both chi2_map and {names[0]}; the second needs published fits")
     kept = {name: column[both & np.isfinite(column)] for name, column in values.items()}
     low, high = (np.percentile(np.concatenate(list(kept.values())), q) for q in (0.5, 99.5))
     low, high = low - 0.1 * (high - low) - 0.05, high + 0.1 * (high - low) + 0.05

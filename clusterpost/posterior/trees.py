@@ -14,7 +14,7 @@ from .draws import rotation, sobol_points
 from .proposal import AmplitudeProposal, base_dimensions
 from .refine import UnitPoints, WeightedSamples, n_base_points, refine
 
-__all__ = ["MOST_CELLS", "CellTrees", "sample_by_cells"]
+__all__ = ["MOST_CELLS", "CellTrees", "can_sample", "sample_by_cells"]
 
 _SHAPE = 92, 20  # cells before any is divided
 _DIVIDED, _TIMES = 384, 8  # cells of an object that are divided at a time, and how often at most
@@ -24,6 +24,11 @@ _SMOOTH = "lognormal", "normal"  # noise models whose amplitude has a density wi
 _NOTHING = -1e30  # ln of a density that is zero or no number; what is no cell has minus infinity
 #: Cells of an object at most.
 MOST_CELLS = _SHAPE[0] * _SHAPE[1] + 4 * _DIVIDED * _TIMES
+
+
+def can_sample(likelihood, prior) -> bool:
+    """Return whether cells suffice for a likelihood, or None: what its amplitude leaves must be two parameters."""
+    return likelihood is not None and likelihood.amplitude(prior) is not None and len(prior.names) == 3
 
 
 class CellTrees:

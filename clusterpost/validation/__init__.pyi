@@ -1,3 +1,4 @@
+from .catalog import check_catalog as check_catalog
 from .certificate import certify as certify
 from .compare import (
     compare_with_catalog as compare_with_catalog,
@@ -29,12 +30,6 @@ from .coverage import (
 from .coverage import (
     tarp_ranks as tarp_ranks,
 )
-from .densities import (
-    gridded_density as gridded_density,
-)
-from .densities import (
-    mcmc_draws as mcmc_draws,
-)
 from .ensemble import (
     Ensemble as Ensemble,
 )
@@ -48,20 +43,6 @@ from .exactness import (
     efficiency_by_bands as efficiency_by_bands,
 )
 from .fits import published_fits as published_fits
-from .maps import map_shortfall as map_shortfall
-from .noise_models import (
-    compare_noise as compare_noise,
-)
-from .noise_models import (
-    noisy_rows as noisy_rows,
-)
-from .onsky import check_catalog as check_catalog
-from .papers import (
-    sedflow_claims as sedflow_claims,
-)
-from .papers import (
-    walter2025_claims as walter2025_claims,
-)
 from .predictive import (
     map_chi2 as map_chi2,
 )

@@ -17,6 +17,7 @@ from ..families.clusters.likelihood import ClusterLikelihood
 from ..infer import infer_table, sample_posterior
 from ..posterior.summary import quantiles
 from ..posterior.target import Target
+from ..posterior.trees import can_sample
 from ..posterior.weights import log_weights, normalized, systematic_resample
 from ..training.mocks import simulate
 from ..training.observing import MixedErrors
@@ -26,7 +27,7 @@ from .fits import drawn_parameters, inferred_parameters
 from .targets import read_target
 from .twosample import classifier_accuracy, jensen_shannon
 
-__all__ = ["CASES", "compare_with_exact", "dense_draws", "efficiency_by_bands", "survey_mocks"]
+__all__ = ["CASES", "check_exact", "compare_with_exact", "dense_draws", "efficiency_by_bands", "survey_mocks"]
 
 LEVELS = (0.16, 0.5, 0.84)
 _PARAMETERS = ("age", "mass", "ebv")
@@ -92,6 +93,25 @@ CASES = {
     "upper limit": (lambda n, seed: _limited(simulate(n, seed=seed)), "lognormal"),
     "normal noise": (lambda n, seed: simulate(n, noise="normal", seed=seed), "normal"),
 }
+
+
+def check_exact(model):
+    """Check that a model's posteriors can be computed exactly for the mocks of `CASES`.
+
+    Parameters
+    ----------
+    model : Model
+
+    Raises
+    ------
+    InputError
+        If it has no likelihood with an amplitude and two more parameters, or does not know the bands of the mocks.
+    """
+    family = model.family
+    if not can_sample(family.likelihood, family.prior) or not set(WFC3_BANDS) <= set(family.band_names):
+        raise InputError(f"the posteriors of model {model.name} have no exact form to compare with: that takes a "
+                         "likelihood with an amplitude and two more parameters, in the five WFC3/UVIS bands; leave "
+                         "option:exact out")
 
 
 class _Box:

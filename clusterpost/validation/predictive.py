@@ -20,13 +20,11 @@ from ..infer import sample_posterior
 from ..provenance import AUTO, repeat, results_prefix
 from ..training.simulation import seeded_generator
 from .fits import PARAMETERS, catalog_parameters, drawn_parameters, inferred_parameters, log10
-from .maps import FineGrid
 from .targets import read_target
 
 __all__ = ["map_chi2", "predictive_check", "predictive_summary", "resimulate"]
 
 _AT_ONCE = 512  # objects whose draws are observed again at a time
-_GRID_AT_ONCE = 8
 _STREAM = 2610  # of random numbers, apart from those of mocks
 
 
@@ -162,10 +160,10 @@ def bands_of(table):
     return sorted(set(np.asarray(table["band"]).tolist()), key=lambda band: BANDS[band].pivot)
 
 
-def map_chi2(out: Table, published: str | dict | None = None, *, grid: bool = False, prefix: str | None = None,
-             model: Any = "default", noise: Any = None, error_floor: float | str | None = AUTO, distance: Any = None,
+def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | None = None, model: Any = "default",
+             noise: Any = None, error_floor: float | str | None = AUTO, distance: Any = None,
              columns: Mapping | None = None) -> Table:
-    """Reduced chi-square of the MAPs, of the catalog's own fits and of a grid's best point.
+    """Compute the reduced chi-square of the MAPs and of the catalog's own fits.
 
     Parameters
     ----------
@@ -173,9 +171,6 @@ def map_chi2(out: Table, published: str | dict | None = None, *, grid: bool = Fa
         From `~clusterpost.infer_table`.
     published : str, dict or False, optional
         As for `~clusterpost.compare_with_catalog`; False, or a table without fits, leaves those columns NaN.
-    grid : bool
-        Also find the least chi-square on a fine grid (690 ages, 301 reddenings, the best mass at each; about a tenth
-        of a second for each object).
     prefix : str, optional
         The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     model, noise, error_floor, distance, columns
@@ -185,8 +180,8 @@ def map_chi2(out: Table, published: str | dict | None = None, *, grid: bool = Fa
     -------
     `~astropy.table.Table`
         One row for each of ``out``: ``n_bands``, ``chi2_map``, ``chi2_catalog`` (at the catalog's parameters, the mass
-        as it is published), ``chi2_catalog_free_mass`` (at its age and reddening, with the best mass) and
-        ``chi2_grid``; NaN where there is none.
+        as it is published) and ``chi2_catalog_free_mass`` (at its age and reddening, with the best mass); NaN where
+        there is none.
 
     Notes
     -----
@@ -199,10 +194,9 @@ def map_chi2(out: Table, published: str | dict | None = None, *, grid: bool = Fa
     --------
     >>> import clusterpost
     >>> from clusterpost.validation import map_chi2
-    >>> out = clusterpost.infer_table(clusterpost.simulate(3, noise="normal", seed=2), noise="normal")
-    >>> table = map_chi2(out, grid=True)
-    >>> bool((table["chi2_map"] <= table["chi2_grid"] + 0.01).all())
-    True
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2))
+    >>> map_chi2(out).colnames
+    ['n_bands', 'chi2_map', 'chi2_catalog', 'chi2_catalog_free_mass']
     """
     prefix = results_prefix(out, prefix)
     bare, options = repeat(out, prefix=prefix, model=model, noise=noise, error_floor=error_floor, distance=distance,
@@ -219,11 +213,6 @@ def map_chi2(out: Table, published: str | dict | None = None, *, grid: bool = Fa
         table[name] = np.full(len(out), np.nan)
         # A parameter at a bound may be beyond it by rounding; a catalog's may be beyond it by any amount.
         table[name][rows] = target.chi2(torch.as_tensor(point)[:, None])[:, 0].numpy() / free
-    table["chi2_grid"] = np.full(len(out), np.nan)
-    if grid:
-        fine = FineGrid(target.table, target.prior)
-        for at in torch.arange(len(rows)).split(_GRID_AT_ONCE):
-            table["chi2_grid"][rows[at]] = fine.best(target[at])[1].numpy() / free[at]
     for name in table.colnames[1:]:
         table[name].info.format = ".3g"
     return table

@@ -9,32 +9,25 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import astropy.units as u
 import numpy as np
 from astropy.table import Table, vstack
 
 from ..errors import UncertifiedModelWarning
+from ..flags import NOT_INFERRED
 from ..flow.modelfile import load_model, model_stem, save_certificate
-from ..infer import exact_posterior, infer_table, log_prob, sample_posterior
-from ..training.mocks import simulate
 from ..training.simulation import Simulator
 from ..typing import PathLike
 from ..utils import require, whole_file, write_whole
+from .catalog import check_catalog
 from .certificate import certificate_table, make_certificate, measured
-from .exactness import CASES, compare_with_exact, efficiency_by_bands
-from .maps import map_shortfall
-from .onsky import check_catalog
-from .onsky_report import report_catalog
+from .exactness import CASES, check_exact, compare_with_exact, efficiency_by_bands
 from .page import Section, html_page
-from .papers import SEDFLOW_DRAWS, sedflow_claims, walter2025_claims
 from .parts import remove_parts
 from .samplers import PosteriorSampler
-from .sbc import MARGINALS
 
-__all__ = ["compare_model", "network_nll", "validate_model"]
+__all__ = ["Report", "Validation", "validate_model"]
 
 _CONTROL_SIZES = (100, 1000, 10_000)
-_TIMED = 200  # mocks
 _FIVE_BANDS = ("prior", "survey-like", "normal noise")  # cases for a model that must have all of them
 _WHAT = {"network": "the network alone", "refined": "refined posteriors"}
 
@@ -59,7 +52,8 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
     n_refined : int, optional
         Mocks for the refined posteriors, besides those of the network alone; 0 for none, by default as many.
     exact : int
-        Also compare with the exact posteriors of so many mocks of each of several kinds (`compare_model`).
+        Also compare with the exact posteriors of so many mocks of each of several kinds
+        (`~clusterpost.validation.compare_with_exact`), and find efficiencies with four times as many.
     controls : bool
         Also find out from how many mocks each diagnostic catches posteriors that are wrong on purpose.
     catalog : str, path or Table, optional
@@ -81,6 +75,8 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
     ------
     OSError
         If a certificate is wanted and the model's card cannot be written.
+    InputError
+        If exact posteriors are wanted of a family that has none.
 
     Examples
     --------
@@ -91,45 +87,77 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
     >>> tables["calibration"]["test"][:2].tolist()
     ['T1', 'T2']
     """
-    if exact or controls:  # before the hours that come first
-        require("sklearn", "validation")
-    started, stem = time.perf_counter(), model_stem(model)
-    if certify and not os.access(stem.parent, os.W_OK):
-        raise OSError(f"the certificate is to be written into {stem}.json, and {stem.parent} cannot be written to; "
-                      "copy the model to a folder of your own")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UncertifiedModelWarning)  # that is what is about to change
-        model = load_model(stem)
-    report = _Report(folder)
-    parts = report.folder / "parts"
-    tested = measured(model, n_mocks, n_draws, seed, n_refined=n_refined, parts=parts, progress=progress)
-    certificate = make_certificate(model, tested, seed)
-    _calibrated(report, tested, certificate, model)
-    compared = compare_model(model, report.folder, n_mocks=exact, seed=seed, progress=progress) if exact else {}
-    if compared:
-        _compared(report, compared)
-    if controls:
-        _controlled(report, model, n_mocks, seed, progress)
-    checks = None
-    if catalog is not None:
-        checks = check_catalog(catalog, model=model, distance_source=distance_source, n_clusters=n_clusters, seed=seed,
+    run = Validation(model, folder, n_mocks=n_mocks, n_draws=n_draws, seed=seed, n_refined=n_refined, exact=exact,
+                     controls=controls, catalog=catalog, distance_source=distance_source, n_clusters=n_clusters,
+                     certify=certify, progress=progress)
+    run.finish()
+    return run.report.tables
+
+
+class Validation:
+    """What `validate_model` finds, before the page is written: sections may be added to it.
+
+    Attributes
+    ----------
+    model : Model
+    tested : dict of Calibration
+        By ``network`` and ``refined``.
+    exactness : Table or None
+        From `~clusterpost.validation.compare_with_exact`.
+    checks : CatalogChecks or None
+    report : Report
+        What was found so far.
+
+    Parameters
+    ----------
+    model, folder, **options
+        As for `validate_model`.
+    """
+
+    def __init__(self, model, folder, *, n_mocks, n_draws, seed, n_refined=None, exact=0, controls=False, catalog=None,
+                 distance_source=None, n_clusters=None, certify=False, progress=None):
+        if exact or controls:  # before the hours that come first
+            require("sklearn", "validation")
+        self._started, self._stem, self._certify = time.perf_counter(), model_stem(model), certify
+        if certify and not os.access(self._stem.parent, os.W_OK):
+            raise OSError(f"the certificate is to be written into {self._stem}.json, and {self._stem.parent} cannot be "
+                          "written to; copy the model to a folder of your own")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UncertifiedModelWarning)  # that is what is about to change
+            self.model = load_model(self._stem)
+        if exact:
+            check_exact(self.model)
+        self.report = Report(folder)
+        self._parts = self.report.folder / "parts"
+        self.tested = measured(self.model, n_mocks, n_draws, seed, n_refined=n_refined, parts=self._parts,
                                progress=progress)
-        report_catalog(report, checks, model, seed)
-    if model.family.parameter_names == tuple(MARGINALS):  # those of the papers' clusters
-        _claimed(report, model, tested, checks, compared.get("exactness"), seed)
-    write_whole(report.folder / "certificate.json", json.dumps(certificate, indent=1).encode())
-    if certify:
-        save_certificate(stem, certificate)
-    report.write(model, certificate, time.perf_counter() - started)
-    remove_parts(parts)
-    return report.tables
+        self.certificate = make_certificate(self.model, self.tested, seed)
+        _calibrated(self.report, self.tested, self.certificate, self.model)
+        self.exactness = self.checks = None
+        if exact:
+            self.exactness = _compared(self.report, self.model, exact, seed, progress)
+        if controls:
+            _controlled(self.report, self.model, n_mocks, seed, progress)
+        if catalog is not None:
+            self.checks = check_catalog(catalog, model=self.model, distance_source=distance_source,
+                                        n_clusters=n_clusters, seed=seed, progress=progress)
+            _photometry(self.report, self.checks)
+
+    def finish(self):
+        """Write the certificate and the page, and remove what a run that was interrupted would need."""
+        write_whole(self.report.folder / "certificate.json", json.dumps(self.certificate, indent=1).encode())
+        if self._certify:
+            save_certificate(self._stem, self.certificate)
+        self.report.write(self.model, self.certificate, time.perf_counter() - self._started)
+        remove_parts(self._parts)
 
 
-class _Report:
+class Report:
     """What was found so far: tables and figures in the folder, and the sections of the page."""
 
     def __init__(self, folder):
-        self.folder, self.tables, self.sections = _made(folder), {}, []
+        self.folder, self.tables, self.sections = Path(folder), {}, []
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def section(self, title, text):
         """Begin one; tables and figures that follow belong to it."""
@@ -223,17 +251,19 @@ def _regions(calibrated):
     return vstack(tables, metadata_conflicts="silent")
 
 
-def _compared(report, tables):
+def _compared(report, model, n_mocks, seed, progress):
     report.section("Against exact posteriors", (
         "Quantiles of inferred posteriors against those of dense grids or dense sets of points, object by object, as "
         "the absolute difference in units of the exact half-width (q84 - q16)/2. Rows named ``control`` are posteriors "
         "moved by half of that. A classifier that can tell nothing apart is right in half of all cases."))
-    captions = {"exactness": "Differences of quantiles, and a classifier's accuracy.",
-                "efficiency": "Efficiency of the network's draws by number of bands: quantiles over mocks.",
-                "maps": "The MAP against the best point of a fine grid; positive: the MAP is worse.",
-                "nll": "Mean -ln q of true parameters (nat), networks alone, on the same mocks."}
-    for name, table in tables.items():
-        report.table(name, table, captions[name])
+    takes_any = "slots" in model.card["simulator"]["coverage"]
+    table = compare_with_exact(n_mocks, model=model, cases=tuple(CASES) if takes_any else _FIVE_BANDS,
+                               n_classified=n_mocks // 12, seed=seed, progress=progress)
+    report.table("exactness", table, "Differences of quantiles, and a classifier's accuracy.")
+    if takes_any:
+        report.table("efficiency", efficiency_by_bands(4 * n_mocks, model=model, seed=seed, progress=progress),
+                     "Efficiency of the network's draws by number of bands: quantiles over mocks.")
+    return table
 
 
 def _controlled(report, model, n_mocks, seed, progress):
@@ -248,109 +278,49 @@ def _controlled(report, model, n_mocks, seed, progress):
     report.table("controls", table, f"Of {', '.join(f'{size:,}' for size in sizes)} mocks.")
 
 
-def _claimed(report, model, tested, checks, exactness, seed):
-    report.section("The papers' claims", (
-        "What the papers say of their networks, what is found for this model, and why the two differ. Ours is computed "
-        "from the results of this page."))
-    report.table("walter2025_claims", walter2025_claims(model, tested, checks=checks, exactness=exactness),
-                 "Walter et al. (2025).")
-    timing = _timing(model, min(1 + tested["network"].sbc.n_mocks // 20, _TIMED), seed, refine="refined" in tested)
-    report.table("sedflow_claims", sedflow_claims(model, tested, checks=checks, exactness=exactness, timing=timing),
-                 "Hahn & Melchior (2022), SEDflow.")
+def _photometry(report, checks):
+    counts = checks.counts
+    report.section("Real photometry", (
+        f"{counts['inferred']:,} of {counts['rows']:,} sources are inferred, in {1000 * checks.seconds:.1f} ms each; "
+        f"{counts['compared']:,} of {counts['clusters']:,} objects, those in five bands, are compared with the fits "
+        f"that the catalog publishes ({checks.published or 'none'})."))
+    if not len(checks.shown):
+        report.sections[-1].text += "\n\nThis model can infer none of the objects: its bands are others."
+        return
+    from ..plotting import plot_comparison, plot_deviation, plot_flux_errors, plot_predictive, plot_support
+
+    out = checks.out
+    good = (np.asarray(out["flag"]) & NOT_INFERRED) == 0
+    report.figure("flux_errors", plot_flux_errors(out, where=good),
+                  "Relative flux errors, and what two noise models make of them (Fig. 2 of Walter et al. 2025).")
+    if checks.predictive is not None:
+        report.table("predictive", checks.tables["predictive"], (
+            "Posterior predictive check: 500 draws of each object, observed again. ``offset`` and ``scatter`` of the "
+            "mean prediction over the observation; ``inside``, the share of fluxes within the predicted 16-84 %; "
+            "``tails``, that in the outermost 10 % of ranks."))
+        report.figure("predictive", plot_predictive(checks.predictive), (
+            "Mean predicted against observed fluxes, and the ranks of the observed ones (Fig. 4). The posteriors have "
+            "seen these data, so that middle ranks are the most frequent."))
+    report.figure("support", plot_support(out, where=good), "Where the catalog lies beside mocks; what is hardly "
+                  "explained is marked (Figs. 1 and 5 of Hahn & Melchior 2022).")
+    if "comparison" in checks.tables:
+        report.table("comparison", checks.tables["comparison"],
+                     "Agreement with the published fits: ``clusterpost.compare_with_catalog`` explains the rows.",
+                     _transposed(checks.tables["comparison"]))
+        report.table("inliers", checks.tables["inliers"], "Table 1 of Walter et al. (2025) beside theirs, in %.")
+        report.figure("comparison", plot_comparison(out, where=checks.compared),
+                      "MAP (above) and closest mode (below) against the published fits.")
+        report.figure("deviation", plot_deviation(out, where=checks.compared),
+                      "Deviation against the width of the posterior.")
 
 
-def _timing(model, n, seed, refine):
-    """Seconds for each of the same mocks: tables by the network alone, refined and by the exact grid; and draws."""
-    mocks, few = simulate(n, seed=seed), 1 + n // 20  # draws take longer, and vary less
-    calls = {"network": lambda tbl: infer_table(tbl, model=model, refine=False, error_floor=None, progress=False),
-             "draws": lambda tbl: sample_posterior(tbl, model=model, n_samples=SEDFLOW_DRAWS, refine=False,
-                                                   error_floor=None, progress=False)}
-    if refine:
-        calls["refined"] = lambda tbl: infer_table(tbl, model=model, error_floor=None, progress=False)
-        calls["exact"] = lambda tbl: exact_posterior(tbl, error_floor=None, progress=False)
-    seconds = {}
-    for name, call in calls.items():
-        tbl = mocks[:few] if name == "draws" else mocks
-        call(tbl[:1])  # what is done once for each process
-        started = time.perf_counter()
-        call(tbl)
-        seconds[name] = (time.perf_counter() - started) / len(tbl)
-    return seconds
-
-
-def compare_model(model, folder, *, n_mocks=500, seed=1, progress=None):
-    """Compare a model's refined posteriors with exact ones, and its MAPs with fine grids.
-
-    Parameters
-    ----------
-    model : str, path or Model
-    folder : path
-        Made if absent; takes ``exactness.ecsv``, ``maps.ecsv``, ``nll.ecsv`` and, for a model of any two or more
-        bands, ``efficiency.ecsv``.
-    n_mocks : int
-        Of each kind; ten times as many for the NLL, four times for efficiencies.
-        A twelfth of them are given to a classifier.
-    seed : int
-    progress : bool, optional
-
-    Returns
-    -------
-    dict of `~astropy.table.Table`
-        By file name without suffix.
-    """
-    folder, model = _made(folder), load_model(model)
-    takes_any = "slots" in model.card["simulator"]["coverage"]
-    networks = ("walter2025",) if model.name == "walter2025" else ("walter2025", model)
-    tables = {
-        "exactness": compare_with_exact(n_mocks, model=model, cases=tuple(CASES) if takes_any else _FIVE_BANDS,
-                                        n_classified=n_mocks // 12, seed=seed, progress=progress),
-        "maps": _maps(model, n_mocks, seed, progress),
-        "nll": network_nll(networks, 10 * n_mocks, seed),
-    }
-    if takes_any:
-        tables["efficiency"] = efficiency_by_bands(4 * n_mocks, model=model, seed=seed, progress=progress)
-    for name, table in tables.items():
-        _write(table, folder / f"{name}.ecsv")
-    return tables
-
-
-def network_nll(models, n_mocks, seed=1):
-    """Mean -ln q of the true parameters for networks alone, on the same mocks.
-
-    Parameters
-    ----------
-    models : sequence of str, path or Model
-        For five WFC3/UVIS bands at least.
-    n_mocks, seed : int
-
-    Returns
-    -------
-    `~astropy.table.Table`
-        Nat, of the density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag).
-    """
-    mocks = simulate(n_mocks, seed=seed)
-    truth = [np.log10(mocks["age_true"].to_value(u.Myr)), np.log10(mocks["mass_true"].to_value(u.solMass)),
-             mocks["ebv_true"].to_value(u.mag)]
-    density = [log_prob(mocks, np.stack(truth, -1), model=model, refine=False, error_floor=None) for model in models]
-    shared = np.isfinite(density).all(axis=0)  # rows that each of them can infer
-    return Table(rows=[{"model": load_model(model).name, "n": int(shared.sum()), "nll": float(-values[shared].mean())}
-                       for model, values in zip(models, density, strict=True)])
-
-
-def _maps(model, n_mocks, seed, progress):
-    rows = []
-    for noise in ("lognormal", "normal"):
-        table = map_shortfall(simulate(n_mocks, noise=noise, seed=seed), model=model, noise=noise, error_floor=None,
-                              progress=progress)
-        rows.append({"noise": noise, "n": len(table), "log_density_p50": np.median(table["log_density"]),
-                     "log_density_worst": max(table["log_density"]), "chi2_worst": max(table["chi2"])})
-    return Table(rows=rows)
-
-
-def _made(folder):
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _transposed(table):
+    """Return a column for each parameter, with numbers as text."""
+    names = [name for name in table.colnames if name != "parameter"]
+    forms = {name: table[name].info.format or "" for name in names}
+    columns = {str(row["parameter"]): [f"{row[name]:{forms[name].lstrip('%')}}" for name in names] for row in table}
+    return Table({"quantity": [name + (f" [{table[name].unit}]" if table[name].unit else "") for name in names],
+                  **columns})
 
 
 def _write(table, path):

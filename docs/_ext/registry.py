@@ -94,7 +94,7 @@ class Certificate(RegistryTable):
 
 
 class ClaimsTable(RegistryTable):
-    """A table of the papers' claims that ``clusterpost validate`` wrote: model, and name of the table."""
+    """A table of the papers' claims that ``python -m benchmarks.papers`` wrote: model, and name of the table."""
 
     required_arguments = 2
 
@@ -215,10 +215,10 @@ class Commands(RegistryTable):
         import os
 
         from clusterpost.arguments import make_parser
-        from clusterpost.cli import _CALLS
+        from clusterpost.cli import CALLS
 
         os.environ["COLUMNS"] = "100"
-        parser = make_parser(_CALLS)
+        parser = make_parser(CALLS)
         lines = []
         for name, sub in parser._subparsers._group_actions[0].choices.items():
             text = sub.format_help()

@@ -53,15 +53,9 @@ def test_nothing_to_compare_is_refused(catalog, published):
         plot_comparison(catalog, published, where=[9])
 
 
-def test_uncertain_in_the_ultraviolet(catalog, published):
-    catalog["F275W"], catalog["F275W_err"] = 1.0, np.where(np.arange(60) < 7, 0.5, 0.1)
-    catalog["F555W"], catalog["F555W_err"] = 1.0, 0.9
-    for name in ("F275W", "F275W_err", "F555W", "F555W_err"):
-        catalog[name].unit = "mJy"
-    figure = plot_comparison(catalog, published, highlight="uv")
+def test_highlighted_rows(catalog, published):
+    figure = plot_comparison(catalog, published, highlight=np.arange(60) < 7)
     assert len(figure.axes[0].collections[2].get_offsets()) == 7
-    with pytest.raises(InputError, match="neither 'uv' nor"):
-        plot_comparison(catalog, published, highlight="ultraviolet")
 
 
 def test_examples_are_marked_with_numerals(catalog, published):

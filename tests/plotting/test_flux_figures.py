@@ -108,7 +108,7 @@ def test_chi2_of_some_rows_with_examples():
     assert "n = 17" in texts(figure.axes[1])
     assert {"I", "II"} <= set(texts(figure.axes[1]).split())
     assert len(figure.axes[0].get_legend().get_texts()) == 3
-    with pytest.raises(InputError, match="grid=True"):
+    with pytest.raises(InputError, match="both chi2_map and chi2_grid"):
         plot_chi2(chi2_table(), reference="chi2_grid", where=[0, 1])
 
 

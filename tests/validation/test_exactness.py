@@ -16,7 +16,7 @@ from clusterpost.noise import get_noise
 from clusterpost.posterior.target import Target
 from clusterpost.prepare import prepare
 from clusterpost.priors import cluster_prior
-from clusterpost.validation import compare_with_exact, efficiency_by_bands, map_shortfall
+from clusterpost.validation import compare_with_exact, efficiency_by_bands
 from clusterpost.validation.exactness import CASES, dense_draws, survey_mocks
 
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
@@ -96,7 +96,6 @@ def test_references_are_of_the_models_own_stellar_models(tmp_path):
     table = compare_with_exact(8, cases=("prior",), n_classified=0, seed=2, **options)
     assert max(table["median"][table["case"] == "prior"]) < 0.06
     mocks = clusterpost.simulate(4, seed=4)
-    assert max(map_shortfall(mocks, error_floor=None, **options)["log_density"]) < 0.005
     # The two tables do differ.
     one, other = (clusterpost.infer_table(mocks, model=model, error_floor=None)["age_q50"]
                   for model in ("any_bands", tmp_path / "other"))

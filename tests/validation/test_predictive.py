@@ -105,7 +105,6 @@ def test_chi2_is_that_of_the_inference(mocks):
     table = map_chi2(out)
     np.testing.assert_allclose(table["chi2_map"], out["chi2_map"], rtol=1e-3, atol=1e-4)
     assert np.isnan(table["chi2_catalog"]).all()  # mocks publish nothing
-    assert np.isnan(table["chi2_grid"]).all()
 
 
 def test_the_catalogs_chi2_and_its_free_mass(noiseless, inferred):
@@ -118,14 +117,6 @@ def test_the_catalogs_chi2_and_its_free_mass(noiseless, inferred):
     np.testing.assert_allclose(wrong["chi2_catalog_free_mass"], 0, atol=1e-6)
     heavy["age_true"][1] *= np.nan
     assert np.isnan(map_chi2(heavy, TRUTH)["chi2_catalog_free_mass"][1])
-
-
-def test_under_normal_noise_the_map_is_the_grids_best_point():
-    out = clusterpost.infer_table(clusterpost.simulate(4, noise="normal", seed=2), noise="normal", n_samples=300)
-    table = map_chi2(out, grid=True, noise="normal")
-    assert (table["chi2_map"] < table["chi2_grid"] + 0.01).all()
-    out["age_map"] *= 2
-    assert (map_chi2(out, noise="normal")["chi2_map"] > table["chi2_grid"] + 0.01).any()
 
 
 def test_chi2_keeps_the_rows(inferred):

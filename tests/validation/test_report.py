@@ -80,16 +80,9 @@ def test_real_photometry_and_controls(tmp_path, shared_data):
     catalog = catalog[np.flatnonzero(np.isin(catalog["class_mode"], [1, 2]))[::50]]
     tables = validate_model("any_bands", tmp_path, n_mocks=100, n_draws=20, n_refined=0, controls=True,
                             catalog=catalog, distance_source="legus", progress=False)
-    assert {"controls", "predictive", "comparison", "inliers", "chi2", "outliers"} <= set(tables)
+    assert {"controls", "predictive", "comparison", "inliers"} <= set(tables)
     figures = {path.stem for path in tmp_path.glob("*.png")}
-    assert {"flux_errors", "predictive", "support", "comparison", "deviation", "chi2", "densities", "seds",
-            "mcmc"} <= figures
-    claims = {row["claim"]: row["ours"] for row in tables["walter2025_claims"]}
-    assert not [claim for claim, ours in claims.items() if "--catalog" in ours]
-    row = tables["comparison"][0]
-    assert claims["Table 1: our MAP inside theirs"].startswith(f"{row['map_inside']:.1f} /")
-    chi2 = {row["parameters"]: row["median"] for row in tables["chi2"]}
-    assert chi2["grid"] <= chi2["map"] < chi2["catalog"]
+    assert {"flux_errors", "predictive", "support", "comparison", "deviation"} <= figures
 
 
 @pytest.mark.parametrize("options", [{"exact": 5}, {"controls": True}])

@@ -6,9 +6,9 @@ import pytest
 from astropy.table import QTable
 
 import clusterpost
+from benchmarks.papers.noise import NOISES, _weighed, compare_noise, noisy_rows
 from clusterpost.errors import InputError
-from clusterpost.validation import compare_noise, compare_with_catalog, noisy_rows
-from clusterpost.validation.noise_models import NOISES, _weighed
+from clusterpost.validation import compare_with_catalog
 
 STEMS = ("age", "mass", "ebv")
 
@@ -105,3 +105,23 @@ def test_refusals():
     mocks["F275W_err"] *= 9
     with pytest.raises(InputError, match="none of the noisy rows"):
         compare_noise(mocks, n_draws=20)
+
+
+@pytest.mark.slow
+def test_noise_models_matter_for_noisy_clusters(shared_data):
+    (path,) = shared_data.glob("*ngc628-c*.tab")
+    whole = clusterpost.read_catalog(path, distance_source="legus")
+    some = whole[np.flatnonzero(np.isin(whole["class_mode"], (1, 2)) & (whole["n_filters"] == 5))[::20]]
+    assert not noisy_rows(some)[0].any()  # LEGUS asks for errors below 0.3 mag in five bands
+    clusters = whole[np.isin(whole["class_mode"], (1, 2))]
+    rows = np.flatnonzero(noisy_rows(clusters)[0])
+    assert len(rows) == 67
+    table = compare_noise(clusters[rows[::8]], n_draws=1000)
+    assert len(table) == 9
+    quiet = compare_noise(some[::2], least_error=0.0, n_draws=500)
+    assert np.median(table["divergence"]) > 2 * np.median(quiet["divergence"])
+    for noise in ("lognormal", "normal"):
+        assert compare_with_catalog(table, prefix=f"{noise}_")["n"][0] == 9
+    half = np.asarray(table["normal_ebv_q84"] - table["normal_ebv_q16"]) / 2
+    again = np.abs(np.asarray(table["reweighted_ebv_q50"] - table["normal_ebv_q50"])) / half
+    assert np.median(again) < 0.1

@@ -4,19 +4,12 @@ The papers' numbers are written out with their place; ours come from the results
 else.  Where a result was not computed, the row says which option computes it.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from astropy.table import Table
 from scipy.stats import spearmanr
 
-from .compare import WALTER2025_TABLE1
-from .fits import PARAMETERS, inferred_parameters, published_fits
-
-__all__ = ["sedflow_claims", "walter2025_claims"]
+from clusterpost.validation.compare import WALTER2025_TABLE1
+from clusterpost.validation.fits import PARAMETERS, inferred_parameters, published_fits
 
 #: Hahn & Melchior (2022): galaxies, and those whose posteriors lie outside the prior (Sect. 6.1, App. A).
 SEDFLOW_FAILURES = (591, 33_883)
@@ -28,7 +21,7 @@ _SHARES = {"catalog_inside": "catalog value inside our 16-84 %", "mean_inside": 
            "median_inside": "our median inside theirs", "map_inside": "our MAP inside theirs"}
 
 
-def walter2025_claims(model: Any, tested: Mapping, *, checks: Any = None, exactness: Any = None) -> Table:
+def walter2025_claims(model, tested, *, checks=None, exactness=None):
     """Return the claims of Walter et al. (2025) beside ours.
 
     Parameters
@@ -37,7 +30,7 @@ def walter2025_claims(model: Any, tested: Mapping, *, checks: Any = None, exactn
     tested : dict of Calibration
         By ``network`` and ``refined``.
     checks : CatalogChecks, optional
-        From `~clusterpost.validation.onsky.check_catalog`.
+        From `clusterpost.validation.check_catalog`, with what `.catalog.check_further` adds.
     exactness : Table, optional
         From `~clusterpost.validation.compare_with_exact`.
 
@@ -45,13 +38,6 @@ def walter2025_claims(model: Any, tested: Mapping, *, checks: Any = None, exactn
     -------
     `~astropy.table.Table`
         ``claim``, ``section`` of the paper, ``paper``, ``ours`` and ``why`` they differ.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation.papers import walter2025_claims
-    >>> print(walter2025_claims(clusterpost.load_model("walter2025"), {})["paper"][0])
-    5e6
     """
     mocks, hours, hardware = _training(model)
     rows = [
@@ -220,8 +206,7 @@ def _noise(tables, none):
             f"{max(table['moved_reweighted']):.2f} at most are left")
 
 
-def sedflow_claims(model: Any, tested: Mapping, *, checks: Any = None, exactness: Any = None,
-                   timing: Mapping[str, float] | None = None) -> Table:
+def sedflow_claims(model, tested, *, checks=None, exactness=None, timing=None):
     """Return the claims of Hahn & Melchior (2022), SEDflow, beside ours.
 
     Parameters
@@ -236,13 +221,6 @@ def sedflow_claims(model: Any, tested: Mapping, *, checks: Any = None, exactness
     -------
     `~astropy.table.Table`
         As `walter2025_claims`.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation.papers import sedflow_claims
-    >>> print(sedflow_claims(clusterpost.load_model("walter2025"), {})["section"][0])
-    3.2
     """
     (mocks, hours, hardware), (failed, galaxies) = _training(model), SEDFLOW_FAILURES
     rows = [

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from benchmarks.papers.claims import SEDFLOW_FAILURES, sedflow_claims, walter2025_claims
 from clusterpost import load_model
 from clusterpost.validation import SBCResult
-from clusterpost.validation.papers import SEDFLOW_FAILURES, sedflow_claims, walter2025_claims
 
 STATISTICS = ("T1", "T2", "T3", "T4", "T5", "T6")
 N_DRAWS = 20

@@ -1,19 +1,16 @@
 """One cluster's posterior from several sources side by side: network, refined, exact, Markov chains."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from ..errors import InputError
-from ..infer import infer_table, sample_posterior
-from ..provenance import AUTO, repeat
-from ..utils import require
-from ..validation.densities import gridded_density, mcmc_draws
-from ..validation.fits import catalog_parameters, drawn_parameters, inferred_parameters
-from ..validation.predictive import resimulate
-from .style import COLORS, LABELS, NUMERALS, new_figure, plain_log_ticks, style
+from clusterpost.errors import InputError
+from clusterpost.infer import infer_table, sample_posterior
+from clusterpost.plotting.style import COLORS, LABELS, NUMERALS, new_figure, plain_log_ticks, style
+from clusterpost.provenance import AUTO, repeat
+from clusterpost.utils import require
+from clusterpost.validation.fits import catalog_parameters, drawn_parameters, inferred_parameters
+from clusterpost.validation.predictive import resimulate
 
-__all__ = ["plot_densities", "plot_with_mcmc"]
+from .densities import gridded_density, mcmc_draws
 
 _PAIRS = ((0, 1), (0, 2), (1, 2))
 _SHARES = (0.393, 0.865, 0.989)  # of 1, 2 and 3 sigma in two dimensions
@@ -61,13 +58,7 @@ def plot_densities(tbl, *, titles=None, model="default", published=None, n_sampl
     Notes
     -----
     The layout of Walter et al. (2025), Fig. 5.  The exact density is likelihood times prior on a grid
-    (`clusterpost.validation.gridded_density`).
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.plotting import plot_densities
-    >>> figure = plot_densities(clusterpost.simulate(1, seed=2), n_samples=500)
+    (`.densities.gridded_density`).
     """
     if not 1 <= len(tbl) <= _MOST:
         raise InputError(f"one to {_MOST} clusters are drawn side by side, not {len(tbl)}; "
@@ -114,7 +105,7 @@ def _draws(tbl, n_samples, refine, options):
 
 def _bounds(samples):
     """Find a box that holds nearly all draws, no further than the prior."""
-    from ..priors import cluster_prior
+    from clusterpost.priors import cluster_prior
 
     prior = cluster_prior()
     low, high = np.percentile(samples, [0.05, 99.95], axis=0)
@@ -196,7 +187,7 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=N
     model, n_samples, seed
         As for `~clusterpost.sample_posterior`.
     n_chains : int
-        As for `~clusterpost.validation.mcmc_draws`.
+        As for `.densities.mcmc_draws`.
     figure : Figure, optional
         To draw in.
     **options
@@ -207,7 +198,7 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=N
     -------
     matplotlib.figure.Figure
         Contours hold 39 and 86 % of the probability: black by emcee, which knows no network
-        (`clusterpost.validation.mcmc_draws`), in color the refined draws, dotted the network alone (left out where
+        (`.densities.mcmc_draws`), in color the refined draws, dotted the network alone (left out where
         ``prior`` is not the network's).  In the corner the fluxes at either best point, and as observed with +-3
         sigma.
 
@@ -219,12 +210,6 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=N
     Notes
     -----
     The layout of Hahn & Melchior (2022), Fig. 2.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.plotting import plot_with_mcmc
-    >>> figure = plot_with_mcmc(clusterpost.simulate(1, seed=2), n_samples=500, n_chains=1)
     """
     corner = require("corner", "plot")
     row, options = _repeated(row, model, seed, options)
@@ -263,7 +248,7 @@ def plot_with_mcmc(row, *, model="default", n_samples=10_000, n_chains=4, seed=N
 
 def _sed_corner(figure, row, chain, options):
     """Fluxes at the best of the chain and at the MAP."""
-    from ..validation.targets import read_target
+    from clusterpost.validation.targets import read_target
 
     out = infer_table(row, prefix="_figure_", progress=False, **options)
     table = resimulate(out, [0], False, n_draws=10, prefix="_figure_", **options)

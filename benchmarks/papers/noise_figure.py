@@ -1,15 +1,12 @@
 """Noisy clusters under two noise models."""
 
-from __future__ import annotations
-
 import numpy as np
 
-from ..errors import InputError
-from ..validation.fits import catalog_parameters, inferred_parameters
-from ..validation.noise_models import NOISES
-from .style import COLORS, LABELS, new_figure, style
+from clusterpost.errors import InputError
+from clusterpost.plotting.style import COLORS, LABELS, new_figure, style
+from clusterpost.validation.fits import catalog_parameters, inferred_parameters
 
-__all__ = ["plot_noise_models"]
+from .noise import NOISES
 
 _COLORS = dict(zip(NOISES, (COLORS["posterior"], COLORS["map"]), strict=True))
 _NAMES = dict(zip(NOISES, ("log-normal", "normal"), strict=True))
@@ -21,7 +18,7 @@ def plot_noise_models(table, published=None, *, examples=2, figure=None):
     Parameters
     ----------
     table : Table
-        From `clusterpost.validation.compare_noise`.
+        From `.noise.compare_noise`.
     published : str, dict or False, optional
         As for `~clusterpost.compare_with_catalog`: what to draw against.  Without it, and where the table has no fits,
         the two are drawn against each other.
@@ -45,14 +42,6 @@ def plot_noise_models(table, published=None, *, examples=2, figure=None):
     Notes
     -----
     Walter et al. (2025), Sect. 3.2.4, and the blue dots of their Fig. 6.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.plotting import plot_noise_models
-    >>> from clusterpost.validation import compare_noise
-    >>> mocks = clusterpost.simulate(20, noise="normal", seed=3)
-    >>> figure = plot_noise_models(compare_noise(mocks, least_error=0.48, n_draws=200))
     """
     if not len(table):
         raise InputError("the table has no row; is it from compare_noise?")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import clusterpost
-from clusterpost.validation import map_shortfall, maps
+from benchmarks.papers import maps
+from benchmarks.papers.maps import grid_chi2, map_shortfall
 
 
 @pytest.mark.parametrize("noise", ["lognormal", "normal"])
@@ -25,3 +26,11 @@ def test_a_map_that_is_off_is_noticed(monkeypatch):
     monkeypatch.setattr(maps, "infer_table", off)
     table = map_shortfall(clusterpost.simulate(6, seed=4), progress=False)
     assert np.median(table["log_density"]) > 0.05
+
+
+def test_under_normal_noise_the_map_has_the_least_chi_square():
+    out = clusterpost.infer_table(clusterpost.simulate(4, noise="normal", seed=2), noise="normal")
+    grid = grid_chi2(out)
+    assert (out["chi2_map"] <= grid + 0.01).all()
+    out = clusterpost.infer_table(clusterpost.simulate(8, errors=0.3, seed=2))
+    assert (out["chi2_map"] > grid_chi2(out) + 0.01).any()

@@ -4,8 +4,6 @@ Walter et al. (2025), Sect. 3.2.4, trace the clusters whose posteriors exclude t
 theirs is log-normal, the catalog's normal, and the two differ where a relative error is large.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +11,12 @@ import numpy as np
 import torch
 from astropy.table import Table
 
-from ..errors import InputError
-from ..infer import infer_table, log_prob, sample_posterior
-from ..photometry import Photometry
-from ..posterior.summary import quantiles
-from ..posterior.weights import effective_sample_size
-from .fits import PARAMETERS, drawn_parameters
-
-__all__ = ["NOISES", "compare_noise", "noisy_rows"]
+from clusterpost.errors import InputError
+from clusterpost.infer import infer_table, log_prob, sample_posterior
+from clusterpost.photometry import Photometry
+from clusterpost.posterior.summary import quantiles
+from clusterpost.posterior.weights import effective_sample_size
+from clusterpost.validation.fits import PARAMETERS, drawn_parameters
 
 #: The noise model of the network and that of the catalog's fits.
 NOISES = ("lognormal", "normal")
@@ -51,14 +47,6 @@ def noisy_rows(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"), 
     Notes
     -----
     Walter et al. (2025) mark the clusters above 40 % in blue in their Fig. 6.  Upper limits do not count.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation import noisy_rows
-    >>> noisy, error = noisy_rows(clusterpost.simulate(100, seed=1))
-    >>> bool(noisy.any()), bool((error[noisy] > 0.4).all())
-    (True, True)
     """
     # The error alone counts: without a floor, and the distance is of no matter.
     photometry = Photometry.from_table(tbl, columns=columns, covariates=(), error_floor=None).select(bands)
@@ -111,15 +99,6 @@ def compare_noise(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"
     Walter et al. (2025), Sect. 3.2.4.  With the normalized densities p and p' of the two posteriors, draws from their
     even mixture q = (p + p') / 2 have the weights p / q and p' / q, none of which is above two.  A flux of zero or
     below has no log-normal likelihood: that inference leaves the band out, and the other takes it.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation import compare_noise
-    >>> mocks = clusterpost.simulate(20, noise="normal", seed=3)
-    >>> table = compare_noise(mocks, least_error=0.48, n_draws=200)
-    >>> bool(((table["divergence"] >= 0) & (table["divergence"] <= 1)).all())
-    True
     """
     noisy, error = noisy_rows(tbl, bands=bands, least_error=least_error, columns=columns)
     if not noisy.any():

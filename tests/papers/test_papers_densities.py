@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import clusterpost
+from benchmarks.papers.densities import gridded_density, mcmc_draws
 from clusterpost.errors import InputError
-from clusterpost.validation import gridded_density, mcmc_draws
 from clusterpost.validation.targets import read_target
 
 LEVELS = (0.16, 0.5, 0.84)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 import clusterpost
+from benchmarks.papers.density_figures import _heights, _smoothed, plot_densities, plot_with_mcmc
+from benchmarks.papers.noise import compare_noise
+from benchmarks.papers.noise_figure import plot_noise_models
 from clusterpost.errors import InputError
-from clusterpost.plotting import plot_densities, plot_noise_models, plot_with_mcmc
-from clusterpost.plotting.density import _heights, _smoothed
-from clusterpost.validation import compare_noise
 
 TRUTH = {"age": ("age_true", None, None, None, "Myr"), "mass": ("mass_true", None, None, None, "solMass"),
          "ebv": ("ebv_true", None, None, None, "mag")}

@@ -1,6 +1,6 @@
 """Make the figures of the documentation's gallery: every figure of both papers that this package can make.
 
-Run ``python examples/gallery.py CATALOG.tab -o FOLDER`` with a catalog of the LEGUS collection, such as
+Run ``python -m benchmarks.papers.gallery CATALOG.tab -o FOLDER`` with a catalog of the LEGUS collection, such as
 ``examples/legus_comparison.py`` takes.  Without a catalog the bundled example stands in for it, and the figures that
 need published fits are left out.  ``--rows`` takes fewer clusters, ``--only`` fewer figures.
 """
@@ -17,23 +17,19 @@ from clusterpost.plotting import (
     plot_chi2,
     plot_comparison,
     plot_coverage,
-    plot_densities,
     plot_deviation,
     plot_flux_errors,
-    plot_noise_models,
     plot_posterior,
     plot_pp,
     plot_predictive,
     plot_sbc,
     plot_seds,
     plot_support,
-    plot_with_mcmc,
 )
 from clusterpost.training.simulation import Simulator
 from clusterpost.validation import (
     MARGINALS,
     PosteriorSampler,
-    compare_noise,
     coverage_ranks,
     draw_ensemble,
     map_chi2,
@@ -44,6 +40,11 @@ from clusterpost.validation import (
     tarp_ranks,
 )
 from clusterpost.validation.fits import closest_modes, inferred_parameters, published_fits
+
+from .density_figures import plot_densities, plot_with_mcmc
+from .maps import grid_chi2
+from .noise import compare_noise, noisy_rows
+from .noise_figure import plot_noise_models
 
 
 def walter2025_2(data):
@@ -70,7 +71,7 @@ def walter2025_5(data):
 
 def walter2025_6(data):
     """Fig. 6 (and B.1, B.2): MAPs and closest modes against the published fits."""
-    return plot_comparison(data.out, highlight="uv", examples=data.examples)
+    return plot_comparison(data.out, highlight=noisy_rows(data.out)[0], examples=data.examples)
 
 
 def walter2025_7(data):
@@ -81,7 +82,9 @@ def walter2025_7(data):
 def walter2025_8(data):
     """Fig. 8: chi-square of the MAPs, the published fits and a grid's best points."""
     others = ["chi2_catalog_free_mass", "chi2_catalog", "chi2_grid"] if data.published else "chi2_grid"
-    return plot_chi2(map_chi2(data.out, grid=True), reference=others, examples=data.examples)
+    chi2 = map_chi2(data.out)
+    chi2["chi2_grid"] = grid_chi2(data.out)
+    return plot_chi2(chi2, reference=others, examples=data.examples)
 
 
 def walter2025_9(data):

@@ -1,22 +1,19 @@
 """Whether inferred MAPs are maxima: against the best point of a fine grid."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
 import torch
 from astropy.table import Table
 
-from ..families.clusters.table import LN10, distance_term
-from ..flags import NOT_INFERRED
-from ..infer import infer_table
-from ..noise import get_noise
-from ..utils import progress_bar
-from .fits import inferred_parameters
-from .targets import read_target
-
-__all__ = ["FineGrid", "map_shortfall"]
+from clusterpost.families.clusters.table import LN10, distance_term
+from clusterpost.flags import NOT_INFERRED
+from clusterpost.infer import infer_table
+from clusterpost.noise import get_noise
+from clusterpost.provenance import AUTO, repeat, results_prefix
+from clusterpost.utils import progress_bar
+from clusterpost.validation.fits import inferred_parameters
+from clusterpost.validation.targets import read_target
 
 _SHAPE = (690, 301)  # ages and reddenings of the grid
 _AT_ONCE = 8
@@ -44,14 +41,6 @@ def map_shortfall(tbl: Table, *, model: Any = "default", noise: Any = "lognormal
     -----
     690 ages by 301 reddenings, at each the best mass within the prior's bounds,
     known in closed form for either noise model.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation import map_shortfall
-    >>> table = map_shortfall(clusterpost.simulate(3, seed=2), progress=False)
-    >>> bool((table["log_density"] < 0.005).all())
-    True
     """
     noise = get_noise(noise)
     out = infer_table(tbl, model=model, noise=noise.name, error_floor=error_floor, progress=progress, **options)
@@ -73,6 +62,30 @@ def map_shortfall(tbl: Table, *, model: Any = "default", noise: Any = "lognormal
             bar.update(len(at))
     numbers = [torch.cat(values).numpy() if values else np.empty(0) for values in (shortfall, chi2)]
     return Table({"row": rows[wanted], "log_density": numbers[0], "chi2": numbers[1]})
+
+
+def grid_chi2(out, *, model="default"):
+    """Compute the least reduced chi-square of each inferred row on a fine grid.
+
+    Parameters
+    ----------
+    out : Table
+        From `~clusterpost.infer_table`.
+    model : str, path or Model
+
+    Returns
+    -------
+    ndarray (n,)
+        Over the bands less three; NaN where a row has no usable band.
+    """
+    bare, options = repeat(out, prefix=results_prefix(out, None), model=model, noise=None, error_floor=AUTO,
+                           distance=None, columns=None)
+    rows, target = read_target(bare, **options)
+    grid, least = FineGrid(target.table, target.prior), np.full(len(out), np.nan)
+    for at in torch.arange(len(rows)).split(_AT_ONCE):
+        free = np.maximum(target.observed.n_measured[at].numpy() - 3, 1)
+        least[rows[at]] = grid.best(target[at])[1].numpy() / free
+    return least
 
 
 class FineGrid:

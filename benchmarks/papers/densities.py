@@ -1,7 +1,5 @@
 """The posterior of one cluster without a network: on a grid of all three parameters, and by Markov chains."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +7,13 @@ import numpy as np
 import torch
 from astropy.table import Table
 
-from ..errors import InputError
-from ..families.clusters.likelihood import ClusterLikelihood
-from ..posterior.mcmc import run_chain
-from ..posterior.target import Target
-from ..posterior.weights import systematic_resample
-from .exactness import dense_draws
-from .targets import read_target
-
-__all__ = ["GriddedDensity", "gridded_density", "mcmc_draws"]
+from clusterpost.errors import InputError
+from clusterpost.families.clusters.likelihood import ClusterLikelihood
+from clusterpost.posterior.mcmc import run_chain
+from clusterpost.posterior.target import Target
+from clusterpost.posterior.weights import systematic_resample
+from clusterpost.validation.exactness import dense_draws
+from clusterpost.validation.targets import read_target
 
 _POINTS_AT_ONCE = 400_000
 _STARTS = 64  # of a chain, one for each of its walkers
@@ -83,14 +79,6 @@ def gridded_density(row: Table, bounds: Any, *, shape: tuple[int, ...] = (160, 1
     Notes
     -----
     No network, no draws and no closed form: Bayes' theorem, as for the ground truth of Walter et al. (2025), Fig. 5.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation.densities import gridded_density
-    >>> grid = gridded_density(clusterpost.simulate(1, seed=1), [[0, 2, 0], [4.1, 8, 1.5]], shape=(40, 40, 40))
-    >>> round(float(grid.marginal(0).sum() * (grid.axes[0][1] - grid.axes[0][0])), 6)
-    1.0
     """
     target = _one(row, options)
     low, high = np.asarray(bounds, float)
@@ -131,14 +119,6 @@ def mcmc_draws(row: Table, n_samples: int = 10_000, *, n_chains: int = 4, seed: 
     emcee (Foreman-Mackey et al. 2013) with 64 walkers in each chain, which start from points spread uniformly over the
     prior's ages and reddenings and chosen evenly by their likelihood; Hahn & Melchior (2022), Sect. 5, compare with
     such chains.
-
-    Examples
-    --------
-    >>> import clusterpost
-    >>> from clusterpost.validation.densities import mcmc_draws
-    >>> theta, converged = mcmc_draws(clusterpost.simulate(1, seed=1), 200, n_chains=1)
-    >>> theta.shape
-    (200, 3)
     """
     target = _one(row, options, single=True)
     theta, weight = dense_draws(target)

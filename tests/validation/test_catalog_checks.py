@@ -15,15 +15,15 @@ def catalog():
 
 
 def test_classes_one_and_two_are_the_clusters(catalog):
-    checks = check_catalog(catalog, n_draws=20, grid=False)
+    checks = check_catalog(catalog, n_draws=20)
     assert checks.counts["rows"] == checks.counts["inferred"] == 12
     assert checks.counts["clusters"] == checks.counts["five_bands"] == 6
     assert len(checks.predictive) == 6 * 5  # of each band
 
 
 def test_a_few_of_them_only(catalog):
-    checks = check_catalog(catalog, n_clusters=3, n_draws=20, grid=False)
+    checks = check_catalog(catalog, n_clusters=3, n_draws=20)
     assert checks.counts["rows"] == checks.counts["clusters"] == 3
     assert set(checks.out["class_mode"]) <= {1, 2}
-    everything = check_catalog(catalog, n_clusters=100, n_draws=20, grid=False)
+    everything = check_catalog(catalog, n_clusters=100, n_draws=20)
     assert everything.counts["rows"] == 6

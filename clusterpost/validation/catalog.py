@@ -1,0 +1,127 @@
+"""Check of a model on a catalog of real photometry, where no truth is known."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from ..catalogs.published import published_columns
+from ..catalogs.reader import read_catalog
+from ..flags import NOT_INFERRED, OUTSIDE_SUPPORT
+from ..flow.modelfile import load_model
+from ..infer import infer_table
+from ..typing import PathLike
+from .compare import compare_with_catalog, inlier_table
+from .fits import published_fits
+from .predictive import predictive_check, predictive_summary
+
+__all__ = ["CatalogChecks", "check_catalog"]
+
+_FIVE = 5  # bands of the objects that are compared
+
+
+@dataclass
+class CatalogChecks:
+    """What `check_catalog` found.
+
+    Attributes
+    ----------
+    tbl : Table
+        The catalog.
+    out : Table
+        The catalog, inferred.
+    shown : ndarray of int
+        Rows of the inferred objects: of clusters those of class 1 and 2, where the catalog has classes.
+    compared : ndarray of bool
+        Those of them that are measured in five bands and have a published fit.
+    counts : dict of int
+        ``rows``, ``inferred``, ``outside_support``, ``clusters`` (of class 1 and 2), ``five_bands``, ``compared``.
+    published : str
+        Whose fits they are; empty where there are none.
+    seconds : float
+        Of inference, for each inferred row.
+    predictive : Table
+        From `~clusterpost.validation.predictive_check`; None where it does not apply.
+    tables : dict of Table
+        ``predictive``, ``comparison`` and ``inliers``, as far as they apply.
+    """
+
+    tbl: Table
+    out: Table
+    shown: np.ndarray
+    compared: np.ndarray
+    counts: dict
+    published: str
+    seconds: float
+    predictive: Table = None
+    tables: dict = field(default_factory=dict)
+
+
+def check_catalog(catalog: PathLike, *, model: Any = "default", distance_source: str | None = None,
+                  n_clusters: int | None = None, n_draws: int = 500, seed: int = 0,
+                  progress: bool | None = None) -> CatalogChecks:
+    """Infer a catalog, observe its posteriors again, and compare them with the fits that it publishes.
+
+    Parameters
+    ----------
+    catalog : str, path or Table
+        As for `~clusterpost.read_catalog`.
+    model : str, path or Model
+    distance_source : str, optional
+        As for `~clusterpost.read_catalog`; fits compare at the catalog's own distance only.
+    n_clusters : int, optional
+        At most so many objects (of class 1 and 2, where there are classes), evenly chosen, and nothing else of the
+        catalog; all of it by default.
+    n_draws : int
+        Of the posterior predictive check, which needs a model with a likelihood.
+    seed : int
+    progress : bool, optional
+
+    Returns
+    -------
+    CatalogChecks
+        Without tables where the model can infer none of the objects, as where its bands are not those of the catalog.
+
+    Examples
+    --------
+    >>> import clusterpost
+    >>> from clusterpost.validation import check_catalog
+    >>> checks = check_catalog(clusterpost.simulate(5, seed=1), n_draws=50)
+    >>> checks.counts["inferred"], list(checks.tables)
+    (5, ['predictive'])
+    """
+    tbl = read_catalog(catalog, distance_source=distance_source)
+    if n_clusters is not None:
+        rows = np.flatnonzero(_clusters(tbl))
+        tbl = tbl[rows[np.unique(np.linspace(0, len(rows) - 1, min(n_clusters, len(rows))).astype(int))]]
+    started = time.perf_counter()
+    out = infer_table(tbl, model=model, seed=seed, progress=progress)
+    inferred = (np.asarray(out["flag"]) & NOT_INFERRED) == 0
+    seconds = (time.perf_counter() - started) / max(inferred.sum(), 1)
+    clusters, family = _clusters(out), published_columns(out)[0]
+    fits = published_fits(out) if family else {}
+    fitted = np.isfinite(next(iter(fits.values())).value) if fits else np.zeros(len(out), bool)
+    five = clusters & (np.asarray(out["n_bands"]) >= _FIVE)
+    counts = {"rows": len(out), "inferred": int(inferred.sum()),
+              "outside_support": int(((np.asarray(out["flag"]) & OUTSIDE_SUPPORT) != 0).sum()),
+              "clusters": int(clusters.sum()), "five_bands": int(five.sum()),
+              "compared": int((five & fitted & inferred).sum())}
+    checks = CatalogChecks(tbl, out, np.flatnonzero(clusters & inferred), five & fitted & inferred, counts,
+                           family.description if family else "", seconds)
+    if len(checks.shown):
+        if load_model(model).family.likelihood is not None:
+            checks.predictive = predictive_check(tbl[checks.shown], model=model, n_draws=n_draws, seed=seed,
+                                                 progress=progress)
+            checks.tables["predictive"] = predictive_summary(checks.predictive)
+        if checks.compared.any():
+            checks.tables["comparison"] = compare_with_catalog(out, where=checks.compared)
+            checks.tables["inliers"] = inlier_table(checks.tables["comparison"])
+    return checks
+
+
+def _clusters(tbl):
+    return np.isin(tbl["class_mode"], [1, 2]) if "class_mode" in tbl.colnames else np.ones(len(tbl), bool)
