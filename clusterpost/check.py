@@ -110,7 +110,7 @@ def _models():
         try:
             model = load_model(name)
         except (ModelError, OSError) as error:
-            yield Finding(f"model {name}", str(error), True,
+            yield Finding(f"model {name}", error.at_the_shell() if isinstance(error, ModelError) else str(error), True,
                           "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost")
         else:
             yield Finding(f"model {name}",

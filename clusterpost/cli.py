@@ -10,7 +10,7 @@ import sys
 import warnings
 
 from .arguments import make_parser
-from .errors import InputError, InputWarning
+from .errors import ArchiveError, InputError, InputWarning
 
 __all__ = ["main"]
 
@@ -484,17 +484,19 @@ def main(argv=None) -> int:
         0 when done, 1 when ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
         when interrupted, 141 when whoever reads standard output stopped (as of SIGINT and SIGPIPE).
     """
-    args = make_parser(CALLS).parse_args(argv)
+    parser = make_parser(CALLS)
+    args = parser.parse_args(argv)
+    args.elsewhere = vars(parser.parse_args(["infer", "", ""])).keys() - vars(args).keys()
     with warnings.catch_warnings():
-        warnings.showwarning = _say_warning(warnings.showwarning)
+        warnings.showwarning = _say_warning(warnings.showwarning, args.elsewhere)
         return _run(args)
 
 
-def _say_warning(show):
+def _say_warning(show, elsewhere):
     """Show what is wrong with input in the words of the shell, and other warnings as ever."""
     def say(message, category, *args, **kwargs):
         if isinstance(message, InputWarning):
-            _say(f"clusterpost: warning: {message.at_the_shell()}")
+            _say(f"clusterpost: warning: {message.at_the_shell(elsewhere)}")
         else:
             show(message, category, *args, **kwargs)
 
@@ -510,8 +512,8 @@ def _run(args):
         # Python writes what is left at its end, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except InputError as error:
-        _say(f"clusterpost: {error.at_the_shell()}")
+    except (InputError, ArchiveError) as error:
+        _say(f"clusterpost: {error.at_the_shell(args.elsewhere)}")
         return 2
     except (ImportError, OSError) as error:
         _say(f"clusterpost: {error}")

@@ -14,12 +14,18 @@ __all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "InputW
 
 _LONGEST = 120
 _OPTION = re.compile(r"option:([a-z]+(?:-[a-z]+)*)(=?)")
+_SETTING = re.compile(r"setting:([a-z_]+)")
 # What options are called where their name alone is not enough.
 _IN_PYTHON = {"columns": "columns={...}", "prefix": "prefix='...'", "bands": "bands=(...)",
+              "overwrite": "overwrite=True", "list": "clusterpost.list_phangs()",
+              "coordinates": "coordinates=('alpha', 'delta')",
+              "one-file": "infer a single file with clusterpost.scale.infer_file",
               "own-prior": "a ProductPrior or BoxPrior of clusterpost.priors, or a function that takes theta (..., 3) "
                            "and gives a log density (...)"}
 _AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--prior, or --mass-slope and --ebv-scale",
-                 "own-prior": "--mass-slope or --ebv-scale"}
+                 "own-prior": "--mass-slope or --ebv-scale", "list": "clusterpost fetch --list",
+                 "refine": "--no-refine", "coordinates": "the names 'ra' and 'dec'",
+                 "one-file": "leave --scheduler out"}
 
 
 def shown(value) -> str:
@@ -44,34 +50,45 @@ def shown(value) -> str:
 
 
 class _Worded:
-    """A message about a row and about options, in the words of Python or of the shell."""
+    """A message about a row, options and settings, in the words of Python or of the shell."""
 
     def __init__(self, message="", *, row=None):
         super().__init__(message)
         self.row = None if row is None else int(row)
 
     def __str__(self):
-        return self._in_words(_IN_PYTHON, lambda name: f"{name.replace('-', '_')}=", "")
+        return self._in_words(_IN_PYTHON, lambda name: f"{name.replace('-', '_')}=", "", r"clusterpost.conf.\1")
 
-    def at_the_shell(self) -> str:
+    def at_the_shell(self, elsewhere=()) -> str:
         """Return the message in the words of the command line.
+
+        Parameters
+        ----------
+        elsewhere : collection of str, optional
+            Options of ``clusterpost infer`` that the command has not, with ``_`` for ``-``.
 
         Returns
         -------
         str
         """
-        return self._in_words(_AT_THE_SHELL, lambda name: f"--{name}", " ")
+        special = dict(_AT_THE_SHELL)
+        for name in (option.replace("_", "-") for option in elsewhere):
+            special[name] = f"{special.get(name, f'--{name}')} of clusterpost infer"
+        return self._in_words(special, lambda name: f"--{name}", " ", r"\1 in clusterpost.cfg")
 
-    def _in_words(self, special, called, before_value):
+    @property
+    def unworded(self) -> str:
+        """The message as another is to quote it, which puts its options into words with its own."""
+        message = str(self.args[0])
+        return message if self.row is None else message.replace("{row}", str(self.row))
+
+    def _in_words(self, special, called, before_value, setting):
         def words(match):
             if match[2]:
                 return called(match[1]) + before_value
             return special.get(match[1]) or called(match[1])
 
-        message = str(self.args[0])
-        if self.row is not None:
-            message = message.replace("{row}", str(self.row))
-        return _OPTION.sub(words, message)
+        return _SETTING.sub(setting, _OPTION.sub(words, self.unworded))
 
 
 class InputError(_Worded, ValueError):
@@ -81,7 +98,8 @@ class InputError(_Worded, ValueError):
     ----------
     message : str
         ``{row}`` in it stands for the number of the row, ``option:unit`` for
-        the option of that name, which is ``unit=`` in Python, and ``option:n-samples=5`` for an option with its value.
+        the option of that name, which is ``unit=`` in Python, ``option:n-samples=5`` for an option with its value,
+        and ``setting:cache_dir`` for a setting of ``clusterpost.conf``.
     row : int, optional
         Row of the table that the message is about.
 
@@ -138,8 +156,11 @@ class ModelError(InputError):
     """A model file is absent, damaged, or not what this version can run."""
 
 
-class ArchiveError(OSError):
-    """An archive, or the cache of its files, does not give what was asked for."""
+class ArchiveError(_Worded, OSError):
+    """An archive, or the cache of its files, does not give what was asked for.
+
+    Its message may name options and settings as that of an `InputError` does.
+    """
 
 
 class InputWarning(_Worded, AstropyUserWarning):

@@ -252,7 +252,7 @@ def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | Non
     recorded = recorded_floor(tbl)
     if recorded is not None and recorded != floor:
         raise InputError(
-            f"this table's errors hold a floor of {recorded:g} already (meta[{FLOOR_KEY!r}]); "
+            f"this table's errors hold a floor of {recorded:g} already ({FLOOR_KEY} in the metadata); "
             f"start from the table without it to apply {floor:g}"
         )
     out = tbl.copy()
@@ -286,9 +286,9 @@ def check_table(tbl):
         With the way to make one.
     """
     if isinstance(tbl, Row):
-        raise InputError("a table is needed and this is a row of one; tbl[5:6] keeps row 5 as a table")
+        raise InputError("a table is needed and this is a row of one; a slice of one row keeps it a table")
     if not isinstance(tbl, Table):
-        raise InputError(f"an astropy Table is needed, not {type(tbl).__name__}; Table(...) or Table.from_pandas(...) "
+        raise InputError(f"an astropy Table is needed, not {type(tbl).__name__}; its Table or Table.from_pandas "
                          "makes one, clusterpost.read_catalog reads one")
 
 

@@ -37,8 +37,8 @@ class _Bounded:
             raise InputError(f"a prior over {', '.join(self.names)} needs {len(self.names)} lower and upper bounds")
         self.distance_error = float(distance_error)
         if not 0 <= self.distance_error < 1:
-            raise InputError(f"distance_error={distance_error!r} must be a relative standard deviation from 0 to "
-                             "below 1, such as 0.05 for 5 %")
+            raise InputError(f"option:distance-error={distance_error!r} must be a relative standard deviation from 0 "
+                             "to below 1, such as 0.05 for 5 %")
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.describe()}>"
@@ -245,14 +245,14 @@ class ProductPrior(_Bounded):
         unknown = [name for name in densities if name not in names]
         if unknown:
             raise InputError(f"no parameter is called {unknown[0]!r}; there are {', '.join(names)}. For another model, "
-                             "name its family: ProductPrior(family=...)")
+                             "name its family with option:family")
         self.family = family if isinstance(family, str) else family.name
         self.given, pieces = {name: piece for name, piece in densities.items() if piece is not None}, []
         bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded as the tensors of bounds are
         for name, parameter, (low, high) in zip(names, parameters, bounds.tolist(), strict=True):
             piece = self.given.get(name, parameter.usual)
             if not isinstance(piece, Uniform | Sloped | Normal | Share):
-                raise InputError(f"{name}={piece!r} is no density; give a Uniform, PowerLaw, Exponential, Normal or "
+                raise InputError(f"{name} {piece!r} is no density; give a Uniform, PowerLaw, Exponential, Normal or "
                                  "Share of clusterpost.priors, or a function of all parameters as the prior")
             piece = replace(piece, low=low if piece.low is None else piece.low,
                             high=high if piece.high is None else piece.high)

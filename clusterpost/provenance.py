@@ -244,7 +244,7 @@ def _card(model, settings):
         stem = model if hasattr(model, "card") else model_stem(model)
     except ModelError as error:
         raise ModelError(f"the results in this table were made with the model {settings.model!r}, which is not here "
-                         f"({error}); name a model with option:model") from None
+                         f"({error.unworded}); name a model with option:model") from None
     return load_model(stem).card
 
 
@@ -267,7 +267,7 @@ def _recorded_prior(settings, card):
         try:
             return prior_from_record(settings.prior)
         except InputError as error:
-            why = str(error)
+            why = error.unworded
     raise InputError(f"what the results in this table are cannot be drawn again: {why}. Give the prior with "
                      "option:prior")
 

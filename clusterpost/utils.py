@@ -123,7 +123,7 @@ def check_target(path, *, overwrite=False):
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: nothing can be written to the folder {path.parent}; choose another")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists; give another name, or overwrite it with --overwrite (overwrite=True)")
+        raise InputError(f"{path} exists; give another name, or overwrite it with option:overwrite")
 
 
 @contextlib.contextmanager

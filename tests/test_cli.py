@@ -385,7 +385,7 @@ def test_kinds_of_plots(tmp_path, posteriors, capsys):
     capsys.readouterr()
     for arguments, message in ((("all.png", "--kind", "sed"), "figures of several rows go to one .pdf"),
                                (("a.png", "--kind", "sky", "--row", 1), "--kind sky is of the whole catalog"),
-                               (("sky.png", "--kind", "sky"), "right ascension and declination; name them")):
+                               (("sky.png", "--kind", "sky"), "right ascension and declination that are recognized")):
         assert run("plot", posteriors, tmp_path / arguments[0], *arguments[1:]) == 2
         assert message in capsys.readouterr().err
     assert not {"all.png", "a.png", "sky.png"} & set(files(tmp_path))

@@ -62,7 +62,7 @@ def plot_densities(tbl, *, titles=None, model="default", published=None, n_sampl
     """
     if not 1 <= len(tbl) <= _MOST:
         raise InputError(f"one to {_MOST} clusters are drawn side by side, not {len(tbl)}; "
-                         "pick some, as in plot_densities(tbl[[3, 14, 15, 92]])")
+                         "pick some rows of it")
     bare, options = _repeated(tbl, model, seed, options)
     draws = {kind: _draws(bare, n_samples, kind == "refined", options) for kind in _KINDS[:2]
              if options["prior"] is None or kind == "refined"}

@@ -103,7 +103,7 @@ def compare_noise(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"
     noisy, error = noisy_rows(tbl, bands=bands, least_error=least_error, columns=columns)
     if not noisy.any():
         raise InputError(f"no row has a relative error above {least_error:g} in {' or '.join(bands)}; "
-                         "a lower least_error= takes more rows")
+                         "a lower option:least-error takes more rows")
     options = {"model": model, "error_floor": error_floor, "columns": columns, "seed": seed, "device": device}
     out = tbl[noisy]
     distance = _of_rows(distance, noisy)

@@ -285,8 +285,8 @@ def _locked(place, root=None):
         raise
     except OSError as error:
         raise ArchiveError(
-            f"cannot write to the cache, {place.parent} ({error.strerror or error}): make room there, name another "
-            "folder in clusterpost.conf.cache_dir, or pass cache=False to keep nothing"
+            f"cannot write to the cache, {place.parent} ({error.strerror or error}): make room "
+            "there, or name another folder in setting:cache_dir"
         ) from error
 
 
@@ -345,7 +345,7 @@ def _download(path, private, bring, sha256):
         return Path(_within(seconds, lambda: files.fetch(name, downloader=attempt)))
     except TimeoutError:
         raise ArchiveError(f"{url} did not come within {seconds:g} s; try again later, or raise "
-                           "clusterpost.conf.archive_total_time") from None
+                           "setting:archive_total_time") from None
     except (RequestException, ValueError) as error:  # what pooch repeats
         raise failure(error, conf.archive_retries + 1) from error
     finally:
@@ -360,8 +360,8 @@ def _check_new(file, path, sha256):
     if sha256 not in (None, found := pooch.file_hash(file)):
         raise ArchiveError(
             f"{url} is not the file that is known: its sha256 is {found} and not {sha256}. If the archive has a new "
-            f"version, a newer clusterpost may know it; clusterpost.catalogs.archive.fetch_file({path!r}) gets it "
-            "without this check"
+            f"version, a newer clusterpost may know it; from Python, clusterpost.catalogs.archive.fetch_file gets "
+            f"{path} without this check"
         )
 
 

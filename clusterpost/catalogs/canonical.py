@@ -201,7 +201,7 @@ def floor_in(tbl, errors):
     if len(without) < len(errors):
         raise InputError(
             f"the errors in {without[0]!r} do not hold the floor of {floor:g} that those of other bands hold "
-            f"(meta[{FLOOR_COLUMNS_KEY!r}]: {', '.join(recorded)}); apply the floor to all of them at once"
+            f"({FLOOR_COLUMNS_KEY} in the metadata: {', '.join(recorded)}); apply the floor to all of them at once"
         )
     return None
 
@@ -230,8 +230,8 @@ def recorded_floor(tbl) -> float | None:
     except (TypeError, ValueError):
         floor = np.nan
     if not 0 <= floor < 1:
-        raise InputError(f"meta[{FLOOR_KEY!r}] is {shown(value)}, and must be the relative error floor that the errors "
-                         "hold, from 0 to below 1; correct it, or remove it if they hold none")
+        raise InputError(f"{FLOOR_KEY} in the metadata is {shown(value)}, and must be the relative error floor "
+                         "that the errors hold, from 0 to below 1; correct it, or remove it if they hold none")
     return floor
 
 

@@ -326,7 +326,7 @@ def check_size(path, *, text):
                 if opener is not None and held > max(_RATIO_FROM, conf.max_expansion * size):
                     raise InputError(
                         f"{path} unpacks to more than {conf.max_expansion} times its size, as no catalog does; unpack "
-                        "it by hand if it is meant, or raise clusterpost.conf.max_expansion")
+                        "it by hand if it is meant, or raise setting:max_expansion")
                 if text:
                     line = _longest_line(path, block, line)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -339,19 +339,21 @@ def _longest_line(path, block, before):
     longest = max(before + len(pieces[0]), *(len(piece) for piece in pieces[1:]), 0)
     if longest > conf.max_line_length:
         raise InputError(f"{path} has a line of more than {conf.max_line_length} characters, as no table of clusters "
-                         "has; check the file, or raise clusterpost.conf.max_line_length")
+                         "has; check the file, or raise setting:max_line_length")
     return len(pieces[-1]) if len(pieces) > 1 else before + len(pieces[0])
 
 
 def _too_large(path, size, limit):
     return InputError(f"{path} is too large to be read at once ({size}; the limit is {limit / 1e9:.3g} GB); convert it "
-                      "to Parquet, which is read in parts, or raise clusterpost.conf.max_file_size")
+                      "to Parquet, which is read in parts, or raise setting:max_file_size")
 
 
 def _unreadable(path, error):
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"
+    if isinstance(error, UnicodeError):
+        reason = "it is no text"
     return InputError(
-        f"{path} cannot be read as a table ({type(error).__name__}: {reason}). Check that it is one, and that its "
+        f"{path} cannot be read as a table ({reason}). Check that it is one, and that its "
         "suffix tells what it is (.fits, .ecsv, .csv, .vot, .parquet, .txt)"
     )
 

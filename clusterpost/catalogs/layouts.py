@@ -311,7 +311,7 @@ def survey_layout(tbl) -> Layout | None:
     ColumnError
         As `recognize`.
     """
-    if is_raw_legus(tbl):
+    if is_raw_legus(tbl) and not was_read(tbl):
         return _legus(tbl, _raw_legus_bands(tbl, legus_bands(tbl.meta.get("source"))))
     labeled = _labelled_legus_bands(tbl)
     if labeled:

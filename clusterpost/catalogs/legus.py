@@ -329,8 +329,8 @@ def label_legus(tbl: Table, *, bands: Sequence[str] | None = None) -> Table:
     if set(tbl.colnames) != set(names) or not names:
         raise InputError(
             f"a LEGUS table has columns named col1, col2, ..., usually {N_COLUMNS}; this one has {len(tbl.colnames)}, "
-            f"beginning with {', '.join(map(shown, tbl.colnames[:3]))}. Read the file with format='ascii.no_header', "
-            "or with clusterpost.read_catalog."
+            f"beginning with {', '.join(map(shown, tbl.colnames[:3]))}. clusterpost.read_catalog reads "
+            "the file as it is."
         )
     if shape is None:
         raise InputError(

@@ -93,7 +93,7 @@ def check_levels(tbl: Table) -> str | None:
     if slip is not None:
         advice += (f" A slip of {KNOWN_SLIP} mag, a factor {10 ** (0.4 * KNOWN_SLIP):.1f} in flux and mass, is known "
                    "of the V aperture correction of NGC 1512 and NGC 1510 in DR4; after reading, "
-                   f"clusterpost.catalogs.correct_aperture(tbl, {slip:+.3f}) takes it out of the fluxes.")
+                   f"from Python, clusterpost.catalogs.correct_aperture takes it ({slip:+.3f} mag) out of the fluxes.")
     warnings.warn(InputWarning(f"mJy and Vega columns disagree: {text}. {advice}"), stacklevel=3)
     return text
 

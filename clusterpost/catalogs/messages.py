@@ -70,7 +70,8 @@ def warn_of_sentinels(counted, stacklevel=4):
         total.update(counts)
     if not total:
         return
-    listed = ", ".join(f"{value:.10g} ({count} times)" for value, count in total.most_common(6))
+    listed = ", ".join(f"{value:.10g} ({'once' if count == 1 else f'{count} times'})"
+                       for value, count in total.most_common(6))
     more = f" and {len(total) - 6} other values" if len(total) > 6 else ""
     warnings.warn(InputWarning(f"taken as missing in {', '.join(counted)}: {listed}{more}. option:missing adds other "
                                "values"), stacklevel=stacklevel)

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from astropy.table import Column, QTable
-from astropy.utils.exceptions import AstropyUserWarning
 
-from ..errors import ArchiveError, InputError
+from ..errors import ArchiveError, InputError, InputWarning
 from ..utils import progress_bar
 from .distances import distance_table
 from .phangs_releases import READERS
@@ -133,9 +132,9 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
     if release is None:
         raise InputError(f"release is one of {', '.join(RELEASES)}")
     if classifier not in ("human", "machine"):
-        raise InputError(f"classifier={classifier!r} is neither 'human' nor 'machine'")
+        raise InputError(f"option:classifier={classifier!r} is neither 'human' nor 'machine'")
     if table not in _TABLES:
-        raise InputError(f"table={table!r} is not one of {', '.join(_TABLES)}")
+        raise InputError(f"option:table={table!r} is not one of {', '.join(_TABLES)}")
     single = isinstance(target, str) and target.strip().lower() != "all"
     with _folder(cache) as folder:
         reader = READERS[release](classifier, classes, table, folder)
@@ -152,9 +151,9 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
                 bar.update()
     if not tables:
         first = next(iter(failed.values()))
-        raise first if len(failed) == 1 else ArchiveError(f"none of {len(failed)} targets came: {first}")
+        raise first if len(failed) == 1 else ArchiveError(f"none of {len(failed)} targets came: {first.unworded}")
     for name, error in failed.items():
-        warnings.warn(f"{name} is left out: {error}", AstropyUserWarning, stacklevel=2)
+        warnings.warn(InputWarning(f"{name} is left out: {error.unworded}"), stacklevel=2)
     for name, tbl in tables.items() if len(tables) > 1 or not single else ():
         _add_names(tbl, name)
     out = stack_tables(list(tables.values()))
@@ -191,8 +190,8 @@ def _wanted(target, reader):
 def _checked_classes(classes):
     classes = tuple(sorted({int(c) for c in np.atleast_1d(classes)}))
     if not classes or not set(classes) <= {1, 2, 3}:
-        raise InputError(f"classes={classes} must be out of 1, 2 and 3; all other sources are in the archive's tables "
-                         "of candidates")
+        raise InputError(f"option:classes={classes} must be out of 1, 2 and 3; all other sources are in the "
+                         "archive's tables of candidates")
     return classes
 
 

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 from astropy.utils.exceptions import AstropyUserWarning
 
-from ..errors import ArchiveError, InputError
+from ..errors import ArchiveError, InputError, InputWarning
 from .archive import fetch_file, known_listing, list_folder
 from .columns import find, some
 from .integrity import read_bundle
@@ -126,8 +126,8 @@ class _DR4(_Reader):
             return one((self.table,))
         there = [table for table in _SED if any(match["table"] == table for match, _ in found)]
         if "sed" not in there and len(there) > 1:
-            warnings.warn(f"there is no plain sed table but {', '.join(there)}; {there[0]} is taken. table= takes "
-                          "another", AstropyUserWarning, stacklevel=4)
+            warnings.warn(InputWarning(f"there is no plain sed table but {', '.join(there)}; {there[0]} is taken. "
+                                       "option:table takes another"), stacklevel=4)
         sed = one(_SED)
         return sed if self.table == "sed" else join_tables(one(("obs",)), sed, target)
 
@@ -191,7 +191,8 @@ class _DR3(_Reader):
             if chosen := self.choice(found):
                 break
         else:
-            raise _unclear(target, found or names, f"the {self.classifier} catalog of {target} (table={self.table!r})")
+            what = f"the {self.classifier} catalog of {target} (option:table={self.table!r})"
+            raise _unclear(target, found or names, what)
         return stack_tables([self.select_from(files, classes, target) for files, classes in chosen])
 
     def is_catalog(self, name, target):
@@ -238,7 +239,7 @@ def _words(name):
 def _unclear(folder, names, what):
     return ArchiveError(
         f"the archive's folder {folder} does not clearly have {what}; it has {some(names)}. "
-        f"clusterpost.catalogs.archive.fetch_file('{folder}/...') gets one of them for clusterpost.read_catalog"
+        "From Python, clusterpost.catalogs.archive.fetch_file gets one of them for clusterpost.read_catalog"
     )
 
 

@@ -257,7 +257,7 @@ def _matching(obs, sed, what):
         known, count = np.unique(ids[ids >= 0], return_counts=True)
         if (count > 1).any():
             raise ColumnError(f"{what}: {ID_COLUMN} {known[count > 1][0]} is {count.max()} times in {table}, so that "
-                              "obs and sed cannot be joined; get them alone with table='obs' and table='sed'")
+                              "obs and sed cannot be joined; get each alone with option:table='obs' or 'sed'")
     row_in_sed = {number: row for row, number in enumerate(sed.tolist()) if number >= 0}
     in_sed = np.array([row_in_sed.get(number, -1) for number in obs.tolist()], dtype=int)
     alone = np.setdiff1d(np.arange(len(sed)), in_sed)

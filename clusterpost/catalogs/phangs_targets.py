@@ -98,7 +98,7 @@ def resolve_target(name: str) -> list[str]:
         raise InputError(f"{name!r} is not a target of {galaxy_of(targets[0])}, which has {', '.join(targets)}")
     close = [_names()[k] for k in difflib.get_close_matches(key, list(_names()), n=3, cutoff=0.75)]
     hint = f" (did you mean {' or '.join(dict.fromkeys(t for ts in close for t in ts))}?)" if close else ""
-    raise InputError(f"{name!r} is not a target of PHANGS-HST{hint}; clusterpost.list_phangs() lists them")
+    raise InputError(f"{name!r} is not a target of PHANGS-HST{hint}; option:list lists them")
 
 
 def galaxy_of(target: str) -> str:

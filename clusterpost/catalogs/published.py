@@ -98,15 +98,15 @@ def published_columns(tbl: Table, family: str | None = None) -> tuple:
     """
     known = {f.name: f for f in FAMILIES}
     if family is not None and family not in known:
-        raise InputError(f"published={family!r} is not known; there are {', '.join(map(repr, known))}")
+        raise InputError(f"option:published={family!r} is not known; there are {', '.join(map(repr, known))}")
     position = _positions(tbl)
     for candidate in FAMILIES if family is None else (known[family],):
         columns = _columns(tbl, candidate, position)
         if columns:
             return candidate, columns
     if family is not None:
-        raise InputError(f"the table has no columns {known[family].pattern.format('...')}, which published={family!r} "
-                         "stands for")
+        raise InputError(f"the table has no columns {known[family].pattern.format('...')}, which "
+                         f"option:published={family!r} stands for")
     return None, {}
 
 

@@ -118,7 +118,7 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
     else:
         raise InputError(
             f"a catalog is a path or an astropy Table, not {type(path_or_table).__name__}; "
-            "Table.from_pandas and Table(...) make one"
+            "Table and Table.from_pandas make one"
         )
     try:
         if columns is None and is_raw_legus(tbl) and all(name.startswith("col") for name in tbl.colnames):

@@ -286,7 +286,7 @@ def _of_galaxies(tbl, layout, source):
     if not found:
         if source is not None:
             raise problem or DistanceError(f"{source!r} (option:distance-source) needs to know the galaxy: add a "
-                                           "column 'galaxy' or meta['galaxy']")
+                                           "column 'galaxy' or the galaxy's name in the metadata")
         return Distances()  # whoever infers gives the distance, or is told that there is none
     _warn_of_unknown(names, found, where)
     return Distances(f"{' and '.join(sources)}: {where}", found)

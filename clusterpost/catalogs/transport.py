@@ -37,7 +37,7 @@ def file_url(path: str) -> str:
     """
     root = urlsplit(conf.archive_url)
     if root.scheme not in ("http", "https") or not root.netloc:
-        raise ArchiveError(f"clusterpost.conf.archive_url = {conf.archive_url!r} is no address of a web server")
+        raise ArchiveError(f"setting:archive_url = {conf.archive_url!r} is no address of a web server")
     return f"{conf.archive_url.rstrip('/')}/{quote(path)}"
 
 
@@ -62,7 +62,7 @@ def folder_names(path: str, output: Path, given_up: Event) -> list[str]:
     else:
         names, other = _mast_names(path), "https"
     if not names:
-        raise ArchiveError(f"the archive does not list the folder {path}; try clusterpost.conf.archive_method = "
+        raise ArchiveError(f"the archive does not list the folder {path}; try setting:archive_method = "
                            f"{other!r}")
     return sorted(names)
 
@@ -122,14 +122,14 @@ def _check_server(response, **_):
         to, home = urlsplit(urljoin(response.url, response.headers["Location"])), urlsplit(conf.archive_url)
         if to.scheme not in ("https", home.scheme) or to.netloc not in (home.netloc, *conf.archive_hosts):
             raise ArchiveError(f"the archive sends {response.url} on to {to.scheme}://{to.netloc}, which is not https "
-                               "to one of clusterpost.conf.archive_hosts")
+                               "to one of setting:archive_hosts")
     length = response.headers.get("Content-Length", "")
     _check_size(int(length) if length.isdecimal() else 0, response.url)
 
 
 def _check_size(size, what):
     if size > conf.archive_max_size * 1e6:
-        raise ArchiveError(f"{what} is larger than {conf.archive_max_size:g} MB; clusterpost.conf.archive_max_size "
+        raise ArchiveError(f"{what} is larger than {conf.archive_max_size:g} MB; setting:archive_max_size "
                            "allows more")
 
 
@@ -178,7 +178,7 @@ def _mast_names(folder):
     products = service.get_unique_product_list(found) if len(found) else ()
     if not len(products):
         raise ArchiveError(f"MAST knows no products of the collection {_COLLECTION}; "
-                           "try clusterpost.conf.archive_method = 'https'")
+                           "try setting:archive_method = 'https'")
     root = f"{_MAST_ROOT}{folder}".lower()
     below = [uri[len(root):] for uri in map(str, products["dataURI"]) if uri.lower().startswith(root)]
     if not below:

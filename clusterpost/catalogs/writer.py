@@ -90,20 +90,32 @@ def write_catalog(tbl: Table, path: PathLike, *, overwrite: bool = False, flat: 
 
 
 def _write_fits(tbl, path):
-    """Write FITS with the units of magnitudes, of which the standard does not know the system."""
-    systems = {name: str(tbl[name].unit) for name in tbl.colnames
-               if isinstance(tbl[name], Column) and isinstance(tbl[name].unit, u.MagUnit)}
-    bare = tbl.copy(copy_data=False) if systems else tbl
-    for name in systems:
-        bare[name].unit = None
+    """Write FITS with the units that the standard does not know: the systems of magnitudes, nanomaggies."""
+    units = {name: tbl[name].unit for name in tbl.colnames if isinstance(tbl[name], Column | u.Quantity)}
+    strange = {name: str(unit) for name, unit in units.items() if unit is not None and not _in_fits(unit)}
+    bare = tbl.copy(copy_data=False) if strange else tbl
+    for name in strange:
+        if isinstance(tbl[name], u.Quantity):
+            bare.replace_column(name, Column(tbl[name].value, description=tbl[name].info.description))
+        else:
+            bare[name].unit = None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The unit .* could not be saved in native FITS format")  # it is, for us
         bare.write(path, format="fits")
-    if systems:
+    if strange:
         with fits.open(path, mode="update") as file:
             for i, name in enumerate(file[1].columns.names):
-                if name in systems:
-                    file[1].header[f"TUNIT{i + 1}"] = systems[name]
+                if name in strange:
+                    file[1].header[f"TUNIT{i + 1}"] = strange[name]
+
+
+def _in_fits(unit):
+    """Whether FITS can say what a unit is."""
+    try:
+        unit.to_string("fits")
+    except ValueError:
+        return False
+    return not isinstance(unit, u.MagUnit)
 
 
 def columns_for(tbl, path):

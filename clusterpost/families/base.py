@@ -380,7 +380,7 @@ class ModelFamily(ABC):
         """
         if tuple(names) != self.band_names:
             raise InputError(f"the model family {self.name!r} predicts {', '.join(self.band_names)}, in this order and "
-                             "no others; leave bands= out")
+                             "no others; leave option:bands out")
         return self
 
     def to(self, device=None, dtype=None) -> ModelFamily:

@@ -51,8 +51,8 @@ class PhotometricLikelihood:
         if bad.any():
             row, band = bad.nonzero()[0].tolist()
             raise InputError(
-                f"noise={self.noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row {row}, "
-                f"band {self.band_names[band]}; leave that band out or choose noise='normal'")
+                f"option:noise={self.noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row "
+                f"{row}, band {self.band_names[band]}; leave that band out or choose option:noise='normal'")
 
     def check_prior(self, prior):
         """Check that the model is defined wherever a prior is; by default it is everywhere.

@@ -46,14 +46,14 @@ def corrected_levels(card, levels, *, refine=None):
     record = card.get("recalibration")
     if record is None:
         raise ModelError(f"model {card.get('name')} has no recalibration; learn and save one with "
-                         "clusterpost.validation.recalibrate(model).save(model)")
+                         "clusterpost.validation.recalibrate")
     if record["sha256"] != card["sha256"]:
         raise ModelError(f"the recalibration is of another model (sha256 {record['sha256'][:12]}) than "
                          f"{card.get('name')} is ({card['sha256'][:12]}); learn it anew")
     if refine is not None and refine != record["refine"]:
         of, other = ("refined posteriors", "the network alone")[:: 1 if record["refine"] else -1]
         raise ModelError(f"the recalibration of model {card.get('name')} is one of {of} and does not hold for {other}; "
-                         f"use refine={record['refine']}, or learn another")
+                         f"use option:refine={record['refine']}, or learn another")
     levels = np.asarray(levels, dtype=float)
     if not ((levels >= 0) & (levels <= 1)).all():
         raise InputError(f"levels of quantiles lie between 0 and 1, not {levels.tolist()}")

@@ -399,7 +399,7 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
         model.check()
         check_golden_vectors(flow, tensors, str(stem))
     except InputError as error:
-        raise ModelError(f"{stem}: {str(error)[:_LONGEST]}") from error
+        raise ModelError(f"{stem}: {error.unworded[:_LONGEST]}") from error
     except ImportError:  # of an optional package that this kind of flow needs
         raise
     except Exception as error:  # whatever a file from elsewhere holds, it is one kind of error that it stops with
@@ -482,7 +482,7 @@ def torch_device(name=None):
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if str(name).startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r} was asked for, and torch sees no GPU; use device='cpu'")
+        raise ModelError(f"device {name!r} was asked for, and torch sees no GPU; use option:device='cpu'")
     try:
         return torch.device(name)
     except RuntimeError:

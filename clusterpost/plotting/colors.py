@@ -293,7 +293,7 @@ def magnitudes_of(photometry, bands, system) -> np.ndarray:
     ndarray (n, n_band)
     """
     if system not in ("AB", "Vega"):
-        raise InputError(f"system={system!r} is neither 'AB' nor 'Vega'")
+        raise InputError(f"option:system={system!r} is neither 'AB' nor 'Vega'")
     if absent := [band for band in bands if band not in photometry.bands]:
         raise InputError(f"the table has no {absent[0]}; it has {', '.join(photometry.bands)}")
     part = photometry.select(bands)

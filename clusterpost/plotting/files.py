@@ -94,6 +94,6 @@ def write_pages(path, kind, tbl, rows, *, progress=None, **options):
             except InputError as error:
                 without.append(int(row))
                 if len(without) == len(rows):
-                    raise InputError(f"none of {len(rows)} rows can be drawn; row {row}: {error}") from None
+                    raise InputError(f"none of {len(rows)} rows can be drawn; row {row}: {error.unworded}") from None
             bar.update(1)
     return without

@@ -303,8 +303,8 @@ def plot_seds(table, *, figure=None):
     table, _ = as_table(table)
     if not {"row", "band", "wavelength"} <= set(table.colnames):
         if not 1 <= len(table) <= len(NUMERALS):
-            raise InputError(f"one to {len(NUMERALS)} objects are drawn side by side, not {len(table)}; pick some, "
-                             "as in plot_seds(out[[3, 14]])")
+            raise InputError(f"one to {len(NUMERALS)} objects are drawn side by side, not {len(table)}; pick some "
+                             "rows of the table")
         table = resimulate(table, range(len(table)))
     rows = list(dict.fromkeys(np.asarray(table["row"]).tolist()))
     n_columns = min(2, len(rows))

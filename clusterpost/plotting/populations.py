@@ -219,7 +219,7 @@ def plot_age_distribution(out, *, where=None, bins=None, per="log", n_draws=200,
     >>> figure = plot_age_distribution(out, n_draws=50, per="Myr")
     """
     if per not in ("log", "Myr"):
-        raise InputError(f"per={per!r} is neither 'log' nor 'Myr'")
+        raise InputError(f"option:per={per!r} is neither 'log' nor 'Myr'")
     values = _draws(out, "age", where, prefix, n_draws, options)
     edges = _edges(values, bins, per_decade=4)
     with style():

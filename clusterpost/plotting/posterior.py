@@ -177,7 +177,7 @@ def _linear(names, parameters):
     """Return for each parameter whether a logarithm is to be undone."""
     logarithmic = [p.column for p in parameters if p.log10]
     if unknown := set(() if names is True else names) - set(logarithmic):
-        raise InputError(f"linear={names!r} names {sorted(unknown)}; of the parameters those are logarithms: "
+        raise InputError(f"option:linear={names!r} names {sorted(unknown)}; of the parameters those are logarithms: "
                          f"{', '.join(logarithmic)}")
     return [p.log10 and (names is True or p.column in names) for p in parameters]
 
@@ -242,7 +242,7 @@ def one_row(row_or_table, caller):
         raise InputError(f"{caller} takes a row of a table, not {type(row_or_table).__name__}")
     if len(row_or_table) != 1:
         raise InputError(f"{caller} draws one object, and this table has {len(row_or_table)} rows; "
-                         f"pick one, as in {caller}(tbl[5])")
+                         "pick one of them")
     return row_or_table
 
 

@@ -137,7 +137,7 @@ def color_of(shown: Shown, color):
     for name in (f"{prefix}{color}", color):
         if name in out.colnames:
             return linear_column(out, name), name + (f" [{out[name].unit}]" if out[name].unit else "")
-    raise ColumnError(f"color={color!r} is no parameter and no column of this table")
+    raise ColumnError(f"option:color={color!r} is no parameter and no column of this table")
 
 
 def point_size(n: int) -> float:

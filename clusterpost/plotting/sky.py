@@ -79,8 +79,8 @@ def _positions(tbl, coordinates):
             return tbl[sky[0]].icrs.ra.deg, tbl[sky[0]].icrs.dec.deg
         names = [_column(tbl, words) for words in (("ra", "raj2000", "ra2000"), ("dec", "de", "dej2000", "decj2000"))]
         if None in names:
-            raise ColumnError("the table has no columns of right ascension and declination; name them with "
-                              "option:coordinates, as in ('alpha', 'delta')")
+            raise ColumnError("the table has no columns of right ascension and declination that are recognized; "
+                              "give them with option:coordinates")
     try:
         return tuple(numbers(tbl[name], u.deg) for name in names)
     except (u.UnitsError, TypeError, ValueError):

@@ -72,7 +72,7 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
 
     prefix = results_prefix(out, prefix)
     if f"{prefix}flag" not in out.colnames:
-        raise InputError(f"the table has no column {prefix + 'flag'!r}; is it from infer_table, and prefix= right?")
+        raise InputError(f"the table has no column {prefix + 'flag'!r}; infer it first, and check option:prefix")
     out = out if where is None else out[where]
     bare, reading = repeat(out, prefix=prefix, columns=columns, distance=None)
     magnitude, error, distance = _by_slot(bare, **reading)

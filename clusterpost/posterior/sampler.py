@@ -46,7 +46,7 @@ class Sampler:
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
         if self.refined and likelihood is None:
-            raise InputError(f"the model {model.name} has no likelihood to refine with; leave refine= out")
+            raise InputError(f"the model {model.name} has no likelihood to refine with; leave option:refine out")
         self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
         trained_noise = model.card["simulator"]["noise"]
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
@@ -58,7 +58,8 @@ class Sampler:
         proposed = self.prior if self.refined else family.prior
         if likelihood is None and (uncertain or getattr(self.prior, "distance_error", 0.0)):
             if not hasattr(model.encoder, "farther"):
-                raise InputError(f"the model {model.name} takes no uncertain distances; leave distance_error= out")
+                raise InputError(f"the model {model.name} takes no uncertain distances; leave "
+                                 "option:distance-error out")
             self.proposal = UncertainDistances(model.flow, model.encoder.farther, proposed, self.prior)
         else:
             self.proposal = kind(model.flow, self.likelihood, proposed, trained_noise=trained_noise,

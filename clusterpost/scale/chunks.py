@@ -136,8 +136,7 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
 def data_files(root):
     """Return the data files of a folder; those that begin with . or _ are about them."""
     if not root.is_dir():
-        raise InputError(f"{root} is no folder; give one that holds Parquet files, or infer a single file with "
-                         "clusterpost.scale.infer_file")
+        raise InputError(f"{root} is no folder; give one that holds Parquet files, or option:one-file")
     inside = [file for file in sorted(root.rglob("*.parquet"))
               if not any(part.startswith((".", "_")) or part.endswith(".parts") for part in
                          file.relative_to(root).parts)]

@@ -76,7 +76,8 @@ def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, col
     """
     source, target = hats.catalog_of(source), Path(target)
     if np.ndim(options.get("distance")):
-        raise InputError("the files of a dataset cannot share an array distance=; add a column 'distance'")
+        raise InputError("the files of a dataset cannot share option:distance of several numbers; add a "
+                         "column 'distance'")
     reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
     job = plan_job({"workers": 1, **options}, reading=reading, exact=exact, rows_per_part=rows_per_part,
                    where=where, flat=flat)

@@ -154,8 +154,8 @@ class Job:
     def _check_distances(self, source):
         distance = self.options["distance"]
         if np.ndim(distance) and len(distance) != source.n_rows:
-            raise DistanceError(f"distance= has {len(distance)} values for {source.n_rows} rows; give one, or one per "
-                                "row")
+            raise DistanceError(f"option:distance has {len(distance)} values for {source.n_rows} rows; give one, "
+                                "or one per row")
 
     def fingerprint(self, digest) -> str:
         """Return what is the same only for results of this job from rows of this digest."""

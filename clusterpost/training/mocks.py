@@ -135,7 +135,7 @@ def _covariates_of(family, params, distance, n, generator):
     """Take covariates from the argument, or columns of the parameters, or draw them."""
     names = [covariate.name for covariate in family.covariates]
     if distance is not None and "distance" not in names:
-        raise DistanceError(f"the model family {family.name!r} takes no distance; leave distance= out")
+        raise DistanceError(f"the model family {family.name!r} takes no distance; leave option:distance out")
     given = {} if params is None else {name: (params[name], params[name].unit) for name in names
                                        if name in params.colnames}
     if distance is not None:
@@ -146,11 +146,11 @@ def _covariates_of(family, params, distance, n, generator):
 
 
 def _distances(distance, unit, n):
-    mpc = to_mpc(distance, "distance=", unit)
+    mpc = to_mpc(distance, "option:distance", unit)
     if not (mpc > 0).all():
-        raise DistanceError(f"distance={distance!r} must be positive")
+        raise DistanceError(f"option:distance={distance!r} must be positive")
     if mpc.shape not in ((), (1,), (n,)):
-        raise DistanceError(f"distance= has shape {mpc.shape} for {n} clusters; give one, or one per cluster")
+        raise DistanceError(f"option:distance has shape {mpc.shape} for {n} clusters; give one, or one per cluster")
     return torch.as_tensor(np.broadcast_to(mpc, n).copy())
 
 
@@ -170,14 +170,14 @@ def _relative_errors(errors, bands, n, generator):
         catalog = Photometry.from_table(errors, covariates=(), error_floor=None).select(bands)
         good = ~catalog.missing.any(axis=1) & ~catalog.limit.any(axis=1) & (catalog.flux > 0).all(axis=1)
         if not good.any():
-            raise InputError(f"no row of the catalog given as errors= has all of {', '.join(bands)}")
+            raise InputError(f"no row of the catalog given as option:errors has all of {', '.join(bands)}")
         pool = torch.as_tensor((catalog.error / catalog.flux)[good])
         return pool[torch.randint(len(pool), (n,), generator=generator)]
     try:
         relative = np.broadcast_to(np.asarray(errors, float), shape)
     except ValueError:
-        raise InputError(f"errors= has shape {np.shape(errors)}; give one number, one per band ({len(bands)}), "
+        raise InputError(f"option:errors has shape {np.shape(errors)}; give one number, one per band ({len(bands)}), "
                          f"or one per row and band {shape}") from None
     if not (relative >= 0).all():
-        raise InputError("errors= are relative errors and cannot be negative or NaN")
+        raise InputError("option:errors are relative errors and cannot be negative or NaN")
     return torch.as_tensor(relative.copy())

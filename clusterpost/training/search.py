@@ -333,7 +333,7 @@ def _check(families, simulator):
         raise InputError(f"no family {', '.join(sorted(unknown))}; choose from {', '.join(FAMILIES)}")
     if "spline" in families and simulator.noise != "lognormal":
         raise InputError("the spline family takes the mass from its closed form, which log-normal noise alone has; "
-                         f"leave it out, or give another simulator than one with noise={simulator.noise!r}")
+                         f"leave it out, or give another simulator than one with {simulator.noise} noise")
 
 
 @contextlib.contextmanager

@@ -144,7 +144,7 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     fits = published_fits(out, published)
     if not fits:
         raise InputError("no published fits are known of this table; "
-                         "pass published={'age': (value, low, high, err, unit)}")
+                         "give them with option:published")
     estimates = {key: inferred_parameters(out, suffix, prefix=prefix) for key, suffix in _ESTIMATES.items()}
     estimates["mode"] = closest_modes(out, fits, prefix=prefix)
     edges = {stem: _edges(model_family, stem) for stem in fits}

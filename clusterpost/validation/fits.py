@@ -63,7 +63,7 @@ def inferred_parameters(out, suffix, *, prefix="", parameters=None):
     for stem, (unit, logarithmic) in known.items():
         name = f"{prefix}{stem}_{suffix}"
         if name not in out.colnames:
-            raise ColumnError(f"the table has no column {name!r}; is it from infer_table, and prefix={prefix!r} right?")
+            raise ColumnError(f"the table has no column {name!r}; infer it first, and check option:prefix")
         values = numbers(out[name], unit)
         columns.append(log10(values) if logarithmic else values)
     return np.stack(columns, axis=-1)

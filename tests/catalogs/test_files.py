@@ -119,3 +119,10 @@ def test_a_table_of_vizier_with_tabs(mocks, tmp_path):
     tbl = clusterpost.read_catalog(tmp_path / "asu.tsv", unit="Vega")
     assert np.isfinite(tbl["F275W"]).tolist() == [True, True, False]
     assert tbl["F275W_limit"].tolist() == [False, True, False]
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    path = tmp_path / "figure.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(InputError, match=r"cannot be read as a table \(it is no text\)"):
+        clusterpost.read_catalog(path)

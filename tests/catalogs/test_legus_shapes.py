@@ -103,3 +103,14 @@ def test_columns_win_over_the_name_and_the_cameras_are_an_option(tmp_path, capsy
     assert main(["infer", str(mine), str(tmp_path / "o.fits"), *options]) == 0
     assert "F814W_ACS" in clusterpost.read_catalog(tmp_path / "o.fits").colnames
     assert capsys.readouterr().err == ""
+
+
+def test_a_result_of_named_columns_is_read_as_it_was_inferred(tmp_path, recwarn):
+    given = [f"{band}=col{6 + 2 * i},col{7 + 2 * i}" for i, band in enumerate(WFC3_BANDS)]
+    target = tmp_path / "o.fits"
+    path = write(tmp_path / NAME, **SHAPES[39])
+    options = ["-n", "20", "--no-refine", "--quiet", "--distance", "13", "--columns", *given]
+    assert main(["infer", str(path), str(target), *options]) == 0
+    recwarn.clear()
+    assert set(WFC3_BANDS) <= set(clusterpost.read_catalog(target).colnames)
+    assert not [w for w in recwarn if "cameras" in str(w.message)]

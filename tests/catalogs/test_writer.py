@@ -3,11 +3,12 @@ import sys
 import numpy as np
 import pytest
 from astropy.io.votable import parse
-from astropy.table import Table
+from astropy.table import QTable, Table
 
 import clusterpost
 from clusterpost.catalogs.writer import FORMATS, check_writable, write_catalog
 from clusterpost.errors import InputError
+from clusterpost.photometry import Photometry
 
 META = {"text": "grün", "number": 2.5, "count": 7, "large": 2**40, "yes": True, "numpy": np.float32(0.5), "empty": ""}
 
@@ -166,3 +167,14 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, tbl, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         write_catalog(tbl, tmp_path / "out.fits")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("unit", ["nmgy", "3.63 mJy", "1e-17 erg/(s cm2 Angstrom)"])
+@pytest.mark.parametrize("kind", [Table, QTable])
+def test_a_unit_that_fits_cannot_say(tmp_path, unit, kind):
+    fluxes = {"F275W": [1.0], "F275W_err": [0.1], "F336W": [1.0], "F336W_err": [0.1]}
+    tbl = kind(clusterpost.read_catalog(Table(fluxes), unit=unit))
+    write_catalog(tbl, tmp_path / "out.fits")
+    back = clusterpost.read_catalog(tmp_path / "out.fits")
+    flux, written = (Photometry.from_table(one, covariates=()).flux for one in (tbl, back))
+    np.testing.assert_allclose(written, flux, rtol=1e-5)

@@ -69,7 +69,7 @@ def test_a_row_without_results_is_inferred():
 
 
 def test_refusals(out):
-    with pytest.raises(InputError, match="3 rows; pick one, as in plot_sed"):
+    with pytest.raises(InputError, match="3 rows; pick one of them"):
         plot_sed(out)
     tbl = clusterpost.simulate(2, model="any_bands", seed=2, distance=10)
     tbl["F275W"][0] = tbl["F336W"][0] = tbl["F438W"][0] = tbl["F555W"][0] = np.nan

@@ -273,4 +273,4 @@ def find_table(sed_sha256, extinction=EXTINCTION) -> BandFluxTable:
         if (table.header["sed_sha256"], table.header["extinction"]) == (sed_sha256, extinction):
             return table
     raise InputError(f"no band-flux table at hand is of the spectra with sha256 {sed_sha256[:12]} and the extinction "
-                     f"{extinction!r}; load yours before: clusterpost.families.clusters.table.load_table(path)")
+                     f"{extinction!r}; from Python, clusterpost.families.clusters.table.load_table loads yours")

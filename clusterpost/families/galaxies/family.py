@@ -64,7 +64,7 @@ class Galaxies(ModelFamily):
         self.model = GalaxyModel() if model is None else model
         low, high = redshift
         if not 0 < low < high <= self.model.components.max_redshift:
-            raise InputError(f"redshift={redshift!r} must be an increasing pair within 0 and "
+            raise InputError(f"option:redshift={redshift!r} must be an increasing pair within 0 and "
                              f"{self.model.components.max_redshift:g}")
         self.covariates = (replace(REDSHIFT, low=float(low), high=float(high)),)
         self.bands = tuple(get_band(name) for name in self.model.bands)

@@ -177,6 +177,6 @@ class StochasticClusters(ModelFamily):
         table = load_stars() if table is None else table
         if table.sha256 != options["stars_sha256"]:
             raise InputError("the stars' table is another than the model file's, which has the sha256 "
-                             f"{options['stars_sha256'][:12]}; load yours with clusterpost.families.stochastic.table"
-                             ".load_stars(path) and give it as table=")
+                             f"{options['stars_sha256'][:12]}; from Python, load yours with "
+                             "clusterpost.families.stochastic.table.load_stars and give it to the family")
         return cls(**{name: value for name, value in options.items() if name != "stars_sha256"}, table=table)

@@ -264,7 +264,7 @@ class SurveyPrior(StochasticPrior):
     def __init__(self, metallicity=0.0, distance_error=0.0):
         low, high = METALLICITY.low, METALLICITY.high
         if not low <= metallicity <= high:
-            raise InputError(f"metallicity={metallicity!r} must be a galaxy's [M/H] between {low:g} and {high:g}")
+            raise InputError(f"option:metallicity={metallicity!r} must be a galaxy's [M/H] from {low:g} to {high:g}")
         self.metallicity = float(metallicity)
         name = "survey" if metallicity == 0 else f"survey, [M/H] = {metallicity:g}"
         super().__init__(name, [(1.0, DustOfTheYoung(), MetalsOfTheGalaxy(self.metallicity))], distance_error)
