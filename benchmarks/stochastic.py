@@ -90,11 +90,11 @@ def on_the_slice(model, tbl, size):
                                                 error_floor=None, n_samples=size["draws"], progress=False), []
     draws = np.stack([np.log10(draws["age"].to_value("Myr")), np.log10(draws["mass"].to_value("solMass")),
                       np.asarray(draws["ebv"])], -1)
-    prior = FlatPrior()
+    least, most = (np.asarray(end)[:3] for end in (FlatPrior().low, FlatPrior().high))
     for i in range(len(tbl)):
         low, high = draws[i].min(0), draws[i].max(0)
         margin = 0.1 * (high - low)
-        low, high = np.maximum(low - margin, prior.low[:3]), np.minimum(high + margin, prior.high[:3])
+        low, high = np.maximum(low - margin, least), np.minimum(high + margin, most)
         axes = [a + (b - a) * (np.arange(size["cells"]) + 0.5) / size["cells"]
                 for a, b in zip(low, high, strict=True)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(1, -1, 3)
