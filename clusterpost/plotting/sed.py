@@ -10,9 +10,7 @@ import torch
 from ..bands import get_band
 from ..errors import InputError
 from ..flow.modelfile import load_model
-from ..noise import get_noise
-from ..prepare import prepare
-from ..provenance import AUTO, repeat, resolve_floor, results_prefix
+from ..provenance import AUTO, repeat, results_prefix
 from .posterior import object_name, one_row, plot_posterior
 from .style import COLORS, new_figure, plain_log_ticks, style
 
@@ -20,6 +18,7 @@ __all__ = ["plot_sed"]
 
 _SHARES = (0.68, 0.95)
 _WIDTH = 0.05  # of a box, as a share of the axis
+_FEWEST = 10  # draws that a job takes, none of which is drawn
 _SPREAD = 1.12  # pivots nearer than this factor have their names one above the other
 
 
@@ -66,7 +65,7 @@ def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", pre
     -------
     matplotlib.figure.Figure
         Top: measured fluxes with bars of 1 sigma, which include the error floor; upper limits as arrows; in each band
-        boxes that hold 68 and 95 % of the predicted true fluxes; and the MAP where the row has one.  Bottom:
+        boxes that hold 68 and 95 % of the predicted true fluxes, an uncertain distance included; and the MAP where the row has one.  Bottom:
         measurement minus predicted median, over the measurement's error, and the boxes on the same scale.
 
     Raises
@@ -108,6 +107,7 @@ def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", pre
 def _predict(row, prefix, model, n_samples, seed, options):
     """Return the row with results, observed and predicted fluxes, and the draws that these are of."""
     from ..infer import infer_table, sample_posterior
+    from ..inference import Job
 
     settings = {name: options.pop(name, default) for name, default in
                 {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None,
@@ -120,11 +120,11 @@ def _predict(row, prefix, model, n_samples, seed, options):
     theta = np.stack([p.from_column(x) for p, x in zip(family.parameters, values, strict=True)], -1)
     if not np.isfinite(theta).all():
         raise InputError("this row cannot be inferred; its flag column says why")
-    noise = get_noise(repeated["noise"] or known.card["simulator"]["noise"])
-    ready = prepare(bare, known.bands, noise, slots=[[i] for i in range(len(known.bands))], at_least=1,
-                    covariates=family.covariates, columns=repeated["columns"], distance=repeated["distance"],
-                    error_floor=resolve_floor(repeated["error_floor"], family))
-    observed = ready.observed
+    reading = {name: repeated[name] for name in ("columns", "distance", "error_floor")}
+    reading |= {"unit": options.get("unit"), "missing": options.get("missing", ())}
+    job = Job(bare, repeated["model"], repeated["noise"], repeated["prior"], repeated["refine"], _FEWEST,
+              repeated["seed"], options.get("device"), **reading)
+    observed = job.ready.observed
     at = np.flatnonzero((observed.measured | observed.limit)[0].numpy())
     at = at[np.argsort([get_band(known.bands[i]).pivot for i in at])]
     if f"{prefix}{family.parameters[0].column}_map" not in row.colnames:
@@ -132,6 +132,9 @@ def _predict(row, prefix, model, n_samples, seed, options):
     best = _best(row, prefix, family.parameters)
     points = torch.as_tensor(np.concatenate([theta, best[None]]) if best is not None else theta)
     covariates = {key: x.double().expand(len(points)) for key, x in observed.covariates.items()}
+    shift = _distance_shift(job, points, len(theta))
+    if shift is not None:
+        covariates["distance"] = covariates["distance"] * torch.exp(shift)
     family = family.to(dtype=torch.float64)
     ln_flux = family.simulate(points, covariates, torch.Generator().manual_seed(0)).double().numpy()[:, at]
     flux = 1e3 * np.exp(ln_flux)
@@ -142,6 +145,19 @@ def _predict(row, prefix, model, n_samples, seed, options):
                1e3 * observed.flux[0].numpy()[at], 1e3 * observed.error[0].numpy()[at], observed.limit[0].numpy()[at],
                flux[:len(theta)], at_best, who)
     return row, sed, theta
+
+
+def _distance_shift(job, points, n_drawn):
+    """Return shifts of ln distance: drawn for the first points, expected at the MAP; None where it is certain."""
+    conditions = job.conditions(slice(0, 1))
+    target = job.sampler.target(job.ready.observed.to(job.model.device, torch.float32), conditions)
+    theta = points[None].to(conditions)
+    shift = target.drawn_shift(theta, torch.Generator().manual_seed(job.sampler.seed))
+    if shift is None:
+        return None
+    if job.model.family.likelihood is not None:
+        shift[:, n_drawn:] = target.expected_shift(theta[:, n_drawn:])
+    return shift[0].double().cpu()
 
 
 def _best(row, prefix, parameters):

@@ -223,6 +223,9 @@ class FlowProposal(_Proposal):
         """Return the parameters that the flow is over: the mass as it is at the nominal distance."""
         return self._moved(theta, None if shift is None else -shift)
 
+    def drawn_shift(self, observed, conditions, theta, generator) -> None:
+        """Draw the shift of ln distance that goes with parameters: none, as the flow knows one distance."""
+
     def _moved(self, theta, shift):
         """Parameters as they are at a distance that is farther by ``shift`` in its ln: fluxes fall with its square."""
         if shift is None:
@@ -270,6 +273,14 @@ class UncertainDistances(FlowProposal):
         """Log density; see `AmplitudeProposal.log_prob`."""
         each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
         return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
+
+    def drawn_shift(self, observed, conditions, theta, generator):
+        """Draw the shift of ln distance (n, k) by what the network says of the parameters at each."""
+        error = observed.distance_error(self._wanted).to(conditions)
+        log_prob = torch.stack([self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)], -1)
+        gumbel = -torch.log(-torch.log(torch.rand(log_prob.shape, generator=generator, dtype=torch.float64)))
+        step = torch.tensor(self._steps).to(conditions)[(log_prob + gumbel.to(log_prob)).argmax(-1)]
+        return step * error
 
     def _elsewhere(self, observed, conditions):
         """Conditions at each of the distances."""

@@ -17,6 +17,7 @@ from .weights import systematic_resample
 __all__ = ["NetworkTarget", "Target"]
 
 _DISTANCES = 9  # nodes of the integral over an uncertain one
+_SHIFTS = 16  # of the distance that are weighed to draw one
 _REPEATED_A_BAND, _LEAST_REPEATED = 8, 64  # simulated observations
 
 
@@ -66,6 +67,10 @@ class NetworkTarget:
         inside = torch.minimum(torch.maximum(theta, low), high)
         density = self.proposal.log_prob(self.observed, self.conditions, inside)
         return self._under_prior(density, theta)
+
+    def drawn_shift(self, theta, generator) -> Tensor | None:
+        """Draw shifts of ln distance given parameters; see `Target.drawn_shift`."""
+        return self.proposal.drawn_shift(self.observed, self.conditions, theta, generator)
 
     def density_of(self, draws) -> Tensor:
         """Compute the log density (n, k) of draws of the network, whose own is known."""
@@ -253,6 +258,34 @@ class Target:
         tail = torch.special.gammaincc(bands, self.pull2(theta).double() / 2)
         # A residual that is no number belongs to a flux infinitely far from the model's.
         return (weight * tail.nan_to_num(nan=0.0)).sum(-1).clamp(0, 1)
+
+    def drawn_shift(self, theta, generator) -> Tensor | None:
+        """Draw shifts of ln distance given parameters.
+
+        Parameters
+        ----------
+        theta : Tensor (n, k, n_parameter)
+        generator : torch.Generator
+
+        Returns
+        -------
+        Tensor (n, k) or None
+            None where all distances are exact.
+        """
+        if self._distance_error is None:
+            return None
+        mean, sigma, _ = self._shift_given(theta)
+        noise = torch.randn(*mean.shape, _SHIFTS, generator=generator, dtype=torch.float64).to(mean)
+        shift = mean[..., None] + sigma[..., None] * noise
+        # The stand-ins are exact for log-normal detections: all weights are the same.
+        log_prior = 0.5 * (noise**2 - (shift / self._distance_error[..., None]) ** 2)
+        log_weight = torch.stack([self.log_likelihood(theta, each) for each in shift.unbind(-1)], -1) + log_prior
+        gumbel = -torch.log(-torch.log(torch.rand(shift.shape, generator=generator, dtype=torch.float64))).to(mean)
+        return shift.take_along_dim((log_weight + gumbel).argmax(-1, keepdim=True), -1)[..., 0]
+
+    def expected_shift(self, theta) -> Tensor | None:
+        """Return the expected shift of ln distance (n, k) given parameters; None where all distances are exact."""
+        return None if self._distance_error is None else self._shift_given(theta)[0]
 
     def _covariates(self, ln_distance_shift):
         if ln_distance_shift is None:

@@ -285,7 +285,10 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
         raise InputError(f"row {list(rows)[bad[0]]} has no result, and so no fluxes of one; its flag column says why")
     theta = drawn_parameters(draws)
     catalog = catalog_parameters(some, published)
-    fluxes = [torch.exp(target.ln_flux(torch.as_tensor(x))).numpy() for x in (best[:, None], catalog[:, None], theta)]
+    points = [torch.as_tensor(x) for x in (best[:, None], catalog[:, None], theta)]
+    generator = torch.Generator().manual_seed(options["seed"])
+    shifts = target.expected_shift(points[0]), None, target.drawn_shift(points[2], generator)
+    fluxes = [torch.exp(target.ln_flux(x, shift)).numpy() for x, shift in zip(points, shifts, strict=True)]
     quantiles = np.quantile(fluxes[2], [0.16, 0.5, 0.84], axis=1)
     there = (target.observed.measured | target.observed.limit).numpy()
     columns = []

@@ -57,6 +57,7 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
                          "option:model")
     noise = family.likelihood.noise if noise is None else get_noise(noise)
     ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
-                    columns=columns, distance=distance, error_floor=resolve_floor(error_floor, family))
+                    covariates=family.covariates, columns=columns, distance=distance,
+                    error_floor=resolve_floor(error_floor, family))
     prior = family.prior if prior is None else prior
     return ready.rows, Target(ready.observed, ClusterLikelihood(family.table.to(dtype=torch.float64), noise), prior)

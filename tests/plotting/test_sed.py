@@ -1,11 +1,16 @@
 """The photometry of one object beside its posterior."""
 
+import warnings
+
+import astropy.units as u
 import numpy as np
 import pytest
-from astropy.table import QTable
+import torch
+from astropy.table import QTable, Table
 
 import clusterpost
-from clusterpost.errors import InputError
+from clusterpost.errors import InputError, InputWarning
+from clusterpost.inference import Job
 from clusterpost.plotting import plot_sed
 from clusterpost.plotting import sed as module
 
@@ -66,6 +71,59 @@ def test_a_row_without_results_is_inferred():
     row = clusterpost.simulate(1, model="any_bands", seed=2, distance=10)
     top, _ = panels(plot_sed(row, model="any_bands", n_samples=300))
     assert "MAP" in top.get_legend_handles_labels()[1]
+
+
+def widths(tbl, **options):
+    """68 % of the predicted ln fluxes in each band."""
+    _, sed, _ = module._predict(tbl, "", "any_bands", 1000, None, options)
+    return np.diff(np.quantile(np.log(sed.draws), [0.16, 0.84], axis=0), axis=0)[0], sed
+
+
+@pytest.mark.parametrize("how", ["column", "prior", "result"])
+def test_an_uncertain_distance_leaves_the_predicted_fluxes_alone(out, how):
+    exact, known = widths(out[0:1])
+    tbl, options = out[0:1].copy(), {}
+    if how != "prior":
+        tbl["distance_err"] = 3.0 * u.Mpc
+    else:
+        options["prior"] = clusterpost.priors.ProductPrior(distance_error=0.3)
+    if how == "result":
+        bare = tbl[[name for name in tbl.colnames if not name.startswith(("age", "mass", "ebv"))]]
+        tbl = clusterpost.infer_table(bare, model="any_bands", prefix="x_", n_samples=300)
+        _, sed, _ = module._predict(tbl, "x_", "any_bands", 1000, None, {})
+        wide = np.diff(np.quantile(np.log(sed.draws), [0.16, 0.84], axis=0), axis=0)[0]
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)  # the prior is another than that of the results
+            wide, sed = widths(tbl, **options)
+    np.testing.assert_allclose(wide, exact, rtol=0.25)  # 0.6 if each draw stood at the same distance
+    np.testing.assert_allclose(np.median(sed.draws, 0), np.median(known.draws, 0), rtol=0.05)
+    np.testing.assert_allclose(sed.best, known.best, rtol=0.05)
+
+
+def test_an_uncertain_distance_of_a_network_alone(tiny_stochastic):
+    tbl = clusterpost.simulate(1, model="any_bands", seed=2, distance=10)
+    tbl["distance_err"] = 3.0 * u.Mpc
+    job = Job(tbl, str(tiny_stochastic), None, None, None, 500, 0, "cpu", columns=None, distance=None,
+              error_floor="auto")
+    conditions = job.conditions(slice(0, 1))
+    target = job.sampler.target(job.ready.observed, conditions)
+    theta = job.sampler(target, conditions).theta
+    shift = target.drawn_shift(theta, torch.Generator().manual_seed(0))
+    assert shift.shape == theta.shape[:2]
+    assert 0.15 < shift.std() < 0.45
+    mass = theta[0, :, job.model.family.parameter_names.index("log_mass")]
+    assert np.corrcoef(shift[0], mass)[0, 1] > 0.1  # farther clusters are heavier
+
+
+def test_a_row_without_units_is_read_as_it_is_inferred():
+    row = clusterpost.simulate(1, model="any_bands", seed=2, distance=10)
+    bare = Table(row)
+    for name in bare.colnames:
+        bare[name].unit = None
+    top, _ = panels(plot_sed(bare, model="any_bands", n_samples=300, unit="mJy"))
+    points = next(line for line in top.lines if line.get_marker() == "o")
+    np.testing.assert_allclose(points.get_ydata()[0], 1e3 * row["F275W"][0].value)
 
 
 def test_refusals(out):

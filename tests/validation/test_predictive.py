@@ -140,6 +140,16 @@ def test_resimulated_fluxes(noiseless, inferred):
     assert np.isnan(resimulate(inferred, [1], False, n_draws=20)["catalog"]).all()
 
 
+def test_an_uncertain_distance_leaves_resimulated_fluxes_alone(noiseless):
+    tbl = noiseless[:1].copy()
+    exact = resimulate(clusterpost.infer_table(tbl, model="any_bands", n_samples=300), [0])
+    tbl["distance_err"] = 0.3 * u.Quantity(tbl["distance"])
+    uncertain = resimulate(clusterpost.infer_table(tbl, model="any_bands", n_samples=300), [0])
+    np.testing.assert_allclose(np.log(uncertain["q84"] / uncertain["q16"]), np.log(exact["q84"] / exact["q16"]),
+                               rtol=0.3)  # ten times as wide if each draw stood at the same distance
+    np.testing.assert_allclose(uncertain["map"], exact["map"], rtol=0.1)
+
+
 def test_resimulated_limits_and_refusals(inferred):
     out = inferred.copy()
     out["F275W_err"][1] = -0.1 * out["F275W"][1]
