@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from importlib import resources
 
 from astropy.table import Table
@@ -12,11 +13,11 @@ from .catalogs.metadata import LAYOUT_KEY, meta_value
 from .flow.modelfile import find_family
 from .provenance import recorded_model, recorded_settings
 
-__all__ = ["cite", "reference_keys"]
+__all__ = ["cite", "reference_keys", "short_citation"]
 
-_METHOD = ("walter2025",)
 # Of the name of a table's layout, and of where distances are from, how they begin.
 _CATALOGS = {"PHANGS": ("lee2022", "maschmann2024"), "LEGUS": ("calzetti2015", "adamo2017"), "NSA": ("blanton2011",)}
+_ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327"}  # combining
 _DISTANCES = {"lee2022": ("lee2022",), "legus": ("calzetti2015",)}
 _PACKAGE = """@software{{clusterpost,
   author  = {{{{clusterpost developers}}}},
@@ -77,10 +78,40 @@ def reference_keys(tbl, prefix=None) -> list[str]:
     layout, distance = (str(meta_value(tbl, key) or "") for key in (LAYOUT_KEY, "CPDIST"))
     if galaxy := re.fullmatch(r"galaxy (.+)", distance):
         distance = distance_and_source(galaxy[1])[1]
-    found = [*(() if exact else _METHOD), *family.references]
+    found = [*(() if exact else family.method), *family.references]
     found += [key for name, keys in _CATALOGS.items() if layout.upper().startswith(name) for key in keys]
     found += [key for name, keys in _DISTANCES.items() if name in distance for key in keys]
     return list(dict.fromkeys(found))
+
+
+def short_citation(key: str) -> str:
+    """Return a paper as a text names it.
+
+    Parameters
+    ----------
+    key : str
+        Of the package's BibTeX file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from clusterpost.citing import short_citation
+    >>> [short_citation(key) for key in ("walter2025", "bruzual2003", "chabrier2003")]
+    ['Walter et al. 2025', 'Bruzual & Charlot 2003', 'Chabrier 2003']
+    """
+    fields = dict(re.findall(r"^  (\w+) += \{(.*)\},$", _entries()[key], re.MULTILINE))
+    names = [_plain(author.split(",")[0]) for author in fields["author"].split(" and ")]
+    shown = " & ".join(names) if len(names) < 3 and names[-1] != "others" else f"{names[0]} et al."
+    return f"{shown} {fields['year']}"
+
+
+def _plain(text):
+    """Return text without the accents and braces of TeX."""
+    accented = re.sub(r"\\([^\w\s]|c )(\w)", lambda found: found[2] + _ACCENTS[found[1][0]], text)
+    return unicodedata.normalize("NFC", re.sub("[{}]", "", accented))
 
 
 def _entries():

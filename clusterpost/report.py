@@ -14,7 +14,7 @@ from astropy.table import Table
 
 from .catalogs.identity import object_names
 from .catalogs.metadata import meta_value
-from .citing import cite
+from .citing import cite, short_citation
 from .errors import ColumnError, DistanceError, InputError
 from .flags import FLAGS, decode_flags, flag_values, is_good
 from .flow.modelfile import find_family
@@ -151,11 +151,12 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     without = {EXACT_GRID: "on a dense grid of the exact posterior",
                SIMULATIONS: "by importance sampling with simulated objects"}
     exact = settings.model in without
-    by = without.get(settings.model, f"with the normalizing flow {settings.model} (weights {str(settings.sha256)[:8]}; "
-                     "Walter et al. 2025)")
+    credited = "; ".join([f"weights {str(settings.sha256)[:8]}", *map(short_citation, family.method)])
+    by = without.get(settings.model, f"with the normalizing flow {settings.model} ({credited})")
     parts = [
         f"We infer {', '.join(names[:-1])} and {names[-1]} with clusterpost {version} {by}, a model of "
         f"{family.summary}.",
+        *([f"It rests on {', '.join(map(short_citation, family.references))}."] if family.references else []),
         f"The photometry is in {', '.join(bands)}; " + (
             f"a relative error of {100 * settings.error_floor:g} % is added in quadrature. " if settings.error_floor
             else "no systematic error is added. ")

@@ -8,7 +8,7 @@ from astropy.table import QTable, Table
 
 import clusterpost
 from clusterpost.catalogs.metadata import LAYOUT_KEY
-from clusterpost.citing import _CATALOGS, _DISTANCES, _METHOD, _entries, reference_keys
+from clusterpost.citing import _CATALOGS, _DISTANCES, _entries, reference_keys, short_citation
 from clusterpost.cli import main
 from clusterpost.families.registry import get_family
 
@@ -18,10 +18,11 @@ def keys(text):
 
 
 def test_every_key_has_an_entry():
-    used = {*_METHOD, *(key for mapping in (_CATALOGS, _DISTANCES) for names in mapping.values() for key in names)}
+    used = {key for mapping in (_CATALOGS, _DISTANCES) for names in mapping.values() for key in names}
     for name in ("clusters", "stochastic", "galaxies", "galaxies_young"):
         assert get_family(name).references, name
-        used |= set(get_family(name).references)
+        assert get_family(name).method, name
+        used |= {*get_family(name).method, *get_family(name).references}
     assert used == set(_entries())
 
 
@@ -29,6 +30,30 @@ def test_entries_are_balanced_and_complete():
     for key, entry in _entries().items():
         assert entry.count("{") == entry.count("}"), key
         assert {"author", "title", "year"} <= set(re.findall(r"^  (\w+) +=", entry, re.MULTILINE)), key
+
+
+@pytest.mark.parametrize(("key", "entry"), _entries().items())
+def test_an_identifier_agrees_with_volume_and_page(key, entry):
+    fields = dict(re.findall(r"^  (\w+) += \{(.*)\},$", entry, re.MULTILINE))
+    doi = fields.get("doi", "")
+    assert fields["year"] in key
+    assert fields["author"].split(",")[0].lower().startswith("lan" if key == "lancon2002" else key[:-4].replace(
+        "odonnell", "o'donnell"))
+    if inside := re.fullmatch(r"10\.(?:1088|3847)/(?:0004-637X|0004-6256)/(\d+)/(?:\d+)/(\d+)", doi):
+        assert inside.groups() == (fields["volume"], fields["pages"])
+    journals = {"10.3847/1538-4357/": "The Astrophysical Journal", "10.1051/0004-6361": "Astronomy", "10.1093/mnras/":
+                "Monthly Notices", "10.3847/1538-4365/": "The Astrophysical Journal Supplement", "10.1088/0004-637X":
+                "The Astrophysical Journal", "10.1088/0004-6256": "The Astronomical Journal"}
+    for start, journal in journals.items():
+        if doi.startswith(start):
+            assert fields["journal"].startswith(journal)
+
+
+def test_papers_are_named_as_in_a_text():
+    assert short_citation("hahn2022") == "Hahn & Melchior 2022"
+    assert short_citation("lee2022") == "Lee et al. 2022"
+    assert [short_citation(key) for key in ("lancon2002", "odonnell1994")] == ["Lançon & Mouhcine 2002",
+                                                                             "O'Donnell 1994"]
 
 
 @pytest.fixture(scope="module")

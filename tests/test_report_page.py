@@ -79,11 +79,22 @@ def test_methods_paragraph(out):
     assert "a relative error of 5 %" in text
     assert "10 Mpc" in text
     assert f"Of 12 objects 11 are inferred, and {clusterpost.is_good(out).sum()} of these" in text
+    assert "; Walter et al. 2025)" in text
+    assert "It rests on Bruzual & Charlot 2003, Bressan et al. 1993, " in text
     exact = clusterpost.exact_posterior(clusterpost.simulate(1, model="any_bands"), error_floor=None)
+    assert "Walter" not in methods_paragraph(exact)
     assert "on a dense grid" in methods_paragraph(exact)
     assert "no systematic error" in methods_paragraph(exact)
     with pytest.raises(InputError, match="does not say how"):
         methods_paragraph(Table({"flag": [0]}))
+
+
+def test_methods_of_galaxies_credit_their_own_papers():
+    galaxies = clusterpost.simulate(2, model="galaxies", seed=1)
+    text = methods_paragraph(clusterpost.infer_table(galaxies, model="galaxies", n_samples=50))
+    assert "; Hahn & Melchior 2022)" in text
+    assert "It rests on Hahn et al. 2023, " in text
+    assert "Walter" not in text
 
 
 def test_refusals(out, tmp_path):

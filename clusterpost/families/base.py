@@ -220,6 +220,8 @@ class ModelFamily(ABC):
         Relative error that inference adds in quadrature unless told otherwise.
     summary : str
         What its objects are, as the sentence "... of (summary)" in a methods section puts it.
+    method : tuple of str
+        Papers whose way of inferring with a network it follows, by the keys of the package's BibTeX file.
     references : tuple of str
         What its fluxes rest on, by the keys of the package's BibTeX file (`~clusterpost.cite`).
     redrawn : int or None
@@ -240,6 +242,7 @@ class ModelFamily(ABC):
     min_bands: int = 2
     error_floor: float = 0.05
     summary: str = "objects of an own model family"
+    method: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     redrawn: int | None = None
     named_priors: Mapping[str, Callable[[], Prior]] = MappingProxyType({})

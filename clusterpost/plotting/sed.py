@@ -65,8 +65,9 @@ def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", pre
     -------
     matplotlib.figure.Figure
         Top: measured fluxes with bars of 1 sigma, which include the error floor; upper limits as arrows; in each band
-        boxes that hold 68 and 95 % of the predicted true fluxes, an uncertain distance included; and the MAP where the row has one.  Bottom:
-        measurement minus predicted median, over the measurement's error, and the boxes on the same scale.
+        boxes that hold 68 and 95 % of the predicted true fluxes; and the MAP where the row has one.  Bottom:
+        measurement minus predicted median, over the measurement's error, and the boxes on the same scale.  Where the
+        distance is uncertain each draw stands at the distance that goes with it.
 
     Raises
     ------

@@ -277,7 +277,8 @@ class UncertainDistances(FlowProposal):
     def drawn_shift(self, observed, conditions, theta, generator):
         """Draw the shift of ln distance (n, k) by what the network says of the parameters at each."""
         error = observed.distance_error(self._wanted).to(conditions)
-        log_prob = torch.stack([self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)], -1)
+        each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
+        log_prob = torch.stack(each, -1)
         gumbel = -torch.log(-torch.log(torch.rand(log_prob.shape, generator=generator, dtype=torch.float64)))
         step = torch.tensor(self._steps).to(conditions)[(log_prob + gumbel.to(log_prob)).argmax(-1)]
         return step * error

@@ -54,6 +54,7 @@ class FullySampledClusters(ModelFamily):
     """
 
     name = "clusters"
+    method = ("walter2025",)
     references = ("bruzual2003", "bressan1993", "fagotto1994", "chabrier2003", "odonnell1994")
     version = 1
     parameters = PARAMETERS

@@ -53,7 +53,8 @@ class Galaxies(ModelFamily):
     name = "galaxies"
     summary = ("galaxies of PROVABGS (Hahn et al. 2023) without its burst, with metallicity history and dust, at known "
                "redshift")
-    references = ("hahn2022", "hahn2023", "conroy2009", "conroy2010", "choi2016", "chabrier2003", "calzetti2000")
+    method = ("hahn2022",)
+    references = ("hahn2023", "conroy2009", "conroy2010", "choi2016", "chabrier2003", "calzetti2000")
     version = 1
     parameters = PARAMETERS
     min_bands = 5

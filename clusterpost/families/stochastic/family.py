@@ -64,6 +64,7 @@ class StochasticClusters(ModelFamily):
     summary = ("star clusters drawn star by star (Padova 2007 isochrones, Chabrier initial mass function) with "
                "metallicities from Z = 0.0004 to 0.03, nebular emission (Carnall et al. 2018) and a foreground screen "
                "of dust (O'Donnell 1994) of free R_V")
+    method = ("walter2025",)
     references = ("girardi2000", "marigo2008", "conroy2010", "villaume2015", "chabrier2003", "castelli2003",
                   "smith2002", "rauch2003", "lancon2002", "bruzual2003", "carnall2018", "odonnell1994")
     version = 1
