@@ -20,9 +20,9 @@ from .catalogs.levels import check_levels
 from .catalogs.metadata import FLOOR_KEY
 from .catalogs.table_distances import to_mpc
 from .catalogs.values import MAG_PER_RELATIVE, is_magnitude, numbers, plain, read_band, unit_of
-from .covariates import read_covariates, read_optional
 from .errors import InputError, shown
 from .families.clusters.parameters import DISTANCE
+from .families.covariates import read_covariates, read_optional
 from .findings import Findings
 
 _SOURCES = {"lee2022": "Lee et al. 2022", "legus": "Calzetti et al. 2015", "literature": "literature",
@@ -59,7 +59,9 @@ class Photometry:
     sentinels : dict of str to Counter
         How often which value was taken as missing, by band.
     faults : dict of str to Fault
-        Of the distances.
+        Of the covariates.
+    units : dict of str
+        Of the covariates.
     recorded : dict
         What a table's meta must say so that it is read in the same way again.
     """
@@ -76,6 +78,7 @@ class Photometry:
     unused: tuple = ()
     sentinels: dict = field(default_factory=dict)
     recorded: dict = field(default_factory=dict)
+    units: dict = field(default_factory=dict)
     faults: dict = field(default_factory=dict)
 
     def __len__(self):
@@ -115,14 +118,14 @@ class Photometry:
 
     def _described(self, name):
         """Say in which range a covariate is, and where it is from."""
-        known, unit = self.covariates[name][np.isfinite(self.covariates[name])], " Mpc" * (name == "distance")
+        known, unit = self.covariates[name][np.isfinite(self.covariates[name])], self.units.get(name, "")
         if not len(known):
             return f"no {name}"
         same = np.ptp(known) <= 1e-6 * np.abs(known).max()
         span = f"{known.min():.4g}" if same else f"{known.min():.4g} to {known.max():.4g}"
         source, _, where = self.sources[name].partition(": ")
         sources = " and ".join(_SOURCES.get(part, part) for part in source.split(" and "))
-        return f"{name} {span}{unit} ({sources}{f', {where}' if where else ''})"
+        return f"{name} {f'{span} {unit}'.rstrip()} ({sources}{f', {where}' if where else ''})"
 
     def select(self, bands):
         """Return the same objects in other bands, by name; a band that is not there is missing.
@@ -206,7 +209,8 @@ class Photometry:
             known.update(more)
         return cls(tuple(layout.bands), flux, error, limit, values, sources,
                    floor if applied is None else applied, layout.name, tuple(c.flux for c in layout.bands.values()),
-                   tuple(layout.unused), measured.sentinels, layout.recorded, faults)
+                   tuple(layout.unused), measured.sentinels, layout.recorded,
+                   {c.name: c.unit for c in (*covariates, *optional)}, faults)
 
 
 def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | None = None, unit: Any = None,

@@ -16,7 +16,7 @@ FLOORS = (
     ("validation",),
     ("training",),
     ("infer", "inference", "summarize", "workers"),
-    ("provenance", "prepare", "schema", "selection", "photometry", "covariates", "findings", "citing",
+    ("provenance", "prepare", "schema", "selection", "photometry", "findings", "citing",
      "band_table"),
     ("flow", "posterior"),
     ("families", "priors"),

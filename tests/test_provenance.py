@@ -282,16 +282,9 @@ def test_the_corner_plot_at_the_shell(slope, tmp_path, monkeypatch):
 
 
 def test_other_figures_repeat_it(slope):
-    pytest.importorskip("corner")
-    from clusterpost.plotting import plot_densities, plot_support, plot_with_mcmc
+    from clusterpost.plotting import plot_support
 
     plot_support(slope, mocks=mocks())
-    densities = plot_densities(slope[:1], n_samples=500)
-    panel = densities.subfigs[0].axes[1]  # mass
-    low, high = panel.get_xlim()
-    assert low < medians(slope)[1] < high
-    assert "network" not in [text.get_text() for ax in densities.subfigs[0].axes for text in ax.texts]
-    plot_with_mcmc(slope[:1], n_samples=300, n_chains=1)
 
 
 def test_resimulated_fluxes_are_those_of_the_result(slope):

@@ -4,9 +4,10 @@ import numpy as np
 from astropy.table import Table
 
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.parameters import PARAMETERS
 from clusterpost.plotting import plot_chi2, plot_comparison, plot_deviation, plot_seds
 from clusterpost.validation import map_chi2, resimulate
-from clusterpost.validation.fits import PARAMETERS, closest_modes, inferred_parameters, published_fits
+from clusterpost.validation.fits import closest_modes, inferred_parameters, published_fits
 
 from .density_figures import plot_densities, plot_with_mcmc
 from .maps import grid_chi2
@@ -95,8 +96,8 @@ def _chi2_summary(chi2):
 def _outliers(out, far=5.0):
     """Clusters whose fit lies far from every mode, and how many of them have noisy ultraviolet fluxes."""
     fits = published_fits(out)
-    catalog = np.stack([fits[stem].value for stem in PARAMETERS if stem in fits], -1)
-    index = [i for i, stem in enumerate(PARAMETERS) if stem in fits]
+    catalog = np.stack([fit.value for fit in fits.values()], -1)
+    index = [i for i, p in enumerate(PARAMETERS) if p.column in fits]
     half = (inferred_parameters(out, "q84") - inferred_parameters(out, "q16"))[:, index] / 2
     distance = np.abs(closest_modes(out, fits)[:, index] - catalog) / np.maximum(half, 0.02)
     outlying, noisy = (distance > far).any(1), noisy_rows(out)[0]
@@ -110,7 +111,7 @@ def _outliers(out, far=5.0):
 
 def _noise_summary(table):
     rows = []
-    for stem in PARAMETERS:
+    for stem in (p.column for p in PARAMETERS):
         width = {noise: np.asarray(table[f"{noise}_{stem}_q84"] - table[f"{noise}_{stem}_q16"]) for noise in
                  ("lognormal", "normal")}
         middle = {noise: np.asarray(table[f"{noise}_{stem}_q50"]) for noise in width}

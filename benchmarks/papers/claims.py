@@ -8,8 +8,9 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import spearmanr
 
+from clusterpost.families.clusters.parameters import PARAMETERS
 from clusterpost.validation.compare import WALTER2025_TABLE1
-from clusterpost.validation.fits import PARAMETERS, inferred_parameters, published_fits
+from clusterpost.validation.fits import inferred_parameters, published_fits
 
 #: Hahn & Melchior (2022): galaxies, and those whose posteriors lie outside the prior (Sect. 6.1, App. A).
 SEDFLOW_FAILURES = (591, 33_883)
@@ -163,7 +164,7 @@ def _widths(checks, none):
     out, found = checks.out[checks.compared], []
     fits, best = published_fits(out), inferred_parameters(out, "map")
     width = inferred_parameters(out, "q84") - inferred_parameters(out, "q16")
-    for i, stem in enumerate(PARAMETERS):
+    for i, stem in enumerate(p.column for p in PARAMETERS):
         if stem in fits:
             away = np.abs(best[:, i] - fits[stem].value)
             known = np.isfinite(away)

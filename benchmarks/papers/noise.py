@@ -7,16 +7,18 @@ theirs is log-normal, the catalog's normal, and the two differ where a relative 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import astropy.units as u
 import numpy as np
 import torch
 from astropy.table import Table
 
 from clusterpost.errors import InputError
+from clusterpost.families.clusters.parameters import PARAMETERS
 from clusterpost.infer import infer_table, log_prob, sample_posterior
 from clusterpost.photometry import Photometry
 from clusterpost.posterior.summary import quantiles
 from clusterpost.posterior.weights import effective_sample_size
-from clusterpost.validation.fits import PARAMETERS, drawn_parameters
+from clusterpost.validation.fits import drawn_parameters
 
 #: The noise model of the network and that of the catalog's fits.
 NOISES = ("lognormal", "normal")
@@ -123,7 +125,8 @@ def compare_noise(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"
         column = np.full((len(out), *values.shape[1:]), np.nan)
         column[known] = values
         stem = name.split("_")[1] if name.startswith("reweighted_") else None
-        out[name] = column * PARAMETERS[stem][0] if stem else column
+        units = {p.column: u.Unit(p.unit) for p in PARAMETERS}
+        out[name] = column * units[stem] if stem else column
     return out[known]
 
 
@@ -140,10 +143,10 @@ def _weighed(draws, log_density, n_draws):
     for noise in NOISES:
         weight = np.exp(log_density[noise] - log_mixture)
         weights[noise] = columns[f"weight_{noise}"] = weight / weight.sum(1, keepdims=True)
-    for i, (stem, (_, logarithmic)) in enumerate(PARAMETERS.items()):
+    for i, parameter in enumerate(PARAMETERS):
         found = quantiles(torch.as_tensor(draws[..., i]), _LEVELS, torch.as_tensor(weights["normal"])).numpy()
         for level, column in zip(_LEVELS, found.T, strict=True):
-            columns[f"reweighted_{stem}_q{round(100 * level)}"] = 10**column if logarithmic else column
+            columns[f"reweighted_{parameter.column}_q{round(100 * level)}"] = parameter.to_column(column)
     ratio = other[:, :n_draws] - one[:, :n_draws]
     moved = np.exp(ratio - ratio.max(1, keepdims=True))
     columns["overlap"] = effective_sample_size(torch.as_tensor(moved)).numpy() / n_draws

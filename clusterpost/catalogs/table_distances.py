@@ -108,15 +108,15 @@ def _check_likely(tbl, layout, mpc, where, argument):
         row, name, listed, factor = off
         warnings.warn(InputWarning(
             f"{where} gives {mpc[row]:.4g} Mpc in row {{row}} for {name}, which is at {listed}: a factor {factor:.2g} "
-            f"in distance, {factor**2:.2g} in mass. {_perhaps(mpc[row], name)}", row=row), stacklevel=5)
+            f"in distance, {factor**2:.2g} in mass. {_perhaps(mpc[row], name)}", row=row), stacklevel=6)
     elif np.nanmedian(mpc) > _FARTHEST and getattr(argument if column is None else column, "unit", None) is None:
         warnings.warn(InputWarning(
             f"{where} gives {np.nanmedian(mpc):.4g} Mpc, where no cluster is resolved; a distance without a unit is "
-            "taken as Mpc: give it as '9.9e6 pc', for example, if it is in pc"), stacklevel=5)
+            "taken as Mpc: give it as '9.9e6 pc', for example, if it is in pc"), stacklevel=6)
     elif column is not None and np.nanmedian(mpc) < _GALACTIC and str(getattr(column, "unit", None)) == "kpc":
         warnings.warn(InputWarning(
             f"{where} is in kpc and below {1e3 * _GALACTIC:g} kpc, as are distances from the center of a galaxy; if it "
-            "is one, give the distance of the galaxy with option:distance"), stacklevel=5)
+            "is one, give the distance of the galaxy with option:distance"), stacklevel=6)
 
 
 def _off_galaxies(tbl, layout, mpc):

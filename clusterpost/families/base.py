@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from ..bands import Band
 from ..densities import Uniform
 from ..errors import InputError
 from ..observations import Observed
+from .covariates import Covariate
 from .encoders import read_encoder
 
-__all__ = ["Covariate", "Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
+__all__ = ["Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
 
 _UNIFORM = Uniform()
 _GOOD_ERRORS = (0.05, 0.5)  # relative: of good photometry
@@ -115,34 +115,6 @@ class Derived(_Column):
     """
 
     function: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Covariate:
-    """Quantity that is known for each object before inference, such as a distance or a redshift.
-
-    Attributes
-    ----------
-    name : str
-        Name of the input column, and key of the covariates.
-    unit : str
-        Unit that tensors hold.
-    low, high : float
-        Range of training; rows outside are flagged.
-    log : bool
-        Whether its error is a standard deviation of the natural logarithm (a relative error).
-    description : str
-    error : bool
-        Whether the likelihood is integrated over it where a table has its error, in a column of its name with ``_err``.
-    """
-
-    name: str
-    unit: str = ""
-    low: float = 0.0
-    high: float = math.inf
-    log: bool = False
-    description: str = ""
-    error: bool = False
 
 
 class Prior(Protocol):

@@ -10,11 +10,10 @@ from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
 from ..selection import select_rows
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
-from .style import COLORS, LABELS, NUMERALS, UNITS, new_figure, style
+from .style import COLORS, NUMERALS, new_figure, style
 
 __all__ = ["plot_catalog", "plot_comparison", "plot_deviation"]
 
-_STEMS = ("age", "mass", "ebv")
 _MOST_BARS = 300  # more would be a fog
 
 
@@ -62,35 +61,39 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, examples
     ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
     >>> figure = plot_comparison(out, truth)
     """
-    fits = published_fits(out, published)
+    parameters = find_family(recorded_model(out, prefix)).parameters
+    fits = published_fits(out, published, parameters=parameters)
     chosen = _chosen(out, where)
-    highlight = _highlighted(out, highlight)
-    low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
-    shown = [i for i, stem in enumerate(_STEMS) if stem in fits and (chosen & np.isfinite(fits[stem].value)).any()]
+    highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight, bool)
+    low, high, best = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
+                       for suffix in ("q16", "q84", "map"))
+    shown = [i for i, p in enumerate(parameters)
+             if p.column in fits and (chosen & np.isfinite(fits[p.column].value)).any()]
     if not shown:
         raise InputError("no row of this table has both a published fit and a place in the figure")
-    rows = {"MAP": best, "closest mode": closest_modes(out, fits, prefix=prefix)}
+    rows = {"MAP": best, "closest mode": closest_modes(out, fits, prefix=prefix, parameters=parameters)}
     with style():
         figure = new_figure(figure, width=0.6 + 3.4 * len(shown), height=6.9)
         axes = figure.subplots(2, len(shown), squeeze=False)
         for column, i in enumerate(shown):
-            catalog = fits[_STEMS[i]].value
+            catalog = fits[parameters[i].column].value
             ours = np.column_stack([best[:, i], rows["closest mode"][:, i]])
             drawn = chosen & np.isfinite(catalog) & np.isfinite(best[:, i])
             if not drawn.any():
                 raise InputError("no inferred row has a published fit")
             limits = _limits(catalog[drawn], ours[drawn])
+            axes[0, column].set_title(parameters[i].description)
             for ax, (title, values) in zip(axes[:, column], rows.items(), strict=True):
                 bars = None
                 if title == "MAP":
                     bars = np.clip([values[:, i] - low[:, i], high[:, i] - values[:, i]], 0, None)
                 _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
-                _deviation(ax, (values[:, i] - catalog)[drawn], UNITS[i])
+                _deviation(ax, (values[:, i] - catalog)[drawn], _difference_unit(parameters[i]))
                 _numbered(ax, catalog, values[:, i], () if examples is None else examples)
-                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}: {'initial ' * (i == 1)}{LABELS[i]}")
+                ax.set(xlim=limits, ylim=limits, ylabel=f"{title}: {parameters[i].label}")
                 ax.set_box_aspect(1)
             axes[0, column].tick_params(labelbottom=False)
-            axes[1, column].set_xlabel(f"catalog: {'published ' * (i == 1)}{LABELS[i]}")
+            axes[1, column].set_xlabel(f"catalog: published {parameters[i].label}")
         marked = np.sum(chosen & highlight)
         figure.suptitle(f"{np.sum(chosen):,} clusters; bars from 16 to 84 %"
                         + (f"; {marked:,} highlighted (diamonds)" if marked else ""), fontsize=10)
@@ -104,10 +107,9 @@ def _chosen(out, where):
     return chosen
 
 
-def _highlighted(out, highlight):
-    if highlight is None:
-        return np.zeros(len(out), bool)
-    return np.asarray(highlight, bool)
+def _difference_unit(parameter):
+    """Return what a difference of a parameter is measured in."""
+    return "dex" if parameter.log10 else parameter.unit or "1"
 
 
 def _limits(catalog, ours):
@@ -191,13 +193,15 @@ def plot_deviation(out, published=None, where=None, *, prefix="", figure=None):
     ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
     >>> figure = plot_deviation(out, truth)
     """
-    fits = published_fits(out, published)
+    parameters = find_family(recorded_model(out, prefix)).parameters
+    fits = published_fits(out, published, parameters=parameters)
     chosen = _chosen(out, where)
-    low, high, best = (inferred_parameters(out, suffix, prefix=prefix) for suffix in ("q16", "q84", "map"))
+    low, high, best = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
+                       for suffix in ("q16", "q84", "map"))
     panels = {}
-    for i, stem in enumerate(_STEMS):
-        if stem in fits:
-            deviation, width = best[:, i] - fits[stem].value, high[:, i] - low[:, i]
+    for i, parameter in enumerate(parameters):
+        if parameter.column in fits:
+            deviation, width = best[:, i] - fits[parameter.column].value, high[:, i] - low[:, i]
             rows = chosen & np.isfinite(deviation) & np.isfinite(width)
             if rows.any():
                 panels[i] = width[rows], deviation[rows]
@@ -215,8 +219,8 @@ def plot_deviation(out, published=None, where=None, *, prefix="", figure=None):
                                             ("5, 95 %", "median", None), strict=True):
                 if len(center):
                     ax.plot(center, values, color=COLORS[color], lw=1.6, label=label)
-            ax.set(xlabel=rf"$Q_{{0.84}} - Q_{{0.16}}$ of {LABELS[i]}", xlim=(0, None),
-                   ylabel=f"MAP \N{MINUS SIGN} catalog [{UNITS[i]}]")
+            ax.set(xlabel=rf"$Q_{{0.84}} - Q_{{0.16}}$ of {parameters[i].label}", xlim=(0, None),
+                   ylabel=f"MAP \N{MINUS SIGN} catalog [{_difference_unit(parameters[i])}]")
             ax.text(0.04, 0.96, f"n = {len(width):,}", transform=ax.transAxes, va="top", fontsize=8.5)
         if len(center):
             axes[0].legend(loc="lower left", frameon=True, framealpha=0.8, edgecolor="none")

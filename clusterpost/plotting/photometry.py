@@ -333,7 +333,7 @@ def _sed(ax, part):
     limit = np.asarray(part["limit"])
     flux, error, best, catalog, q16, q84 = (1e3 * np.asarray(part[name], float) for name in
                                             ("flux", "error", "map", "catalog", "q16", "q84"))
-    free = max((~limit).sum() - 3, 1)
+    free = max((~limit).sum() - part.meta["n_parameters"], 1)
     for k, (label, values, color) in enumerate((("MAP", best, COLORS["map"]),
                                                 ("catalog fit", catalog, COLORS["catalog"]))):
         if not np.isfinite(values).all():

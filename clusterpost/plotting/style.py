@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from ..utils import require
 
-__all__ = ["COLORS", "LABELS", "NUMERALS", "UNITS", "new_axes", "new_figure", "plain_log_ticks", "style"]
+__all__ = ["COLORS", "LABELS", "NUMERALS", "new_axes", "new_figure", "plain_log_ticks", "style"]
 
 #: Okabe & Ito's colors, which color-blind readers can tell apart.
 COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "further": "#CC79A7", "catalog": "#009E73",
@@ -14,9 +14,6 @@ COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "further"
 
 #: Axis labels of the three parameters, in the order used everywhere.
 LABELS = (r"$\log_{10}\,(t\,/\,\mathrm{Myr})$", r"$\log_{10}\,(m\,/\,M_\odot)$", r"$E(B-V)$ [mag]")
-
-#: What a difference of each parameter is measured in.
-UNITS = ("dex", "dex", "mag")
 
 #: Of example clusters, as in Walter et al. (2025).
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")

@@ -15,7 +15,7 @@ from ..errors import ColumnError, DistanceError, InputError, UnitError
 from ..families import ModelFamily
 from ..flow.modelfile import find_family
 from ..noise import get_noise
-from ..photometry import Photometry, to_mpc
+from ..photometry import Photometry
 from .simulation import seeded_generator
 
 __all__ = ["simulate"]
@@ -140,28 +140,15 @@ def _covariates_of(family, params, distance, n, generator):
                                        if name in params.colnames}
     if distance is not None:
         given["distance"] = distance, None
-    known = {name: _distances(values, unit, n) if name == "distance" else _numbers(values, name, unit, family, n)
-             for name, (values, unit) in given.items()}
+    known = {}
+    for name, (values, unit) in given.items():
+        (covariate,) = (c for c in family.covariates if c.name == name)
+        converted = covariate.convert(values, unit)
+        if converted.shape not in ((), (1,), (n,)):
+            raise DistanceError(f"option:{name} has shape {converted.shape} for {n} objects; give one, or one per "
+                                "object")
+        known[name] = torch.as_tensor(np.broadcast_to(converted, n).copy())
     return known if len(known) == len(names) else family.draw_covariates(n, generator, torch.float64) | known
-
-
-def _distances(distance, unit, n):
-    mpc = to_mpc(distance, "option:distance", unit)
-    if not (mpc > 0).all():
-        raise DistanceError(f"option:distance={distance!r} must be positive")
-    if mpc.shape not in ((), (1,), (n,)):
-        raise DistanceError(f"option:distance has shape {mpc.shape} for {n} clusters; give one, or one per cluster")
-    return torch.as_tensor(np.broadcast_to(mpc, n).copy())
-
-
-def _numbers(column, name, unit, family, n):
-    (covariate,) = (c for c in family.covariates if c.name == name)
-    try:
-        values = u.Quantity(column, covariate.unit if unit is None else None).to_value(covariate.unit)
-    except (u.UnitsError, TypeError):
-        raise UnitError(f"column {name!r} is in {unit}; it needs the unit {covariate.unit or 'of a pure number'}, or "
-                        "none") from None
-    return torch.as_tensor(np.broadcast_to(np.asarray(values, float), n).copy())
 
 
 def _relative_errors(errors, bands, n, generator):

@@ -22,23 +22,13 @@ from ..bands import get_band
 from ..catalogs.published import published_columns
 from ..errors import InputError, InputWarning, ModelError
 from ..families import get_family
-from ..families.clusters.table import load_table
 from ..flags import FLAGS
 from ..flow.modelfile import load_model
 from ..infer import sample_posterior
 from ..photometry import Photometry
 from ..provenance import recorded_settings
 from ..training.mocks import simulate
-from .fits import (
-    PARAMETERS,
-    catalog_parameters,
-    closest_modes,
-    drawn_parameters,
-    inferred_parameters,
-    log10,
-    numbers,
-    published_fits,
-)
+from .fits import catalog_parameters, closest_modes, drawn_parameters, inferred_parameters, numbers, published_fits
 
 __all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_table", "published_residuals",
            "shortest_interval", "side_by_side"]
@@ -46,17 +36,16 @@ __all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_t
 _EDGE = 0.01  # of the range of a parameter: what counts as its edge
 _N_DRAWS, _ONE_SIGMA = 1000, 0.68
 
-_ROW_NAMES = {"age": "log_age", "mass": "log_mass", "ebv": "ebv"}
-_OURS = {"age": "age", "mass": "initial (formed) mass", "ebv": "E(B-V)"}
 _ESTIMATES = {"low": "q16", "high": "q84", "mean": "mean", "median": "q50", "map": "map"}
 
-#: Table 1 of Walter et al. (2025), in %: log10 age, log10 mass, E(B-V).
+#: Table 1 of Walter et al. (2025), in %, and the parameters of its columns.
 WALTER2025_TABLE1 = {
     "catalog_inside": (71.0, 61.1, 75.4),
     "mean_inside": (65.4, 52.0, 68.4),
     "median_inside": (73.3, 59.8, 77.8),
     "map_inside": (76.3, 64.3, 80.5),
 }
+_TABLE1_COLUMNS = ("log_age", "log_mass", "ebv")
 
 
 def compare_with_catalog(out: Table, published: str | dict | None = None, where: Any = None, *,
@@ -73,7 +62,8 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
         Which fits: ``minchisq`` (PHANGS, single-branch maximum likelihood, which the paper compares with), ``sed``,
         ``thilker25`` or ``sedfix`` (PHANGS, decision tree), ``legus``; or
         ``{"age": (value, low, high, err, unit), "mass": ..., "ebv": ...}``: names of columns
-        (or arrays), None for what there is not.  ``low`` and ``high`` are absolute limits, ``err`` is a
+        (or arrays), None for what there is not; by the stems of the columns of any parameter or derived quantity of
+        the model's family.  ``low`` and ``high`` are absolute limits, ``err`` is a
         symmetric error.  By default the columns are recognized, the first of the above before the others.
     where : array of bool or int, optional
         Rows to compare; all by default.
@@ -83,8 +73,8 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     Returns
     -------
     Table
-        Rows ``log_age`` (log10 t/Myr), ``log_mass`` (log10 m/Msun, our initial mass), ``log_stellar_mass`` (our
-        present-day mass, against the same mass of the catalog) and ``ebv`` (mag), as far as published:
+        Rows of what is published: for clusters ``log_age`` (log10 t/Myr), ``log_mass`` (log10 m/Msun, our initial
+        mass), ``log_stellar_mass`` (our present-day mass, against the same mass of the catalog) and ``ebv`` (mag):
 
         - ``ours``: which quantity of ours it is;
         - ``n``: clusters compared; ``n_no_fit``, ``n_not_inferred``: rows left out, and why (a row may be in both);
@@ -99,9 +89,9 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
         ``meta["published"]`` says whose fits they are, and ``meta["catalog_mass"]`` which mass the catalog gives;
         ``meta["edge_intervals"]`` is ``"highest density"``, or ``"equal tails"`` where the table has no photometry to
         draw with.
-        ``meta["residuals"]`` has, where all three parameters are published, the median of the catalog's photometry
-        minus the model's at the published parameters, in mag by band: what is common to all bands is the mass; bands
-        that differ by AB minus Vega tell of mixed systems of magnitudes (`published_residuals`).
+        ``meta["residuals"]`` has, where all of a cluster's parameters are published, the median of the catalog's
+        photometry minus the model's at the published parameters, in mag by band: what is common to all bands is the
+        mass; bands that differ by AB minus Vega tell of mixed systems of magnitudes (`published_residuals`).
         `inlier_table` writes the shares as the paper does.
 
     Raises
@@ -118,10 +108,10 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     t - err < t' < t + err, or between its limits, of which the lower may be zero; -999 is no limit.
 
     ``mode`` is the one of our modes closest to the catalog value (Walter et al. 2025, Fig. 6, bottom): by
-    Euclidean distance in log10 t, log10 m and E(B-V), each divided by its posterior half-width (q84 - q16)/2.
+    Euclidean distance in the published parameters, each divided by its posterior half-width (q84 - q16)/2.
 
-    The present-day mass of a MAP or mode is its initial mass times the surviving share at its age; that of the
-    mean is left out, as it would need the draws.
+    A derived quantity of the same kind as a published parameter, such as the present-day mass, is compared with it,
+    too.
 
     Examples
     --------
@@ -141,34 +131,37 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
           ebv   2           50.0       50.0
     """
     model_family = _family_of(out, prefix)
-    fits = published_fits(out, published)
+    parameters = model_family.parameters
+    derived = [d for d in model_family.derived if f"{prefix}{d.column}_q50" in out.colnames]
+    quantities = (*parameters, *derived)
+    fits = published_fits(out, published, parameters=quantities)
     if not fits:
         raise InputError("no published fits are known of this table; "
                          "give them with option:published")
-    estimates = {key: inferred_parameters(out, suffix, prefix=prefix) for key, suffix in _ESTIMATES.items()}
-    estimates["mode"] = closest_modes(out, fits, prefix=prefix)
+    estimates = {key: inferred_parameters(out, suffix, prefix=prefix, parameters=quantities)
+                 for key, suffix in _ESTIMATES.items()}
+    modes = closest_modes(out, fits, prefix=prefix, parameters=parameters)
+    estimates["mode"] = np.column_stack([modes, *(_derived_of(modes, d, out, model_family) for d in derived)])
     edges = {stem: _edges(model_family, stem) for stem in fits}
-    inferred = np.all([np.isfinite(estimates[key]).all(1) for key in _ESTIMATES], axis=0)
+    inferred = np.all([np.isfinite(estimates[key][:, :len(parameters)]).all(1) for key in _ESTIMATES], axis=0)
     chosen = np.zeros(len(out), bool)
     chosen[slice(None) if where is None else np.asarray(where)] = True
 
     at_edge = {stem: chosen & inferred & _at_edge(fit.value, edges[stem]) for stem, fit in fits.items()}
-    densest = _densest_intervals(out, at_edge, edges, prefix)
+    densest = _densest_intervals(out, at_edge, edges, prefix, parameters)
     rows = []
-    for index, stem in enumerate(PARAMETERS):
-        if stem not in fits:
-            continue
-        has_fit = np.isfinite(fits[stem].value)
+    for one in (one for one in quantities if one.column in fits):
+        stem, has_fit = one.column, np.isfinite(fits[one.column].value)
         counts = {"n": np.sum(chosen & has_fit & inferred), "n_no_fit": np.sum(chosen & ~has_fit),
                   "n_not_inferred": np.sum(chosen & ~inferred)}
-        compared = {_ROW_NAMES[stem]: (_OURS[stem], {key: values[:, index] for key, values in estimates.items()})}
-        if stem == "mass" and f"{prefix}stellar_mass_q50" in out.colnames:
-            compared["log_stellar_mass"] = ("present-day mass", _stellar_masses(out, estimates, prefix, model_family))
-        for name, (ours, values) in compared.items():
-            edge = at_edge[stem] if name == _ROW_NAMES[stem] else np.zeros(len(out), bool)
+        alike = [d for d in derived if d.ucd == one.ucd and (d.unit, d.log10) == (one.unit, one.log10)
+                 and d.column not in fits]
+        for compared in (one, *alike):
+            index, edge = quantities.index(compared), at_edge[stem] & (compared is one)
+            values = {key: estimate[:, index] for key, estimate in estimates.items()}
             if densest is not None:
                 values |= {key: np.where(edge, densest[stem][i], values[key]) for i, key in enumerate(("low", "high"))}
-            rows.append({"parameter": name, "ours": ours, **counts, "n_edge": edge.sum(),
+            rows.append({"parameter": compared.name, "ours": compared.description, **counts, "n_edge": edge.sum(),
                          **_statistics(values, fits[stem], chosen & has_fit & inferred)})
     table = Table(rows)
     for name in table.colnames:
@@ -207,7 +200,18 @@ def _at_edge(value, edges):
     return np.any([np.abs(value - edge) <= near for edge in edges], axis=0)
 
 
-def _densest_intervals(out, at_edge, edges, prefix):
+def _derived_of(theta, derived, out, family):
+    """Return a derived quantity (n,) of parameters (n, n_parameter); NaN where they are, or without its covariates."""
+    known = np.isfinite(theta).all(1)
+    result = np.full(len(theta), np.nan)
+    covariates = {c.name: torch.as_tensor(numbers(out[c.name], c.unit)[known]).float()[:, None]
+                  for c in family.covariates if c.name in out.colnames}
+    with contextlib.suppress(KeyError):  # a covariate that it needs and the table has not
+        result[known] = derived.function(torch.as_tensor(theta[known]).float()[:, None], covariates)[:, 0].numpy()
+    return result
+
+
+def _densest_intervals(out, at_edge, edges, prefix, parameters):
     """Return lower and upper ends (2, n) by parameter for the rows that need them; None if these cannot be drawn."""
     rows = np.flatnonzero(np.any(list(at_edge.values()), axis=0))
     result = {stem: np.full((2, len(out)), np.nan) for stem in at_edge}
@@ -219,7 +223,9 @@ def _densest_intervals(out, at_edge, edges, prefix):
         except InputError:
             return None
         for stem, there in at_edge.items():
-            each = drawn_parameters(draws)[..., list(PARAMETERS).index(stem)]
+            if not there.any():
+                continue
+            each = drawn_parameters(draws, [p for p in parameters if p.column == stem])[..., 0]
             result[stem][:, rows] = shortest_interval(each, _ONE_SIGMA, edges[stem])
             result[stem][:, ~there] = np.nan
     return result
@@ -278,7 +284,7 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
     Raises
     ------
     InputError
-        If age, mass and reddening are not all published, or no row can be compared.
+        If not all parameters of the model's family are published, or no row can be compared.
 
     Examples
     --------
@@ -292,24 +298,22 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
     True
     """
     family = _family_of(out, prefix)
-    theta = catalog_parameters(out, published)
-    if [p.column for p in family.parameters] != list(PARAMETERS):
-        raise InputError(f"the model's parameters are {', '.join(p.column for p in family.parameters)}; photometry at "
-                         "published ages, masses and reddening is that of a model of these three")
+    theta = catalog_parameters(out, published, parameters=family.parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # inference has said them
-        photometry = Photometry.from_table(out, error_floor=None)
+        photometry = Photometry.from_table(out, error_floor=None, covariates=family.covariates)
     inside = np.all([(theta[:, i] >= p.low) & (theta[:, i] <= p.high) for i, p in enumerate(family.parameters)], axis=0)
     chosen = np.zeros(len(out), bool)
     chosen[slice(None) if where is None else np.asarray(where)] = True
-    rows = np.flatnonzero(chosen & inside & np.isfinite(photometry.distance))
+    rows = np.flatnonzero(chosen & inside & np.all([np.isfinite(x) for x in photometry.covariates.values()], axis=0))
     bands = [band for band in photometry.bands if band in family.band_names]
     if not rows.size or not bands:
-        raise InputError("no row has photometry, a distance, and age, mass and reddening published within the model's "
-                         "range")
-    parameters = QTable({"age": 10 ** theta[rows, 0] * u.Myr, "mass": 10 ** theta[rows, 1] * u.Msun,
-                         "ebv": theta[rows, 2] * u.mag})
-    modeled = simulate(parameters, model=family, bands=bands, distance=photometry.distance[rows] * u.Mpc)
+        known = ", ".join([*(c.name for c in family.covariates), *(p.column for p in family.parameters)])
+        raise InputError(f"no row has photometry, and {known} published within the model's range")
+    parameters = QTable({p.column: p.to_column(theta[rows, i]) * u.Unit(p.unit)
+                         for i, p in enumerate(family.parameters)}
+                        | {c.name: photometry.covariates[c.name][rows] * u.Unit(c.unit) for c in family.covariates})
+    modeled = simulate(parameters, model=family, bands=bands)
     table = []
     for band in bands:
         i = photometry.bands.index(band)
@@ -324,26 +328,6 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
     for name in ("residual", "scatter", "ab_minus_vega"):
         table[name].unit, table[name].info.format = u.mag, ".3f"
     return table
-
-
-def _stellar_masses(out, estimates, prefix, family):
-    """log10 of our present-day masses, by estimate."""
-    values = {key: log10(numbers(out[f"{prefix}stellar_mass_{_ESTIMATES[key]}"], u.Msun))
-              for key in ("low", "median", "high")}
-    values["mean"] = np.full(len(out), np.nan)
-    for key in ("map", "mode"):
-        log_age, log_mass, _ = estimates[key].T
-        values[key] = log_mass + np.log10(_surviving(log_age, family))
-    return values
-
-
-def _surviving(log_age, family):
-    """Present-day over initial mass, of the model's own metallicity."""
-    known = np.isfinite(log_age)
-    result = np.full(len(log_age), np.nan)
-    table = getattr(family, "table", None) or load_table()
-    result[known] = table.surviving_mass(torch.as_tensor(log_age[known], dtype=torch.float32)).cpu().numpy()
-    return result
 
 
 def _statistics(ours, fit, rows):
@@ -398,8 +382,8 @@ def inlier_table(result: Any) -> Table:
         name = str(row["parameter"])
         table[name] = [float(row[key]) for key in keys]
         columns = [name]
-        if name in _ROW_NAMES.values():
-            index = list(_ROW_NAMES.values()).index(name)
+        if name in _TABLE1_COLUMNS:
+            index = _TABLE1_COLUMNS.index(name)
             table[f"{name}_paper"] = [WALTER2025_TABLE1[key][index] if key in WALTER2025_TABLE1 else np.nan
                                       for key in keys]
             columns.append(f"{name}_paper")

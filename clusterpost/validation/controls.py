@@ -15,12 +15,11 @@ import numpy as np
 from astropy.table import Table
 from scipy.stats import norm
 
-from ..priors import cluster_prior
 from ..utils import progress_bar, require
 from .coverage import coverage_ranks, tarp_ranks
 from .ensemble import draw_ensemble
 from .regions import by_region, entropy_check
-from .sbc import MARGINALS, STATISTICS, SBCResult, rank_statistics
+from .sbc import SBCResult, rank_statistics
 from .twosample import classifier_accuracy
 
 __all__ = ["CONTROLS", "Moved", "control_table", "one_mode", "own_truths", "uncorrelated"]
@@ -32,13 +31,11 @@ _WEAK_MODE = 0.1  # of the draws, at least
 _APART = 5.0
 _AT_ONCE = 4096  # mocks
 _MOST_TRIALS = 10
-_REGIONS = ("age", "snr")
 _TINY = 1e-6  # dex or mag; a half-width may vanish at a bound
 
-#: Diagnostics of each kind; those of one kind look at the same numbers, and count once.
-KINDS = MappingProxyType({"SBC": (*STATISTICS, "p-p"), "HPD": ("HPD",), "TARP": ("TARP", "TARP near"),
-                          "regions": ("regions",), "entropy": ("entropy",), "classifier": ("classifier",)})
-DIAGNOSTICS = tuple(name for names in KINDS.values() for name in names)
+#: Diagnostics of each kind besides SBC; those of one kind look at the same numbers, and count once.
+KINDS = MappingProxyType({"HPD": ("HPD",), "TARP": ("TARP", "TARP near"), "regions": ("regions",),
+                          "entropy": ("entropy",), "classifier": ("classifier",)})
 
 
 def _upwards(ensemble):
@@ -89,7 +86,7 @@ class Moved:
         return ensemble.with_draws(draws, ensemble.log_q - volume, log_q - volume)
 
     def origin(self, ensemble):
-        """Where a draw would have to be that comes to lie at the truth, (n, 3)."""
+        """Where a draw would have to be that comes to lie at the truth, (n, n_parameter)."""
         middle, offset = self._place(ensemble)
         return middle + (ensemble.truth - middle - offset) / self.factor
 
@@ -114,19 +111,19 @@ def uncorrelated(ensemble, rng):
 
 
 def one_mode(ensemble, rng):
-    """Drop the weaker mode where draws fall into two groups in age; half as many draws as before.
+    """Drop the weaker mode where draws fall into two groups in the first parameter; half as many draws as before.
 
     Two groups are where the split that separates them best (Otsu 1979) leaves a tenth of the draws at least on
     either side, and more than five standard deviations between (Ashman, Bird & Zepf 1994).
     """
-    age = ensemble.draws[..., 0]
-    split, upper_share, bimodal = _split(age)
+    first = ensemble.draws[..., 0]
+    split, upper_share, bimodal = _split(first)
 
     def weaker(values):
         return bimodal[:, None] & ((values > split[:, None]) == (upper_share < 0.5)[:, None])
 
     # At least half of the draws are of the stronger mode: none need be taken twice.
-    kept = np.argsort(weaker(age), axis=1, kind="stable")[:, : age.shape[1] // 2]
+    kept = np.argsort(weaker(first), axis=1, kind="stable")[:, : first.shape[1] // 2]
     log_share = np.where(bimodal, np.log(np.maximum(upper_share, 1 - upper_share)), 0.0)
     lost = weaker(ensemble.truth[:, :1])[:, 0]
     return ensemble.with_draws(
@@ -143,7 +140,7 @@ CONTROLS = MappingProxyType({
 
 
 def _place(draws):
-    """Median and half-width (q84 - q16) / 2 of each object's parameters, (n, 3) each."""
+    """Median and half-width (q84 - q16) / 2 of each object's parameters, (n, n_parameter) each."""
     ordered = np.sort(draws, axis=1)
     last = draws.shape[1] - 1
     low, middle, high = (ordered[:, round(level * last)] for level in (0.16, 0.5, 0.84))
@@ -217,7 +214,7 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
     Table
         One row for each control, and ``none``.  For each diagnostic the smallest size at which it catches the
         control in more than half of all trials, ``not caught``, or ``n/a`` where it needs a density that is not
-        known.  ``n_kinds``: how many kinds of diagnostic catch it (T1 to T6 and p-p are one).
+        known.  ``n_kinds``: how many kinds of diagnostic catch it (the statistics of SBC and p-p are one).
         ``meta["shares"]`` has the share of trials in which it was caught, by control and diagnostic, one number
         for each size, ``meta["trials"]`` how many those were, and ``meta["bimodal"]`` the share of mocks from
         which a mode was dropped.
@@ -244,12 +241,13 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
     """
     sizes = sorted({int(size) for size in sizes})
     require("sklearn", "validation")
-    prior = getattr(simulator, "prior", cluster_prior())
     # One draw stands for the truth, one is for the classifier to compare with; one_mode takes half of the others.
     pool = own_truths(draw_ensemble(sampler, simulator, sizes[-1], 2 * n_draws + 2, seed, progress=progress), seed)
     reference, pool = pool.draws[:, 0], replace(pool, draws=pool.draws[:, 1:], log_q=pool.log_q[:, 1:])
     place = _place(pool.draws)
     known = _densities(pool, [control for control in CONTROLS.values() if isinstance(control, Moved)])
+    kinds = {"SBC": (*pool.statistics, "p-p"), **KINDS}
+    diagnostics = [name for names in kinds.values() for name in names]
     trials = [min(_MOST_TRIALS, sizes[-1] // size) for size in sizes]
     shares = {}
     with progress_bar((1 + len(CONTROLS)) * sum(trials), show=progress, desc="controls", unit="trial") as bar:
@@ -257,55 +255,56 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
             given = {"log_q": known[control]} if control in known else {}
             spoiled = control(pool, np.random.default_rng([int(seed), 5, i]), **given)
             spoiled = replace(spoiled, draws=spoiled.draws[:, :n_draws], log_q=spoiled.log_q[:, :n_draws])
-            trial = _Trial(spoiled, reference, place, prior, level, seed)
-            shares[name] = {key: [] for key in DIAGNOSTICS}
+            trial = _Trial(spoiled, reference, place, level, seed)
+            shares[name] = {key: [] for key in diagnostics}
             for size, n_trials in zip(sizes, trials, strict=True):
                 verdicts = []
                 for k in range(n_trials):
                     verdicts.append(trial(slice(k * size, (k + 1) * size)))
                     bar.update()
-                for key in DIAGNOSTICS:
+                for key in diagnostics:
                     shares[name][key].append(float(np.mean([verdict[key] for verdict in verdicts])))
-    table = Table(rows=[_row(name, of, sizes) for name, of in shares.items()])
+    table = Table(rows=[_row(name, of, sizes, kinds) for name, of in shares.items()])
     table.meta.update(sizes=sizes, trials=trials, n_draws=n_draws, level=level, seed=seed,
                       bimodal=float(_split(pool.draws[..., 0])[2].mean()), shares=shares)
     return table
 
 
-def _row(control, shares, sizes):
+def _row(control, shares, sizes, kinds):
     """Smallest sizes at which a control is caught, and by how many kinds of diagnostic."""
     row = {"control": control}
     for key, of in shares.items():
         caught = [str(size) for size, share in zip(sizes, of, strict=True) if share > 0.5]
         row[key] = "n/a" if np.isnan(of).all() else caught[0] if caught else "not caught"
-    row["n_kinds"] = sum(any(row[key].isdigit() for key in names) for names in KINDS.values())
+    row["n_kinds"] = sum(any(row[key].isdigit() for key in names) for names in kinds.values())
     return row
 
 
 class _Trial:
     """Which diagnostics catch some rows of an ensemble; each rank is counted once for all of them."""
 
-    def __init__(self, ensemble, reference, place, prior, level, seed):
+    def __init__(self, ensemble, reference, place, level, seed):
         self.ensemble, self.level, self.seed = ensemble, level, seed
-        self.ranks = {"TARP": tarp_ranks(ensemble, seed, prior=prior),
-                      "TARP near": tarp_ranks(ensemble, seed, references="draws", prior=prior)}
+        self.ranks = {"TARP": tarp_ranks(ensemble, seed), "TARP near": tarp_ranks(ensemble, seed, references="draws")}
         if ensemble.has_density:
             self.ranks["HPD"] = coverage_ranks(ensemble, seed)
         self.statistics = rank_statistics(ensemble, seed=seed)
         self.spoiled, self.unspoiled = _placed(ensemble.draws[:, 0], *place), _placed(reference, *place)
 
     def __call__(self, rows):
-        """Of each of `DIAGNOSTICS`: caught, not, or NaN where it cannot be applied."""
+        """Of each diagnostic: caught, not, or NaN where it cannot be applied."""
         part, level = self.ensemble[rows], self.level
-        each = 1 - (1 - level) / len(_REGIONS)
+        regions = part.parameters[0].column, "snr"
+        each = 1 - (1 - level) / len(regions)
         caught = {"HPD": np.nan, "entropy": np.nan, **_leaves(self.statistics, rows, level)}
-        # T1 to T3 are the parameters, here together.
-        marginals = _leaves(self.statistics, rows, 1 - (1 - level) / len(MARGINALS))
-        caught["p-p"] = any(list(marginals.values())[: len(MARGINALS)])
+        # The first statistics are the parameters, here together.
+        n_parameters = len(part.parameters)
+        marginals = _leaves(self.statistics, rows, 1 - (1 - level) / n_parameters)
+        caught["p-p"] = any(list(marginals.values())[:n_parameters])
         for name, result in self.ranks.items():
             (caught[name],) = _leaves(result, rows, level).values()
         caught["regions"] = not all(all(by_region(part, by, level=each, seed=self.seed)["inside_band"])
-                                    for by in _REGIONS)
+                                    for by in regions)
         if part.has_density:
             caught["entropy"] = abs(entropy_check(part)["z"]) > norm.ppf((1 + level) / 2)
         caught["classifier"] = _told_apart(self.spoiled[rows], self.unspoiled[rows], level, self.seed)

@@ -1,4 +1,4 @@
-"""Our estimates and the catalog's own fits, in the same coordinates: log10 age, log10 mass, E(B-V)."""
+"""Our estimates and the catalog's own fits, in the same coordinates: those of the model's parameters."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from astropy.table import Table
 
 from ..catalogs.published import published_columns
 from ..errors import ColumnError, InputError
+from ..families.clusters.parameters import PARAMETERS
 
-__all__ = ["PARAMETERS", "PublishedFit", "catalog_parameters", "closest_modes", "drawn_parameters",
+__all__ = ["PublishedFit", "catalog_parameters", "closest_modes", "coordinate", "drawn_parameters",
            "inferred_parameters", "log10", "numbers", "published_fits"]
-
-#: Column stem of each parameter, its unit here, and whether its log10 is compared.
-PARAMETERS = {"age": (u.Myr, True), "mass": (u.Msun, True), "ebv": (u.mag, False)}
-
 
 @dataclass
 class PublishedFit:
-    """A catalog's fits of one parameter: log10 age/Myr, log10 mass/Msun or E(B-V)/mag.
+    """A catalog's fits of one parameter, such as log10 age/Myr or E(B-V)/mag.
 
     Attributes
     ----------
@@ -36,14 +33,14 @@ class PublishedFit:
     high: np.ndarray
 
 
-def inferred_parameters(out, suffix, *, prefix="", parameters=None):
+def inferred_parameters(out, suffix, *, prefix="", parameters=PARAMETERS):
     """Estimates of an inferred table in the coordinates of the model.
 
     Parameters
     ----------
     out : Table
     suffix : str
-        ``"q50"``, ``"map"``, ``"modes"``, ...: what follows ``age_``, ``mass_`` and ``ebv_``.
+        ``"q50"``, ``"map"``, ``"modes"``, ...: what follows the stems of columns.
     prefix : str
     parameters : sequence of `~clusterpost.families.Parameter`, optional
         Of the model's family; by default those of clusters.
@@ -59,17 +56,31 @@ def inferred_parameters(out, suffix, *, prefix="", parameters=None):
         If a column is absent.
     """
     columns = []
-    known = PARAMETERS if parameters is None else {p.column: (u.Unit(p.unit), p.log10) for p in parameters}
-    for stem, (unit, logarithmic) in known.items():
-        name = f"{prefix}{stem}_{suffix}"
+    for parameter in parameters:
+        name = f"{prefix}{parameter.column}_{suffix}"
         if name not in out.colnames:
             raise ColumnError(f"the table has no column {name!r}; infer it first, and check option:prefix")
-        values = numbers(out[name], unit)
-        columns.append(log10(values) if logarithmic else values)
+        columns.append(coordinate(parameter, numbers(out[name], parameter.unit)))
     return np.stack(columns, axis=-1)
 
 
-def published_fits(table: Table, published: str | dict | None = None) -> dict:
+def coordinate(parameter, values):
+    """Convert what a parameter's columns hold, which may be sentinels, to its coordinate.
+
+    Parameters
+    ----------
+    parameter : `~clusterpost.families.Parameter`
+    values : ndarray
+        In the unit of the parameter.
+
+    Returns
+    -------
+    ndarray
+    """
+    return log10(values) if parameter.log10 else values
+
+
+def published_fits(table: Table, published: str | dict | None = None, *, parameters=PARAMETERS) -> dict:
     """Read the fits of a catalog, cleaned of sentinels.
 
     Parameters
@@ -77,11 +88,14 @@ def published_fits(table: Table, published: str | dict | None = None) -> dict:
     table : Table
     published : str or dict, optional
         As for `~clusterpost.compare_with_catalog`.
+    parameters : sequence of `~clusterpost.families.Parameter`
+        Of the model's family; by default those of clusters.
 
     Returns
     -------
     dict of PublishedFit
-        By ``age``, ``mass``, ``ebv``, as far as published; empty where nothing is recognized.
+        By the stems of the parameters' columns, in their order, as far as published; empty where nothing is
+        recognized.
 
     Raises
     ------
@@ -90,17 +104,21 @@ def published_fits(table: Table, published: str | dict | None = None) -> dict:
     """
     if published is None or isinstance(published, str):
         published = published_columns(table, published)[1]
-    unknown = set(published) - set(PARAMETERS)
+        published = {p.column: published[p.column] for p in parameters if p.column in published}
+    known = {p.column: p for p in parameters}
+    unknown = set(published) - set(known)
     if unknown:
-        raise InputError(f"published has {sorted(unknown)}; it may have {list(PARAMETERS)}")
-    linear = {stem: _linear_fit(table, stem, published[stem]) for stem in PARAMETERS if stem in published}
-    usable = {stem: (fit.value > 0) if PARAMETERS[stem][1] else (fit.value >= 0) for stem, fit in linear.items()}
+        raise InputError(f"published has {sorted(unknown)}; it may have {list(known)}")
+    linear = {stem: _linear_fit(table, parameter, published[stem]) for stem, parameter in known.items()
+              if stem in published}
+    usable = {stem: (fit.value > 0) if known[stem].log10 else (fit.value >= _least(known[stem]))
+              for stem, fit in linear.items()}
     # A row whose age is a sentinel has no reddening either, although its zero would be a good one.
     sentinel = np.any([~usable[stem] & np.isfinite(fit.value) for stem, fit in linear.items()], axis=0)
-    return {stem: _cleaned(fit, usable[stem] & ~sentinel, PARAMETERS[stem][1]) for stem, fit in linear.items()}
+    return {stem: _cleaned(fit, usable[stem] & ~sentinel, known[stem]) for stem, fit in linear.items()}
 
 
-def catalog_parameters(table, published=None):
+def catalog_parameters(table, published=None, *, parameters=PARAMETERS):
     """Return the parameters that a catalog published.
 
     Parameters
@@ -108,60 +126,72 @@ def catalog_parameters(table, published=None):
     table : Table
     published : str, dict or False, optional
         As for `~clusterpost.compare_with_catalog`; False for none.
+    parameters : sequence of `~clusterpost.families.Parameter`
+        Of the model's family; by default those of clusters.
 
     Returns
     -------
-    ndarray (n, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN for what there is not.
+    ndarray (n, n_parameter)
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN for what there is not.
     """
-    fits = {} if published is False else published_fits(table, published)
-    none = np.full(len(table), np.nan)
-    return np.stack([fits[stem].value if stem in fits else none for stem in PARAMETERS], axis=-1)
+    return _values({} if published is False else published_fits(table, published, parameters=parameters), parameters,
+                   len(table))
 
 
-def drawn_parameters(draws):
+def _values(fits, parameters, n):
+    none = np.full(n, np.nan)
+    return np.stack([fits[p.column].value if p.column in fits else none for p in parameters], axis=-1)
+
+
+def drawn_parameters(draws, parameters=PARAMETERS):
     """Draws in the coordinates of the model.
 
     Parameters
     ----------
     draws : Table
         From `~clusterpost.sample_posterior`.
+    parameters : sequence of `~clusterpost.families.Parameter`
+        Of the model's family; by default those of clusters.
 
     Returns
     -------
-    ndarray (n, n_samples, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where a row could not be inferred.
+    ndarray (n, n_samples, n_parameter)
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where a row could not be inferred.
     """
-    return np.stack([log10(numbers(draws[stem], unit)) if logarithmic else numbers(draws[stem], unit)
-                     for stem, (unit, logarithmic) in PARAMETERS.items()], axis=-1)
+    return np.stack([coordinate(p, numbers(draws[p.column], p.unit)) for p in parameters], axis=-1)
 
 
-def _cleaned(fit, usable, logarithmic):
-    columns = [np.where(usable, column, np.nan) for column in (fit.value, fit.low, fit.high)]
-    return PublishedFit(*map(log10, columns)) if logarithmic else PublishedFit(*columns)
+def _cleaned(fit, usable, parameter):
+    return PublishedFit(*(coordinate(parameter, np.where(usable, column, np.nan))
+                          for column in (fit.value, fit.low, fit.high)))
 
 
-def _linear_fit(table, stem, entry):
+def _linear_fit(table, parameter, entry):
     value, low, high, error, unit = entry
-    target = PARAMETERS[stem][0]
+    least = _least(parameter)
 
     def column(source):
         if source is None:
             return np.full(len(table), np.nan)
         if isinstance(source, str):
             if source not in table.colnames:
-                raise ColumnError(f"the table has no column {source!r}, named as published {stem}")
+                raise ColumnError(f"the table has no column {source!r}, named as published {parameter.column}")
             source = table[source]
-        return np.broadcast_to(numbers(source, target, unit), len(table)).copy()
+        return np.broadcast_to(numbers(source, parameter.unit, unit), len(table)).copy()
 
     value, low, high, error = map(column, (value, low, high, error))
     error[~(error > 0)] = np.nan
     below = value - error
-    if PARAMETERS[stem][1]:
+    if parameter.log10:
         below = np.maximum(below, 0)
     # Limits are absolute and may be zero; -999 and limits that do not enclose the value are none.
-    limits = (low >= 0) & (low <= value) & (value <= high)
+    limits = (low >= least) & (low <= value) & (value <= high)
     return PublishedFit(value, np.where(limits, low, below), np.where(limits, high, value + error))
+
+
+def _least(parameter):
+    """Return the least value that a column may hold and be no sentinel."""
+    return 0.0 if parameter.log10 else min(getattr(parameter, "low", 0.0), 0.0)
 
 
 def numbers(column, unit, default=None):
@@ -203,7 +233,7 @@ def log10(values):
         return np.log10(values)
 
 
-def closest_modes(out, fits, *, prefix=""):
+def closest_modes(out, fits, *, prefix="", parameters=PARAMETERS):
     """Return the mode of each posterior that lies closest to the catalog's fit.
 
     Parameters
@@ -212,17 +242,18 @@ def closest_modes(out, fits, *, prefix=""):
     fits : dict of PublishedFit
         From `published_fits`.
     prefix : str
+    parameters : sequence of `~clusterpost.families.Parameter`
+        Of the model's family; by default those of clusters.
 
     Returns
     -------
-    ndarray (n, 3)
-        log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where there is no fit or no mode.
+    ndarray (n, n_parameter)
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where there is no fit or no mode.
         Distances are scaled by (q84 - q16)/2 of each parameter, and leave out parameters without a fit.
     """
-    modes = inferred_parameters(out, "modes", prefix=prefix)
-    half_width = (inferred_parameters(out, "q84", prefix=prefix) - inferred_parameters(out, "q16", prefix=prefix)) / 2
-    none = np.full(len(out), np.nan)
-    catalog = np.stack([fits[stem].value if stem in fits else none for stem in PARAMETERS], axis=-1)
+    modes, low, high = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
+                        for suffix in ("modes", "q16", "q84"))
+    half_width, catalog = (high - low) / 2, _values(fits, parameters, len(out))
     scaled = (modes - catalog[:, None]) / np.maximum(half_width, 1e-6)[:, None]
     distance = np.nansum(scaled**2, axis=-1)
     distance[~np.isfinite(modes).all(-1)] = np.inf

@@ -1,4 +1,4 @@
-"""Checks on real photometry, where no truth is known: whether the inferred clusters would look like it.
+"""Checks on real photometry, where no truth is known: whether what is inferred would look like it.
 
 The posterior predictive check of Walter et al. (2025), Sect. 3.2.1, the chi-square of their Eq. 11, and what the
 best parameters of chosen clusters look like in every band.
@@ -16,10 +16,11 @@ from astropy.table import Table
 
 from ..bands import BANDS
 from ..errors import InputError
+from ..flow.modelfile import load_model
 from ..infer import sample_posterior
 from ..provenance import AUTO, repeat, results_prefix
 from ..training.simulation import seeded_generator
-from .fits import PARAMETERS, catalog_parameters, drawn_parameters, inferred_parameters, log10
+from .fits import catalog_parameters, drawn_parameters, inferred_parameters, log10
 from .targets import read_target
 
 __all__ = ["map_chi2", "predictive_check", "predictive_summary", "resimulate"]
@@ -68,7 +69,7 @@ def predictive_check(tbl: Table, *, n_draws: int = 500, model: Any = "default", 
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, error_floor=error_floor,
                           distance=distance, columns=columns, refine=refine, seed=seed)
     draws = sample_posterior(tbl, n_samples=n_draws, device=device, progress=progress, **options)
-    theta = drawn_parameters(draws)
+    theta = drawn_parameters(draws, load_model(options["model"]).family.parameters)
     rows, target = read_target(tbl, **{name: options[name] for name in options.keys() - {"refine", "seed"}})
     inferred = np.isfinite(theta[rows]).all((1, 2))
     rows, target = rows[inferred], target[torch.as_tensor(inferred)]
@@ -78,9 +79,10 @@ def predictive_check(tbl: Table, *, n_draws: int = 500, model: Any = "default", 
         part = target[at]
         predicted = _observed_again(part, torch.as_tensor(theta[rows[at]]), generator)
         i, band = (index.numpy() for index in part.observed.measured.nonzero(as_tuple=True))
-        flux, predicted = part.observed.flux.numpy()[i, band], predicted.numpy()[i, :, band]
+        flux, error, predicted = (x.numpy() for x in (part.observed.flux, part.observed.error, predicted))
+        flux, error, predicted = flux[i, band], error[i, band], predicted[i, :, band]
         q16, q84 = np.quantile(predicted, [0.16, 0.84], axis=1)
-        values = (rows[at.numpy()[i]], np.array(target.table.bands)[band], flux, part.observed.error.numpy()[i, band],
+        values = (rows[at.numpy()[i]], np.array(target.likelihood.band_names)[band], flux, error,
                   predicted.mean(1), q16, q84, (predicted < flux[:, None]).sum(1))
         for name, column in zip(parts, values, strict=True):
             parts[name].append(column)
@@ -186,9 +188,9 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
     Notes
     -----
     Walter et al. (2025), Eq. 11 and Fig. 8 (`~clusterpost.plotting.plot_chi2`): in linear fluxes, over the bands less
-    three.  All are of *this* package's forward model.  A catalog that was fitted with another one, or that gives the
-    present-day mass, has a larger chi-square here than in its own model; the free mass helps with the latter.  Only
-    under ``noise="normal"`` is the MAP the point of least chi-square.
+    the parameters.  All are of *this* package's forward model.  A catalog that was fitted with another one, or that
+    gives the present-day mass, has a larger chi-square here than in its own model; the free mass helps with the latter.
+    Only under ``noise="normal"`` is the MAP the point of least chi-square.
 
     Examples
     --------
@@ -202,13 +204,14 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
     bare, options = repeat(out, prefix=prefix, model=model, noise=noise, error_floor=error_floor, distance=distance,
                            columns=columns)
     rows, target = read_target(bare, **options)
-    theta = {"map": inferred_parameters(out, "map", prefix=prefix), "catalog": catalog_parameters(out, published)}
-    free = np.maximum(target.observed.n_measured.numpy() - len(PARAMETERS), 1)
+    parameters = load_model(options["model"]).family.parameters
+    theta = {"map": inferred_parameters(out, "map", prefix=prefix, parameters=parameters),
+             "catalog": catalog_parameters(out, published, parameters=parameters)}
+    free = np.maximum(target.observed.n_measured.numpy() - len(parameters), 1)
     table = Table({"n_bands": np.zeros(len(out), int)})
     table["n_bands"][rows] = target.observed.n_measured.numpy()
-    best_mass = _with_best_mass(target, theta["catalog"][rows])
     points = {"chi2_map": theta["map"][rows], "chi2_catalog": theta["catalog"][rows],
-              "chi2_catalog_free_mass": best_mass}
+              "chi2_catalog_free_mass": _with_best_mass(target, theta["catalog"][rows])}
     for name, point in points.items():
         table[name] = np.full(len(out), np.nan)
         # A parameter at a bound may be beyond it by rounding; a catalog's may be beyond it by any amount.
@@ -219,14 +222,17 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
 
 
 def _with_best_mass(target, theta):
-    """Return the same age and reddening, and the mass of least chi-square."""
-    theta = theta.copy()
-    theta[:, 1] = 0.0
+    """Return the same parameters, but for the mass, which is that of least chi-square; NaN where there is none."""
+    amplitude, theta = target.likelihood.amplitude(target.prior), theta.copy()
+    if amplitude is None:
+        return np.full_like(theta, np.nan)
+    mass = target.prior.names.index(amplitude.parameter)
+    theta[:, mass] = 0.0
     observed = target.observed
     unit = torch.exp(target.ln_flux(torch.as_tensor(theta)[:, None]))[:, 0]
     weight = torch.where(observed.measured, observed.error**-2, 0.0)
-    mass = (weight * unit * observed.flux).sum(-1) / (weight * unit**2).sum(-1)
-    theta[:, 1] = log10(np.maximum(mass.numpy(), 1e-30))
+    best = (weight * unit * observed.flux).sum(-1) / (weight * unit**2).sum(-1)
+    theta[:, mass] = log10(np.maximum(best.numpy(), 1e-30))
     return theta
 
 
@@ -234,7 +240,7 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
                prefix: str | None = None, model: Any = "default", noise: Any = None, prior: Any = None,
                refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
                columns: Mapping | None = None, seed: int | None = None) -> Table:
-    """Return what chosen clusters look like in each band at their MAP, at the catalog's fit and over their posteriors.
+    """Return what chosen objects look like in each band at their MAP, at the catalog's fit and over their posteriors.
 
     Parameters
     ----------
@@ -253,9 +259,9 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
     Returns
     -------
     `~astropy.table.Table`
-        A row for each cluster and each band of it: ``row``, ``band``, ``wavelength`` (the pivot, Angstrom), ``flux``,
+        A row for each object and each band of it: ``row``, ``band``, ``wavelength`` (the pivot, Angstrom), ``flux``,
         ``error`` and ``limit`` as observed, and the true fluxes ``map``, ``catalog``, ``q16``, ``q50`` and ``q84``
-        (mJy).  The columns ``log_age``, ``log_mass`` and ``ebv`` repeat the MAP.
+        (mJy).  A column for each parameter, such as ``log_age``, repeats the MAP.
 
     Raises
     ------
@@ -279,12 +285,13 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
                            error_floor=error_floor, distance=distance, columns=columns, refine=refine, seed=seed)
     draws = sample_posterior(some, n_samples=n_draws, progress=False, **options)
     usable, target = read_target(some, **{name: options[name] for name in options.keys() - {"refine", "seed"}})
-    best = inferred_parameters(some, "map", prefix=prefix)
+    parameters = load_model(options["model"]).family.parameters
+    best = inferred_parameters(some, "map", prefix=prefix, parameters=parameters)
     bad = np.setdiff1d(np.arange(len(some)), usable[np.isfinite(best[usable]).all(1)])
     if len(bad):
         raise InputError(f"row {list(rows)[bad[0]]} has no result, and so no fluxes of one; its flag column says why")
-    theta = drawn_parameters(draws)
-    catalog = catalog_parameters(some, published)
+    theta = drawn_parameters(draws, parameters)
+    catalog = catalog_parameters(some, published, parameters=parameters)
     points = [torch.as_tensor(x) for x in (best[:, None], catalog[:, None], theta)]
     generator = torch.Generator().manual_seed(options["seed"])
     shifts = target.expected_shift(points[0]), None, target.drawn_shift(points[2], generator)
@@ -294,12 +301,13 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
     columns = []
     for i, band in sorted(zip(*there.nonzero(), strict=True), key=lambda at: (at[0], _pivot(target, at[1]))):
         q16, q50, q84 = quantiles[:, i, band]
-        columns.append({"row": int(rows[i]), "band": target.table.bands[band], "wavelength": _pivot(target, band),
+        columns.append({"row": int(rows[i]), "band": target.likelihood.band_names[band],
+                        "wavelength": _pivot(target, band),
                         "flux": target.observed.flux[i, band].item(), "error": target.observed.error[i, band].item(),
                         "limit": bool(target.observed.limit[i, band]), "map": fluxes[0][i, 0, band],
                         "catalog": fluxes[1][i, 0, band], "q16": q16, "q50": q50, "q84": q84,
-                        "log_age": best[i, 0], "log_mass": best[i, 1], "ebv": best[i, 2]})
-    table = Table(columns)
+                        **{p.name: value for p, value in zip(parameters, best[i], strict=True)}})
+    table = Table(columns, meta={"n_parameters": len(parameters)})
     table["wavelength"].unit = u.AA
     for name in ("flux", "error", "map", "catalog", "q16", "q50", "q84"):
         table[name].unit, table[name].info.format = u.mJy, ".4g"
@@ -307,4 +315,4 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
 
 
 def _pivot(target, band):
-    return BANDS[target.table.bands[band]].pivot
+    return BANDS[target.likelihood.band_names[band]].pivot

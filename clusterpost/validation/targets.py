@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from ..errors import InputError
-from ..families.clusters.likelihood import ClusterLikelihood
 from ..flow.modelfile import load_model
 from ..noise import get_noise
 from ..posterior.target import Target
@@ -29,7 +28,7 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     Returns
     -------
     rows : ndarray of int (n,)
-        The rows that have a distance and at least one usable band.
+        The rows whose covariates are known, with at least one usable band.
     target : Target
         Of those rows, in double precision, in the bands of the model.
 
@@ -43,7 +42,7 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     >>> import clusterpost
     >>> from clusterpost.validation.targets import read_target
     >>> rows, target = read_target(clusterpost.simulate(2, seed=1))
-    >>> rows.tolist(), len(target.table.bands)
+    >>> rows.tolist(), len(target.likelihood.band_names)
     ([0, 1], 8)
     """
     tbl, options = repeat(tbl, prefix=prefix, model=model, noise=noise, prior=prior, error_floor=error_floor,
@@ -51,13 +50,12 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     noise, prior, error_floor, distance, columns = (options[name] for name in ("noise", "prior", "error_floor",
                                                                                "distance", "columns"))
     model = load_model(options["model"])
-    family = model.family
+    family = model.family.to(dtype=torch.float64)
     if family.likelihood is None:
         raise InputError(f"the model {model.name} has no likelihood, and this needs one; name another with "
                          "option:model")
-    noise = family.likelihood.noise if noise is None else get_noise(noise)
-    ready = prepare(tbl, model.bands, noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
+    likelihood = family.likelihood if noise is None else family.likelihood.with_noise(get_noise(noise))
+    ready = prepare(tbl, model.bands, likelihood.noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
                     covariates=family.covariates, columns=columns, distance=distance,
                     error_floor=resolve_floor(error_floor, family))
-    prior = family.prior if prior is None else prior
-    return ready.rows, Target(ready.observed, ClusterLikelihood(family.table.to(dtype=torch.float64), noise), prior)
+    return ready.rows, Target(ready.observed, likelihood, family.prior if prior is None else prior)

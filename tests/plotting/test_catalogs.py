@@ -69,7 +69,7 @@ def test_examples_are_marked_with_numerals(catalog, published):
 
 def test_which_mass_is_named(catalog, published):
     axes = plot_comparison(catalog, published).axes
-    assert "initial" in axes[1].get_ylabel()
+    assert "initial" in axes[1].get_title()
     assert "published" in axes[4].get_xlabel()
 
 

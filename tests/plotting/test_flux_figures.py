@@ -48,7 +48,7 @@ def sed_table():
             rows.append({"row": row, "band": band, "wavelength": 2700.0 + 1200 * k, "flux": 0.01 * (k + 1),
                          "error": 0.001, "limit": row == 3 and k == 0, "map": 0.011 * (k + 1), "q16": 0.009 * (k + 1),
                          "catalog": np.nan if row == 9 else 0.013 * (k + 1), "q50": 0.01, "q84": 0.012 * (k + 1)})
-    return Table(rows)
+    return Table(rows, meta={"n_parameters": 3})
 
 
 def texts(ax):

@@ -208,8 +208,8 @@ def test_a_number_of_mocks_that_is_none(n):
         (np.nan, "must be positive"),
         (3 * u.km / u.s, "is not a distance; give Mpc"),
         ("far", "is not a distance"),
-        ([1, 2], "one per cluster"),
-        (np.ones((3, 1)), "one per cluster"),
+        ([1, 2], "one per object"),
+        (np.ones((3, 1)), "one per object"),
     ],
 )
 def test_a_distance_that_is_none(distance, message):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from types import MappingProxyType
 
-from ..base import Covariate, Parameter
+from ..base import Parameter
+from ..covariates import Distance
 
 __all__ = ["DISTANCE", "PARAMETERS", "STATISTICS"]
 
@@ -29,4 +30,4 @@ STATISTICS = MappingProxyType({
     "T6": lambda theta: theta[..., 0] * theta[..., 2],
 })
 #: Distance, with the range of training of Walter et al. (2025).
-DISTANCE = Covariate(name="distance", unit="Mpc", low=1.0, high=30.0, log=True, description="distance of the cluster")
+DISTANCE = Distance(low=1.0, high=30.0, description="distance of the cluster")

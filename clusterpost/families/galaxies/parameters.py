@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..base import Covariate, Parameter
+from ..base import Parameter
+from ..covariates import Covariate
 
 __all__ = ["PARAMETERS", "REDSHIFT", "YOUNG"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ...densities import Normal
-from ..base import Covariate, Parameter
+from ..base import Parameter
+from ..covariates import Covariate, Distance
 
 __all__ = ["DISTANCE", "METALLICITY", "PARAMETERS", "SOLAR_Z"]
 
@@ -28,6 +29,6 @@ PARAMETERS = (
               description="share of the ionizing photons that the cluster's gas absorbs"),
 )
 #: Only brightness depends on it, so that the range of training is that of clusters that are seen.
-DISTANCE = Covariate(name="distance", unit="Mpc", low=0.01, high=200.0, log=True, description="distance of the cluster")
+DISTANCE = Distance(low=0.01, high=200.0, description="distance of the cluster")
 #: [M/H] that a table may tell: that of the galaxy or, with an error, of the cluster itself.
 METALLICITY = Covariate(name="metallicity", low=-2.5, high=1.0, description="[M/H] = log10 Z/0.02")

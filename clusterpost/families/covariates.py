@@ -1,0 +1,260 @@
+"""Known quantities of each object, such as its distance or its redshift, and how a table tells them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+
+from ..catalogs.messages import Fault
+from ..catalogs.sentinels import is_sentinel
+from ..catalogs.table_distances import table_distances, to_mpc
+from ..catalogs.values import numbers
+from ..errors import ColumnError, DistanceError, InputError, UnitError
+
+__all__ = ["Covariate", "Distance", "read_covariates", "read_optional"]
+
+#: Values of no [M/H] that stand for missing.
+_SENTINELS = (99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 9999.0, -99.0, -99.9, -99.99, -99.999, -999.0, -999.9, -9999.0)
+_LOGARITHMIC = ("dex", "dex(1)", "[-]", "[Sun]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covariate:
+    """Quantity that is known for each object before inference, such as a redshift.
+
+    Attributes
+    ----------
+    name : str
+        Name of the input column, and key of the covariates.
+    unit : str
+        Unit that tensors hold.
+    low, high : float
+        Range of training; rows outside are flagged.
+    log : bool
+        Whether its error is a standard deviation of the natural logarithm (a relative error).
+    description : str
+    error : bool
+        Whether the likelihood is integrated over it where a table has its error, in a column of its name with ``_err``.
+    """
+
+    name: str
+    unit: str = ""
+    low: float = 0.0
+    high: float = math.inf
+    log: bool = False
+    description: str = ""
+    error: bool = False
+
+    def read(self, tbl, layout, given: Any = None):
+        """Read the values of a table's rows.
+
+        Parameters
+        ----------
+        tbl : `~astropy.table.Table`
+        layout : `~clusterpost.catalogs.layouts.Layout`
+        given : object, optional
+            Given by the user in place of the table's own.
+
+        Returns
+        -------
+        values : ndarray (n,)
+            In `unit`; NaN where unknown.
+        source : str
+            Where they come from.
+        fault : Fault or None
+            Of rows whose value is none.
+
+        Raises
+        ------
+        ColumnError, UnitError
+            If the table has no column of the name, or one of another kind.
+        """
+        if given is not None:
+            return np.broadcast_to(self.convert(given), len(tbl)).copy(), "argument", None
+        name = _column_called(tbl, self.name)
+        if name is None:
+            raise ColumnError(f"the model needs a column {self.name!r} ({self.description}), and the table has none; "
+                              "rename the one that holds it")
+        unit = tbl[name].unit or self.unit
+        if not self.unit and str(unit) in _LOGARITHMIC:
+            unit = ""
+        try:
+            factor = u.Unit(unit).to(self.unit)
+        except u.UnitConversionError:
+            raise UnitError(f"column {name!r} is in {unit}; {self.name} needs "
+                            f"{self.unit or 'a pure number'}") from None
+        values = factor * np.asarray(numbers(tbl, name), float)
+        if self.log:
+            values = np.where(values > 0, values, np.nan)
+        return np.where(np.isfinite(values), values, np.nan), f"column {name!r}", None
+
+    def convert(self, values, unit=None):
+        """Convert what a user gives for mocks.
+
+        Parameters
+        ----------
+        values : float, Quantity, Column or array
+        unit : Unit, optional
+            Of values that have none.
+
+        Returns
+        -------
+        ndarray
+            In `unit`.
+
+        Raises
+        ------
+        UnitError
+            If they are of another kind.
+        """
+        try:
+            return np.asarray(u.Quantity(values, self.unit if unit is None else None).to_value(self.unit), float)
+        except (u.UnitsError, TypeError):
+            raise UnitError(f"column {self.name!r} is in {unit}; it needs the unit {self.unit or 'of a pure number'}, "
+                            "or none") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance(Covariate):
+    """Distance, which a table tells by columns of several kinds or by the name of a galaxy."""
+
+    name: str = "distance"
+    unit: str = "Mpc"
+    log: bool = True
+
+    def read(self, tbl, layout, given: Any = None):
+        """Read the distances of a table's rows; see `Covariate.read` and `~clusterpost.infer_table`."""
+        return table_distances(tbl, layout, given)
+
+    def convert(self, values, unit=None):
+        """Convert what a user gives for mocks; see `Covariate.convert`.
+
+        Raises
+        ------
+        DistanceError
+            If one is no distance, or not positive.
+        """
+        mpc = to_mpc(values, "option:distance", unit)
+        if not (mpc > 0).all():
+            raise DistanceError(f"option:distance={values!r} must be positive")
+        return mpc
+
+
+def read_covariates(tbl, layout, covariates, **given):
+    """Read the covariates of a model family.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    layout : `~clusterpost.catalogs.layouts.Layout`
+    covariates : sequence of Covariate
+    **given
+        Values in place of the table's own, by the names of covariates: ``distance`` is as for
+        `~clusterpost.infer_table`.
+
+    Returns
+    -------
+    values : dict of ndarray (n,)
+        In the covariates' units; NaN where unknown.  ``distance_err`` is relative.
+    sources : dict of str
+        Where they come from.
+    faults : dict of str to Fault
+        Of rows whose distance is not positive, or whose error is none.
+
+    Raises
+    ------
+    ColumnError, UnitError
+        If a covariate has no column, or one of another kind.
+    DistanceError
+        If there is no distance, or one was given and the model takes none.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    if unknown := given.keys() - {covariate.name for covariate in covariates}:
+        raise DistanceError(f"the model takes no {min(unknown)}; leave option:{min(unknown)} out")
+    values, sources, faults = {}, {}, {}
+    for covariate in covariates:
+        name = covariate.name
+        values[name], sources[name], fault = covariate.read(tbl, layout, given.get(name))
+        if fault is not None:
+            faults[f"{name} not positive"] = fault
+        if covariate.error and name not in given:
+            _add_error(tbl, covariate, values, sources, faults)
+    return values, sources, faults
+
+
+def _add_error(tbl, covariate, values, sources, faults):
+    """Add the relative error of a covariate, where the table has a column of it; NaN where that says nothing."""
+    name = f"{covariate.name}_err"
+    if _column_called(tbl, name) is None:
+        return
+    error, sources[name], _ = _error_of(covariate).read(tbl, None)
+    error[is_sentinel(error, _SENTINELS)] = np.nan
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = error / values[covariate.name]
+        bad = (relative < 0) | (relative >= 1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        faults[name] = Fault(int(np.isfinite(error).sum()), int(bad.sum()), row,
+                             f"{sources[name]} gives in row {{row}} an error of {error[row]:g} {covariate.unit} of a "
+                             f"{covariate.name} of {values[covariate.name][row]:g}; it must be from zero to below that",
+                             "Correct it, or mask it where it is not known", "are inferred without it", InputError)
+    values[name] = np.where(bad, np.nan, relative)
+
+
+def read_optional(tbl, covariates, sentinels=()):
+    """Read what else a table may tell of its objects, with errors.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    covariates : sequence of Covariate
+        Of columns of their names, and of these names with ``_err``.
+    sentinels : sequence of float
+        Values that stand for missing, besides the customary ones.
+
+    Returns
+    -------
+    values : dict of ndarray (n,)
+        Of those that have a column, and of their errors under the name with ``_err``; NaN where unknown.
+    sources : dict of str
+    faults : dict of str to Fault
+        Of rows whose value or error is none.
+    """
+    values, sources, faults = {}, {}, {}
+    for covariate in covariates:
+        name = covariate.name
+        if _column_called(tbl, name) is None:
+            continue
+        value, sources[name], _ = covariate.read(tbl, None)
+        value[is_sentinel(value, (*_SENTINELS, *sentinels))] = np.nan
+        error, with_error = np.full(len(tbl), np.nan), _column_called(tbl, f"{name}_err") is not None
+        if with_error:
+            error, source, _ = _error_of(covariate).read(tbl, None)
+            error[is_sentinel(error, (*_SENTINELS, *sentinels))] = np.nan
+            sources[name] += f" and {source}"
+        beyond = np.isfinite(value) & ((value < covariate.low) | (value > covariate.high))
+        negative = np.isfinite(value) & (error <= 0)
+        bad = beyond | negative
+        if bad.any():
+            row = int(np.argmax(bad))
+            what = (f"a {name} of {value[row]:g}; it is {covariate.description}, from {covariate.low:g} to "
+                    f"{covariate.high:g}" if beyond[row] else f"an error of {error[row]:g}; errors are positive")
+            faults[name] = Fault(int(np.isfinite(value).sum()), int(bad.sum()), row,
+                                 f"{sources[name]} gives in row {{row}} {what}",
+                                 f"Correct it, mask it where it is not known, or rename a column {name!r} that is "
+                                 "something else", "are inferred without it", InputError)
+        values[name], values[f"{name}_err"] = np.where(bad, np.nan, value), np.where(bad, np.nan, error)
+    return values, sources, faults
+
+
+def _column_called(tbl, name):
+    return next((column for column in tbl.colnames if column.lower() == name.lower()), None)
+
+
+def _error_of(covariate):
+    """Describe the column of a covariate's error."""
+    return Covariate(name=f"{covariate.name}_err", unit=covariate.unit, description=covariate.description)
