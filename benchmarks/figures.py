@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from clusterpost.plotting.style import COLORS, new_figure, style
+from clusterpost.plotting.style import COLORS, new_figure, plain_log_ticks, style
 from clusterpost.utils import whole_file
 
 _COLORS = (COLORS["posterior"], COLORS["map"], COLORS["catalog"], COLORS["mode"], "#56B4E9", "#CC79A7", "#000000")
@@ -65,6 +65,7 @@ def _memory(figure, rows):
         axes.plot(part["rows"], part["peak"] - part["tables"], ":", color=color)
     axes.plot([], [], ":", color=COLORS["line"], label="less the tables that go in and come out")
     axes.set_ylim(0.3 * min(rows["peak"]), 5 * max(rows["peak"]))
+    plain_log_ticks(axes.yaxis, *axes.get_ylim())
     axes.legend()
 
 
@@ -83,15 +84,17 @@ def _stages(figure, table):
 
 
 def _accuracy(figure, accuracy, speed):
-    axes = _log_axes(figure, "seconds an object", "error of quantiles, 95 % [half-widths]")
+    axes = _log_axes(figure, "seconds per object", "error of quantiles, 95 % [half-widths]")
     prior = accuracy[accuracy["mocks"] == "prior"]
     for color, ((method,), part) in zip(_COLORS, _groups(prior, "method"), strict=False):
+        part.sort("seconds_per_object")
         axes.plot(part["seconds_per_object"], part["error_p95"], "o-", color=color, label=method)
     known = speed[np.isfinite(speed["error_p95"]) & (speed["device"] == "cpu")]
     for row in known[known["error_p95"] > 0]:
         point = row["seconds_per_object"], row["error_p95"]
         axes.plot(*point, "D", color=COLORS["line"])
-        axes.annotate(row["method"], point, (5, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(row["method"], point, (7, 7), textcoords="offset points", fontsize=8,
+                      bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.5})
     axes.margins(x=0.15, y=0.1)
     axes.legend()
 
@@ -100,7 +103,7 @@ def _dimensions(figure, table):
     axes = figure.subplots()
     for color, name in zip(_COLORS, ("grid", "network"), strict=False):
         axes.plot(table["parameters"], table[name], "o-", color=color, label=name)
-    axes.set(yscale="log", xlabel="parameters", ylabel="seconds an object", xticks=list(table["parameters"]))
+    axes.set(yscale="log", xlabel="parameters", ylabel="seconds per object", xticks=list(table["parameters"]))
     axes.legend()
 
 

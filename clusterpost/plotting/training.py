@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
 
-from .style import COLORS, new_figure, style
+from .style import COLORS, new_figure, plain_log_ticks, style
 
 __all__ = ["plot_search", "plot_training"]
 
@@ -24,8 +23,13 @@ def plot_training(history, *, figure=None):
     Returns
     -------
     matplotlib.figure.Figure
-        Validation NLL and the running training NLL (nat), with the learning
-        rate on a second axis.
+        Validation NLL and the running mean of the training's objective (nat), with the learning rate on a second
+        axis.
+
+    Notes
+    -----
+    The objective of training is the NLL of the mocks, but where a recipe adds a term to it from some point on
+    (`~clusterpost.training.objectives.LogVariance`): it jumps there, and the two curves no longer compare.
 
     Examples
     --------
@@ -38,15 +42,15 @@ def plot_training(history, *, figure=None):
         figure = new_figure(figure, width=7, height=4)
         ax = figure.subplots()
         ax.plot(seen, [h["training_loss"] for h in history], color="0.6", lw=1,
-                label="training (running mean of the loss)")
+                label="objective of training (running mean)")
         ax.plot(seen, [h["validation_nll"] for h in history], color=COLORS["posterior"], marker="o", ms=4,
-                label="validation")
-        ax.set(xlabel="mocks seen [million]", ylabel="negative log likelihood [nat]", xlim=(0, None))
+                label="validation NLL")
+        ax.set(xlabel="mocks seen [million]", ylabel="loss [nat]", xlim=(0, None))
         rate = ax.twinx()
         rate.plot(seen, [h["learning_rate"] for h in history], color=COLORS["mode"], ls=":", drawstyle="steps-mid",
                   label="learning rate")
         rate.set(yscale="log", ylabel="learning rate")
-        figure.legend(loc="upper right", bbox_to_anchor=(1, 1), bbox_transform=ax.transAxes)
+        figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
@@ -79,7 +83,7 @@ def plot_search(table, *, figure=None):
     complete = np.asarray(table["state"]) == "complete"
     colors = dict(zip(("affine", "spline"), (COLORS["map"], COLORS["posterior"]), strict=True))
     with style():
-        figure = new_figure(figure, width=10, height=3.6)
+        figure = new_figure(figure, width=10, height=3.8)
         speed, even, size = figure.subplots(1, 3)
         for family in sorted(set(table["family"])):
             of_family = np.asarray(table["family"]) == family
@@ -99,6 +103,6 @@ def plot_search(table, *, figure=None):
         if complete.any():  # a trial that diverged, and was pruned for it, may lie anywhere above
             size.set_ylim(speed.get_ylim())
             for ax in (speed, even):
-                ax.xaxis.set_minor_formatter(NullFormatter())
-        size.legend(loc="upper right")
+                plain_log_ticks(ax.xaxis, *ax.get_xlim())
+        figure.legend(*size.get_legend_handles_labels(), loc="outside upper center", ncols=6)
     return figure

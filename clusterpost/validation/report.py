@@ -238,7 +238,8 @@ def _calibrated(report, tested, certificate, model):
     report.table("entropy", Table(rows=[{"posterior": name, **one.entropy} for name, one in tested.items()]),
                  "In nat, and in units of the standard error (z).")
     report.section("Training", "Validation and training loss against the number of mocks seen.")
-    report.figure("training", plot_training(model.card["training"]["history"]), "The loss in training.")
+    report.figure("training", plot_training(model.card["training"]["history"]), "The objective of training and the "
+                  "NLL of validation. Where the recipe adds a term to the objective, the former jumps.")
 
 
 def _regions(calibrated):
