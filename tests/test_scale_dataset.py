@@ -141,7 +141,7 @@ def test_what_cannot_be(tmp_path, client, mocks):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="is not a folder"):
         infer_dataset(source, tmp_path / "file", client)
-    with pytest.raises(InputError, match="cannot share an array distance="):
+    with pytest.raises(InputError, match="cannot share distance= of several numbers"):
         infer_dataset(source, tmp_path / "out", client, distance=[1.0] * 12)
     bad = Table(mocks)
     bad["distance"][9] = -1

@@ -89,8 +89,8 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, examples
                     bars = np.clip([values[:, i] - low[:, i], high[:, i] - values[:, i]], 0, None)
                 _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
                 _deviation(ax, (values[:, i] - catalog)[drawn], _difference_unit(parameters[i]))
-                _numbered(ax, catalog, values[:, i], () if examples is None else examples)
                 ax.set(xlim=limits, ylim=limits, ylabel=f"{title}: {parameters[i].label}")
+                _numbered(ax, catalog, values[:, i], () if examples is None else examples)
                 ax.set_box_aspect(1)
             axes[0, column].tick_params(labelbottom=False)
             axes[1, column].set_xlabel(f"catalog: published {parameters[i].label}")
@@ -139,7 +139,9 @@ def _numbered(ax, catalog, values, rows):
         at = catalog[row], values[row]
         if np.isfinite(at).all():
             ax.plot(*at, marker="^", ms=8, color=COLORS["mode"], mec="black", mew=0.7, ls="none", zorder=5)
-            ax.annotate(numeral, at, xytext=(6, -10), textcoords="offset points", fontsize=9, zorder=5, clip_on=True,
+            inside = ax.transAxes.inverted().transform(ax.transData.transform(at))[0] < 0.93
+            ax.annotate(numeral, at, xytext=(6 if inside else -6, -10), textcoords="offset points", fontsize=9,
+                        ha="left" if inside else "right", zorder=5, clip_on=True,
                         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5})
 
 

@@ -351,8 +351,8 @@ def _sed(ax, part):
     shown = np.concatenate([flux[~limit] - error[~limit], flux + np.where(limit, 0, error), q16, q84, best])
     low, high = max(shown[shown > 0].min(), flux[flux > 0].min() / 8), shown.max()
     room = (high / low) ** 0.1
-    ax.set(yscale="log", xlim=(x.min() - 0.05, x.max() + 0.06), ylim=(low / room**2.2, high * room))
+    ax.set(yscale="log", xlim=(x.min() - 0.05, x.max() + 0.06), ylim=(low / room**2.2, high * room**2.2))
     plain_log_ticks(ax.yaxis, *ax.get_ylim())
     for wavelength, band in zip(x, np.asarray(part["band"]), strict=True):
         ax.text(wavelength, 0.985, band.replace("_", "\n"), transform=ax.get_xaxis_transform(), ha="center", va="top",
-                fontsize=6.5, color="0.35")
+                fontsize=6.5, color="0.35", zorder=6, bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.5})

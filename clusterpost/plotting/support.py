@@ -109,7 +109,7 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
         handles, labels = axes[0, 0].get_legend_handles_labels()
         labels = [f"{label}: {counts[int(label.split('|')[0])]:,}".split("|")[1] for label in labels]
         handles.append(Patch(facecolor="0.9", edgecolor="0.6"))
-        figure.legend(handles, [*labels, "68, 95 and 99.7 % of mocks"], loc="outside lower center", ncols=5)
+        figure.legend(handles, [*labels, "68, 95 and 99.7 % of mocks"], loc="outside lower center", ncols=3)
     return figure
 
 

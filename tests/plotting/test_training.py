@@ -13,8 +13,8 @@ def test_losses_and_learning_rate_are_drawn():
     figure = plot_training(history)
     loss, rate = figure.axes
     drawn = {line.get_label(): line for line in loss.lines}
-    assert list(drawn["validation"].get_xdata()) == [1, 2, 3]
-    assert list(drawn["validation"].get_ydata()) == [-1, -2, -3]
+    assert list(drawn["validation NLL"].get_xdata()) == [1, 2, 3]
+    assert list(drawn["validation NLL"].get_ydata()) == [-1, -2, -3]
     assert rate.get_yscale() == "log"
     assert len(rate.lines[0].get_ydata()) == 3
 
