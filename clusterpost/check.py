@@ -114,7 +114,7 @@ def _models():
                           "reinstall clusterpost: pip install --force-reinstall --no-deps clusterpost")
         else:
             yield Finding(f"model {name}",
-                          f"sha256 {model.card['sha256'][:12]}, golden vectors agree, on {model.device}")
+                          f"sha256 {model.metadata.sha256[:12]}, golden vectors agree, on {model.device}")
 
 
 def _inference():

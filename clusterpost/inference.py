@@ -237,15 +237,14 @@ class Job:
                  **reading):
         self.model = load_model(model, device=device)
         self.workers = count_workers(workers, self.model.device)
-        card, family = self.model.card, self.model.family
-        simulator = card["simulator"]
-        noise = get_noise(simulator["noise"] if noise is None else noise)
+        card, family = self.model.metadata, self.model.family
+        noise = get_noise(card.simulator.noise if noise is None else noise)
         refine = family.likelihood is not None if refine is None else bool(refine)
         asked = prior is not None
         prior = as_prior(prior, family)
         weighted = refine or prior is not family.prior or len(family.optional_covariates) > 0
-        default = card.get("n_samples", DEFAULT_SAMPLES)
-        n_samples = whole_number("n_samples", default if n_samples is None else n_samples, least=1 if size else 10)
+        n_samples = whole_number("n_samples", card.n_samples if n_samples is None else n_samples,
+                                 least=1 if size else 10)
         seed = whole_number("seed", seed, least=0, most=2**63 - 1)
         drawn = n_samples if size is None else _RESERVE * size if weighted else size
         bands, reading["error_floor"] = self.model.bands, resolve_floor(reading["error_floor"], family)
@@ -261,7 +260,7 @@ class Job:
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(
             self.model.name, noise.name, prior.describe(), path=str(model_stem(model)) if elsewhere else None,
-            sha256=card["sha256"][:16], prior=prior.to_record() if asked else None,
+            sha256=card.sha256[:16], prior=prior.to_record() if asked else None,
             refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
             distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
 

@@ -206,7 +206,7 @@ def conditions_of(observed, model, noise):
         On the model's device.
     """
     flux, error, measured = observed.flux, observed.error, observed.measured
-    if noise.name != model.card["simulator"]["noise"]:
+    if noise.name != model.metadata.simulator.noise:
         value, width, usable = noise.as_lognormal(flux, error)
         measured = measured & usable
         flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
@@ -225,18 +225,17 @@ def check_reach(ready, model, noise):
     model, noise
         As for `conditions_of`.
     """
-    low, high = (model.card["simulator"]["errors"][end] for end in ("low", "high"))
-    bounded = "condition_range" in model.card
+    errors, shown = model.metadata.simulator.errors, model.metadata.condition_range
     covered, computed = np.ones(len(ready.rows), bool), np.ones(len(ready.rows), bool)
     for at in torch.arange(len(ready.rows)).split(_ROWS_AT_ONCE):
         observed = ready.observed[at]
         relative = observed.error / observed.flux
-        outside = (observed.measured & ((relative < low) | (relative > high))).any(dim=1).numpy()
+        outside = (observed.measured & ((relative < errors.low) | (relative > errors.high))).any(dim=1).numpy()
         ready.flag[ready.rows[at.numpy()[outside]]] |= flags.ERROR_RANGE
         conditions = conditions_of(observed, model, noise).cpu()
         computed[at] = torch.isfinite(conditions).all(dim=1).numpy()
-        if bounded:
-            least, most = (torch.tensor(model.card["condition_range"][end]) for end in ("low", "high"))
+        if shown is not None:
+            least, most = torch.tensor(shown.low), torch.tensor(shown.high)
             covered[at] = ((conditions >= least) & (conditions <= most)).all(dim=1).numpy()
     ready.flag[ready.rows[~computed]] |= flags.NUMBER_RANGE
     far = _outside_training(ready, model)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import asdict, replace
-from importlib import import_module
 
 import torch
 
@@ -70,11 +69,6 @@ class _Bounded:
         """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
         shape = self.mass_shape
         return None if shape is None or shape[2] else shape[0]
-
-    @property
-    def flat_mass(self):
-        """Whether the density is the same at every log mass."""
-        return self.mass_slope == 0
 
     def inside(self, theta):
         """Whether parameters lie within the bounds.
@@ -436,7 +430,7 @@ def as_prior(prior, family=None):
     Returns
     -------
     object
-        With ``log_prob``, ``low``, ``high``, ``names``, ``distance_error``, ``flat_mass`` and ``describe``.
+        With ``log_prob``, ``low``, ``high``, ``names``, ``distance_error``, ``mass_slope`` and ``describe``.
 
     Raises
     ------
@@ -474,7 +468,8 @@ def prior_from_record(values):
 
     Returns
     -------
-    BoxPrior or ProductPrior
+    Prior
+        Of a family's own kind where the record is one of its name.
 
     Raises
     ------
@@ -489,6 +484,8 @@ def prior_from_record(values):
     >>> prior_from_record(prior.to_record()).describe() == prior.describe()
     True
     """
+    from .families.registry import family_names, get_family
+
     kind, rest = values.get("kind"), {key: value for key, value in values.items() if key != "kind"}
     if kind == "box":
         return BoxPrior(**rest)
@@ -498,11 +495,9 @@ def prior_from_record(values):
         return ProductPrior(**pieces, family=values.get("family", "clusters"), distance_error=values["distance_error"])
     if kind == "function":
         raise InputError(f"the prior was a function, {values['name']}, which a table cannot hold")
-    if kind in _OF_FAMILIES:
-        return import_module(_OF_FAMILIES[kind]).prior_from_record(rest)
+    if kind in family_names() and (named := get_family(kind).named_priors.get(rest.pop("name", None))):
+        return named(**rest)
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
 
 
-#: Modules of families that have priors of kinds of their own.
-_OF_FAMILIES = {"stochastic": "clusterpost.families.stochastic.priors"}
 _DENSITIES = {density.__name__: density for density in (Uniform, PowerLaw, Exponential, Normal, Share)}

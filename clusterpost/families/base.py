@@ -199,7 +199,8 @@ class ModelFamily(ABC):
     redrawn : int or None
         The parameter, by index, of which `simulate_redrawn` sees each object with many values.
     named_priors : mapping of callable
-        Priors by the names under which they can be asked for, as functions without arguments.
+        Priors by the names under which they can be asked for, as functions that need no arguments; those of a prior's
+        ``to_record`` besides ``kind``, the family's name, and ``name`` make it again.
     """
 
     name: str

@@ -160,9 +160,7 @@ class AbsoluteConditions(RelativeConditions):
         -------
         Tensor (n, n_condition)
         """
-        flux, error, measured = observed.flux, observed.error, observed.measured
-        signal = torch.where(measured, torch.asinh(flux / (2 * error)), 0.0)
-        value = torch.where(measured, signal + torch.log(error), 0.0)
+        measured, (signal, value) = observed.measured, _asinh_magnitudes(observed)
         # The relative error of a good measurement; one below zero has no say in how bright the object is.
         sigma = torch.where(measured, torch.exp(-signal), torch.inf).clamp(min=self.error_range[0])
         second, value, sigma, signal = self._fill(value, sigma, signal)
@@ -172,7 +170,7 @@ class AbsoluteConditions(RelativeConditions):
         bright = mean + 2 * torch.log(observed.covariates["distance"] / 10).unsqueeze(-1)
         parts = [torch.where(there, (value - mean).clamp(-self._FARTHEST, self._FARTHEST), 0.0),
                  torch.where(there, signal, 0.0), there, second[:, self._double], bright]
-        return torch.cat([part.to(flux.dtype) for part in parts], dim=1)
+        return torch.cat([part.to(observed.flux.dtype) for part in parts], dim=1)
 
 
 class FluxConditions:
@@ -216,9 +214,7 @@ class FluxConditions:
         -------
         Tensor (n, n_condition)
         """
-        measured = observed.measured
-        signal = torch.where(measured, torch.asinh(observed.flux / (2 * observed.error)), 0.0)
-        value = torch.where(measured, signal + torch.log(observed.error), 0.0)
+        measured, (signal, value) = observed.measured, _asinh_magnitudes(observed)
         weight = torch.where(measured, torch.exp(-signal).clamp(min=self._SMALLEST_ERROR) ** -2, 0.0)
         mean = (weight * value).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
         known = [observed.covariates[name][:, None].to(value) for name in self.covariates]
@@ -296,6 +292,15 @@ class SetConditions:
             mean = mean + 2 * torch.log(observed.covariates[self.distance])[:, None].to(value) + self._TEN_PC
         return torch.cat([deviation, torch.where(any_there, torch.log(error), 0.0), mark, mean, torch.log(total),
                           any_there.sum(1, keepdim=True).to(value)], dim=1)
+
+
+def _asinh_magnitudes(observed):
+    """Return asinh of half the signal-to-noise ratio, and the asinh magnitude in nats (Lupton et al. 1999).
+
+    Both are zero where nothing is measured; exp of minus the first is the relative error of a good measurement.
+    """
+    signal = torch.where(observed.measured, torch.asinh(observed.flux / (2 * observed.error)), 0.0)
+    return signal, torch.where(observed.measured, signal + torch.log(observed.error), 0.0)
 
 
 def read_encoder(values):

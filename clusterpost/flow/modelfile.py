@@ -395,7 +395,8 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
         _check_sizes(spec, weights, metadata)
         flow = build_flow(spec)
         flow.load_export(weights)
-        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found}, metadata)
+        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found},
+                      msgspec.structs.replace(metadata, sha256=found))
         model.check()
         check_golden_vectors(flow, tensors, str(stem))
     except InputError as error:

@@ -48,7 +48,7 @@ class Sampler:
         if self.refined and likelihood is None:
             raise InputError(f"the model {model.name} has no likelihood to refine with; leave option:refine out")
         self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
-        trained_noise = model.card["simulator"]["noise"]
+        trained_noise = model.metadata.simulator.noise
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
         self.prior = family.prior if prior is None else _unless_trained(as_prior(prior, family), family)
         self.n_samples, self.seed = n_samples, int(seed)

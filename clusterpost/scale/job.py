@@ -223,7 +223,7 @@ def _identity(call, options, size, reading, selection):
         family = _family(call, options["model"])
         said["model"] = f"{family.name} {family.version} {json.dumps(family.to_dict(), sort_keys=True)}"
     else:
-        said["model"] = load_model(options["model"], device="cpu").card["sha256"]
+        said["model"] = load_model(options["model"], device="cpu").metadata.sha256
     if options["prior"] is not None:
         said["prior"] = _prior_in_words(options["prior"], _family(call, options["model"]))
     said |= {name: _in_words(value) for name, value in reading.options.items()} | selection.identity

@@ -36,7 +36,6 @@ __all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", 
 
 #: Spectra of each metallicity in that wheel.
 SED_MEMBERS = {z: f"pymgal/models/bc03_ssp_z_{z}_chab.model" for z in ("0.008", "0.02", "0.05")}
-SED_MEMBER = SED_MEMBERS["0.02"]
 
 MAX_AGE_MYR = 13750.0
 #: Finest below 10 Myr and about the jump at 1.13 Gyr, where the spectra change fastest.

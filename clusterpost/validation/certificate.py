@@ -237,7 +237,7 @@ def make_certificate(model, tested, seed, level=0.99):
     """
     first = next(iter(tested.values())).sbc
     return {
-        "sha256": model.card["sha256"],
+        "sha256": model.metadata.sha256,
         "n_mocks": first.n_mocks,
         "n_draws": first.n_draws,
         "seed": int(seed),
@@ -340,15 +340,15 @@ def describe_model(model):
     >>> print(describe_model(clusterpost.load_model("walter2025")).splitlines()[0])
     model         walter2025
     """
-    card, training = model.card, model.card["training"]
+    card, metadata, training = model.card, model.metadata, model.metadata.training
     facts = {
         "model": model.name,
-        "sha256": card["sha256"],
+        "sha256": metadata.sha256,
         "bands": " ".join(model.bands),
-        "noise": card["simulator"]["noise"],
+        "noise": metadata.simulator.noise,
         "prior": ", ".join(f"{p.name} {p.low:g} to {p.high:g}" for p in model.family.parameters),
         "learned": " ".join(model.learned),
-        "weights": f"{card['n_weights']:,}, {card['architecture']['kind']}",
+        "weights": f"{metadata.n_weights:,}, {metadata.architecture['kind']}",
     }
     if "finished" in training:
         facts["training"] = (f"{training['mocks_seen']:,} mocks in {training['hours']:.2f} h on "

@@ -161,7 +161,7 @@ def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n
         "refine": bool(refine), "n_mocks": int(n_mocks), "n_check": int(n_check), "n_draws": int(n_draws),
         "seed": int(seed), "max_difference_before": np.abs(before.ecdf_difference()[1]).max(1).tolist(),
         "max_difference_after": np.abs(after.ecdf_difference()[1]).max(1).tolist(),
-        "sha256": model.card["sha256"], "clusterpost": __version__, "date": datetime.now(UTC).date().isoformat(),
+        "sha256": model.metadata.sha256, "clusterpost": __version__, "date": datetime.now(UTC).date().isoformat(),
     }
     return Recalibration(record, before, after)
 

@@ -181,7 +181,7 @@ class Report:
         facts = {"weights (sha256)": certificate["sha256"][:16], "mocks": f"{certificate['n_mocks']:,}",
                  "draws of each": certificate["n_draws"], "seed": certificate["seed"], "date": certificate["date"],
                  "versions": ", ".join(f"{name} {value}" for name, value in certificate["versions"].items()),
-                 "bands": " ".join(model.bands), "noise": model.card["simulator"]["noise"],
+                 "bands": " ".join(model.bands), "noise": model.metadata.simulator.noise,
                  "time of this run": f"{seconds / 60:.1f} min"}
         page = html_page(f"Validation of {model.name}", _lead(certificate), facts, self.sections,
                          "Made by ``clusterpost validate``. Its tables and figures lie beside this page.")
@@ -238,7 +238,7 @@ def _calibrated(report, tested, certificate, model):
     report.table("entropy", Table(rows=[{"posterior": name, **one.entropy} for name, one in tested.items()]),
                  "In nat, and in units of the standard error (z).")
     report.section("Training", "Validation and training loss against the number of mocks seen.")
-    report.figure("training", plot_training(model.card["training"]["history"]), "The objective of training and the "
+    report.figure("training", plot_training(model.metadata.training["history"]), "The objective of training and the "
                   "NLL of validation. Where the recipe adds a term to the objective, the former jumps.")
 
 
@@ -257,7 +257,7 @@ def _compared(report, model, n_mocks, seed, progress):
         "Quantiles of inferred posteriors against those of dense grids or dense sets of points, object by object, as "
         "the absolute difference in units of the exact half-width (q84 - q16)/2. Rows named ``control`` are posteriors "
         "moved by half of that. A classifier that can tell nothing apart is right in half of all cases."))
-    takes_any = "slots" in model.card["simulator"]["coverage"]
+    takes_any = model.metadata.simulator.coverage.slots is not None
     table = compare_with_exact(n_mocks, model=model, cases=tuple(CASES) if takes_any else _FIVE_BANDS,
                                n_classified=n_mocks // 12, seed=seed, progress=progress)
     report.table("exactness", table, "Differences of quantiles, and a classifier's accuracy.")

@@ -21,7 +21,7 @@ from clusterpost.training.curves import open_sources, read_curve
 from clusterpost.training.grid import (
     AGE_NODES,
     EBV_NODES,
-    SED_MEMBER,
+    SED_MEMBERS,
     SSPLibrary,
     band_fluxes,
     burst_mean,
@@ -240,7 +240,7 @@ def sed_source():
 
 @pytest.fixture(scope="module")
 def library(sed_source):
-    return read_ezgal(io.BytesIO(open_sources(sed_source)(SED_MEMBER)))
+    return read_ezgal(io.BytesIO(open_sources(sed_source)(SED_MEMBERS["0.02"])))
 
 
 def test_other_spectra_do_not_replace_the_packaged_ones(capsys):

@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 
 import torch
 
@@ -16,7 +15,7 @@ from ..base import Derived, ModelFamily
 from ..clusters.table import distance_term
 from .expected import ExpectedLight
 from .parameters import DISTANCE, METALLICITY, PARAMETERS
-from .priors import FlatPrior, SurveyPrior, TrainingPrior, get_stochastic_prior, given_metallicity
+from .priors import PRIORS, SurveyPrior, get_stochastic_prior, given_metallicity
 from .simulator import StarSimulator
 from .table import StarTable, load_stars
 
@@ -73,7 +72,7 @@ class StochasticClusters(ModelFamily):
     likelihood = None
     error_floor = 0.12
     redrawn = [p.name for p in PARAMETERS].index("ebv")
-    named_priors = MappingProxyType({"survey": SurveyPrior, "flat": FlatPrior, "training": TrainingPrior})
+    named_priors = PRIORS
     default_prior = SurveyPrior()
 
     def __init__(self, *, bands=None, prior="survey", distance=(DISTANCE.low, DISTANCE.high),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ...densities import Normal
 from ..base import Parameter
+from ..clusters import parameters as clusters
 from ..covariates import Covariate, Distance
 
 __all__ = ["DISTANCE", "METALLICITY", "PARAMETERS", "SOLAR_Z"]
@@ -13,13 +15,11 @@ __all__ = ["DISTANCE", "METALLICITY", "PARAMETERS", "SOLAR_Z"]
 #: The metallicity that [M/H] refers to.
 SOLAR_Z = 0.02
 
+_AGE, _MASS, _REDDENING = clusters.PARAMETERS
 PARAMETERS = (
-    Parameter(name="log_age", column="age", unit="Myr", ucd="time.age", log10=True, low=0.0, high=math.log10(13750.0),
-              label=r"$\log_{10}(t/\mathrm{Myr})$", symbol=r"$\log\,t$", description="age"),
-    Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=7.0,
-              label=r"$\log_{10}(m/M_\odot)$", symbol=r"$\log\,m$", description="expected birth mass"),
-    Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
-              label=r"$E(B-V)$ [mag]", symbol=r"$E(B-V)$", description="color excess E(B-V) of a foreground screen"),
+    replace(_AGE, description="age"),
+    replace(_MASS, high=7.0, description="expected birth mass"),
+    _REDDENING,
     Parameter(name="metallicity", column="metallicity", ucd="phys.abund.Z", low=math.log10(0.0004 / SOLAR_Z),
               high=math.log10(0.03 / SOLAR_Z), label="[M/H]", description="metallicity [M/H] = log10 Z/0.02"),
     Parameter(name="rv", column="rv", ucd="phys.absorption", low=2.2, high=5.0, label="$R_V$",

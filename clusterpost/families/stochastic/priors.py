@@ -7,6 +7,7 @@ fraction flat. They differ in reddening and metallicity given the age.
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 
@@ -14,8 +15,8 @@ from ...errors import InputError
 from ...priors import BoxPrior
 from .parameters import METALLICITY, PARAMETERS
 
-__all__ = ["FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior",
-           "get_stochastic_prior", "given_metallicity", "prior_from_record"]
+__all__ = ["PRIORS", "FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
+           "given_metallicity"]
 
 _BOUNDS = {p.name: (p.low, p.high) for p in PARAMETERS}
 _AT = {p.name: i for i, p in enumerate(PARAMETERS)}
@@ -220,7 +221,7 @@ class StochasticPrior(BoxPrior):
         return self._with_distance(self.name)
 
     def to_record(self) -> dict:
-        """Return plain values; see `prior_from_record`."""
+        """Return plain values; see `clusterpost.priors.prior_from_record`."""
         return {"kind": "stochastic", "name": self.name, "distance_error": self.distance_error}
 
 
@@ -270,7 +271,7 @@ class SurveyPrior(StochasticPrior):
         super().__init__(name, [(1.0, DustOfTheYoung(), MetalsOfTheGalaxy(self.metallicity))], distance_error)
 
     def to_record(self) -> dict:
-        """Return plain values; see `prior_from_record`."""
+        """Return plain values; see `clusterpost.priors.prior_from_record`."""
         return {**super().to_record(), "name": "survey", "metallicity": self.metallicity}
 
 
@@ -313,9 +314,9 @@ def get_stochastic_prior(name) -> StochasticPrior:
     >>> get_stochastic_prior("survey").sample(2).shape
     torch.Size([2, 6])
     """
-    if name not in _PRIORS:
-        raise InputError(f"unknown prior {name!r} of the stochastic family; choose from {', '.join(_PRIORS)}")
-    return _PRIORS[name]()
+    if name not in PRIORS:
+        raise InputError(f"unknown prior {name!r} of the stochastic family; choose from {', '.join(PRIORS)}")
+    return PRIORS[name]()
 
 
 def given_metallicity(prior, value, error):
@@ -348,19 +349,5 @@ class _Multiplied:
         return self.prior.log_prob(theta) + self.metals.log_prob(theta[..., _AT["metallicity"]], theta[..., 0])
 
 
-def prior_from_record(values) -> StochasticPrior:
-    """Make the prior that plain values describe.
-
-    Parameters
-    ----------
-    values : dict
-        From a prior's ``to_record``.
-
-    Returns
-    -------
-    StochasticPrior
-    """
-    return _PRIORS[values["name"]](**{key: value for key, value in values.items() if key not in ("kind", "name")})
-
-
-_PRIORS = {"survey": SurveyPrior, "flat": FlatPrior, "training": TrainingPrior}
+#: Priors by name.
+PRIORS = MappingProxyType({"survey": SurveyPrior, "flat": FlatPrior, "training": TrainingPrior})

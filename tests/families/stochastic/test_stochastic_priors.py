@@ -106,5 +106,5 @@ def test_names():
     assert SurveyPrior(distance_error=0.05).describe() == "survey, distance error 0.05"
     with pytest.raises(InputError, match=r"unknown prior 'x'.*survey, flat, training"):
         get_stochastic_prior("x")
-    with pytest.raises(InputError, match=r"between -2\.5 and 1"):
+    with pytest.raises(InputError, match=r"from -2\.5 to 1"):
         SurveyPrior(12)
