@@ -27,10 +27,11 @@ def cores(scale):
     there is one for each core where the machine is called busy.
     """
     size, both = SCALES[scale], sorted({1, max(2, available_cores())})
-    tbl = clusterpost.simulate(size["n"], seed=9)
+    tbl = clusterpost.simulate(size["n"], model="any_bands", seed=9)
 
     def infer(workers):
-        return clusterpost.infer_table(tbl, n_samples=size["n_samples"], workers=workers, progress=False, device="cpu")
+        return clusterpost.infer_table(tbl, model="any_bands", n_samples=size["n_samples"], workers=workers,
+                                       progress=False, device="cpu")
 
     infer(1)
     rows = []

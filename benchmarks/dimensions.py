@@ -24,7 +24,7 @@ NODES = 20  # of the grid along a further parameter: a sixth of those along redd
 _DEFAULT = (690, 150)
 #: What is added, one after the other; the mass alone, and with it the distance, is integrated in closed form.
 FURTHER = ("metallicity", "R_V", "distance, where it is not integrated in closed form")
-_CONDITIONS, _WIDTH, _DEPTH, _BINS = 18, 128, 2, 12  # of a block like the default model's second
+_CONDITIONS, _WIDTH, _DEPTH, _BINS = 18, 128, 2, 12  # of a block like the second of any_bands
 
 
 def dimensions(scale):
@@ -34,11 +34,12 @@ def dimensions(scale):
     network.  Both calls' other work (modes, MAP, support, table) is taken to remain what it is.
     """
     size = SCALES[scale]
-    tbl = clusterpost.simulate(size["n"], seed=5)
+    tbl = clusterpost.simulate(size["n"], model="any_bands", seed=5)
     seen = observed(tbl)
     measured = _grid_by_cells(seen, size) + _grid_by_metallicity(seen, size) + _by_distance(tbl, size)
     blocks = _flow_by_parameters(size)
-    calls = {call: _seconds(lambda call=call: call(tbl, error_floor=None, progress=False), size) / len(tbl)
+    options = {"model": "any_bands", "error_floor": None, "progress": False}
+    calls = {call: _seconds(lambda call=call: call(tbl, **options), size) / len(tbl)
              for call in (clusterpost.infer_table, clusterpost.exact_posterior)}
     cost = Table(rows=measured + blocks)
     cost["seconds_per_object"].unit = "s"

@@ -15,9 +15,10 @@ SCALES = {"small": (10, 20), "full": (10, 100, 1000, 10_000, 100_000, 1_000_000)
 #: Call, options, their name, and the seconds beyond which a larger table is left out (what it would take follows from
 #: the one before).  The lean ones reach tables so large that they show what bounds the memory.
 SETTINGS = (
-    ("infer_table", {}, "default", 400),
+    ("infer_table", {"model": "any_bands"}, "default", 400),
     ("exact_posterior", {}, "default", 60),
-    ("infer_table", {"refine": False, "n_samples": 10, "n_modes": 1}, "10 draws, network alone", 900),
+    ("infer_table", {"model": "any_bands", "refine": False, "n_samples": 10, "n_modes": 1},
+     "10 draws, network alone", 900),
 )
 _MOCKS = 1000  # different rows; more are the same again
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -69,7 +70,7 @@ def _measure(call, n, options):
 
     function = getattr(clusterpost, call)
     options = {"workers": 1, **options}
-    tbl = clusterpost.simulate(min(n, _MOCKS), seed=9)[np.arange(n) % _MOCKS]
+    tbl = clusterpost.simulate(min(n, _MOCKS), model="any_bands", seed=9)[np.arange(n) % _MOCKS]
     function(tbl[:5], progress=False, device="cpu", **options)
     before = peak_rss_mb()
     out, seconds, cpu_seconds = timed(lambda: function(tbl, progress=False, device="cpu", **options))

@@ -52,11 +52,11 @@ class Method:
     note: str = ""
 
 
-def infer(rows, n, name="infer_table", truth="lognormal", device="cpu", note="", **options):
+def infer(rows, n, name="infer_table", truth="lognormal", device="cpu", note="", model="any_bands", **options):
     """`clusterpost.infer_table`, the whole call."""
     def run(at):
-        return quantiles_of(clusterpost.infer_table(rows.table(truth, at), error_floor=None, progress=False,
-                                                    device=device, **options))
+        return quantiles_of(clusterpost.infer_table(rows.table(truth, at), model=model, error_floor=None,
+                                                    progress=False, device=device, **options))
 
     return Method(name, n, truth, run, device, note)
 

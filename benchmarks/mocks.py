@@ -43,7 +43,7 @@ class Rows:
 
     def __init__(self, n, kind="prior", seed=9, reference=REFERENCE):
         if kind == "prior":
-            self.tables = {noise: clusterpost.simulate(n, noise=noise, seed=seed)
+            self.tables = {noise: clusterpost.simulate(n, model="any_bands", noise=noise, seed=seed)
                            for noise in ("lognormal", "walter2025")}
         else:
             self.tables = {"lognormal": survey_mocks(n, seed=seed)}

@@ -42,10 +42,10 @@ def prices(scale):
     size, rows = SCALES[scale], []
 
     def seconds(tbl, options):
-        return timed(lambda: clusterpost.infer_table(tbl, n_samples=size["n_samples"], workers=1, progress=False,
-                                                     **options))
+        return timed(lambda: clusterpost.infer_table(tbl, model="any_bands", n_samples=size["n_samples"], workers=1,
+                                                     progress=False, **options))
 
-    plain = clusterpost.simulate(size["n"], seed=1)
+    plain = clusterpost.simulate(size["n"], model="any_bands", seed=1)
     seconds(plain[:5], {})
     for name, (options, aim) in CASES.items():
         tbl = _table(name, options, size["n"])
@@ -53,7 +53,8 @@ def prices(scale):
         pairs = [(seconds(plain, {}), seconds(tbl, options)) for _ in range(size["repeats"])]
         found = quantiles_of(pairs[0][1][0])
         if name == _LIMIT or "noise" in options:
-            exact = clusterpost.infer_table(tbl, n_samples=size["reference"], seed=77, progress=False, **options)
+            exact = clusterpost.infer_table(tbl, model="any_bands", n_samples=size["reference"], seed=77,
+                                            progress=False, **options)
         else:
             exact = clusterpost.exact_posterior(tbl, progress=False, **options)
         error = quantile_error(found, quantiles_of(exact))
@@ -76,7 +77,7 @@ def _table(name, options, n):
         n, torch.Generator().manual_seed(1)).double()
     truths = QTable({parameter.column: u.Quantity(parameter.to_column(values), parameter.unit)
                      for parameter, values in zip(get_family("clusters").parameters, drawn.numpy().T, strict=True)})
-    tbl = clusterpost.simulate(truths, seed=1, noise=options.get("noise", "lognormal"))
+    tbl = clusterpost.simulate(truths, model="any_bands", seed=1, noise=options.get("noise", "lognormal"))
     if name == _LIMIT:
         random = np.random.default_rng(0)
         for band in WFC3_BANDS:

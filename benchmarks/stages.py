@@ -58,8 +58,8 @@ def stages(scale):
     size = SCALES[scale]
     shares, balance, products = [], [], []
     for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-        for model, n, noise in (("default", size["n"], "lognormal"), ("walter2025", size["replica"], "walter2025")):
-            tbl = clusterpost.simulate(n, noise=noise, seed=3)
+        for model, n, noise in (("any_bands", size["n"], "lognormal"), ("walter2025", size["replica"], "walter2025")):
+            tbl = clusterpost.simulate(n, model=model, noise=noise, seed=3)
             options = {"model": model, "error_floor": None, "progress": False, "device": device}
             clusterpost.infer_table(tbl[:2], **options)
             runs, call = [], None

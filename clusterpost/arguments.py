@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from . import __version__
+from .config import conf
 from .plotting.files import CATALOG_FIGURES, OBJECT_FIGURES
 
 __all__ = ["make_parser"]
@@ -14,7 +15,7 @@ _FILES = ".fits, .ecsv, .vot, .hdf5, .csv or .parquet"
 _EPILOG = """examples:
   clusterpost infer catalog.fits posteriors.fits
   clusterpost infer mine.ecsv out.fits --distance 9.9 --columns F275W=flux_nuv,err_nuv F336W=flux_u,err_u ...
-  clusterpost infer catalog.fits out.fits --noise normal --mass-slope -2 --distance-error 0.05
+  clusterpost infer catalog.fits out.fits --model any_bands --noise normal --mass-slope -2 --distance-error 0.05
   clusterpost infer catalog.fits out.fits --exact
   clusterpost infer big.parquet out.parquet
   clusterpost infer folder/ out/ --scheduler tcp://host:8786
@@ -73,8 +74,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--bands", nargs=5, metavar="BAND",
                          help="the bands of a LEGUS file, in its order, where its name does not tell its cameras")
 
-    def inference_options(sub, floor="the model's, 0.05 for most", seed="0"):
-        sub.add_argument("--model", default="default", help="bundled model or model file (default: %(default)s)")
+    def inference_options(sub, model, floor="the model's, 0.12 for stochastic, 0.05 for any_bands", seed="0"):
+        sub.add_argument("--model", help=f"bundled model or model file (default: {model})")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
         sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
                          help="whose distance of the galaxy (default: the table's own, or lee2022)")
@@ -87,14 +88,17 @@ def make_parser(calls) -> argparse.ArgumentParser:
 
     def posterior_options(sub):
         sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],
-                         help="'normal' takes fluxes of zero and below (default: the model's own)")
-        sub.add_argument("--no-refine", action="store_true", help="the network alone, not weighted to be exact")
+                         help="'normal' takes fluxes of zero and below, and a model with a likelihood, such as "
+                         "any_bands (default: the model's own)")
+        sub.add_argument("--no-refine", action="store_true", help="the network alone, not weighted to be exact where "
+                         "there is a likelihood")
         sub.add_argument("--prior", metavar="NAME", help="a prior that the model has a name for, such as survey or "
-                         "flat for clusters drawn star by star (default: the one it was trained with)")
+                         "flat for clusters drawn star by star (default: the model's own, survey for stochastic)")
         sub.add_argument("--mass-slope", type=float, metavar="A",
-                         help="prior dN/dm ~ m^A, such as -2 for a mass function (default: flat in log mass)")
+                         help="prior dN/dm ~ m^A, such as -2 for a mass function, flat in all else (default: the "
+                         "model's prior)")
         sub.add_argument("--ebv-scale", type=float, metavar="MAG",
-                         help="prior exp(-E(B-V)/MAG) (default: flat)")
+                         help="prior exp(-E(B-V)/MAG), flat in all else (default: the model's prior)")
         sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
                          help="relative standard deviation of the distance, such as 0.05, to marginalize over, where "
                          "no column distance_err has a row's own (default: none)")
@@ -114,8 +118,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("output", help=f"{_FILES}, which is written in parts and goes on after a kill; for a folder "
                      "another folder")
     sub.add_argument("-n", "--n-samples", type=int,
-                     help="draws from each posterior, to begin with (default: the model's, 1000 for the default "
-                          "model); a quarter as many make quantiles two or three times as uncertain")
+                     help="draws from each posterior, to begin with (default: the model's, 1000 for most); a quarter "
+                          "as many make quantiles two or three times as uncertain")
     sub.add_argument("--quantiles", type=float, nargs="+", default=[0.16, 0.5, 0.84])
     sub.add_argument("--prefix", default="", help="put before the name of every added column")
     sub.add_argument("--exact", action="store_true", help="the exact grid instead of a network, or simulations of a "
@@ -130,7 +134,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
     row_options(sub, "write only rows")
     sub.add_argument("--flat", action="store_true", help="columns age_mode1, age_mode2, ... in the place of arrays, as "
                      "a CSV file always has them")
-    inference_options(sub)
+    inference_options(sub, model=f"{conf.default_model}; any_bands for --exact")
     posterior_options(sub)
     output_options(sub)
 
@@ -143,7 +147,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
                      help="float32 takes half the space (default: %(default)s)")
     row_options(sub, "draw only for rows")
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
-    inference_options(sub, floor="that of the results, or the model's", seed="that of the results, or 0")
+    inference_options(sub, f"that of the results, or {conf.default_model}", "that of the results, or the model's",
+                      seed="that of the results, or 0")
     posterior_options(sub)
     output_options(sub)
 
@@ -151,8 +156,10 @@ def make_parser(calls) -> argparse.ArgumentParser:
                   "clusterpost simulate -n 1000 mocks.fits", _WHOLE)
     sub.add_argument("output", help=_FILES)
     sub.add_argument("-n", type=int, default=1000, help="number of mocks (default: %(default)s)")
+    sub.add_argument("--model", default="default",
+                     help=f"whose kind of object and prior are taken (default: {conf.default_model})")
     sub.add_argument("--bands", nargs="+", help="default: the five of WFC3/UVIS")
-    sub.add_argument("--distance", type=float, help="Mpc (default: uniform between 1 and 30)")
+    sub.add_argument("--distance", type=float, help="Mpc (default: drawn at random)")
     sub.add_argument("--errors", type=float, help="relative flux error (default: uniform between 0.05 and 0.5)")
     sub.add_argument("--noise", default="lognormal", choices=["lognormal", "normal", "walter2025"])
     sub.add_argument("--seed", type=int, default=0)
@@ -173,7 +180,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("--id", help="the row to draw by its identifier, in any column of text or whole numbers")
     row_options(sub, "draw only rows")
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
-    inference_options(sub, floor="that of the results", seed="that of the results")
+    inference_options(sub, *3 * ["that of the results"])
     posterior_options(sub)
     output_options(sub)
 
@@ -241,7 +248,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", required=True, help="folder for report.html, tables and figures; a run that was "
                      "interrupted goes on where it was")
     sub.add_argument("-n", type=int, default=100_000,
-                     help="mocks (default: %(default)s, a few minutes for the default model)")
+                     help="mocks (default: %(default)s, a few minutes for any_bands)")
     sub.add_argument("--draws", type=int, default=100, help="draws for each (default: %(default)s)")
     sub.add_argument("--refined", type=int, metavar="N", help="mocks for the refined posteriors (default: as many)")
     sub.add_argument("--network-only", action="store_true", help="no refined posteriors: --refined 0")

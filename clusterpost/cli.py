@@ -46,17 +46,17 @@ def _columns(pairs):
 
 
 def _options(args):
-    options = {"model": args.model, "distance": _distance(args.distance), "device": args.device}
+    options = {"distance": _distance(args.distance), "device": args.device}
     # The columns are canonical once read.
-    given = {"error_floor": args.error_floor, "seed": args.seed, "workers": args.workers}
+    given = {"model": args.model, "error_floor": args.error_floor, "seed": args.seed, "workers": args.workers}
     return options | {name: value for name, value in given.items() if value is not None}
 
 
 def _posterior_options(args):
     """Options of the posterior; the prior is left to the model where nothing is said about it."""
     options = {"noise": args.noise, "refine": False if args.no_refine else None}
-    pieces = args.mass_slope is not None or args.ebv_scale is not None or args.distance_error
-    if args.prior is not None and pieces:
+    pieces = args.mass_slope is not None or args.ebv_scale is not None
+    if args.prior is not None and (pieces or args.distance_error):
         raise InputError("--prior names a whole prior; leave --mass-slope, --ebv-scale and --distance-error out")
     if args.prior is not None:
         options["prior"] = args.prior
@@ -66,7 +66,18 @@ def _posterior_options(args):
         options["prior"] = ProductPrior(log_mass=None if args.mass_slope is None else PowerLaw(args.mass_slope),
                                         ebv=None if args.ebv_scale is None else Exponential(args.ebv_scale),
                                         distance_error=args.distance_error)
+    elif args.distance_error:
+        options["prior"] = _own_prior(args)
     return options
+
+
+def _own_prior(args):
+    """Return the model's own prior with the error of the distance that is asked for."""
+    from .flow.modelfile import find_family
+    from .provenance import EXACT_MODEL
+
+    usual = EXACT_MODEL if getattr(args, "exact", False) else "default"
+    return find_family(args.model or usual).default_prior.with_distance_error(args.distance_error)
 
 
 def _progress(args):
@@ -215,8 +226,8 @@ def _simulate(args):
     from .training.mocks import simulate
 
     check_writable(args.output, overwrite=args.overwrite)
-    mocks = simulate(args.n, bands=args.bands, distance=args.distance, errors=args.errors, noise=args.noise,
-                     seed=args.seed)
+    mocks = simulate(args.n, model=args.model, bands=args.bands, distance=args.distance, errors=args.errors,
+                     noise=args.noise, seed=args.seed)
     write_catalog(mocks, args.output, overwrite=args.overwrite)
     if not args.quiet:
         _say(f"{args.output}: {len(mocks)} mocks")

@@ -19,7 +19,7 @@ from .families import ModelFamily
 from .findings import warn_of_improbable
 from .inference import ExactInference, Job, TableInference, about, float_type, whole_number
 from .posterior.weights import systematic_resample
-from .provenance import AUTO, add_record, repeat
+from .provenance import AUTO, EXACT_MODEL, add_record, repeat
 from .summarize import with_derived
 from .typing import ModelLike, TableLike
 from .utils import named_options
@@ -46,7 +46,7 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
                 error_floor: float | str | None = AUTO, distance: Any = None, columns: Mapping | None = None,
                 unit: Any = None, missing: Sequence[float] = (), prefix: str = "", seed: int = 0,
                 device: str | None = None, workers: int | None = None, progress: bool | None = None) -> Table:
-    """Infer the parameters of every object of a table: of star clusters age, mass and reddening.
+    """Infer the parameters of every object of a table: of star clusters age, mass, reddening and metallicity.
 
     Parameters
     ----------
@@ -54,27 +54,31 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         Photometry: one flux or magnitude column and one error column a band.
         Not changed.
     model : str or path
-        A bundled model's name, or a model file.
+        A bundled model's name, or a model file.  By default `clusterpost.conf.default_model`, which is
+        ``stochastic``: clusters drawn star by star, of any metallicity, the right one for real clusters.
+        ``any_bands`` is the setting of Walter et al. (2025): fully sampled clusters of solar metallicity, exact for
+        their likelihood.
     n_samples : int, optional
-        Draws from each posterior, to begin with: rows of which fewer than three
-        fifths count as effective ones are given more.  By default what the
-        model's card says, 1000 for the default model, which leaves 95 % of the
-        quantiles within 0.05 half-widths of the exact ones.
+        Draws from each posterior, to begin with: rows of which too few count as effective ones are given more.
+        By default what the model's card says, 1000 for most, which leaves 95 % of the quantiles of ``any_bands``
+        within 0.05 half-widths of the exact ones.
     quantiles : sequence of float
         Of the marginal posteriors, each between 0 and 1.
     n_modes : int
         At most this many modes are given; from 1 to 8.
     noise : str, optional
         ``lognormal``, ``normal`` (as CIGALE has it; also takes fluxes of zero
-        and below) or ``walter2025``; by default the model's own.
+        and below) or ``walter2025``; by default the model's own.  Other noise than that of the training takes a
+        model with a likelihood, such as ``any_bands``.
     prior : object of `clusterpost.priors`, callable or str, optional
-        By default the model's own: flat in log age, log mass and E(B-V).  A
-        callable takes theta (..., 3), a tensor, and gives a log density.  A text is the name of a prior of the
-        model's family, such as ``survey`` or ``flat`` for clusters drawn star by star.
+        By default the model's own: ``survey`` for clusters drawn star by star; flat in log age, log mass and
+        E(B-V) for fully sampled ones.  A text is the name of a prior of the model's family, such as ``survey`` or
+        ``flat``.  A callable takes theta (..., n_parameter), a tensor, and gives a log density.
     refine : bool, optional
         Weight the network's draws so that they follow the exact posterior,
         and take more, or a Markov chain, where too few count.  False gives
-        the network's results alone.  By default wherever the model has a likelihood.
+        the network's results alone.  By default wherever the model has a likelihood, as ``any_bands`` has and
+        ``stochastic`` has not.
     recalibrated : bool
         Take the quantiles at the levels of a correction that the model's file
         holds (`clusterpost.validation.recalibrate`).
@@ -148,7 +152,7 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
 
 
 @named_options(_NO_OPTIONS)
-def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default",
+def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = EXACT_MODEL,
                     quantiles: Sequence[float] = (0.16, 0.5, 0.84), n_modes: int = 3, noise: str | None = None,
                     prior: Any = None, n_simulations: int | None = None, error_floor: float | str | None = AUTO,
                     distance: Any = None, columns: Mapping | None = None, unit: Any = None,
@@ -161,7 +165,9 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default
     tbl : `~astropy.table.Table`
         As for `infer_table`; not changed.
     model : str, path, Model or ModelFamily
-        A model, of which the family, its bands and its prior are taken; or the name of a family.
+        A model, of which the family, its bands and its prior are taken; or the name of a family.  By default that of
+        fully sampled clusters, whose likelihood is known: **not** the default of `infer_table`, which is checked with
+        ``model="stochastic"``.
     n_simulations : int, optional
         Objects to simulate for each row, of a family without a likelihood; by default 100,000, which take some
         five seconds.
@@ -197,7 +203,7 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = "default
     Examples
     --------
     >>> import clusterpost
-    >>> out = clusterpost.exact_posterior(clusterpost.simulate(2, seed=1))
+    >>> out = clusterpost.exact_posterior(clusterpost.simulate(2, model="any_bands", seed=1))
     >>> bool((out["efficiency"] == 1).all())
     True
     """
@@ -242,10 +248,10 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     `~astropy.table.QTable`
         One row per object, in order.  First the columns by which it is identified: those of text or whole
         numbers, and coordinates.  Then one column for each parameter and derived quantity of the model, for
-        clusters ``age`` (Myr), ``mass`` (solMass), ``ebv`` (mag) and ``stellar_mass`` (solMass), and ``log_prob``,
-        of shape (n, n_samples); NaN, with the reason in ``flag``, where a row cannot be inferred.  ``log_prob`` is
-        the log density of the parameters, for clusters in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag).  All draws
-        count the same.
+        clusters ``age`` (Myr), ``mass`` (solMass), ``ebv`` (mag), ``stellar_mass`` (solMass) and so on, and
+        ``log_prob``, of shape (n, n_samples); NaN, with the reason in ``flag``, where a row cannot be inferred.
+        ``log_prob`` is the log density of the parameters, for clusters in log10 age/Myr, log10 mass/Msun, E(B-V)/mag
+        and the others.  All draws count the same.
 
     Raises
     ------
@@ -324,7 +330,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
         Photometry, as for `infer_table`, or what that returned; not changed.
     theta : array (n, n_parameter) or (n, k, n_parameter)
         One or ``k`` parameter vectors for each row, for clusters log10 age/Myr, log10
-        initial mass/Msun, E(B-V)/mag.
+        initial mass/Msun, E(B-V)/mag and, of those drawn star by star, [M/H], R_V and the nebular covering fraction.
     model, noise, prior, refine, error_floor, distance, columns, unit, missing, prefix, seed, device, workers
         As for `sample_posterior`.
 
@@ -344,7 +350,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
     --------
     >>> import numpy as np, clusterpost
     >>> tbl = clusterpost.simulate(1, seed=1)
-    >>> clusterpost.log_prob(tbl, np.array([[1.0, 4.0, -0.1]]))
+    >>> clusterpost.log_prob(tbl, np.array([[1.0, 4.0, -0.1, 0.0, 3.1, 0.5]]))
     array([-inf])
     """
     tbl, reading = as_table(tbl, columns=columns, unit=unit, missing=missing)

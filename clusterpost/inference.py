@@ -34,7 +34,7 @@ from .posterior.trees import MOST_CELLS, can_sample, sample_by_cells
 from .posterior.weights import systematic_resample
 from .prepare import check_reach, conditions_of, prepare
 from .priors import as_prior
-from .provenance import EXACT_GRID, SIMULATIONS, Settings, add_record, free_column, resolve_floor
+from .provenance import EXACT_GRID, EXACT_MODEL, SIMULATIONS, Settings, add_record, free_column, resolve_floor
 from .schema import DISTANCE_COLUMN, SIMULATED_COLUMNS, output_columns
 from .summarize import summarize
 from .utils import progress_bar
@@ -223,9 +223,9 @@ def _network(model, device):
 
 
 def _other_model(model, family):
-    """Return what names the model of the exact grid, where its family is not the default model's; else None."""
-    default = find_family()
-    if (family.name, family.to_dict()) == (default.name, default.to_dict()):
+    """Return what names the model of the exact grid, where its family is not `EXACT_MODEL`'s; else None."""
+    usual = find_family(EXACT_MODEL)
+    if (family.name, family.to_dict()) == (usual.name, usual.to_dict()):
         return None
     return f"family {family.name}" if isinstance(model, ModelFamily) else str(getattr(model, "name", model))
 
@@ -239,6 +239,10 @@ class Job:
         self.workers = count_workers(workers, self.model.device)
         card, family = self.model.metadata, self.model.family
         noise = get_noise(card.simulator.noise if noise is None else noise)
+        if family.likelihood is None and noise.name != card.simulator.noise:
+            raise InputError(f"the model {self.model.name} has no likelihood, and knows {card.simulator.noise} noise "
+                             "only; leave option:noise out, or take one that has a likelihood: "
+                             f"option:model={EXACT_MODEL!r}")
         refine = family.likelihood is not None if refine is None else bool(refine)
         asked = prior is not None
         prior = as_prior(prior, family)

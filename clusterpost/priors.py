@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from copy import copy
 from dataclasses import asdict, replace
 
 import torch
@@ -23,6 +24,14 @@ LN10 = math.log(10.0)
 _POINTS_OF_A_FUNCTION = 8  # whose densities tell a function from another
 
 
+def _relative_error(value):
+    """Return the error of a distance, or raise an `InputError`."""
+    if not 0 <= float(value) < 1:
+        raise InputError(f"option:distance-error={value!r} must be a relative standard deviation from 0 to below 1, "
+                         "such as 0.05 for 5 %")
+    return float(value)
+
+
 class _Bounded:
     """Bounds, names and the relative standard deviation of the distance."""
 
@@ -34,13 +43,32 @@ class _Bounded:
             raise InputError("every lower bound of a prior must lie below its upper bound")
         if not (len(self.low) == len(self.high) == len(self.names)):
             raise InputError(f"a prior over {', '.join(self.names)} needs {len(self.names)} lower and upper bounds")
-        self.distance_error = float(distance_error)
-        if not 0 <= self.distance_error < 1:
-            raise InputError(f"option:distance-error={distance_error!r} must be a relative standard deviation from 0 "
-                             "to below 1, such as 0.05 for 5 %")
+        self.distance_error = _relative_error(distance_error)
 
     def __repr__(self):
         return f"<{type(self).__name__} {self.describe()}>"
+
+    def with_distance_error(self, distance_error):
+        """Return the same prior with another standard deviation of ln distance.
+
+        Parameters
+        ----------
+        distance_error : float
+
+        Returns
+        -------
+        object
+            Of the same class.
+
+        Examples
+        --------
+        >>> from clusterpost.priors import cluster_prior
+        >>> cluster_prior().with_distance_error(0.05).distance_error
+        0.05
+        """
+        other = copy(self)
+        other.distance_error = _relative_error(distance_error)
+        return other
 
     def of_family(self, family):
         """Return the prior for a family's parameters.

@@ -17,8 +17,8 @@ from astropy.table import Table
 from .catalogs.metadata import RECORD_KEY, as_reading, meta_value, recorded_entries, recorded_reading, results_prefix
 from .errors import DistanceError, InputError, InputWarning, ModelError
 
-__all__ = ["AUTO", "EXACT_GRID", "KEYS", "SIMULATIONS", "Settings", "add_record", "free_column", "recorded_model",
-           "recorded_reading", "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
+__all__ = ["AUTO", "EXACT_GRID", "EXACT_MODEL", "KEYS", "SIMULATIONS", "Settings", "add_record", "free_column",
+           "recorded_model", "recorded_reading", "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
 
 #: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
 AUTO = "auto"
@@ -28,6 +28,8 @@ KEYS = {"model": "CPMODEL", "sha256": "CPHASH", "noise": "CPNOISE", "prior": "CP
 _DEFAULTS = {"model": "default", "error_floor": AUTO, "seed": 0}
 #: In the place of a model's name, for what needs no network.
 EXACT_GRID, SIMULATIONS = "exact grid", "simulations"
+#: Model whose family the exact grid takes unless told otherwise: that of the paper.
+EXACT_MODEL = "any_bands"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Settings:
         Name of the model; ``exact grid`` or ``simulations`` without one.
     path : str or None
         Of the model's file, where it is not bundled; what names the model whose family the exact grid took, where that
-        is not the default one's.
+        is not `EXACT_MODEL`'s.
     sha256 : str or None
         First digits of the hash of its weights.
     noise : str
@@ -156,7 +158,7 @@ def recorded_model(tbl, prefix=None) -> str:
     settings = recorded_settings(tbl, prefix)
     if settings is None:
         return "default"
-    return settings.path or ("default" if settings.model in (EXACT_GRID, SIMULATIONS) else settings.model)
+    return settings.path or (EXACT_MODEL if settings.model == EXACT_GRID else settings.model)
 
 
 def _from_readable(values):

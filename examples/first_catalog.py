@@ -37,7 +37,8 @@ def main(folder):
     written = [folder / "posteriors.fits"]
     clusterpost.write_catalog(out, written[0], overwrite=True)
 
-    names = ["ID_PHANGS_CLUSTER", "age_q16", "age_q50", "age_q84", "mass_q50", "ebv_q50", "n_modes", "chi2_map", "flag"]
+    names = ["ID_PHANGS_CLUSTER", "age_q16", "age_q50", "age_q84", "mass_q50", "ebv_q50", "metallicity_q50", "n_modes",
+             "support", "flag"]
     print("\nThe same table with posteriors (more columns are in the file):\n")
     _show(out[names][:8])
 
@@ -47,8 +48,8 @@ def main(folder):
         if count := ((out["flag"] & flag.bit) != 0).sum():
             print(f"  {count:4d}  {flag.name}")
     print("\nThe clusters are simulated, so the truth is known. It lies within the 16-84 % interval for the shares\n"
-          "below: more than 68 % is expected, as the 5 % floor also covers systematic errors, which these mocks\n"
-          "do not have.")
+          f"below: more than 68 % is expected, as the {100 * out.meta['CPFLOOR']:.0f} % floor also covers errors of "
+          "the model, which these\nmocks do not have.")
     for name in ("age", "mass", "ebv"):
         truth = np.asarray(out[f"{name}_true"])[inferred]
         inside = (truth > out[f"{name}_q16"][inferred]) & (truth < out[f"{name}_q84"][inferred])
@@ -61,7 +62,7 @@ def main(folder):
         among = np.flatnonzero(inferred & (truth > youngest) & (truth < oldest))
         row = int(among[np.argsort(out["PHANGS_F275W_mJy"][among])[len(among) // 2]])
         written.append(folder / f"corner_{label}.png")
-        clusterpost.plot_posterior(out[row]).savefig(written[-1], dpi=150)
+        clusterpost.plot_posterior(out[row]).savefig(written[-1], dpi=100)
     print("\nWritten:")
     for path in written:
         print(f"  {path}")

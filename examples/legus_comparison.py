@@ -15,8 +15,8 @@ from clusterpost.flags import NOT_INFERRED
 from clusterpost.plotting import plot_catalog, plot_comparison, plot_deviation
 from clusterpost.validation import flag_shares, side_by_side
 
-# The default inference, the same under the noise that catalogs are fitted with, and the replica of the paper's network.
-OTHERS = {"default, normal noise": {"noise": "normal"}, "walter2025": {"model": "walter2025"},
+# The paper's setting, the same under the noise that catalogs are fitted with, and the replica of the paper's network.
+OTHERS = {"any_bands, normal noise": {"model": "any_bands", "noise": "normal"}, "walter2025": {"model": "walter2025"},
           "walter2025, network alone": {"model": "walter2025", "refine": False}}
 
 
@@ -25,7 +25,7 @@ def main(path, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     catalog = clusterpost.read_catalog(path, distance_source="legus")
-    out = clusterpost.infer_table(catalog, progress=True)
+    out = clusterpost.infer_table(catalog, model="any_bands", progress=True)
     clusterpost.write_catalog(out, folder / "legus.fits", overwrite=True)
     clusters = np.isin(out["class_mode"], [1, 2]) & (out["n_filters"] == 5)
     inferred = (out["flag"] & NOT_INFERRED) == 0
@@ -40,7 +40,7 @@ def main(path, folder):
     print(f"\nreduced chi-square of the MAP: median {np.median(fitted['chi2_map']):.2f}, "
           f"{100 * (fitted['chi2_map'] > 10).mean():.1f} % above 10; "
           f"several modes: {100 * (fitted['n_modes'] > 1).mean():.0f} %")
-    outs = {"default": out[clusters]}
+    outs = {"any_bands": out[clusters]}
     outs |= {name: clusterpost.infer_table(catalog[clusters], progress=True, **options)
              for name, options in OTHERS.items()}
     print("\nThe same clusters by other means (dex or mag, and %):\n")
@@ -48,7 +48,7 @@ def main(path, folder):
     print("\nTheir flags:\n")
     _show(flag_shares(outs))
     print("\nFlags of all sources:\n")
-    _show(flag_shares({"default": out}))
+    _show(flag_shares({"any_bands": out}))
     plot_comparison(out, where=clusters, highlight="uv").savefig(folder / "comparison.png", dpi=130)
     plot_deviation(out, where=clusters).savefig(folder / "deviation.png", dpi=130)
     plot_catalog(out, where=clusters).savefig(folder / "overview.png", dpi=130)

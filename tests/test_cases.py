@@ -8,6 +8,8 @@ import clusterpost
 from clusterpost.cli import main
 from clusterpost.flags import MISSING_BAND, NOT_INFERRED, NUMBER_RANGE, UPPER_LIMIT
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 BANDS = ("F275W", "F336W", "F438W", "F555W", "F814W")
 CDS = ["--columns", *(f"{band}={band}mag,e_{band}mag" for band in BANDS)]
 BY_NUMBER = ["--columns", *(f"{band}=col{6 + 2 * i},col{7 + 2 * i}" for i, band in enumerate(BANDS))]

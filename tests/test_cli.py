@@ -18,6 +18,8 @@ from clusterpost.flow.modelfile import MODELS_PATH, load_model
 from clusterpost.priors import Exponential, PowerLaw, ProductPrior, cluster_prior
 from clusterpost.training import recipes
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory):

@@ -8,6 +8,8 @@ import pytest
 import clusterpost
 from clusterpost.errors import ColumnError, DistanceError, InputError
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def test_the_row_is_counted_in_the_larger_table():
     error = ColumnError("column 'a' has no number in row {row}; columns={...} names another", row=np.int64(2))

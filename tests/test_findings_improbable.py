@@ -10,6 +10,8 @@ from clusterpost.errors import InputWarning
 from clusterpost.families import get_family
 from clusterpost.findings import warn_of_improbable
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 PARAMETERS = get_family("clusters")().parameters
 
 

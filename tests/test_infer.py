@@ -29,6 +29,8 @@ from clusterpost.flow.modelfile import load_model
 from clusterpost.priors import Exponential, ProductPrior, cluster_prior
 from clusterpost.schema import output_columns
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def state(tbl):
     columns = {

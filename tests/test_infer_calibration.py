@@ -9,6 +9,8 @@ from clusterpost import flags, infer_table
 from clusterpost.flow.modelfile import load_model
 from clusterpost.training.simulation import Simulator, seeded_generator
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 CASES = {
     "refined": ({}, {}),
     "network alone": ({"refine": False}, {}),

@@ -11,6 +11,8 @@ from clusterpost import exact_posterior, infer_table, log_prob, sample_posterior
 from clusterpost.errors import InputError, InputWarning
 from clusterpost.priors import PowerLaw, ProductPrior, cluster_prior
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 OPTIONS = {"n_samples": 500, "progress": False}
 
 

@@ -21,6 +21,8 @@ from clusterpost.observations import Observed
 from clusterpost.posterior.target import Target
 from clusterpost.priors import Exponential, Normal, PowerLaw, ProductPrior, cluster_prior
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 QUANTILES = ("q16", "q50", "q84")

@@ -12,7 +12,8 @@ from clusterpost.posterior.covariance import cholesky
 from clusterpost.posterior.kernels import KernelDensity
 from clusterpost.posterior.modes import find_modes
 
-pytestmark = pytest.mark.filterwarnings("ignore:taken as missing", "ignore:most of 3. rows fit badly")
+pytestmark = [pytest.mark.usefixtures("exact_by_default"),
+              pytest.mark.filterwarnings("ignore:taken as missing", "ignore:most of 3. rows fit badly")]
 TYPES = (np.float16, np.float32, np.float64)
 EXTREMES = [float(getattr(np.finfo(kind), name)) for kind in TYPES
             for name in ("max", "tiny", "smallest_subnormal", "eps")] + [np.inf, 1e10, 1e20, 1e-20, 1e100]

@@ -32,6 +32,8 @@ from clusterpost.families.clusters.table import TABLES, load_table
 from clusterpost.priors import BoxPrior, Normal, ProductPrior
 from clusterpost.schema import output_columns
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 OPTIONS = [
     {},
     {"noise": "normal"},

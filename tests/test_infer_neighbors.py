@@ -8,6 +8,8 @@ import clusterpost
 from clusterpost import flags, infer_table
 from clusterpost.posterior import mcmc
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 SUMMARIES = ("q16", "q50", "q84", "mean")
 
 

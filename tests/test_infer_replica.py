@@ -16,6 +16,8 @@ from clusterpost.errors import DistanceError
 from clusterpost.flow.modelfile import load_model
 from clusterpost.schema import quantile_label
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 REPLICA = {"model": "walter2025", "refine": False}
 infer_replica = functools.partial(infer_table, n_samples=N, **REPLICA)
 

@@ -12,6 +12,8 @@ import clusterpost
 from clusterpost import decode_flags, exact_posterior, flags, infer_table, log_prob, sample_posterior
 from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 ALL_BUT_ONE = ("F275W", "F336W", "F438W", "F555W")

@@ -8,6 +8,8 @@ import clusterpost
 from clusterpost import flags
 from clusterpost.schema import output_columns
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 FILE = "hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor.tab"
 BANDS = ("F275W", "F336W", "F435W_ACS", "F555W_ACS", "F814W_ACS")
 SENTINELS = (66.666, 99.999, 44.444)

@@ -13,6 +13,8 @@ from clusterpost.bands import BANDS, WFC3_BANDS, get_band
 from clusterpost.errors import ColumnError, DistanceError, InputError, InputWarning, UnitError
 from clusterpost.photometry import MAG_PER_RELATIVE, Photometry, apply_error_floor
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 MJY = np.array([2e-3, 5e-2, 1.5])
 RELATIVE = np.array([0.01, 0.1, 0.02])
 KINDS = (

@@ -11,6 +11,8 @@ from clusterpost.validation import (
     resimulate,
 )
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 FILE = "hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor.tab"
 
 

@@ -18,6 +18,9 @@ from clusterpost.report import methods_paragraph, write_report
 
 pytest.importorskip("jinja2")
 pytest.importorskip("corner")
+
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "</script><script>document.title = 'taken'</script>"
 

@@ -36,6 +36,8 @@ from clusterpost.scale.job import Job
 from clusterpost.scale.plan import bytes_per_row
 from clusterpost.scale.reading import Reading, _context, read_as_one
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 FAST = {"n_samples": 20, "refine": False}
 
 
@@ -477,7 +479,7 @@ def killed(*args):
         os.kill(os.getpid(), signal.SIGKILL)
     return call(*args)
 setattr(module, where, killed)
-infer_file(sys.argv[1], sys.argv[2], rows_per_part=3, n_samples=20, refine=False)
+infer_file(sys.argv[1], sys.argv[2], model="any_bands", rows_per_part=3, n_samples=20, refine=False)
 """
 
 

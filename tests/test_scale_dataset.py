@@ -21,7 +21,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 from clusterpost.scale import infer_dataset, read_column  # noqa: E402
 
 # Of dask's own threads and sockets, when processes are killed.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.usefixtures("exact_by_default"), pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 FAST = {"n_samples": 20, "refine": False, "progress": False}
 
 

@@ -18,6 +18,8 @@ from clusterpost import conf, exact_posterior, infer_table, log_prob, sample_pos
 from clusterpost.errors import InputError
 from clusterpost.workers import available_cores, count_workers, in_parallel
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 @pytest.fixture
 def small_chunks():

@@ -72,7 +72,7 @@ def add_sections(run, *, n_exact=0, seed=1, progress=None):
 
 def time_each(model, n, seed, refine):
     """Measure seconds for each of the same mocks: by the network alone, refined and by the exact grid; and draws."""
-    mocks, few = simulate(n, seed=seed), 1 + n // 20  # draws take longer, and vary less
+    mocks, few = simulate(n, model=model, seed=seed), 1 + n // 20  # draws take longer, and vary less
     calls = {"network": lambda tbl: infer_table(tbl, model=model, refine=False, error_floor=None, progress=False),
              "draws": lambda tbl: sample_posterior(tbl, model=model, n_samples=SEDFLOW_DRAWS, refine=False,
                                                    error_floor=None, progress=False)}
@@ -91,7 +91,7 @@ def time_each(model, n, seed, refine):
 
 def network_nll(models, n_mocks, seed=1):
     """Compute the mean -ln q of the true parameters for networks alone, on the same mocks, in nat."""
-    mocks = simulate(n_mocks, seed=seed)
+    mocks = simulate(n_mocks, model="any_bands", seed=seed)
     truth = [np.log10(mocks["age_true"].to_value(u.Myr)), np.log10(mocks["mass_true"].to_value(u.solMass)),
              mocks["ebv_true"].to_value(u.mag)]
     density = [log_prob(mocks, np.stack(truth, -1), model=model, refine=False, error_floor=None) for model in models]
@@ -104,8 +104,8 @@ def best_points(model, n_mocks, seed, progress):
     """Summarize by how much MAPs fall short of fine grids, under two noise models."""
     rows = []
     for noise in ("lognormal", "normal"):
-        table = map_shortfall(simulate(n_mocks, noise=noise, seed=seed), model=model, noise=noise, error_floor=None,
-                              progress=progress)
+        mocks = simulate(n_mocks, model="any_bands", noise=noise, seed=seed)
+        table = map_shortfall(mocks, model=model, noise=noise, error_floor=None, progress=progress)
         rows.append({"noise": noise, "n": len(table), "log_density_p50": np.median(table["log_density"]),
                      "log_density_worst": max(table["log_density"]), "chi2_worst": max(table["chi2"])})
     return Table(rows=rows)

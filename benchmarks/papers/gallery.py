@@ -120,7 +120,7 @@ def sedflow_4(data):
 
 def sedflow_5(data):
     """Figs. 1 and 5 of SEDflow: what the model covers, and where the rows lie that it cannot explain."""
-    return plot_support(clusterpost.infer_table(data.catalog))
+    return plot_support(clusterpost.infer_table(data.catalog, model="any_bands"))
 
 
 def coverage(data):
@@ -155,7 +155,7 @@ class Data:
     @cached_property
     def out(self):
         """The clusters, inferred."""
-        return clusterpost.infer_table(self.clusters)
+        return clusterpost.infer_table(self.clusters, model="any_bands")
 
     @cached_property
     def examples(self):
@@ -189,7 +189,7 @@ class Data:
     @cached_property
     def ensemble(self):
         """A thousand mocks, with a hundred draws from each of their refined posteriors."""
-        sampler = PosteriorSampler("default")
+        sampler = PosteriorSampler("any_bands")
         simulator = Simulator.of(sampler.model)
         return draw_ensemble(sampler, simulator, 1000 // self.thrift, n_draws=100)
 

@@ -19,7 +19,7 @@ _SHAPE = (690, 301)  # ages and reddenings of the grid
 _AT_ONCE = 8
 
 
-def map_shortfall(tbl: Table, *, model: Any = "default", noise: Any = "lognormal",
+def map_shortfall(tbl: Table, *, model: Any = "any_bands", noise: Any = "lognormal",
                   error_floor: float | str | None = 0.05, progress: bool | None = None, **options: Any) -> Table:
     """By how much the MAP of each row falls short of a fine grid's best point.
 

@@ -59,7 +59,7 @@ def noisy_rows(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"), 
 
 
 def compare_noise(tbl: Table, *, bands: Sequence[str] | None = ("F275W", "F336W"), least_error: float = 0.4,
-                  n_draws: int = 1000, model: Any = "default", error_floor: float | str | None = 0.05,
+                  n_draws: int = 1000, model: Any = "any_bands", error_floor: float | str | None = 0.05,
                   distance: Any = None, columns: Mapping | None = None, seed: int = 0, device: str | None = None,
                   progress: bool | None = None) -> Table:
     """Infer the noisy rows of a table under log-normal and under normal noise, and weigh one set of draws for both.

@@ -135,7 +135,7 @@ def plot_predictive(check, *, bins=None, figure=None):
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_predictive
     >>> from clusterpost.validation import predictive_check
-    >>> figure = plot_predictive(predictive_check(clusterpost.simulate(5, seed=1), n_draws=50))
+    >>> figure = plot_predictive(predictive_check(clusterpost.simulate(5, seed=1), model="any_bands", n_draws=50))
     """
     if not len(check):
         raise InputError("the check has no row; was any object inferred? The flag column of infer_table says why not")
@@ -213,7 +213,7 @@ def plot_chi2(table, *, reference="chi2_catalog", where=None, examples=None, fig
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_chi2
     >>> from clusterpost.validation import map_chi2
-    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=2))
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=2), model="any_bands")
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
     ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
     >>> figure = plot_chi2(map_chi2(out, truth))
@@ -297,7 +297,7 @@ def plot_seds(table, *, figure=None):
     --------
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_seds
-    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), n_samples=100)
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), model="any_bands", n_samples=100)
     >>> figure = plot_seds(out[[0, 2]])
     """
     table, _ = as_table(table)

@@ -294,7 +294,9 @@ def _steps(ax, edges, low, median, high):
 
 def _finish(ax, median, n, x_label, y_label):
     positive = median[median > 0]
-    ax.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label, ylim=(0.4 * positive.min(), 2.5 * median.max()))
+    ax.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
+    if len(positive):  # of a few rows no bin need hold one in half the draws
+        ax.set_ylim(0.4 * positive.min(), 2.5 * positive.max())
     plain_log_ticks(ax.yaxis, *ax.get_ylim())
     ax.set_title(f"{n:,} rows", loc="left")
     ax.legend(loc="best")

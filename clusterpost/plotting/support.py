@@ -8,7 +8,7 @@ import numpy as np
 from .. import flags
 from ..errors import InputError
 from ..photometry import Photometry
-from ..provenance import repeat, results_prefix
+from ..provenance import recorded_model, repeat, results_prefix
 from ..utils import require
 from .style import COLORS, new_figure, plain_log_ticks, style
 
@@ -35,7 +35,7 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
         Rows to draw; all by default.
     mocks : `~astropy.table.Table`, optional
         Mocks to draw behind the catalog as what the model knows: their photometry, with errors.  By default 20 000
-        from the prior, from `~clusterpost.simulate`, at the catalog's distances.
+        from the prior of the results' model, from `~clusterpost.simulate`, at the catalog's distances.
     prefix : str, optional
         The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     columns : dict, optional
@@ -79,7 +79,7 @@ def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figu
     if not np.isfinite(magnitude).any():
         raise InputError("no row has a measured flux")
     if mocks is None:
-        mocks = _mocks(distance)
+        mocks = _mocks(recorded_model(out, prefix), distance)
     model = _by_slot(mocks)[0]
     bits = np.asarray(out[f"{prefix}flag"])
     group = np.full(len(out), len(_GROUPS))
@@ -127,12 +127,12 @@ def _by_slot(tbl, **reading):
     return magnitude, error, known.distance
 
 
-def _mocks(distance, n=20_000, seed=0):
+def _mocks(model, distance, n=20_000, seed=0):
     from ..training.mocks import simulate
 
     known = distance[np.isfinite(distance)]
     chosen = np.random.default_rng(seed).choice(known, n) if len(known) else None
-    return simulate(n, distance=chosen, errors=0.1, seed=seed)
+    return simulate(n, model=model, distance=chosen, errors=0.1, seed=seed)
 
 
 def _scatter(ax, x, y, group):

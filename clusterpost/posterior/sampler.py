@@ -46,7 +46,8 @@ class Sampler:
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
         if self.refined and likelihood is None:
-            raise InputError(f"the model {model.name} has no likelihood to refine with; leave option:refine out")
+            raise InputError(f"the model {model.name} has no likelihood to refine with; leave option:refine out, or "
+                             "take one that has a likelihood: option:model='any_bands'")
         self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
         trained_noise = model.metadata.simulator.noise
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise

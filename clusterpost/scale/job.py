@@ -14,6 +14,7 @@ import numpy as np
 from astropy.table import Table
 
 from .. import __version__
+from ..config import conf
 from ..errors import ColumnError, DistanceError, InputError, InputWarning
 from ..families import ModelFamily
 from ..findings import Findings, warn_of_improbable
@@ -210,6 +211,8 @@ def plan_job(options, *, reading, exact, rows_per_part, where=None, flat=False) 
     bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names what is unknown
     bound.apply_defaults()
     options = {name: value for name, value in bound.arguments.items() if name not in ("tbl", "progress")}
+    if options["model"] == "default":  # by its name, as other processes have settings of their own
+        options["model"] = conf.default_model
     if int(rows_per_part) != rows_per_part or rows_per_part < 1:
         raise InputError(f"option:rows-per-part={rows_per_part!r} must be a whole number of at least 1")
     size, reading = int(rows_per_part), Reading(reading)

@@ -43,7 +43,7 @@ def make_example_catalog(seed=_SEED) -> Table:
         "mass": 1e3 / (1 - rng.uniform(size=n) * (1 - 1e-3)) * u.solMass,  # m^-2 from 1e3 to 1e6
         "ebv": np.clip(rng.exponential(0.2, n), 0, 1.5) * u.mag,
     })
-    truth = simulate(params, distance=_DISTANCE_MPC * u.Mpc)
+    truth = simulate(params, model="any_bands", distance=_DISTANCE_MPC * u.Mpc)
     flux = np.stack([truth[b].to_value(u.mJy) for b in WFC3_BANDS], axis=1)
     sigma = np.hypot(_CALIBRATION * flux, np.array([_DEPTH[b] for b in WFC3_BANDS]))
     bright = flux[:, 3] > 10 * sigma[:, 3] * rng.uniform(0.7, 1.3, n)
@@ -52,7 +52,8 @@ def make_example_catalog(seed=_SEED) -> Table:
     seen = np.sort(np.concatenate([np.flatnonzero(bright & (age_range == i))[:per_range]
                                    for i in range(1, len(_AGE_RANGES))]))
     params, sigma = params[seen], sigma[seen]
-    mocks = simulate(params, distance=_DISTANCE_MPC * u.Mpc, errors=sigma / flux[seen], noise="normal", seed=seed)
+    mocks = simulate(params, model="any_bands", distance=_DISTANCE_MPC * u.Mpc, errors=sigma / flux[seen],
+                     noise="normal", seed=seed)
 
     out = Table()
     out["INDEX"] = np.arange(len(seen))

@@ -23,21 +23,23 @@ __all__ = ["simulate"]
 
 def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequence[str] | None = None,
              distance: Any = None, errors: Any = None, noise: Any = "lognormal", seed: int = 0) -> QTable:
-    """Simulate the photometry of a model family's objects, star clusters by default.
+    """Simulate the photometry of a model family's objects: star clusters, drawn star by star, by default.
 
     Parameters
     ----------
     n_or_params : int or `~astropy.table.Table`
         Number of mocks to draw from the prior, or their parameters in columns named as the results of
-        `~clusterpost.infer_table`: ``age`` (Myr), ``mass`` (initial, solMass) and ``ebv`` (mag) for clusters.
+        `~clusterpost.infer_table`: ``age`` (Myr), ``mass`` (initial, solMass) and ``ebv`` (mag) for clusters, and
+        ``metallicity``, ``rv`` and ``nebular_covering`` for those drawn star by star.
         A column of the name of a covariate, such as ``distance`` or ``redshift``, gives its values.
     model : str, path, Model or ModelFamily
-        A model, whose family and prior are taken; or the name of a family.
+        A model, whose family and prior are taken; or the name of a family.  By default that of
+        `~clusterpost.infer_table`, which infers such mocks as what they are.
     bands : sequence of str, optional
         The five of WFC3/UVIS by default, or all that the family has.
     distance : float, Quantity or array, optional
-        Mpc unless it has a unit.  By default a column ``distance`` of the parameters, or drawn: uniform between 1
-        and 30 Mpc for clusters.
+        Mpc unless it has a unit.  By default a column ``distance`` of the parameters, or drawn from the
+        family's range.
     errors : float, array or `~astropy.table.Table`, optional
         Relative flux errors: one number, one per band, one per row and band, or a catalog whose rows' relative
         errors are drawn at random.  By default those of the family for mocks from the prior: uniform between 0.05
@@ -59,8 +61,9 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
 
     Notes
     -----
-    For clusters the forward model is that of :mod:`clusterpost.families.clusters`, the prior that of
-    Walter et al. (2025), Sect. 2.2.
+    Of clusters drawn star by star (:mod:`clusterpost.families.stochastic`) the prior is ``survey``.  Of fully sampled
+    clusters, ``model="any_bands"``, the forward model is that of :mod:`clusterpost.families.clusters` and the prior
+    that of Walter et al. (2025), Sect. 2.2.
 
     Examples
     --------
@@ -68,9 +71,13 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
     >>> from astropy.table import QTable
     >>> import clusterpost
     >>> params = QTable({"age": [5, 100] * u.Myr, "mass": [1e4, 1e5] * u.solMass, "ebv": [0.1, 0] * u.mag})
-    >>> mocks = clusterpost.simulate(params, distance=10 * u.Mpc)
-    >>> mocks["F555W"].unit
+    >>> clusterpost.simulate(params, model="any_bands", distance=10 * u.Mpc)["F555W"].unit
     Unit("mJy")
+
+    and clusters drawn from the prior:
+
+    >>> clusterpost.simulate(100, seed=1)["metallicity_true"].shape
+    (100,)
     """
     family = model if isinstance(model, ModelFamily) else find_family(model)
     family = family.with_bands(family.mock_bands if bands is None else
@@ -113,7 +120,8 @@ def _theta_of(params, family):
     for parameter, (low, high) in zip(family.parameters, family.domain, strict=True):
         name, unit = parameter.column, u.Unit(parameter.unit)
         if name not in params.colnames:
-            raise ColumnError(f"the parameters have no column {name!r}; needed are {needed}")
+            raise ColumnError(f"the parameters have no column {name!r}; needed are {needed}; those of "
+                              "another model take its name, such as model='any_bands' for age, mass and ebv")
         try:
             values = u.Quantity(params[name], unit if params[name].unit is None else None).to_value(unit)
         except (u.UnitsError, TypeError):

@@ -290,7 +290,7 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
     --------
     >>> import clusterpost
     >>> from clusterpost.validation.compare import published_residuals
-    >>> mocks = clusterpost.simulate(20, seed=1, distance=10)
+    >>> mocks = clusterpost.simulate(20, model="any_bands", seed=1, distance=10)
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
     ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
     >>> table = published_residuals(mocks, truth)
@@ -416,13 +416,14 @@ def side_by_side(results: Mapping[str, Table]) -> Table:
     >>> mocks = clusterpost.simulate(5, seed=1)
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
     ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
-    >>> results = {noise: compare_with_catalog(clusterpost.infer_table(mocks, n_samples=100, noise=noise), truth)
-    ...            for noise in ("lognormal", "normal")}
+    >>> outs = {model: clusterpost.infer_table(mocks, model=model, n_samples=100)
+    ...         for model in ("any_bands", "stochastic")}
+    >>> results = {model: compare_with_catalog(out, truth) for model, out in outs.items()}
     >>> side_by_side(results)["parameter", "inference", "n"][:2].pprint()
-    parameter inference  n
-    --------- --------- ---
-      log_age lognormal   5
-      log_age    normal   5
+    parameter inference   n
+    --------- ---------- ---
+      log_age  any_bands   5
+      log_age stochastic   5
     """
     numbers = [f"{estimate}_{number}" for estimate in ("map", "median", "mode") for number in ("offset", "scatter")]
     numbers += [f"{what}_inside" for what in ("catalog", "mean", "median", "map", "mode")]

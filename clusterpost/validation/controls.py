@@ -233,7 +233,7 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
     --------
     >>> from clusterpost.training.simulation import Simulator
     >>> from clusterpost.validation import PosteriorSampler, control_table
-    >>> sampler = PosteriorSampler("default", refine=False)
+    >>> sampler = PosteriorSampler("any_bands", refine=False)
     >>> simulator = Simulator.of(sampler.model)
     >>> table = control_table(sampler, simulator, sizes=(100,), n_draws=20, progress=False)
     >>> print(*table["control", "T1"][1])

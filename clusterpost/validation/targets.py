@@ -41,7 +41,7 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     --------
     >>> import clusterpost
     >>> from clusterpost.validation.targets import read_target
-    >>> rows, target = read_target(clusterpost.simulate(2, seed=1))
+    >>> rows, target = read_target(clusterpost.simulate(2, seed=1), model="any_bands")
     >>> rows.tolist(), len(target.likelihood.band_names)
     ([0, 1], 8)
     """
@@ -52,8 +52,8 @@ def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, er
     model = load_model(options["model"])
     family = model.family.to(dtype=torch.float64)
     if family.likelihood is None:
-        raise InputError(f"the model {model.name} has no likelihood, and this needs one; name another with "
-                         "option:model")
+        raise InputError(f"the model {model.name} has no likelihood, and this needs one; infer with a model "
+                         "that has one: option:model='any_bands'")
     likelihood = family.likelihood if noise is None else family.likelihood.with_noise(get_noise(noise))
     ready = prepare(tbl, model.bands, likelihood.noise, slots=[[i] for i in range(len(model.bands))], at_least=1,
                     covariates=family.covariates, columns=columns, distance=distance,

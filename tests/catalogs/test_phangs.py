@@ -38,6 +38,8 @@ from clusterpost.catalogs.phangs_tables import join_tables, stack_tables
 from clusterpost.catalogs.phangs_targets import resolve_target
 from clusterpost.errors import ArchiveError, ColumnError, InputError
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 ROOT = Path(clusterpost.__file__).parents[1]
 
 

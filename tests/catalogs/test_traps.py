@@ -16,6 +16,8 @@ from clusterpost.catalogs.levels import KNOWN_SLIP
 from clusterpost.photometry import Photometry
 from clusterpost.validation import compare_with_catalog, published_fits
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 STEMS = ("age", "mass", "ebv")
 
 

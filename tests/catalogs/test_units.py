@@ -9,7 +9,9 @@ from clusterpost.catalogs.units import read_unit
 from clusterpost.errors import InputWarning, UnitError
 from clusterpost.photometry import Photometry
 
-MOCKS = clusterpost.simulate(3, seed=1, distance=10)
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
+MOCKS = clusterpost.simulate(3, model="any_bands", seed=1, distance=10)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from clusterpost.catalogs.writer import FORMATS, check_writable, write_catalog
 from clusterpost.errors import InputError
 from clusterpost.photometry import Photometry
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 META = {"text": "grün", "number": 2.5, "count": 7, "large": 2**40, "yes": True, "numpy": np.float32(0.5), "empty": ""}
 
 

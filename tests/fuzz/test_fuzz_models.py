@@ -15,6 +15,8 @@ from clusterpost.flow.modelfile import load_model, save_model
 from clusterpost.flow.network import build_flow
 from clusterpost.training.recipes import any_bands, condition_range, walter2025
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 JUNK = [None, 0, -1, 1e308, float("nan"), 10**12, 2**70, "", "x" * 10**4, [], {}, [1], {"a": 1}, True, "../etc",
         [[[[]]]], -1e-300, 1.5, "NaN", 10**9, ...]
 

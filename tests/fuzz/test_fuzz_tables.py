@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 import clusterpost
 from clusterpost import flags
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 NUMBERS = [0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1e-310, 1e-45, 1e-38, 1.8e308, 1e300, 3.4e38, 1e20, -1.0,
            -9999.0, 99.999, 66.666, 1e-30, 1e10]
 UNITS = ["mJy", "Jy", "erg / (s cm2 Angstrom)", "erg / (s cm2 Hz)", "mag(AB)", "mag(ST)", "mag", "", "m", "K", "mJy2",

@@ -8,6 +8,8 @@ from benchmarks.papers.densities import gridded_density, mcmc_draws
 from clusterpost.errors import InputError
 from clusterpost.validation.targets import read_target
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 LEVELS = (0.16, 0.5, 0.84)
 BOX = [[0, 2, 0], [4.138, 8, 1.5]]
 

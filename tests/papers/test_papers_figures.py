@@ -9,6 +9,8 @@ from benchmarks.papers.noise import compare_noise
 from benchmarks.papers.noise_figure import plot_noise_models
 from clusterpost.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 TRUTH = {"age": ("age_true", None, None, None, "Myr"), "mass": ("mass_true", None, None, None, "solMass"),
          "ebv": ("ebv_true", None, None, None, "mag")}
 

@@ -7,6 +7,8 @@ import clusterpost
 from benchmarks.papers import maps
 from benchmarks.papers.maps import grid_chi2, map_shortfall
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 @pytest.mark.parametrize("noise", ["lognormal", "normal"])
 def test_the_map_is_no_worse_than_a_fine_grid(noise):

@@ -10,6 +10,8 @@ from benchmarks.papers.noise import NOISES, _weighed, compare_noise, noisy_rows
 from clusterpost.errors import InputError
 from clusterpost.validation import compare_with_catalog
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 STEMS = ("age", "mass", "ebv")
 
 

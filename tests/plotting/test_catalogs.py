@@ -9,6 +9,8 @@ from clusterpost.errors import ColumnError, InputError
 from clusterpost.plotting import plot_catalog, plot_comparison, plot_deviation
 from clusterpost.plotting.catalogs import _running_quantiles
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def test_comparison_shows_the_rows_with_fit_and_inference(catalog, published):
     catalog["fit_age"][0] = -999

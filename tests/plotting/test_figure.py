@@ -9,6 +9,8 @@ from matplotlib.image import imread
 from clusterpost.plotting import plot_catalog, plot_posterior
 from clusterpost.plotting.figure import NotebookFigure
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def test_a_figure_shows_itself(catalog):
     figure = plot_catalog(catalog)

@@ -10,6 +10,8 @@ import clusterpost
 from clusterpost.errors import InputError
 from clusterpost.plotting import plot_chi2, plot_flux_errors, plot_predictive, plot_seds, plot_support
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 BANDS = ("F275W", "F336W", "F438W", "F555W", "F814W")
 
 

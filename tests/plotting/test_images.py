@@ -25,8 +25,10 @@ from clusterpost.plotting import (
 
 pytest.importorskip("corner")
 pytest.importorskip("pytest_mpl")
-pytestmark = pytest.mark.skipif(matplotlib.__version__.split(".")[:2] != ["3", "11"],
-                                reason="the pictures were made with Matplotlib 3.11, and others place text elsewhere")
+pytestmark = [pytest.mark.usefixtures("exact_by_default"),
+              pytest.mark.skipif(matplotlib.__version__.split(".")[:2] != ["3", "11"],
+                                 reason="the pictures were made with Matplotlib 3.11, and others place text "
+                                        "elsewhere")]
 
 image = pytest.mark.mpl_image_compare(baseline_dir=str(Path(__file__).parent / "baseline"), style="default",
                                       tolerance=12, savefig_kwargs={"dpi": 40})

@@ -13,6 +13,8 @@ from clusterpost.plotting.posterior import inferred_samples, quantile_text
 
 pytest.importorskip("corner")
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def texts(figure):
     return [text.get_text() for ax in figure.axes for text in ax.texts]

@@ -16,6 +16,8 @@ from clusterpost.plotting import sed as module
 
 pytest.importorskip("corner")
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 @pytest.fixture(scope="module")
 def out():

@@ -17,6 +17,8 @@ from clusterpost.posterior.refine import UnitPoints, n_base_points, refine
 from clusterpost.posterior.target import Target
 from clusterpost.priors import PowerLaw, ProductPrior, cluster_prior
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def start(k=200, seed=0):
     prior = cluster_prior()

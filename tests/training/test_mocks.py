@@ -8,6 +8,8 @@ from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
 from clusterpost.errors import ColumnError, DistanceError, InputError, UnitError
 from clusterpost.training.mocks import simulate
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 PARAMS = QTable({"age": [5, 100, 5000] * u.Myr, "mass": [1e4, 1e5, 1e6] * u.solMass, "ebv": [0.1, 0.0, 1.5] * u.mag})

@@ -26,6 +26,8 @@ from clusterpost.training.observing import (
 )
 from clusterpost.training.simulation import cluster_simulator, seeded_generator
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 SLOTS = band_slots(EIGHT)

@@ -23,6 +23,8 @@ from clusterpost.training.observing import EmpiricalErrors, FlatErrors
 from clusterpost.training.recipes import RECIPES, any_bands, condition_range, maf, spline, train_model, walter2025
 from clusterpost.training.simulation import Simulator, cluster_simulator, seeded_generator
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 

@@ -90,7 +90,7 @@ class TestModel:
         with pytest.raises(InputError, match="prior='dusty' is no prior; give 'survey', 'flat', 'training', a Prod"):
             clusterpost.infer_table(mocks, model=model, prior="dusty")
         with pytest.raises(InputError, match="prior='survey' is no prior; give a ProductPrior"):
-            clusterpost.infer_table(clusterpost.simulate(1), prior="survey")
+            clusterpost.infer_table(clusterpost.simulate(1), model="any_bands", prior="survey")
 
     def test_upper_limits(self, model, mocks):
         before = clusterpost.infer_table(mocks, model=model, n_samples=100)

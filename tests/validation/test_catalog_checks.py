@@ -6,6 +6,8 @@ import pytest
 import clusterpost
 from clusterpost.validation import check_catalog
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 @pytest.fixture(scope="module")
 def catalog():

@@ -17,6 +17,8 @@ from clusterpost.validation import compare_with_catalog, flag_shares, inlier_tab
 from clusterpost.validation.compare import _derived_of, published_residuals, shortest_interval
 from clusterpost.validation.fits import catalog_parameters, closest_modes, drawn_parameters
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 PUBLISHED = {"age": ("fit_age", None, None, "fit_age_err", "Myr"),
              "mass": ("fit_mass", None, None, "fit_mass_err", "solMass"),
              "ebv": ("fit_ebv", None, None, "fit_ebv_err", "mag")}

@@ -12,6 +12,8 @@ from clusterpost.posterior.refine import WeightedSamples
 from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.validation import Ensemble, PosteriorSampler, draw_ensemble, rank_statistics, samplers, sbc_ranks
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 
 def toy(n_mocks=50, n_draws=20, **defect):
     return draw_ensemble(ConjugateSampler(**defect), ConjugateSimulator(), n_mocks, n_draws, progress=False)
@@ -19,7 +21,7 @@ def toy(n_mocks=50, n_draws=20, **defect):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["network", "refined"])
 def sampler(request):
-    return PosteriorSampler("default", refine=request.param)
+    return PosteriorSampler("any_bands", refine=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_few_weighted_draws_do_not_show_in_the_ranks(monkeypatch):
 
     monkeypatch.setattr(samplers, "refine", refine)
     monkeypatch.setattr(samplers, "_WEIGHTED", size)
-    sampler = PosteriorSampler("default")
+    sampler = PosteriorSampler("any_bands")
     ranks = sbc_ranks(sampler, Normal.from_dict(sampler.model.card["simulator"]), 4000, progress=False).ranks[:, :3]
     outer = np.isin(ranks, (0, 100)).mean()
     assert outer == pytest.approx(2 / 101, abs=4 * np.sqrt(2 / 101 / ranks.size))

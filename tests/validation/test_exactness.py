@@ -19,6 +19,8 @@ from clusterpost.priors import cluster_prior
 from clusterpost.validation import compare_with_exact, efficiency_by_bands
 from clusterpost.validation.exactness import CASES, dense_draws, survey_mocks
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 EIGHT = (*WFC3_BANDS, *ACS_BANDS)
 
 

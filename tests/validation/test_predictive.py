@@ -14,6 +14,8 @@ from clusterpost.validation import map_chi2, predictive_check, predictive_summar
 from clusterpost.validation.predictive import _observed_again, bands_of
 from clusterpost.validation.targets import read_target
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 TRUTH = {"age": ("age_true", None, None, None, "Myr"), "mass": ("mass_true", None, None, None, "solMass"),
          "ebv": ("ebv_true", None, None, None, "mag")}
 

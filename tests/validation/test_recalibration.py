@@ -17,6 +17,8 @@ from clusterpost.flow.modelfile import MODELS_PATH
 from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.validation import PosteriorSampler, SBCResult, corrected_levels, recalibrate, recalibration
 
+pytestmark = pytest.mark.usefixtures("exact_by_default")
+
 NARROW, SHIFT = 1.5, 0.3
 
 

@@ -10,7 +10,7 @@ from clusterpost.validation import PosteriorSampler, sbc_ranks
 
 @pytest.mark.parametrize("refine", [False, True])
 def test_the_default_model_is_calibrated(refine):
-    sampler = PosteriorSampler("default", refine=refine)
+    sampler = PosteriorSampler("any_bands", refine=refine)
     simulator = Simulator.of(sampler.model)
     result = sbc_ranks(sampler, simulator, n_mocks=400, n_draws=50, seed=3, progress=False)
     assert min(result.summary()["p_value"]) > 1e-4
@@ -18,7 +18,7 @@ def test_the_default_model_is_calibrated(refine):
 
 
 def test_draws_are_independent_and_inside_the_prior():
-    sampler = PosteriorSampler("default")
+    sampler = PosteriorSampler("any_bands")
     simulator = Simulator.of(sampler.model)
     mocks = simulator.draw(6, seeded_generator(1, 2))
     draws = sampler(mocks, 200, seeded_generator(1, 3))
