@@ -49,7 +49,7 @@ def main(path, folder):
     _show(flag_shares(outs))
     print("\nFlags of all sources:\n")
     _show(flag_shares({"any_bands": out}))
-    plot_comparison(out, where=clusters, highlight="uv").savefig(folder / "comparison.png", dpi=130)
+    plot_comparison(out, where=clusters).savefig(folder / "comparison.png", dpi=130)
     plot_deviation(out, where=clusters).savefig(folder / "deviation.png", dpi=130)
     plot_catalog(out, where=clusters).savefig(folder / "overview.png", dpi=130)
     print(f"\nwritten: {folder}/legus.fits, comparison.png, deviation.png, overview.png")

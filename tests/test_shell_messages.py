@@ -25,7 +25,7 @@ PYTHON = re.compile(r"""\b[A-Za-z_]{2,}=(?!=|FLUX)      # an argument
 OF_THE_SHELL = ("cli.py", "training/grid.py", "flow/modelfile.py")
 # Options that no command takes, with the public function whose callers alone see the message.
 OF_PYTHON_ALONE = {
-    "color": "plot_color_color", "family": "ProductPrior",
+    "color": "plot_color_color", "family": "ProductPrior", "highlight": "plot_comparison",
     "linear": "plot_posterior", "metallicity": "SurveyPrior",
     "per": "plot_age_distribution", "published": "compare_with_catalog", "redshift": "GalaxyFamily",
     "system": "plot_color_color",

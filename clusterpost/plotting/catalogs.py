@@ -64,7 +64,9 @@ def plot_comparison(out, published=None, where=None, *, highlight=None, examples
     parameters = find_family(recorded_model(out, prefix)).parameters
     fits = published_fits(out, published, parameters=parameters)
     chosen = _chosen(out, where)
-    highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight, bool)
+    highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight)
+    if highlight.shape != (len(out),) or highlight.dtype != bool:
+        raise InputError(f"option:highlight takes True or False for each of {len(out)} rows")
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
                        for suffix in ("q16", "q84", "map"))
     shown = [i for i, p in enumerate(parameters)

@@ -153,3 +153,9 @@ def test_catalog_refusals(catalog):
         plot_catalog(catalog, where=[9])
     with pytest.raises(ColumnError, match="my_age_q16"):
         plot_catalog(catalog, prefix="my_")
+
+
+def test_what_is_no_mask_of_the_rows_is_refused(catalog, published):
+    for highlight in ("uv", [3, 5], np.ones(3, bool)):
+        with pytest.raises(InputError, match="highlight= takes True or False for each of 60 rows"):
+            plot_comparison(catalog, published, highlight=highlight)
