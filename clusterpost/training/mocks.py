@@ -121,7 +121,7 @@ def _theta_of(params, family):
         name, unit = parameter.column, u.Unit(parameter.unit)
         if name not in params.colnames:
             raise ColumnError(f"the parameters have no column {name!r}; needed are {needed}; those of "
-                              "another model take its name, such as model='any_bands' for age, mass and ebv")
+                              "another model take its name, such as option:model='any_bands' for age, mass and ebv")
         try:
             values = u.Quantity(params[name], unit if params[name].unit is None else None).to_value(unit)
         except (u.UnitsError, TypeError):
