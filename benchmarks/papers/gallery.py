@@ -61,12 +61,12 @@ def walter2025_3(data):
 
 def walter2025_4(data):
     """Fig. 4: posterior predictive check."""
-    return plot_predictive(predictive_check(data.clusters, n_draws=500))
+    return plot_predictive(predictive_check(data.out, n_draws=500))
 
 
 def walter2025_5(data):
     """Fig. 5: densities of four examples by the network, refined and exact."""
-    return plot_densities(data.clusters[data.examples], titles=["very young", "young", "intermediate", "old"])
+    return plot_densities(data.out[data.examples], titles=["very young", "young", "intermediate", "old"])
 
 
 def walter2025_6(data):
@@ -89,7 +89,7 @@ def walter2025_8(data):
 
 def walter2025_9(data):
     """Fig. 9: the posterior of the noisy cluster whose published fit lies furthest from every mode."""
-    return plot_posterior(data.outlier)
+    return plot_posterior(data.outlier, model="any_bands")
 
 
 def walter2025_324(data):
@@ -105,7 +105,7 @@ def walter2025_b3(data):
 def sedflow_2(data):
     """Fig. 2 of SEDflow: one posterior by Markov chains and by this package."""
     row = data.examples[1]
-    return plot_with_mcmc(data.clusters[row:row + 1])
+    return plot_with_mcmc(data.out[row:row + 1])
 
 
 def sedflow_3(data):
