@@ -144,7 +144,7 @@ def numbers(results):
     Table
         A row for each: how many clusters; the median of log age less the truth (dex) and half of its 16 to 84 % range;
         the share (%) that is off by more than 1 dex; the share of the truths inside the 16 to 84 % interval; the
-        interval's median half-width; and the same of the mass.
+        interval's median half-width; and the same of masses that are known.
     """
     rows = []
     for name, part in results.items():
@@ -157,8 +157,6 @@ def numbers(results):
         if np.isfinite(of_mass).any():
             inside = (part["mass_low"] <= part["truth_mass"]) & (part["truth_mass"] <= part["mass_high"])
             row |= {"mass bias": np.nanmedian(of_mass), "mass inside [%]": _percent(inside, of_mass)}
-        else:
-            row |= {"mass bias": np.nan, "mass inside [%]": np.nan}
         rows.append(row)
     out = Table(rows)
     for name in out.colnames[2:]:
