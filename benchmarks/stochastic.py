@@ -14,7 +14,7 @@ import astropy.units as u
 import numpy as np
 import torch
 from astropy.table import QTable, Table
-from machine import machine
+from machine import machine, write
 
 import clusterpost
 from clusterpost.errors import UncertifiedModelWarning
@@ -196,13 +196,13 @@ def main(arguments=None):
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", UncertifiedModelWarning)
-    for name, table in measure(args.model, args.reference, args.scale).items():
-        table.meta.update(machine())
+    tables = measure(args.model, args.reference, args.scale)
+    for name, table in tables.items():
         print(name)
         table.pprint(max_width=-1, max_lines=-1)
-        if args.output:
-            Path(args.output).mkdir(parents=True, exist_ok=True)
-            table.write(Path(args.output) / f"stochastic_{name}.ecsv", overwrite=True)
+    if args.output:
+        Path(args.output).mkdir(parents=True, exist_ok=True)
+        write({f"stochastic_{name}": table for name, table in tables.items()}, args.output, machine())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import functools
+import importlib
 import json
 import re
 import signal
@@ -229,6 +230,7 @@ def test_interrupted(tmp_path, catalog, capsys, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
+    importlib.import_module("clusterpost.scale.job")  # first, or it would keep this one
     monkeypatch.setattr("clusterpost.infer.infer_table", interrupt)
     assert run("infer", catalog, tmp_path / "out.fits") == 130
     assert "interrupted; files are written whole or not at all" in capsys.readouterr().err
