@@ -14,7 +14,7 @@ import numpy as np
 from astropy.table import Table
 
 SCALES = {"small": {"rows": 60, "files": 2, "of_a_file": 20, "repeats": 1},
-          "full": {"rows": 100_000, "files": 4, "of_a_file": 2500, "repeats": 3}}
+          "full": {"rows": 30_000, "files": 4, "of_a_file": 1500, "repeats": 3}}
 _MODEL = "any_bands"
 _MOCKS = 1000  # different rows; more are the same again
 

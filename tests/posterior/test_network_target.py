@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,8 +50,8 @@ class Model:
         return self.family.parameter_names
 
     @property
-    def card(self):
-        return {"simulator": {"noise": "lognormal"}}
+    def metadata(self):
+        return SimpleNamespace(simulator=SimpleNamespace(noise="lognormal"))
 
 
 class TiltedPrior(type(ToyGalaxies.prior)):
