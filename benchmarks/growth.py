@@ -4,7 +4,6 @@ Run ``python growth.py CALL ROWS [OPTIONS AS JSON]`` for one of them.
 """
 
 import json
-import os
 import subprocess
 import sys
 
@@ -21,7 +20,6 @@ SETTINGS = (
      "10 draws, network alone", 900),
 )
 _MOCKS = 1000  # different rows; more are the same again
-_HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def growth(scale, settings=SETTINGS):
@@ -56,11 +54,23 @@ def growth(scale, settings=SETTINGS):
 
 def in_a_process(call, n, options):
     """Measure a call on a table of n rows in a process of its own."""
-    command = [sys.executable, "-W", "ignore", os.path.join(_HERE, "growth.py"), call, str(n), json.dumps(options)]
+    return from_a_process(__file__, call, n, json.dumps(options))
+
+
+def from_a_process(script, *arguments):
+    """Run a script of this folder in a process of its own, and read the JSON of its last line."""
+    command = [sys.executable, "-W", "ignore", script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def many_mocks(n):
+    """Make a table of so many clusters."""
+    import clusterpost
+
+    return clusterpost.simulate(min(n, _MOCKS), model="any_bands", seed=9)[np.arange(n) % _MOCKS]
 
 
 def _measure(call, n, options):
@@ -70,7 +80,7 @@ def _measure(call, n, options):
 
     function = getattr(clusterpost, call)
     options = {"workers": 1, **options}
-    tbl = clusterpost.simulate(min(n, _MOCKS), model="any_bands", seed=9)[np.arange(n) % _MOCKS]
+    tbl = many_mocks(n)
     function(tbl[:5], progress=False, device="cpu", **options)
     before = peak_rss_mb()
     out, seconds, cpu_seconds = timed(lambda: function(tbl, progress=False, device="cpu", **options))

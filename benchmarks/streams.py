@@ -5,18 +5,17 @@ Run ``python streams.py FOLDER ROWS`` for the one process.
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
+from growth import from_a_process, many_mocks
 
 SCALES = {"small": {"rows": 60, "files": 2, "of_a_file": 20, "repeats": 1},
           "full": {"rows": 30_000, "files": 4, "of_a_file": 1500, "repeats": 3}}
 _MODEL = "any_bands"
-_MOCKS = 1000  # different rows; more are the same again
 
 
 def streams(scale):
@@ -27,7 +26,7 @@ def streams(scale):
     """
     size = SCALES[scale]
     with tempfile.TemporaryDirectory() as folder:
-        stream = Table(rows=[_in_a_process(Path(folder), size["rows"])])
+        stream = Table(rows=[from_a_process(__file__, folder, size["rows"])])
         dask = _dask(Path(folder), size)
     stream["peak"].unit = stream["before"].unit = "MB"
     stream["seconds"].unit = dask["seconds"].unit = "s"
@@ -37,18 +36,8 @@ def streams(scale):
 
 
 def _catalog(path, n):
-    import clusterpost
-
-    clusterpost.simulate(min(n, _MOCKS), model=_MODEL, seed=9)[np.arange(n) % _MOCKS].write(path)
+    many_mocks(n).write(path)
     return path
-
-
-def _in_a_process(folder, n):
-    command = [sys.executable, "-W", "ignore", __file__, str(folder), str(n)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _stream(folder, n):
