@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from .parameters import SOLAR_Z
 from .table import StarTable, load_stars
@@ -69,9 +70,10 @@ class StarSimulator:
         table = load_stars() if table is None else table
         self.table = table = table if bands is None else table.select(bands)
         self.bands = table.bands
-        self._number, self._light, self._photons, self._mass, self._remnants = (
+        self._number, light, photons, mass, self._remnants = (
             torch.as_tensor(values)
             for values in (table.number, table.light, table.photons, table.mass, table.remnants))
+        self._of_star = torch.cat([light, photons[..., None], mass[..., None]], -1)  # so that one product sums them
         self._ln_ratio, self._ln_ratio_photons, self._gas = (
             torch.as_tensor(values) for values in (table.ln_ratio, table.ln_ratio_photons, table.gas))
         self._a, self._b = torch.as_tensor(table.a), torch.as_tensor(table.b)
@@ -110,10 +112,10 @@ class StarSimulator:
             def drawn(rate):
                 return torch.poisson(rate, generator=generator)
 
-            tables = self._light, self._ln_ratio, self._gas
+            tables = self._of_star, self._ln_ratio, self._gas
             return self._gathered(drawn, tables, j, i, log_age, log_mass, w, v, covering.float(), log_u.float())
         order = torch.argsort(cell, stable=True)
-        out = Light(torch.empty(len(cell), self._light.shape[-1], device=cell.device),
+        out = Light(torch.empty(len(cell), self._ln_ratio.shape[-1], device=cell.device),
                     *torch.empty(2, len(cell), device=cell.device))
         values = (log_age, 10 ** log_mass.double(), w, v, covering.float(), log_u.float())
         _, sizes = torch.unique_consecutive(cell[order], return_counts=True)
@@ -140,15 +142,12 @@ class StarSimulator:
             seen = torch.where(log_age <= self.table.gas_log_age[-1], covering, 0.0)
             gas_weight = seen[:, None] * self._gas_weight(log_age, log_u)
         columns, photons = 0.0, 0.0
-        stellar = counts.flatten(1) @ self._mass[j:j + 2, i:i + 2].flatten()
-        stellar = stellar + mass.float() * (share @ self._remnants[j:j + 2, i:i + 2].flatten())
+        stellar = mass.float() * (share @ self._remnants[j:j + 2, i:i + 2].flatten())
         for k in (0, 1):
-            light = self._light[j + k, i:i + 2].flatten(0, 1)
-            columns = columns + torch.exp(fine @ self._ln_ratio[j + k, first:first + self._fine + 1]) * (
-                counts[:, k] @ light)
-            of_these = torch.exp(fine @ self._ln_ratio_photons[j + k, first:first + self._fine + 1]) * (
-                counts[:, k] @ self._photons[j + k, i:i + 2].flatten())
-            photons = photons + of_these
+            of_stars = counts[:, k] @ self._of_star[j + k, i:i + 2].flatten(0, 1)
+            columns = columns + torch.exp(fine @ self._ln_ratio[j + k, first:first + self._fine + 1]) * of_stars[:, :-2]
+            of_these = torch.exp(fine @ self._ln_ratio_photons[j + k, first:first + self._fine + 1]) * of_stars[:, -2]
+            photons, stellar = photons + of_these, stellar + of_stars[:, -1]
             if gas_weight is not None:
                 columns = columns + of_these[:, None] * (gas_weight @ self._gas[:, j + k].flatten(0, 1))
         return Light(columns, photons, stellar)
@@ -165,8 +164,11 @@ class StarSimulator:
         z, age = torch.cat([j, j, j + 1, j + 1], 1), torch.cat([i, i + 1, i, i + 1], 1)
         share = torch.stack([(1 - w) * (1 - v), w * (1 - v), (1 - w) * v, w * v], 1)
         rate = (10 ** log_mass.double()[:, None] * share).float()
-        counts = draw(rate[:, :, None] * self._number[z, age])
-        stellar = (counts * self._mass[z, age]).sum((1, 2)) + (rate * self._remnants[z, age]).sum(1)
+        node = z * len(self._log_age) + age
+        counts = draw(rate[:, :, None] * functional.embedding(node, self._number.flatten(0, 1)))
+        of_each = functional.embedding(node, of_star.flatten(2).flatten(0, 1)).unflatten(-1, of_star.shape[2:])
+        of_stars = (counts[:, :, None] @ of_each)[:, :, 0]
+        stellar = of_stars[..., -1].sum(1) + (rate * self._remnants[z, age]).sum(1)
         fine = log_age / (self._log_age[1] - self._log_age[0]) * self._fine
         below = fine.long().clamp(0, self._ln_ratio.shape[1] - 2)
         part = (fine - below).clamp(0, 1)[:, None]
@@ -177,9 +179,9 @@ class StarSimulator:
             low, high = values[z[:, ::2], at], values[z[:, ::2], at + 1]
             return torch.exp(torch.lerp(low, high, part.reshape(-1, *[1] * (low.ndim - 1))))
 
-        emitted = (counts[:, :, None] @ of_star[z, age])[:, :, 0].unflatten(1, (2, 2)).sum(2)
-        photons = (counts * self._photons[z, age]).sum(-1).unflatten(1, (2, 2)).sum(2) * between(self._ln_ratio_photons)
-        light = (emitted * between(ln_ratio)).sum(1)
+        emitted = of_stars.unflatten(1, (2, 2)).sum(2)
+        photons = emitted[..., -2] * between(self._ln_ratio_photons)
+        light = (emitted[..., :-2] * between(ln_ratio)).sum(1)
         gassy = torch.nonzero(log_age <= self.table.gas_log_age[-1])[:, 0]
         if len(gassy):
             weight = (covering[:, None] * self._gas_weight(log_age, log_u))[gassy]
@@ -210,9 +212,14 @@ class StarSimulator:
         i, w = _interval(self._log_age, log_age)
         j, v = _interval(self._log_z, metallicity + np.log10(SOLAR_Z))
         of_band = bands[self._to_band.argmax(1)]
-        tables = [table[..., of_band] for table in (self._light, self._ln_ratio, self._gas)]
-        light = self._gathered(lambda rate: torch.poisson(rate, generator=generator.manual_seed(seed)), tables, j, i,
-                               log_age, log_mass, w, v, covering, log_u.repeat(len(theta)), n=k)
+        of_star = torch.cat([of_band, of_band.new_ones(2)])
+        tables = self._of_star[..., of_star], self._ln_ratio[..., of_band], self._gas[..., of_band]
+
+        def drawn(rate):
+            return torch.cat([torch.poisson(part, generator=generator.manual_seed(seed)) for part in rate.split(k)])
+
+        light = self._gathered(drawn, tables, j, i, log_age, log_mass, w, v, covering, log_u.repeat(len(theta)),
+                               n=k * max(1, _GATHERED_AT_ONCE // k))
         screen = self._screen(ebv, rv)[:, of_band]
         flux = (light.columns * screen) @ self._to_band[of_band]
         return torch.where(bands, flux, 1.0).unflatten(0, theta.shape[:2])
@@ -311,7 +318,7 @@ class StarSimulator:
         log_age, log_mass, ebv, metallicity, rv, covering = theta.unbind(-1)
         i, w = _interval(self._log_age, log_age.float())
         j, v = _interval(self._log_z, metallicity.float() + np.log10(SOLAR_Z))
-        light = self._gathered(lambda rate: rate, (self._light, self._ln_ratio, self._gas), j, i, log_age.float(),
+        light = self._gathered(lambda rate: rate, (self._of_star, self._ln_ratio, self._gas), j, i, log_age.float(),
                                log_mass, w, v, covering.float(), log_u.float())
         return self.redden(light.columns, ebv, rv)
 
