@@ -95,10 +95,10 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--prior", metavar="NAME", help="a prior that the model has a name for, such as survey or "
                          "flat for clusters drawn star by star (default: the model's own, survey for stochastic)")
         sub.add_argument("--mass-slope", type=float, metavar="A",
-                         help="prior dN/dm ~ m^A, such as -2 for a mass function, flat in all else (default: the "
-                         "model's prior)")
+                         help="prior dN/dm ~ m^A, such as -2 for a mass function, in the place of what the prior "
+                         "says of the mass")
         sub.add_argument("--ebv-scale", type=float, metavar="MAG",
-                         help="prior exp(-E(B-V)/MAG), flat in all else (default: the model's prior)")
+                         help="prior exp(-E(B-V)/MAG) at every age, in the place of what the prior says of it")
         sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
                          help="relative standard deviation of the distance, such as 0.05, to marginalize over, where "
                          "no column distance_err has a row's own (default: none)")

@@ -55,29 +55,33 @@ def _options(args):
 def _posterior_options(args):
     """Options of the posterior; the prior is left to the model where nothing is said about it."""
     options = {"noise": args.noise, "refine": False if args.no_refine else None}
-    pieces = args.mass_slope is not None or args.ebv_scale is not None
-    if args.prior is not None and (pieces or args.distance_error):
-        raise InputError("--prior names a whole prior; leave --mass-slope, --ebv-scale and --distance-error out")
-    if args.prior is not None:
+    densities = _densities(args)
+    if args.prior is not None and not (densities or args.distance_error):
         options["prior"] = args.prior
-    elif pieces:
-        from .priors import Exponential, PowerLaw, ProductPrior
-
-        options["prior"] = ProductPrior(log_mass=None if args.mass_slope is None else PowerLaw(args.mass_slope),
-                                        ebv=None if args.ebv_scale is None else Exponential(args.ebv_scale),
-                                        distance_error=args.distance_error)
-    elif args.distance_error:
-        options["prior"] = _own_prior(args)
+    elif args.prior is not None or densities or args.distance_error:
+        options["prior"] = _prior(args, densities)
     return options
 
 
-def _own_prior(args):
-    """Return the model's own prior with the error of the distance that is asked for."""
+def _densities(args):
+    """Return the densities of single parameters that are asked for."""
+    from .priors import Exponential, PowerLaw
+
+    asked = {"log_mass": (PowerLaw, args.mass_slope), "ebv": (Exponential, args.ebv_scale)}
+    return {name: density(value) for name, (density, value) in asked.items() if value is not None}
+
+
+def _prior(args, densities):
+    """Return the model's own prior, or a named one, with what else is asked for."""
     from .flow.modelfile import find_family
+    from .priors import as_prior
     from .provenance import EXACT_MODEL
 
-    usual = EXACT_MODEL if getattr(args, "exact", False) else "default"
-    return find_family(args.model or usual).default_prior.with_distance_error(args.distance_error)
+    family = find_family(args.model or (EXACT_MODEL if getattr(args, "exact", False) else "default"))
+    prior = family.default_prior if args.prior is None else as_prior(args.prior, family)
+    if densities:
+        prior = prior.with_densities(family, **densities)
+    return prior.with_distance_error(args.distance_error)
 
 
 def _progress(args):

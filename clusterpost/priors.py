@@ -70,6 +70,30 @@ class _Bounded:
         other.distance_error = _relative_error(distance_error)
         return other
 
+    def with_densities(self, family, **densities):
+        """Return the same prior with other densities of some parameters, whatever the others are.
+
+        Parameters
+        ----------
+        family : str or ModelFamily
+            Whose parameters they are.
+        **densities
+            As of `ProductPrior`.
+
+        Raises
+        ------
+        InputError
+            If the prior is a function, or a density no density of the family's parameters.
+
+        Examples
+        --------
+        >>> from clusterpost.priors import PowerLaw, cluster_prior
+        >>> print(cluster_prior().with_densities("clusters", log_mass=PowerLaw(-2)).describe())
+        log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv uniform 0..1.5
+        """
+        raise InputError(f"{self.describe()} has no densities of single parameters to replace; put them into the "
+                         "function")
+
     def of_family(self, family):
         """Return the prior for a family's parameters.
 
@@ -214,6 +238,12 @@ class BoxPrior(_Bounded):
         low = self.low.to(generator.device)
         return torch.lerp(low, self.high.to(generator.device), unit)
 
+    def with_densities(self, family, **densities):
+        """Return the same prior with other densities of some parameters; independent of the rest."""
+        own = {name: Uniform(low, high)
+               for name, low, high in zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)}
+        return ProductPrior(family=family, distance_error=self.distance_error, **own | densities)
+
     def log_within(self, theta):
         """Log density within the bounds: the same everywhere."""
         return torch.full_like(theta[..., 0], -math.log((self.high - self.low).prod().item()))
@@ -323,6 +353,10 @@ class ProductPrior(_Bounded):
     def log_within(self, theta):
         """Log density within the bounds: the sum of those of the parameters."""
         return sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
+
+    def with_densities(self, family, **densities):
+        """Return the same prior with other densities of some parameters; see `BoxPrior.with_densities`."""
+        return ProductPrior(family=family, distance_error=self.distance_error, **self.given | densities)
 
     def describe(self):
         """One line for a table's meta."""
@@ -518,14 +552,21 @@ def prior_from_record(values):
     if kind == "box":
         return BoxPrior(**rest)
     if kind == "product":
-        pieces = {name: _DENSITIES[piece["density"]](**{k: v for k, v in piece.items() if k != "density"})
-                  for name, piece in values["pieces"].items()}
+        pieces = _densities(values["pieces"])
         return ProductPrior(**pieces, family=values.get("family", "clusters"), distance_error=values["distance_error"])
     if kind == "function":
         raise InputError(f"the prior was a function, {values['name']}, which a table cannot hold")
     if kind in family_names() and (named := get_family(kind).named_priors.get(rest.pop("name", None))):
-        return named(**rest)
+        densities = _densities(rest.pop("densities", {}))
+        prior = named(**rest)
+        return prior.with_densities(kind, **densities) if densities else prior
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
+
+
+def _densities(pieces):
+    """Make densities by parameter of plain values."""
+    return {name: _DENSITIES[piece["density"]](**{k: v for k, v in piece.items() if k != "density"})
+            for name, piece in pieces.items()}
 
 
 _DENSITIES = {density.__name__: density for density in (Uniform, PowerLaw, Exponential, Normal, Share)}

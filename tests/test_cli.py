@@ -620,7 +620,7 @@ def test_improbable_results_in_parts(tmp_path, capsys):
 def test_a_prior_by_its_name(mixed, tmp_path, capsys):
     for options, message in (
             (["--prior", "survey"], "--prior 'survey' is no prior; give --mass-slope or --ebv-scale"),
-            (["--prior", "flat", "--mass-slope", "-2"], "--prior names a whole prior"),
+            (["--prior", "none", "--mass-slope", "-2"], "--prior 'none' is no prior"),
             (["-n", "5"], "--n-samples 5 must be a whole number of at least 10"),
             (["--seed", "-1"], "--seed -1 must be a whole number"),
             (["--workers", "0"], "--workers 0 must be a whole number of at least 1"),
@@ -629,6 +629,15 @@ def test_a_prior_by_its_name(mixed, tmp_path, capsys):
         for output in ("out.fits", "out.parquet"):
             assert run("infer", mixed, tmp_path / output, *options) == 2
             assert message in capsys.readouterr().err
+
+
+def test_a_mass_slope_leaves_the_rest_of_the_prior(mixed, tmp_path):
+    for options, words in ((["--mass-slope", "-2"], "survey but log_mass power law -2 in 2..7"),
+                           (["--prior", "flat", "--ebv-scale", "0.1", "--distance-error", "0.1"],
+                            "flat but ebv exponential 0.1 in 0..1.5, distance error 0.1")):
+        options = ["--model", "stochastic", "-n", 50, "--overwrite", *options]
+        assert run("infer", mixed, tmp_path / "out.fits", *options) == 0
+        assert clusterpost.read_catalog(tmp_path / "out.fits").meta["CPPRIOR"] == words
 
 
 def test_plot_by_identifier(mixed, tmp_path, capsys):

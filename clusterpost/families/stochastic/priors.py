@@ -6,13 +6,15 @@ fraction flat. They differ in reddening and metallicity given the age.
 
 from __future__ import annotations
 
+import copy
 import math
+from dataclasses import asdict
 from types import MappingProxyType
 
 import torch
 
 from ...errors import InputError
-from ...priors import BoxPrior
+from ...priors import BoxPrior, ProductPrior, Uniform
 from .parameters import METALLICITY, PARAMETERS
 
 __all__ = ["PRIORS", "FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
@@ -97,7 +99,7 @@ class MetalsOfTheGalaxy:
     def sample(self, log_age, unit, choice):
         """Draw from uniform numbers ``unit``; ``choice`` decide between young and old."""
         is_old = choice < self._old_share(log_age)
-        return torch.where(is_old, self.old.sample(log_age, unit, choice), self.young.sample(unit))
+        return torch.where(is_old, self.old.sample(log_age, unit, choice), self.young.quantile(unit))
 
 
 class KnownMetals:
@@ -142,10 +144,32 @@ class _TruncatedNormal:
         ln_norm = self._ln_norm.to(x) + 0.5 * math.log(2 * math.pi)
         return torch.where(inside, -0.5 * ((x - self.mean) / self.width) ** 2 - ln_norm, -torch.inf)
 
-    def sample(self, unit):
+    def quantile(self, unit):
         first, last = self.first.to(unit), self.last.to(unit)
         at = (first + unit * (last - first)).clamp(1e-12, 1 - 1e-12)
         return (self.mean + self.width * torch.special.ndtri(at)).clamp(self.low, self.high)
+
+
+class Independent:
+    """A density that is the same at every age.
+
+    Parameters
+    ----------
+    density : object
+        Of `clusterpost.priors`, with bounds.
+    """
+
+    def __init__(self, density):
+        self.density = density
+
+    def log_prob(self, x, log_age):
+        """Compute the log density of ``x`` given the age."""
+        inside = (x >= self.density.low) & (x <= self.density.high)
+        return torch.where(inside, self.density.log_prob(x), -torch.inf) + 0 * log_age
+
+    def sample(self, log_age, unit, choice):
+        """Draw from uniform numbers ``unit``."""
+        return self.density.quantile(unit)
 
 
 class StochasticPrior(BoxPrior):
@@ -158,15 +182,67 @@ class StochasticPrior(BoxPrior):
         A mixture; each part is a share and two densities given the age.
     distance_error : float
         Standard deviation of ln distance.
+
+    Attributes
+    ----------
+    alone : dict
+        Densities of the parameters that depend on no other.
+    replaced : dict
+        Those densities that a user gave, see `with_densities`.
     """
 
     def __init__(self, name, parts, distance_error=0.0):
         super().__init__(*zip(*_BOUNDS.values(), strict=True), tuple(_BOUNDS), distance_error=distance_error)
-        self.name, self.parts = name, tuple(parts)
-        usual = PARAMETERS[_AT["rv"]].usual
-        self._rv = _TruncatedNormal(usual.mean, usual.sigma, *_BOUNDS["rv"])
-        flat = ("log_age", "log_mass", "nebular_covering")
-        self._flat = -sum(math.log(_BOUNDS[name][1] - _BOUNDS[name][0]) for name in flat)
+        self.name, self.parts, self.replaced = name, tuple(parts), {}
+        usual, bounds = PARAMETERS[_AT["rv"]].usual, dict(zip(_BOUNDS, zip(self.low.tolist(), self.high.tolist(),
+                                                                            strict=True), strict=True))
+        self.alone = {name: Uniform(*bounds[name]) for name in ("log_age", "log_mass", "nebular_covering")}
+        self.alone["rv"] = _TruncatedNormal(usual.mean, usual.sigma, *_BOUNDS["rv"])
+
+    def with_densities(self, family="stochastic", **densities):
+        """Return the same prior with other densities of some parameters.
+
+        Those of E(B-V) and [M/H] stand at every age in the place of what depends on it.
+
+        Parameters
+        ----------
+        family : str or ModelFamily
+        **densities
+            As of `clusterpost.priors.ProductPrior`, by the name of the parameter.
+
+        Returns
+        -------
+        StochasticPrior
+
+        Raises
+        ------
+        InputError
+            If a parameter is unknown, or a density is none.
+
+        Examples
+        --------
+        >>> from clusterpost.families.stochastic.priors import SurveyPrior
+        >>> from clusterpost.priors import PowerLaw
+        >>> print(SurveyPrior().with_densities(log_mass=PowerLaw(-2)).describe())
+        survey but log_mass power law -2 in 2..7
+        """
+        product = ProductPrior(family=family, **densities)
+        given = {name: piece for name, piece in zip(product.names, product.pieces, strict=True)
+                 if name in product.given}
+        other = copy.copy(self)
+        other.replaced = self.replaced | given
+        other.alone = {name: given.get(name, density) for name, density in self.alone.items()}
+        dust, metals = (Independent(given[name]) if name in given else None for name in ("ebv", "metallicity"))
+        other.parts = tuple((share, dust or of_dust, metals or of_metals) for share, of_dust, of_metals in self.parts)
+        other.low, other.high = self.low.clone(), self.high.clone()
+        for name, density in given.items():
+            other.low[_AT[name]], other.high[_AT[name]] = density.low, density.high
+        return other
+
+    @property
+    def mass_shape(self):
+        """Shape of the density in ln mass; see `clusterpost.priors.ProductPrior`."""
+        return ProductPrior(log_mass=self.alone["log_mass"]).mass_shape
 
     def log_within(self, theta):
         """Compute the log density within the bounds.
@@ -179,10 +255,12 @@ class StochasticPrior(BoxPrior):
         -------
         Tensor (...)
         """
-        log_age, _, ebv, metallicity, rv, _ = theta.unbind(-1)
+        by_name = dict(zip(_AT, theta.unbind(-1), strict=True))
+        log_age, ebv, metallicity = (by_name[name] for name in ("log_age", "ebv", "metallicity"))
         terms = [math.log(share) + dust.log_prob(ebv, log_age) + metals.log_prob(metallicity, log_age)
                  for share, dust, metals in self.parts]
-        return self._flat + self._rv.log_prob(rv) + torch.logsumexp(torch.stack(terms), 0)
+        alone = sum(density.log_prob(by_name[name]) for name, density in self.alone.items())
+        return alone + torch.logsumexp(torch.stack(terms), 0)
 
     def sample(self, n, generator=None):
         """Draw ``n`` parameter vectors.
@@ -199,30 +277,36 @@ class StochasticPrior(BoxPrior):
         device = torch.device("cpu") if generator is None else generator.device
         unit = torch.rand(n, len(_BOUNDS), generator=generator, dtype=torch.float64, device=device)
         choice = torch.rand(n, 2, generator=generator, dtype=torch.float64, device=device)
-        low, high = self.low.to(unit), self.high.to(unit)
-        theta = low + unit * (high - low)
-        log_age = theta[:, 0]
+        theta = torch.empty_like(unit)
+        for name, density in self.alone.items():
+            theta[:, _AT[name]] = density.quantile(unit[:, _AT[name]])
+        log_age = theta[:, _AT["log_age"]]
         shares = torch.tensor([share for share, *_ in self.parts], dtype=torch.float64, device=device)
         part = torch.searchsorted(shares.cumsum(0), choice[:, 0] * shares.sum(), right=True).clamp(max=len(shares) - 1)
         drawn = torch.stack([torch.stack([dust.sample(log_age, unit[:, 2], choice[:, 1]),
                                           metals.sample(log_age, unit[:, 3], choice[:, 1])], 1)
                              for _, dust, metals in self.parts])
         theta[:, 2:4] = drawn[part, torch.arange(n, device=device)]
-        theta[:, 4] = self._rv.sample(unit[:, 4])
         return torch.minimum(torch.maximum(theta.float(), self.low.to(device)), self.high.to(device))
 
     def given(self, value, error):
         """Return the prior of objects whose metallicities are known; see `given_metallicity`."""
-        parts = [(share, dust, KnownMetals(metals, value, error)) for share, dust, metals in self.parts]
-        return StochasticPrior(self.name, parts, self.distance_error)
+        other = copy.copy(self)
+        other.parts = tuple((share, dust, KnownMetals(metals, value, error)) for share, dust, metals in self.parts)
+        return other
 
     def describe(self):
         """Return one line for a table's meta."""
-        return self._with_distance(self.name)
+        others = ", ".join(f"{name} {density.describe()}" for name, density in self.replaced.items())
+        return self._with_distance(f"{self.name} but {others}" if others else self.name)
 
     def to_record(self) -> dict:
         """Return plain values; see `clusterpost.priors.prior_from_record`."""
-        return {"kind": "stochastic", "name": self.name, "distance_error": self.distance_error}
+        record = {"kind": "stochastic", "name": self.name, "distance_error": self.distance_error}
+        if self.replaced:
+            record["densities"] = {name: {"density": type(piece).__name__, **asdict(piece)}
+                                   for name, piece in self.replaced.items()}
+        return record
 
 
 class FlatPrior(StochasticPrior):

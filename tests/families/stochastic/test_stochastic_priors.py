@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from scipy import stats
 from clusterpost.errors import InputError
 from clusterpost.families.stochastic.parameters import PARAMETERS
 from clusterpost.families.stochastic.priors import FlatPrior, SurveyPrior, TrainingPrior, get_stochastic_prior
-from clusterpost.priors import prior_from_record
+from clusterpost.priors import Exponential, Normal, PowerLaw, Uniform, prior_from_record
 
 PRIORS = {"flat": FlatPrior(), "survey": SurveyPrior(), "poor": SurveyPrior(-0.8), "training": TrainingPrior()}
 LOW, HIGH = (torch.tensor([getattr(p, end) for p in PARAMETERS], dtype=torch.float64) for end in ("low", "high"))
@@ -108,3 +110,50 @@ def test_names():
         get_stochastic_prior("x")
     with pytest.raises(InputError, match=r"from -2\.5 to 1"):
         SurveyPrior(12)
+
+
+def test_densities_of_a_user_stand_in_the_place_of_the_priors_own():
+    """The rest of the prior stays: dust and metals still follow the age where nothing is said of them."""
+    generator = torch.Generator().manual_seed(7)
+    survey = SurveyPrior()
+    steep = survey.with_densities(log_mass=PowerLaw(-2))
+    theta = survey.sample(2000, generator)
+    difference = steep.log_prob(theta) - survey.log_prob(theta)
+    torch.testing.assert_close(difference - difference[0], -np.log(10) * (theta[:, 1] - theta[0, 1]), rtol=0, atol=1e-4)
+    drawn = steep.sample(20_000, generator)
+    assert float((drawn[:, 1] > 3).float().mean()) == pytest.approx(0.1, abs=0.01)  # of m^-2 above ten times the least
+    same = survey.sample(20_000, torch.Generator().manual_seed(7))
+    young = drawn[:, 0] < 1
+    assert float(drawn[young, 2].mean()) == pytest.approx(float(same[same[:, 0] < 1, 2].mean()), rel=0.05)
+
+    clear = survey.with_densities(ebv=Exponential(0.05), metallicity=Normal(-1.0, 0.1))
+    drawn = clear.sample(20_000, generator)
+    assert float(drawn[drawn[:, 0] < 1, 2].mean()) == pytest.approx(0.05, rel=0.1)
+    assert float(drawn[:, 3].std()) == pytest.approx(0.1, rel=0.1)
+    assert torch.isneginf(survey.with_densities(ebv=Uniform(0, 0.1)).log_prob(same[same[:, 2] > 0.1])).all()
+
+
+@pytest.mark.parametrize("densities", [{"log_mass": PowerLaw(-2)}, {"ebv": Exponential(0.1), "rv": Normal(3.2, 0.2)}])
+def test_densities_of_a_user_are_normalized(densities):
+    """Weights of draws from another prior have a mean of one, with what a row of the table says of metals too."""
+    generator = torch.Generator().manual_seed(3)
+    flat = FlatPrior()
+    prior = flat.with_densities(**densities)
+    theta = flat.sample(200_000, generator)
+    assert float(torch.exp(prior.log_prob(theta) - flat.log_prob(theta)).mean()) == pytest.approx(1, abs=0.03)
+    known = prior.given(torch.tensor([[-0.5]]), torch.tensor([[0.2]]))
+    weights = torch.exp(known.log_prob(theta[None]) - flat.log_prob(theta[None]))
+    assert float(weights.mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_densities_of_a_user_are_recorded():
+    prior = SurveyPrior(-0.3, distance_error=0.05).with_densities(ebv=Exponential(0.1))
+    again = prior_from_record(json.loads(json.dumps(prior.to_record())))
+    assert again.describe() == prior.describe() == (
+        "survey, [M/H] = -0.3 but ebv exponential 0.1 in 0..1.5, distance error 0.05")
+    theta = prior.sample(100, torch.Generator().manual_seed(1))
+    assert torch.equal(again.log_prob(theta), prior.log_prob(theta))
+    further = again.with_densities(log_mass=PowerLaw(-2))
+    assert set(further.replaced) == {"ebv", "log_mass"}
+    with pytest.raises(InputError, match="no parameter is called 'dust'"):
+        prior.with_densities(dust=Exponential(0.1))
