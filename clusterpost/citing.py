@@ -100,7 +100,7 @@ def short_citation(key: str) -> str:
     --------
     >>> from clusterpost.citing import short_citation
     >>> [short_citation(key) for key in ("walter2025", "bruzual2003", "chabrier2003")]
-    ['Walter et al. 2025', 'Bruzual & Charlot 2003', 'Chabrier 2003']
+    ['Walter et al. 2026', 'Bruzual & Charlot 2003', 'Chabrier 2003']
     """
     fields = dict(re.findall(r"^  (\w+) += \{(.*)\},$", _entries()[key], re.MULTILINE))
     names = [_plain(author.split(",")[0]) for author in fields["author"].split(" and ")]

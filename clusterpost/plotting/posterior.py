@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..flow.modelfile import find_family
 from ..provenance import AUTO, recorded_model, repeat, results_prefix
 from ..utils import require
-from ..validation.fits import inferred_parameters, published_fits
+from ..validation.fits import inferred_parameters, numbers, published_fits
 from .style import COLORS, new_figure, style
 
 __all__ = ["object_name", "one_row", "plot_posterior", "quantile_text"]
@@ -80,9 +80,8 @@ def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_
     n_samples : int
         Draws to make.
     truth : array (n_parameter,), optional
-        True parameters, in the coordinates of ``samples``.  By default the columns ``log_age_true``,
-        ``log_mass_true``, ``ebv_true`` or ``age_true`` [Myr], ``mass_true`` [Msun], ``ebv_true``
-        of the row, if it has them.
+        True parameters, in the coordinates of ``samples``, NaN for those that are not known.  By default those that
+        the row has columns of, such as ``log_age_true`` or ``age_true`` [Myr], and ``ebv_true``.
     catalog : array (n_parameter,) or False, optional
         The catalog's own fit, in the coordinates of ``samples`` (NaN for what there is not).  By default it is
         recognized; False leaves it out.
@@ -300,15 +299,25 @@ def _marks(row, prefix, truth, catalog, samples, parameters):
         marks.further = _further_modes(samples, marks.modes, width)
     if truth is not None:
         marks.truth = np.asarray(truth, dtype=float)
-    elif {f"{p.name}_true" for p in parameters} <= has:
-        marks.truth = np.array([float(np.ma.filled(row[f"{p.name}_true"], np.nan)[0]) for p in parameters])
-    elif {f"{p.column}_true" for p in parameters} <= has:
-        marks.truth = inferred_parameters(row, "true", parameters=parameters)[0]
+    else:
+        marks.truth = _recorded_truth(row, parameters)
     if catalog is None:
         marks.catalog = _catalog_fit(row, parameters)
     elif catalog is not False:
         marks.catalog = np.asarray(catalog, dtype=float)
     return marks
+
+
+def _recorded_truth(row, parameters):
+    """Return the true parameters that the row has columns of, NaN for the others; None if it has none."""
+    values = np.full(len(parameters), np.nan)
+    for i, parameter in enumerate(parameters):
+        if f"{parameter.column}_true" in row.colnames:
+            values[i] = inferred_parameters(row, "true", parameters=[parameter])[0, 0]
+        elif f"{parameter.name}_true" in row.colnames:
+            column = row[f"{parameter.name}_true"]
+            values[i] = numbers(column, getattr(column, "unit", None))[0]
+    return values if np.isfinite(values).any() else None
 
 
 def _further_modes(samples, listed, width):

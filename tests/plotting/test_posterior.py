@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.table import QTable, Table
 from matplotlib.figure import Figure
 
+import clusterpost
 import clusterpost.infer
 from clusterpost.errors import InputError
 from clusterpost.plotting import plot_posterior
@@ -80,6 +81,27 @@ def test_truth_columns_in_logarithms(samples):
 def test_truth_columns_in_other_units(samples):
     row = QTable({"age_true": [1e7] * u.yr, "mass_true": [1e4] * u.Msun, "ebv_true": [0.3] * u.mag})
     assert {"1.00", "4.00"} <= set(texts(plot_posterior(row, samples=samples)))
+
+
+def test_truths_of_some_parameters_are_shown(samples):
+    row = QTable({"log_age_true": [1.0], "ebv_true": [0.3] * u.mag})
+    figure = plot_posterior(row, samples=samples)
+    assert {"truth", "1.00", "\N{EN DASH}", "0.30"} <= set(texts(figure))
+    stars = [[line.get_marker() for line in ax.lines if np.isfinite(line.get_xydata()).all()].count("*")
+             for ax in figure.axes[:9]]
+    assert stars == [0, 0, 0, 0, 0, 0, 1, 0, 0]  # reddening against age
+    assert "truth" not in texts(plot_posterior(Table({"ebv_true": [np.nan]}), samples=samples))
+
+
+def test_the_example_shows_its_truths_in_six_parameters():
+    tbl = clusterpost.example_catalog()[5:6]
+    assert {f"{name}_true" for name in ("age", "mass", "ebv")} <= set(tbl.colnames)
+    draws = np.random.default_rng(0).normal([1, 4, 0.3, 0, 3.1, 0.5], 0.1, (500, 6))
+    figure = plot_posterior(tbl, samples=draws, model="stochastic")
+    assert "truth" in texts(figure)
+    age_mass = figure.axes[6]
+    assert ([float(np.log10(tbl["age_true"][0]))], [float(np.log10(tbl["mass_true"][0]))]) in [
+        (list(line.get_xdata()), list(line.get_ydata())) for line in age_mass.lines if line.get_marker() == "*"]
 
 
 def test_partial_catalog_value(catalog, samples):
