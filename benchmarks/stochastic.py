@@ -21,7 +21,7 @@ from clusterpost.errors import UncertifiedModelWarning
 from clusterpost.families.stochastic import StochasticClusters
 from clusterpost.families.stochastic.priors import FlatPrior
 from clusterpost.families.stochastic.simulator import LOG_U
-from clusterpost.flow.modelfile import model_stem
+from clusterpost.flow.bundled import model_stem
 from clusterpost.priors import Exponential, Normal, ProductPrior
 
 BANDS = ("F275W", "F336W", "F438W", "F555W", "F814W")

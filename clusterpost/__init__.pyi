@@ -19,12 +19,8 @@ from .flags import (
 from .flags import (
     is_good as is_good,
 )
-from .flow.modelfile import (
-    list_models as list_models,
-)
-from .flow.modelfile import (
-    load_model as load_model,
-)
+from .flow.bundled import list_models as list_models
+from .flow.modelfile import load_model as load_model
 from .infer import (
     exact_posterior as exact_posterior,
 )

@@ -6,7 +6,7 @@ import astropy.units as u
 from astropy.table import QTable
 
 from .bands import BANDS
-from .flow.modelfile import list_models
+from .flow.bundled import list_models
 
 __all__ = ["list_bands"]
 

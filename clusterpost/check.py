@@ -104,7 +104,8 @@ def _tables():
 
 def _models():
     from .errors import ModelError
-    from .flow.modelfile import bundled_models, load_model
+    from .flow.bundled import bundled_models
+    from .flow.modelfile import load_model
 
     for name in bundled_models():
         try:

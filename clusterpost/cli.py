@@ -358,7 +358,8 @@ def _cache(args):
 
 
 def _models(args):
-    from .flow.modelfile import list_models, load_model
+    from .flow.bundled import list_models
+    from .flow.modelfile import load_model
 
     if args.model is None:
         table = list_models()

@@ -20,8 +20,10 @@ from .catalogs.layouts import recognize
 from .config import conf
 from .errors import ColumnError, InputError, ModelError, shown
 from .families import ModelFamily
+from .flow.bundled import MODELS_PATH, model_stem
 from .flow.levels import corrected_levels
-from .flow.modelfile import MODELS_PATH, Model, find_family, load_model, model_stem, torch_device
+from .flow.model import Model, torch_device
+from .flow.modelfile import find_family, load_model
 from .noise import get_noise
 from .photometry import check_table
 from .posterior.draws import rotation, sobol_points

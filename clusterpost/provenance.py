@@ -240,7 +240,8 @@ def repeat(tbl, *, prefix=None, **given):
 
 
 def _card(model, settings):
-    from .flow.modelfile import load_model, model_stem
+    from .flow.bundled import model_stem
+    from .flow.modelfile import load_model
 
     try:
         stem = model if hasattr(model, "card") else model_stem(model)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pandas
     from astropy.table import Row, Table
 
-    from .flow.modelfile import Model
+    from .flow.model import Model
 
 __all__ = ["ModelLike", "PathLike", "TableLike"]
 

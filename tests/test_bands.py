@@ -18,7 +18,7 @@ from clusterpost.bands import (
 )
 from clusterpost.errors import InputError
 from clusterpost.families.clusters.table import load_table
-from clusterpost.flow.modelfile import MODELS_PATH
+from clusterpost.flow.bundled import MODELS_PATH
 
 #: Bands of the package itself: those of other families that tests or examples made known have no curve.
 OWN = {name: band for name, band in BANDS.items() if band.curve}

@@ -8,7 +8,7 @@ from clusterpost.cli import main
 from clusterpost.families.clusters import table as clusters_table
 from clusterpost.families.clusters.table import FURTHER_BANDS, TABLES
 from clusterpost.families.stochastic import table as stars_table
-from clusterpost.flow import modelfile
+from clusterpost.flow import bundled
 
 
 def problems():
@@ -17,9 +17,9 @@ def problems():
 
 @pytest.fixture
 def copied_models(tmp_path, monkeypatch):
-    for path in modelfile.MODELS_PATH.glob("walter2025.*"):
+    for path in bundled.MODELS_PATH.glob("walter2025.*"):
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(modelfile, "MODELS_PATH", tmp_path)
+    monkeypatch.setattr(bundled, "MODELS_PATH", tmp_path)
     return tmp_path
 
 

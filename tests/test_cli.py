@@ -15,7 +15,8 @@ import clusterpost
 from clusterpost import cli
 from clusterpost.cli import main
 from clusterpost.errors import InputWarning
-from clusterpost.flow.modelfile import MODELS_PATH, load_model
+from clusterpost.flow.bundled import MODELS_PATH
+from clusterpost.flow.modelfile import load_model
 from clusterpost.priors import Exponential, PowerLaw, ProductPrior, cluster_prior
 from clusterpost.training import recipes
 

@@ -188,7 +188,7 @@ def test_a_model_that_is_not_here_is_asked_for():
 def test_a_model_of_the_users_own_is_found_again(tmp_path):
     import shutil
 
-    from clusterpost.flow.modelfile import MODELS_PATH
+    from clusterpost.flow.bundled import MODELS_PATH
 
     for suffix in ("json", "safetensors"):
         shutil.copy(MODELS_PATH / f"walter2025.{suffix}", tmp_path / f"any_bands.{suffix}")

@@ -22,7 +22,7 @@ PYTHON = re.compile(r"""\b[A-Za-z_]{2,}=(?!=|FLUX)      # an argument
                       | \bclusterpost\.conf | \bkeyword
                       | \{["'] """, re.VERBOSE)
 # Whose messages only the shell shows.
-OF_THE_SHELL = ("cli.py", "training/grid.py", "flow/modelfile.py")
+OF_THE_SHELL = ("cli.py", "training/grid.py", "flow/bundled.py")
 # Options that no command takes, with the public function whose callers alone see the message.
 OF_PYTHON_ALONE = {
     "color": "plot_color_color", "family": "ProductPrior", "highlight": "plot_comparison",

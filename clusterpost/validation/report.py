@@ -14,7 +14,8 @@ from astropy.table import Table, vstack
 
 from ..errors import UncertifiedModelWarning
 from ..flags import NOT_INFERRED
-from ..flow.modelfile import load_model, model_stem, save_certificate
+from ..flow.bundled import model_stem
+from ..flow.modelfile import load_model, save_certificate
 from ..training.simulation import Simulator
 from ..typing import PathLike
 from ..utils import require, whole_file, write_whole

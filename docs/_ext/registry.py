@@ -73,8 +73,8 @@ class Certificate(RegistryTable):
     required_arguments = 1
 
     def lines(self):
+        from clusterpost.flow.bundled import MODELS_PATH
         from clusterpost.flow.metadata import certificate_of
-        from clusterpost.flow.modelfile import MODELS_PATH
         from clusterpost.validation.certificate import certificate_table
 
         certificate = certificate_of(json.loads((MODELS_PATH / f"{self.arguments[0]}.json").read_text()))

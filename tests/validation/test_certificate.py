@@ -10,9 +10,10 @@ import pytest
 
 from clusterpost import list_models, load_model
 from clusterpost.errors import ModelError, UncertifiedModelWarning
-from clusterpost.flow import modelfile
+from clusterpost.flow import bundled, modelfile
+from clusterpost.flow.bundled import bundled_models
 from clusterpost.flow.metadata import certificate_of
-from clusterpost.flow.modelfile import bundled_models, save_certificate
+from clusterpost.flow.modelfile import save_certificate
 from clusterpost.validation.certificate import (
     calibration,
     certificate_table,
@@ -32,7 +33,7 @@ SIZE = {"n_mocks": 200, "n_draws": 30}
 def stem(tmp_path, monkeypatch):
     """A copy of the replica, without a certificate, that no one has loaded yet."""
     for suffix in (".json", ".safetensors"):
-        shutil.copy(modelfile.MODELS_PATH / f"walter2025{suffix}", tmp_path / f"mine{suffix}")
+        shutil.copy(bundled.MODELS_PATH / f"walter2025{suffix}", tmp_path / f"mine{suffix}")
     path = tmp_path / "mine.json"
     card = json.loads(path.read_text())
     card.pop("certificate", None)
@@ -186,7 +187,7 @@ def test_one_of_other_weights_warns(stem, certificate):
 
 
 def test_the_list_says_who_is_certified(stem, certificate, monkeypatch):
-    monkeypatch.setattr(modelfile, "MODELS_PATH", stem.parent)
+    monkeypatch.setattr(bundled, "MODELS_PATH", stem.parent)
     assert list(list_models()["certificate"]) == ["none"]
     assert np.isnan(list_models()["max_difference"]).all()
     save_certificate(stem, certificate)

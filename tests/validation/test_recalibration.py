@@ -13,7 +13,7 @@ from scipy.stats import norm
 import clusterpost
 from clusterpost import conf
 from clusterpost.errors import InputError, ModelError
-from clusterpost.flow.modelfile import MODELS_PATH
+from clusterpost.flow.bundled import MODELS_PATH
 from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.validation import PosteriorSampler, SBCResult, corrected_levels, recalibrate, recalibration
 

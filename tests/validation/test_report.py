@@ -12,7 +12,7 @@ from astropy.table import Table
 
 import clusterpost
 from clusterpost import load_model
-from clusterpost.flow import modelfile
+from clusterpost.flow.bundled import MODELS_PATH
 from clusterpost.flow.metadata import certificate_of
 from clusterpost.validation import validate_model
 
@@ -27,7 +27,7 @@ def mine(tmp_path, monkeypatch):
     """A copy of the replica in a folder of the user's."""
     (tmp_path / "models").mkdir()
     for suffix in (".json", ".safetensors"):
-        shutil.copy(modelfile.MODELS_PATH / f"walter2025{suffix}", tmp_path / "models" / f"mine{suffix}")
+        shutil.copy(MODELS_PATH / f"walter2025{suffix}", tmp_path / "models" / f"mine{suffix}")
     return tmp_path / "models" / "mine"
 
 

@@ -1,0 +1,179 @@
+"""A model: a flow with its card, and what the card says of bands, conditions and family."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from ..config import conf
+from ..errors import ModelError
+from ..families import family_of_simulator
+from .network import build_flow
+
+__all__ = ["Model", "torch_device"]
+
+
+class Model:
+    """A flow that is ready to use, with its card.
+
+    Attributes
+    ----------
+    name : str
+    flow : Flow
+        In evaluation mode, on its device.
+    card : dict
+        All entries of the JSON file, with the model's hash as ``sha256``.
+    metadata : ModelMetadata
+        The entries that numbers are computed from, checked against the schema.
+    """
+
+    def __init__(self, name, flow, card, metadata):
+        self.name, self.flow, self.card, self.metadata = name, flow, card, metadata
+
+    def __repr__(self):
+        return (f"<Model {self.name!r}: {', '.join(self.parameters)} from {len(self.bands)} bands, "
+                f"{self.metadata.n_weights:,} weights, {self.card['sha256'][:12]}, on {self.device}>")
+
+    def check(self):
+        """Check that network, encoder and family belong together.
+
+        Raises
+        ------
+        ModelError
+            If they do not.
+        """
+        spec, prior, n_bands = self.flow.spec, self.family.prior, len(self.bands)
+        size = self.encoder.size(n_bands)
+        if size != spec.n_conditions:
+            raise ModelError(f"the encoder gives {size} conditions and the network takes {spec.n_conditions}")
+        if len(set(self.learned)) != spec.n_parameters or not set(self.learned) <= set(self.parameters):
+            raise ModelError(f"the network draws {spec.n_parameters} parameters, and the card states "
+                             f"{', '.join(self.learned)} of {', '.join(self.parameters)}")
+        if tuple(prior.names) != self.parameters:
+            raise ModelError("the prior is not one of the family's parameters")
+        at = [self.parameters.index(name) for name in self.learned]
+        for mine, other in ((spec.low, prior.low), (spec.high, prior.high)):
+            if not torch.equal(torch.tensor(mine), other[at].cpu().float()):
+                raise ModelError("the bounds of the network are not those of the prior")
+        if len(set(self.bands)) < n_bands:
+            raise ModelError(f"a band is named twice: {', '.join(self.bands)}")
+        slots = [*(self.metadata.simulator.coverage.slots or ()), *getattr(self.encoder, "slots", ())]
+        if not all(isinstance(index, int) and 0 <= index < n_bands for slot in slots for index in slot):
+            raise ModelError(f"a slot holds a band that is none of the {n_bands}")
+        for known in self.family.covariates:
+            if not all(isinstance(end, int | float) for end in (known.low, known.high)) or known.low > known.high:
+                raise ModelError(f"the range of the {known.name} is none")
+        limits = self.metadata.condition_range
+        if limits is not None and not len(limits.low) == len(limits.high) == size:
+            raise ModelError(f"the range of the conditions has not {size} lower and upper ends")
+
+    @functools.cached_property
+    def family(self):
+        """Model family that it was trained for, on its device."""
+        return family_of_simulator(self.card["simulator"]).to(self.device)
+
+    @functools.cached_property
+    def encoder(self):
+        """Encoder that makes conditions of observations."""
+        return self.family.read_encoder(self.card["conditions"])
+
+    @property
+    def bands(self):
+        """The bands that the model takes, in order."""
+        return self.family.band_names
+
+    @property
+    def filter_groups(self):
+        """Bands that stand in for each other, by index: one of each group is enough."""
+        return tuple(tuple(group) for group in self.card["simulator"]["coverage"].get(
+            "slots", [[i] for i in range(len(self.bands))]))
+
+    @property
+    def min_bands(self):
+        """Groups of bands that must be measured: the family's, or all for a network trained with every band."""
+        return self.family.min_bands if "slots" in self.card["simulator"]["coverage"] else len(self.filter_groups)
+
+    @property
+    def takes_sets(self):
+        """Whether it was trained with several sets of bands, so that a table need not have every band."""
+        return "sets" in self.card["simulator"]["coverage"]
+
+    @property
+    def parameters(self):
+        """Names of the parameters, in order."""
+        return self.family.parameter_names
+
+    @property
+    def device(self):
+        """Where the weights are."""
+        return self.flow.box.low.device
+
+    def to(self, device):
+        """Return the model on a device: itself if it is there.
+
+        Parameters
+        ----------
+        device : str or torch.device
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        ModelError
+            If torch knows no such device, or sees none.
+        """
+        device = torch.empty(0, device=torch_device(device)).device  # with its number
+        if device == self.device:
+            return self
+        flow = build_flow(self.flow.spec)
+        flow.load_export(self.flow.export())
+        return Model(self.name, flow.requires_grad_(False).eval().to(device), self.card, self.metadata)
+
+    @property
+    def learned(self):
+        """Names of the parameters that the flow draws, in order."""
+        return tuple(self.card["learned"])
+
+    def encode(self, observed):
+        """Compute the conditions of the network.
+
+        Parameters
+        ----------
+        observed : Observed
+
+        Returns
+        -------
+        Tensor (n, n_condition)
+        """
+        return self.encoder(observed)
+
+
+def torch_device(name=None):
+    """Where to compute.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``cpu``, ``cuda`` or ``auto``; by default `clusterpost.conf.device`.
+
+    Returns
+    -------
+    str or `torch.device`
+
+    Raises
+    ------
+    ModelError
+        If torch knows no such device, or sees none.
+    """
+    name = name or conf.device
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if str(name).startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {name!r} was asked for, and torch sees no GPU; use option:device='cpu'")
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ModelError(f"torch knows no device {name!r}; use 'cpu' or 'cuda'") from None
