@@ -16,7 +16,7 @@ import torch
 from astropy.table import Column, QTable
 
 from . import __version__, flags
-from .catalogs.layouts import recognize
+from .catalogs.recognition import recognize
 from .config import conf
 from .errors import ColumnError, InputError, ModelError, shown
 from .families import ModelFamily

@@ -15,9 +15,9 @@ from astropy.table import Row, Table
 
 from .bands import get_band
 from .catalogs.canonical import floor_in, record_floor, recorded_floor
-from .catalogs.layouts import recognize
 from .catalogs.levels import check_levels
 from .catalogs.metadata import FLOOR_KEY
+from .catalogs.recognition import recognize
 from .catalogs.table_distances import to_mpc
 from .catalogs.values import MAG_PER_RELATIVE, is_magnitude, numbers, plain, read_band, unit_of
 from .errors import InputError, shown

@@ -307,7 +307,7 @@ def _same_prior(given, settings, card):
 
 def _check_same_photometry(tbl, recorded, given):
     """Warn where distances or columns are not those of the record."""
-    from .catalogs.layouts import recognize
+    from .catalogs.recognition import recognize
     from .catalogs.table_distances import table_distances
 
     if not given:

@@ -1,6 +1,6 @@
 """Reading star-cluster catalogs: which columns mean what, and how far the galaxies are.
 
-:mod:`~clusterpost.catalogs.layouts` recognizes the columns of a table,
+:mod:`~clusterpost.catalogs.recognition` recognizes the columns of a table,
 :mod:`~clusterpost.catalogs.legus` reads the header-less LEGUS files,
 :mod:`~clusterpost.catalogs.published` the fits that a catalog brings along,
 :mod:`~clusterpost.catalogs.levels` compares its fluxes with its magnitudes,

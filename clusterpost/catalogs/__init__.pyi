@@ -8,12 +8,7 @@ from .distances import (
 from .distances import (
     resolve_galaxy as resolve_galaxy,
 )
-from .layouts import (
-    Layout as Layout,
-)
-from .layouts import (
-    recognize as recognize,
-)
+from .layouts import Layout as Layout
 from .legus import (
     label_legus as label_legus,
 )
@@ -34,4 +29,5 @@ from .nsa import (
 )
 from .published import published_columns as published_columns
 from .reader import read_catalog as read_catalog
+from .recognition import recognize as recognize
 from .resolved import read_phat as read_phat

@@ -18,9 +18,9 @@ from astropy.table import Table
 
 from ..config import conf
 from ..errors import ColumnError, InputError, InputWarning, UnitError, shown
-from .layouts import recognize
 from .legus import first_fields, read_legus
 from .parquet import parquet_table
+from .recognition import recognize
 from .units import is_number, read_unit
 
 __all__ = ["check_size", "read_table"]

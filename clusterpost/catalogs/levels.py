@@ -18,8 +18,9 @@ from astropy.table import Column, QTable, Table
 
 from ..errors import InputError, InputWarning
 from .columns import PHANGS_SENTINELS, phangs_bands
-from .layouts import Layout, recognize, survey_layout
+from .layouts import Layout, survey_layout
 from .metadata import was_read
+from .recognition import recognize
 from .values import is_magnitude, plain, read_band
 
 __all__ = ["CORRECTION", "KNOWN_SLIP", "check_levels", "correct_aperture", "level_difference"]

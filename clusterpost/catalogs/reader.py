@@ -14,12 +14,13 @@ from ..errors import InputError
 from ..typing import PathLike
 from .canonical import add_canonical, check_agreement
 from .files import read_table
-from .layouts import Layout, recognize
+from .layouts import Layout
 from .legus import is_raw_legus, label_legus
 from .levels import check_levels
 from .messages import warn_of_sentinels
 from .metadata import LAYOUT_KEY, LEVELS_KEY
 from .nsa import label_sloan
+from .recognition import recognize
 from .table_distances import Distances, add_distance, find_distances
 
 __all__ = ["LAYOUT_KEY", "Understanding", "read_catalog", "read_rows", "understand"]
@@ -38,7 +39,7 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
     columns : dict or Layout, optional
         ``{"F275W": ("my_flux", "my_error")}`` for columns of other names, or to
         choose where several could be meant; see
-        `clusterpost.catalogs.layouts.recognize`.  A layout is that of the
+        `clusterpost.catalogs.recognition.recognize`.  A layout is that of the
         table of which these are some rows.
     unit : str or Unit, optional
         Of all fluxes or magnitudes, for files that do not tell it: ``"mJy"``,

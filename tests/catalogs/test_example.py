@@ -3,7 +3,7 @@ import pytest
 
 import clusterpost
 from clusterpost.catalogs.example import EXAMPLE_PATH
-from clusterpost.catalogs.layouts import recognize
+from clusterpost.catalogs.recognition import recognize
 from clusterpost.photometry import Photometry
 from clusterpost.training.example import make_example_catalog
 

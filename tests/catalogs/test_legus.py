@@ -4,8 +4,8 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
-from clusterpost.catalogs.layouts import recognize
 from clusterpost.catalogs.legus import N_COLUMNS, label_legus, legus_bands, legus_columns, read_legus
+from clusterpost.catalogs.recognition import recognize
 from clusterpost.errors import InputError
 
 FILE = "hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor.tab"

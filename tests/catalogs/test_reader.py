@@ -11,9 +11,9 @@ from phangs_like import ACS_FIELD, GENERATIONS, names, phangs_like
 
 import clusterpost.catalogs
 from clusterpost.bands import BANDS, WFC3_BANDS
-from clusterpost.catalogs.layouts import recognize
 from clusterpost.catalogs.legus import LEGUS_SENTINELS
 from clusterpost.catalogs.reader import LAYOUT_KEY, read_catalog
+from clusterpost.catalogs.recognition import recognize
 from clusterpost.errors import ColumnError, DistanceError, InputError, UnitError
 from clusterpost.photometry import Photometry
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable, Table
 
-from clusterpost.catalogs.layouts import recognize
+from clusterpost.catalogs.recognition import recognize
 from clusterpost.errors import DistanceError, UnitError
 from clusterpost.families import Covariate, Distance
 from clusterpost.families.covariates import read_covariates

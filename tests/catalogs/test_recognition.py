@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clusterpost.bands import ACS_BANDS, BANDS, WFC3_BANDS
 from clusterpost.catalogs.columns import BandColumns
-from clusterpost.catalogs.layouts import recognize
+from clusterpost.catalogs.recognition import recognize
 from clusterpost.errors import ColumnError, InputError
 
 ACS = ("F275W", "F336W", "F435W", "F555W", "F814W")
