@@ -73,7 +73,7 @@ def many_mocks(n):
     return clusterpost.simulate(min(n, _MOCKS), model="any_bands", seed=9)[np.arange(n) % _MOCKS]
 
 
-def _measure(call, n, options):
+def measure(call, n, options):
     from machine import peak_rss_mb, timed
 
     import clusterpost
@@ -90,4 +90,4 @@ def _measure(call, n, options):
 
 
 if __name__ == "__main__":
-    print(json.dumps(_measure(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]) if len(sys.argv) > 3 else {})))
+    print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]) if len(sys.argv) > 3 else {})))

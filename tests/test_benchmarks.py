@@ -174,7 +174,7 @@ def test_rows_are_measured_in_processes_of_their_own(benchmarks, monkeypatch):
     assert table["peak"][0] >= table["before"][0] > 10
     assert 0 < table["tables"][0] < 1
     with pytest.raises(RuntimeError, match="failed"):
-        benchmarks.growth.in_a_process("no_such_call", 1, {})
+        benchmarks.growth.in_a_process("infer_table", "no number", {})
 
 
 def test_the_command_writes_tables_with_the_machine_and_figures(benchmarks, tmp_path, monkeypatch):
@@ -213,7 +213,8 @@ def test_numbers_on_the_page(benchmarks):
                                  "0.0123  x", "–       –", "12346   z w", "======  ===="]
 
 
-def test_cores_free_and_busy(benchmarks):
+def test_cores_free_and_busy(benchmarks, monkeypatch):
+    monkeypatch.setattr(benchmarks.cores, "in_a_process", benchmarks.growth.measure)  # whose process has its own test
     tables = benchmarks.cores.cores("small")
     found = tables["cores"]
     assert list(found["machine"]) == ["free", "free", "busy", "busy"]

@@ -1,22 +1,11 @@
 """A small network of clusters drawn star by star, trained within seconds."""
 
-from contextlib import contextmanager
-
-import pytest
+from small_samples import small_samples
 
 FIVE = ("F275W", "F336W", "F438W", "F555W", "F814W")
 TINY = {"bands": (*FIVE, "F657N"), "token": 16, "context": 16, "width": (16,) * 6, "depth": (1,) * 6, "bins": (8,) * 6,
         "knots": 16, "batch_size": 64, "batches_at_once": 40, "mocks_per_epoch": 3840, "epochs": 2,
         "n_validation": 500, "average": 0.95, "learning_rate": 5e-3, "checkpoint_every": 50}
-
-
-@contextmanager
-def small_samples():
-    """Standardize and test with few mocks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clusterpost.training.recipes._N_TEST", 1000)
-        patch.setattr("clusterpost.training.fit._N_STANDARDIZE", 3000)
-        yield
 
 
 def train_tiny(folder):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
+from small_samples import small_samples
 from toy import PARAMETERS, PIVOTS, ToyGalaxies
 
 import clusterpost
@@ -30,7 +31,8 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toy")
     recipe = affine(ToyGalaxies(), name="toy", n_blocks=4, width=48, epochs=1, mocks_per_epoch=150_000, batch_size=512,
                     learning_rate=3e-3, n_validation=2000, validations_per_epoch=1)
-    train_model(recipe, folder)
+    with small_samples():
+        train_model(recipe, folder)
     yield folder / "toy"
     for band in PIVOTS:
         BANDS.pop(band, None)

@@ -126,16 +126,17 @@ import sys, time, json, torch
 from dataclasses import replace
 from pathlib import Path
 from clusterpost.flow.affine import AffineFlow
-from clusterpost.training.fit import fit
+from clusterpost.training import fit as module
 from clusterpost.training.recipes import walter2025
 
 torch.set_num_threads(1)
+module._N_STANDARDIZE = int(sys.argv[3])
 recipe = walter2025(**json.loads(sys.argv[2]))
 def slow(*values):
     time.sleep(0.05)
     return recipe.encoder(*values)
 torch.manual_seed(0)
-fit(AffineFlow(recipe.spec), replace(recipe, encoder=slow), Path(sys.argv[1]), progress=False)
+module.fit(AffineFlow(recipe.spec), replace(recipe, encoder=slow), Path(sys.argv[1]), progress=False)
 """
 
 
@@ -144,8 +145,8 @@ def test_killed_run_continues_to_the_same_end(unbroken, tmp_path):
     flow, result, _ = unbroken
     folder = tmp_path / "killed"
     environment = {**os.environ, "PYTHONPATH": str(Path(clusterpost.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder), json.dumps(TINY)], env=environment,
-                             stderr=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder), json.dumps(TINY),
+                              str(fit_module._N_STANDARDIZE)], env=environment, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 120
         while not (folder / "checkpoint.safetensors").exists():

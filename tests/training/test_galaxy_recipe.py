@@ -18,9 +18,7 @@ def model(name, tmp_path_factory):
     folder = tmp_path_factory.mktemp(name)
     recipe = galaxies(family=name, width=(16,), depth=(1,), context=16, mocks_per_epoch=2048, n_validation=512,
                       batch_size=256, average=0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clusterpost.training.recipes._N_TEST", 1000)
-        card = train_model(recipe, folder)
+    card = train_model(recipe, folder)
     assert card["learned"] == list(recipe.learned)
     return folder / name
 

@@ -136,8 +136,6 @@ class TestOtherFlows:
         ids=["any", "z0.05", "spline", "lognormal", "maf"])
     def test_train_write_load_and_infer(self, recipe, tmp_path, monkeypatch):
         monkeypatch.setattr("clusterpost.training.recipes._N_TEST", 2000)
-        monkeypatch.setattr("clusterpost.training.recipes.condition_range",
-                            lambda simulator, encoder: condition_range(simulator, encoder, n=20_000))
         card = train_model(recipe, tmp_path, progress=False)
         names = list(recipe.simulator.prior.names)
         index = [names.index(learned) for learned in recipe.learned]

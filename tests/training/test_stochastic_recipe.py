@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tiny_stochastic as tiny
 import torch
 from safetensors import safe_open
 from tiny_stochastic import FIVE, TINY
@@ -21,12 +20,6 @@ from clusterpost.training.simulation import Simulator, seeded_generator
 from clusterpost.training.surveys import SURVEYS, survey_bands
 
 PARAMETERS = ("age", "mass", "ebv", "metallicity", "rv", "nebular_covering")
-
-
-@pytest.fixture(scope="module")
-def small_samples():
-    with tiny.small_samples():
-        yield
 
 
 @pytest.fixture
@@ -102,13 +95,13 @@ class TestModel:
         assert out["n_bands"].tolist() == [4, 5, 5, 5]
         np.testing.assert_allclose(out["age_q50"][1:], before["age_q50"][1:], rtol=1e-4)
 
-    def test_finished_training_is_taken_up_as_it_is(self, model, small_samples):
+    def test_finished_training_is_taken_up_as_it_is(self, model):
         before = load_model(model).card
         again = train_model(stochastic(**TINY), model.parent, progress=False)
         assert again["sha256"] == before["sha256"]
 
 
-def test_killed_run_continues_to_the_same_end(model, small_samples, tmp_path):
+def test_killed_run_continues_to_the_same_end(model, tmp_path):
     """Also when the kill comes between two draws of mocks, and with an average of weights."""
     recipe = stochastic(**TINY)
 

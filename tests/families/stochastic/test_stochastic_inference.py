@@ -1,8 +1,5 @@
 """Posteriors of clusters drawn star by star under any prior, with what is known of each row."""
 
-import subprocess
-import sys
-
 import astropy.units as u
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ from astropy.table import Table
 from tiny_stochastic import FIVE
 
 import clusterpost
+from clusterpost.cli import main
 from clusterpost.errors import ColumnError, InputError, InputWarning, UnitError
 from clusterpost.families import get_family
 from clusterpost.families.encoders import SetConditions
@@ -171,12 +169,11 @@ class TestMetallicity:
         out = clusterpost.infer_table(with_columns(mocks, metallicity=8.7), model="any_bands", n_samples=50)
         assert "CPKNOWN" not in out.meta
 
-    def test_at_the_shell(self, tiny_stochastic, mocks, tmp_path):
+    def test_at_the_shell(self, tiny_stochastic, mocks, tmp_path, capsys):
         with_columns(mocks, metallicity=-0.6, metallicity_err=0.05).write(tmp_path / "in.fits")
-        done = subprocess.run([sys.executable, "-m", "clusterpost", "infer", "in.fits", "out.fits", "--model",
-                               str(tiny_stochastic), "-n", "200"], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert "metallicity -0.6" in done.stderr
+        files = [str(tmp_path / name) for name in ("in.fits", "out.fits")]
+        assert main(["infer", *files, "--model", str(tiny_stochastic), "-n", "200"]) == 0
+        assert "metallicity -0.6" in capsys.readouterr().err
         out = Table.read(tmp_path / "out.fits")
         np.testing.assert_allclose(out["metallicity_q50"], -0.6, atol=0.06)
         assert "metallicity" in out.meta["CPKNOWN"]
