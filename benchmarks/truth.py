@@ -32,6 +32,7 @@ from clusterpost.utils import whole_file
 _OLD, _NEW = "any_bands", "stochastic"
 _THREE, _OWN = f"{_OLD}, three bands", f"{_NEW}, metallicity of the disk, E(B-V) exponential 0.3"
 _AS_HST, _DUST = f"{_OLD}, UBV as F336W, F438W, F555W", f"{_NEW}, E(B-V) of the diagram"
+_GRID = "fully sampled, exact, UBV"
 _RV = Normal(3.1, 0.3)
 _MASSES = (2.0, 3.0, 3.5, 4.0, 6.0)  # bounds of the bins of log10 mass
 _LMC_MODULUS = 18.48
@@ -97,8 +98,11 @@ def lmc(clusters, *, model=_NEW, n_samples=1000):
 
     as_hst = photometry({"U": "F336W", "B": "F438W", "V": "F555W"})
     johnson = photometry({band: f"{band}_JC" for band in "UBVR"})
-    shared = {"unit": "Vega", "distance": distance, "n_samples": n_samples}
-    results = {_AS_HST: _judged(as_hst, truth, mass, model=_OLD, **shared),
+    read = {"unit": "Vega", "distance": distance}
+    shared = {**read, "n_samples": n_samples}
+    three = photometry({band: f"{band}_JC" for band in "UBV"})
+    results = {_GRID: _judged(three, truth, mass, infer=clusterpost.exact_posterior, **read),
+               _AS_HST: _judged(as_hst, truth, mass, model=_OLD, **shared),
                _NEW: _judged(johnson, truth, mass, model=model, **shared)}
     parts, rows = [], []
     for value in np.unique(tbl["ebv"]):  # a prior is the same for all of a table
@@ -119,11 +123,11 @@ def _known_dust(ebv, width=0.03):
     return FunctionPrior(log_density, survey.low, survey.high, family=_NEW)
 
 
-def _judged(tbl, truth, mass, **options):
+def _judged(tbl, truth, mass, infer=clusterpost.infer_table, **options):
     """Infer a table, and keep what is compared."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)  # bands that a model does not know, flags
-        out = clusterpost.infer_table(tbl, **options)
+        out = infer(tbl, **options)
     columns = {"truth": np.asarray(truth, float), "truth_mass": np.asarray(mass, float)}
     for name, ours in (("", "age"), ("mass_", "mass")):
         for quantile, end in (("q16", "low"), ("q50", "mid"), ("q84", "high")):
@@ -278,7 +282,7 @@ def main(arguments=None):
         _save_figure(lambda: draw_coverage(shares), folder / "m31_by_mass.png")
     if options.lmc:
         results = lmc(options.lmc, model=options.model, n_samples=options.samples)
-        _write(folder, "lmc", results, (_AS_HST, _NEW, _DUST), "Clusters of the Large Magellanic Cloud")
+        _write(folder, "lmc", results, (_GRID, _NEW, _DUST), "Clusters of the Large Magellanic Cloud")
     return 0
 
 

@@ -288,8 +288,8 @@ _GALAXY_ORDER = ("tau_ism", "stick1", "dust_index", "tau_bc", "log_gamma1", "log
 _GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
 
 
-def galaxies(*, family="galaxies", errors=None, width=(128, 128, 96, 96, 96, 64, 48), depth=(2, 2, 2, 2, 2, 1, 1),
-             bins=10, knots=64, context=192, context_depth=2, **config) -> Recipe:
+def galaxies(*, family="galaxies", errors=None, width=(192, 160, 64, 48, 48, 32, 32), depth=(3, 3, 1, 1, 1, 1, 1),
+             bins=7, knots=64, context=192, context_depth=3, **config) -> Recipe:
     """Make a recipe of a network for galaxies in ugriz of SDSS: a spline flow, blind to brightness.
 
     All parameters but the mass are learned, under log-normal noise; the mass follows in closed form.
@@ -326,7 +326,7 @@ def galaxies(*, family="galaxies", errors=None, width=(128, 128, 96, 96, 96, 64,
                        context=context, context_depth=context_depth,
                        coordinates=tuple(_GALAXY_COORDINATES.get(name, "linear") for name in learned))
     settings = _MUON | {"betas": (0.9, 0.999), "batch_size": 1024, "batches_at_once": 32, "epochs": 1,
-                        "average": 0.999, "mocks_per_epoch": 8_192_000, "validations_per_epoch": 8,
+                        "average": 0.999, "mocks_per_epoch": 16_384_000, "validations_per_epoch": 8,
                         "n_validation": 50_000, "checkpoint_every": 500} | config
     name = simulator.family.name
     return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings), learned)
