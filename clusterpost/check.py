@@ -27,7 +27,7 @@ _TABLE_SHA256 = {
 
 @dataclass
 class Finding:
-    """What one check found.
+    """Finding of one check.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a result rests on, as BibTeX."""
+"""References of a result, as BibTeX."""
 
 from __future__ import annotations
 

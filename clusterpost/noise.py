@@ -42,10 +42,10 @@ def _normal_like(x, generator):
 
 
 class _Noise:
-    """What the noise models have in common."""
+    """Common base of the noise models."""
 
     def usable(self, flux, error):
-        """Whether the likelihood of a detection exists.
+        """Tell whether the likelihood of a detection exists.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class _Noise:
         return mean, total.rsqrt().expand_as(mean)
 
     def clear(self, flux, error, measured):
-        """Whether a normal density with the moments of `amplitude` stands for the likelihood in ln mass, (n,)."""
+        """Tell whether a normal density with the moments of `amplitude` stands for the likelihood in ln mass, (n,)."""
         return torch.ones_like(flux[:, 0], dtype=torch.bool)
 
     def along_mass(self, flux, error, measured, ln_flux, ln_mass):
@@ -258,7 +258,7 @@ class NormalNoise(_Noise):
         return _normal_log_likelihood(flux, torch.exp(ln_flux), error, measured)
 
     def usable(self, flux, error):
-        """Whether the likelihood exists: also for fluxes of zero and below."""
+        """Tell whether the likelihood exists: also for fluxes of zero and below."""
         return torch.isfinite(flux) & torch.isfinite(error) & (error > 0)
 
     def pull(self, flux, error, ln_flux):
@@ -283,7 +283,7 @@ class NormalNoise(_Noise):
         return torch.log(best) - scale, relative * (1 + _SKEWED * relative**2)
 
     def clear(self, flux, error, measured):
-        """Whether the mass is a log-normal one, nearly; see `Walter2025Noise.clear`."""
+        """Tell whether the mass is a log-normal one, nearly; see `Walter2025Noise.clear`."""
         return torch.where(measured, (flux / error).square(), 0.0).sum(-1) > _CLEAR**2
 
     @staticmethod

@@ -96,7 +96,7 @@ class Photometry:
 
     @property
     def findings(self):
-        """How many rows there are and how many without any measurement, and what was not taken for one."""
+        """Counts of rows and of rows without any measurement, and the values that are not taken for one."""
         counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
         return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, self.faults, counted)
 

@@ -149,7 +149,7 @@ def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTA
 
 
 def _computable(flux, error, noise):
-    """Whether single precision can hold what is computed of fluxes and errors, each (n, n_band), in mJy."""
+    """Tell whether single precision can hold what is computed of fluxes and errors, each (n, n_band), in mJy."""
     with np.errstate(all="ignore"):
         size, ratio = np.abs(flux), np.abs(flux) / error
     # An error of zero is left to the noise model, which has no use for it.

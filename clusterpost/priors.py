@@ -123,7 +123,7 @@ class _Bounded:
         return None if shape is None or shape[2] else shape[0]
 
     def inside(self, theta):
-        """Whether parameters lie within the bounds.
+        """Tell whether parameters lie within the bounds.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""How the results in a table were made, so that whatever is drawn from them repeats it.
+"""Record of how the results in a table were made, so that whatever is drawn from them repeats it.
 
 ``meta`` says so under one readable key for each setting (`KEYS`), for the results that were added last, and completely,
 for the results under each prefix, as JSON under ``CPRECORD``.

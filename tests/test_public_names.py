@@ -19,6 +19,31 @@ NAMES = sorted({(module.__name__, name) for module in MODULES for name in module
                 if inspect.isroutine(getattr(module, name))})
 
 
+def test_the_names_are_found():
+    """The tests below run over the names that are found here."""
+    assert len(NAMES) >= 40
+    assert {"infer_table", "plot_posterior", "write_report", "simulate"} <= {name for _, name in NAMES}
+    listed = set(re.findall(r"automodapi:: ([\w.]+)", (DOCS / "api.rst").read_text()))
+    assert {module.__name__ for module in MODULES} <= listed
+
+
+def nominal_docstrings(source):
+    """First lines that are no noun and no imperative but a clause; a property may say *Whether*."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)) and (text := ast.get_docstring(node)):
+            is_property = any("property" in ast.unparse(d) for d in getattr(node, "decorator_list", ()))
+            first = text.split()[0]
+            if first in ("What", "How", "Which", "Where", "Who", "Those") or (first == "Whether" and not is_property):
+                yield text.splitlines()[0]
+
+
+def test_docstrings_are_nouns_or_imperatives():
+    assert list(nominal_docstrings('''def f():
+        "What it is."''')) == ["What it is."]
+    package = Path(clusterpost.__file__).parent
+    assert not [(path.name, line) for path in package.rglob("*.py") for line in nominal_docstrings(path.read_text())]
+
+
 @pytest.fixture(scope="module")
 def guide():
     """All of the guide but the lists of names."""

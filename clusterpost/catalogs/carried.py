@@ -78,7 +78,7 @@ def carried(tbl, form) -> Table:
 
 
 def _is_plain(column, form):
-    """Whether a format holds such a column as it is."""
+    """Tell whether a format holds such a column as it is."""
     dtype = getattr(column, "dtype", None)
     if dtype is None or dtype.kind not in _PLAIN or isinstance(column, Time | SkyCoord):
         return False

@@ -78,7 +78,7 @@ def _one(band, what, candidates, canonical):
 
 
 def _same_kind(flux, error):
-    """Whether the names of a flux and of an error can go together."""
+    """Tell whether the names of a flux and of an error can go together."""
     magnitudes = {"mag", "Vega", "AB", "ST"}
     return flux is None or error is None or (flux in magnitudes) == (error in magnitudes)
 
@@ -154,5 +154,5 @@ def unused_columns(tbl, bands):
 
 
 def _numeric(column):
-    """Whether a column holds one number a row; times and positions have neither shape nor type of numbers."""
+    """Tell whether a column holds one number a row; times and positions have neither shape nor type of numbers."""
     return getattr(column, "ndim", 2) == 1 and getattr(getattr(column, "dtype", None), "kind", "O") in "fiu"

@@ -215,7 +215,7 @@ def _has_values(column):
 
 
 def phangs_name(names, bands):
-    """Which generation of PHANGS names these are.
+    """Tell which generation of PHANGS names these are.
 
     Parameters
     ----------

@@ -170,7 +170,7 @@ def _first_bytes(path, n=100_000):
 
 
 def _has_no_header(path):
-    """Whether the first line holds as many numbers as a LEGUS catalog has columns."""
+    """Tell whether the first line holds as many numbers as a LEGUS catalog has columns."""
     fields = first_fields(path)
     return len(fields) >= 34 and all(is_number(field) for field in fields)
 

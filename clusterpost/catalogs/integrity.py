@@ -1,4 +1,4 @@
-"""Whether a file is of the kind its name says, and whole; unpacking of those that are."""
+"""Check that a file is of the kind its name says, and whole, and unpack it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _PERHAPS_DISTANCES = ("dist", "D", "distances", "gal_dist", "galaxy_distance")
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns of a table mean; a plain value that can be sent to other processes.
+    """Meaning of the columns of a table; a plain value that can be sent to other processes.
 
     Attributes
     ----------

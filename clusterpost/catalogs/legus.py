@@ -222,7 +222,7 @@ def _raw_names(tbl):
 
 
 def _shape(tbl):
-    """How many columns stand before the right ascension besides the usual, and the names of the last ones, or None."""
+    """Count the unusual columns before the right ascension, and name the last ones; None if it is no such table."""
     n = len(_raw_names(tbl))
     if not _FEWEST <= n <= _MOST:
         return None
@@ -251,7 +251,7 @@ def _values(tbl, name):
 
 
 def _fits(tbl, shift):
-    """Whether the values are those of a LEGUS catalog with so many columns more before the right ascension."""
+    """Tell whether the values are those of a LEGUS catalog with so many columns more before the right ascension."""
     ra, dec, *photometry = (_values(tbl, f"col{i + shift}") for i in range(4, 17))
     age, mass = (_values(tbl, f"col{i + shift}") for i in (17, 20))
     if not len(ra):

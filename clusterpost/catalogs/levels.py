@@ -1,4 +1,4 @@
-"""Whether the mJy and the Vega columns of a PHANGS table say the same.
+"""Comparison of the mJy and the Vega columns of a PHANGS table.
 
 In DR4 the V aperture correction of NGC 1512 and NGC 1510 is off by 1.724 mag in
 some versions: fluxes and masses are wrong by a factor 4.9, and all colors are

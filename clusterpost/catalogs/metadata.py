@@ -1,4 +1,4 @@
-"""What a table's ``meta`` says of how it was read, under keys that fit into a FITS header."""
+"""Records in a table's ``meta`` of how it was read, under keys that fit into a FITS header."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the name of a column says: which band, and whether flux, error or limit.
+"""Names of columns: their band, and whether they hold flux, error or limit.
 
 People write ``F275W_err``, ``e_F275Wmag``, ``sigma_F275W``, ``acs_f814w_mjy``
 or ``F814W_ACS_unc``.  A name is understood if every word in it is known; one
@@ -35,7 +35,7 @@ _RUN = re.compile("|".join(_WORDS))
 
 @dataclass(frozen=True)
 class ColumnName:
-    """What a column's name says.
+    """Meaning of a column's name.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where the releases of the PHANGS-HST cluster catalogs keep their tables.
+"""Locations of the tables in the releases of the PHANGS-HST cluster catalogs.
 
 =======  ========================================  ==============================================
 release  files                                     reference

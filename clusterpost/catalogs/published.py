@@ -1,4 +1,4 @@
-"""Which columns of a table are the catalog's own ages, masses and reddening.
+"""Columns of a table that hold the catalog's own ages, masses and reddening.
 
 PHANGS-HST publishes up to three sets.  The ``MINCHISQ`` ones are the
 single-branch maximum-likelihood fits that Walter et al. (2025) compare with;

@@ -134,7 +134,7 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
 
 @dataclass(frozen=True)
 class Understanding:
-    """What only a whole table tells of its rows; a plain value that can be sent to other processes.
+    """Facts that only a whole table tells of its rows; a plain value that can be sent to other processes.
 
     Attributes
     ----------

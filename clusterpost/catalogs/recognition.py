@@ -1,4 +1,4 @@
-"""Which columns of a table are its photometry, and by whose conventions.
+"""Recognition of the columns of photometry in a table, and of their conventions.
 
 A table is recognized by its column names alone, as one of:
 

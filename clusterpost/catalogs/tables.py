@@ -1,4 +1,4 @@
-"""What users have for a table: a table, a row, a data frame, or the path of a file."""
+"""Tables as users give them: a table, a row, a data frame, or the path of a file."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class FluxUnit:
 
     @property
     def is_magnitude(self) -> bool:
-        """Whether these are magnitudes."""
+        """Tell whether these are magnitudes."""
         return self.unit == u.mag
 
     def __str__(self):
@@ -186,7 +186,7 @@ def _meant(bare):
 
 
 def equal_units(one, other) -> bool:
-    """Whether two units say the same, as far as both say something.
+    """Tell whether two units agree, as far as both are given.
 
     Parameters
     ----------

@@ -142,7 +142,7 @@ def unit_of(tbl, name, layout, names=None) -> FluxUnit | None:
 
 
 def is_magnitude(unit):
-    """Whether a unit is one of magnitudes.
+    """Tell whether a unit is one of magnitudes.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def is_magnitude(unit):
 
 
 def _measured_cameras(tbl, layout):
-    """Where the B column of each camera has a value, by instrument."""
+    """Find the rows in which the B column of each camera has a value, by instrument."""
     measured = {}
     for camera, name in layout.cameras.items():
         values = numbers(tbl, name)
@@ -362,7 +362,7 @@ def read_bands(tbl, layout) -> Measured:
 
 
 def has_flux_unit(tbl, layout, band):
-    """Whether the columns of a band say enough to be converted to mJy, however wrongly.
+    """Tell whether the columns of a band say enough to be converted to mJy, however wrongly.
 
     Parameters
     ----------

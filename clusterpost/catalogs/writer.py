@@ -110,7 +110,7 @@ def _write_fits(tbl, path):
 
 
 def _in_fits(unit):
-    """Whether FITS can say what a unit is."""
+    """Tell whether FITS can express a unit."""
     try:
         unit.to_string("fits")
     except ValueError:

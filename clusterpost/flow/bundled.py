@@ -1,4 +1,4 @@
-"""Where model files are: bundled models by name, a user's own by path."""
+"""Places of model files: bundled models by name, a user's own by path."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class Model:
 
     @property
     def device(self):
-        """Where the weights are."""
+        """Device of the weights."""
         return self.flow.box.low.device
 
     def to(self, device):
@@ -152,7 +152,7 @@ class Model:
 
 
 def torch_device(name=None):
-    """Where to compute.
+    """Choose the device to compute on.
 
     Parameters
     ----------

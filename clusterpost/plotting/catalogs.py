@@ -158,7 +158,7 @@ def _deviation(ax, difference, unit):
 
 
 def plot_deviation(out, published=None, where=None, *, prefix="", figure=None):
-    """How far the MAP lies from the catalog's own fit, against the width of the posterior.
+    """Draw the distance of the MAP from the catalog's own fit against the width of the posterior.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ __all__ = ["plot_chi2", "plot_flux_errors", "plot_predictive", "plot_seds"]
 
 
 def plot_flux_errors(tbl, *, where=None, bands=None, columns=None, figure=None):
-    """How large a catalog's flux errors are, and what two noise models make of them.
+    """Draw a catalog's flux errors, and what two noise models make of them.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ _UNITS = {"solMass": r"M_\odot"}
 
 @dataclass
 class _Marks:
-    """What is marked beside the density, (n_parameter,) or (n_mode, n_parameter) each; None for what there is not."""
+    """Marks beside the density, (n_parameter,) or (n_mode, n_parameter) each; None for what there is not."""
 
     best: np.ndarray | None = None
     own: int | None = None  # the mode that the MAP stands for

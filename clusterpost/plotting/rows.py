@@ -1,4 +1,4 @@
-"""What figures of many rows share: which rows they show, how dense these lie, and what colors them."""
+"""Common parts of figures of many rows: their selection, density and color."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the objects of a catalog are on the sky."""
+"""Maps of a catalog on the sky."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all figures share: colors, labels and how a figure is made."""
+"""Common parts of all figures: colors, labels and their creation."""
 
 from __future__ import annotations
 

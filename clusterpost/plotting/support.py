@@ -1,4 +1,4 @@
-"""Where objects without an answer, or with a doubtful one, lie among the others."""
+"""Figures of objects without an answer, or with a doubtful one, among the others."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def plot_sbc(result, *, level=0.99, bins=None, figure=None):
 
 
 def plot_pp(result, *, level=0.99, figure=None):
-    """How often the truth lies below each quantile of its posterior: the p-p plot.
+    """Draw how often the truth lies below each quantile of its posterior: the p-p plot.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def plot_pp(result, *, level=0.99, figure=None):
 
 
 def plot_coverage(*results, level=0.99, figure=None):
-    """How often credible regions hold the truth.
+    """Draw how often credible regions hold the truth.
 
     Parameters
     ----------

@@ -263,7 +263,7 @@ class _Climb:
         return torch.cat([first, back * root, *cross], dim=1), (inward, back)
 
     def _room(self, moves):
-        """Whether each column of ``moves`` (p, p, n, s) stays in the box, (p, n, s)."""
+        """Tell whether each column of ``moves`` (p, p, n, s) stays in the box, (p, n, s)."""
         end = self.theta[:, None] + moves
         return ((end >= self.low) & (end <= self.high)).all(dim=0)
 

@@ -1,4 +1,4 @@
-"""Where importance sampling draws from, with the exact density of every draw.
+"""Proposals for importance sampling, with the exact density of every draw.
 
 A flow proposes age and reddening (or everything); the mass follows from its
 conditional density, which is known in closed form under log-normal noise and
@@ -43,7 +43,7 @@ def base_dimensions(prior, uncertain: bool = False) -> int:
 
 
 class _Proposal:
-    """What the proposals have in common."""
+    """Common base of the proposals."""
 
     def __init__(self, flow, likelihood, prior, *, trained_noise="lognormal", defensive=0.1):
         self.flow, self.likelihood, self.prior = flow, likelihood, prior

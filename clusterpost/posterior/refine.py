@@ -55,7 +55,7 @@ class UnitPoints:
 
 
 def n_base_points(n_samples):
-    """How many points of the unit cube a cluster may use up.
+    """Return how many points of the unit cube a cluster may use up.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
 
 
 def support(target, theta, weight):
-    """How usual the photometry is for the model: a posterior predictive p-value.
+    """Compute how usual the photometry is for the model: a posterior predictive p-value.
 
     Parameters
     ----------

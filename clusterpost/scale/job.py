@@ -39,7 +39,7 @@ _WITHOUT_EFFECT = ("progress", "device", "workers", "columns", "unit", "missing"
 
 @dataclass(frozen=True)
 class Survey:
-    """What a first reading of all rows of a source tells.
+    """Facts from a first reading of all rows of a source.
 
     Attributes
     ----------

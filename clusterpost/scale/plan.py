@@ -1,4 +1,4 @@
-"""What a catalog of some size costs, from rates that were measured.
+"""Cost of a catalog of some size, from measured rates.
 
 Run ``python -m clusterpost.scale.plan RATES`` with the table ``rates.ecsv`` of the benchmarks.
 """

@@ -26,7 +26,7 @@ __all__ = ["Reading", "read_as_one"]
 
 @dataclass(frozen=True)
 class Reading:
-    """How the rows of a catalog are read.
+    """Settings for reading the rows of a catalog.
 
     Attributes
     ----------

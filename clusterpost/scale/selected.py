@@ -1,4 +1,4 @@
-"""Which of the inferred rows are written, and with which columns."""
+"""Selection of the inferred rows and columns that are written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Selection:
 
     @property
     def identity(self) -> dict:
-        """What a record of the job says of it: nothing where all is written as it is."""
+        """Entry in a record of the job: nothing where all is written as it is."""
         return {name: value for name, value in {"where": self.where, "flat": self.flat or None}.items()
                 if value is not None}
 

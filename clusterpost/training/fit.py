@@ -40,7 +40,7 @@ _RISE = 200  # steps over which a cosine schedule begins
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How to train; the defaults are those of Walter et al. (2025), Table A.1.
+    """Settings of training; the defaults are those of Walter et al. (2025), Table A.1.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class FitConfig:
 
 @dataclass
 class FitResult:
-    """What a training run gave.
+    """Result of a training run.
 
     Attributes
     ----------

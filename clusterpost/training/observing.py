@@ -1,4 +1,4 @@
-"""How mock clusters are observed: how large their errors are, in which bands, and where there are upper limits.
+"""Observation of mock clusters: errors, bands and upper limits.
 
 None may depend on a mock's parameters, or it would carry information that
 the likelihood knows nothing of.  Patterns that real catalogs show (the
@@ -261,7 +261,7 @@ class AllBands:
     kind = "all"
 
     def draw(self, n, n_bands, generator):
-        """Which bands are measured.
+        """Draw which bands are measured.
 
         Parameters
         ----------
@@ -294,7 +294,7 @@ class AnyBands:
     kind = "any"
 
     def draw(self, n, n_bands, generator):
-        """Which bands are measured; see `AllBands.draw`."""
+        """Draw which bands are measured; see `AllBands.draw`."""
         n_slots = len(self.slots)
         rank = _uniform((n, n_slots), generator).argsort(dim=1).argsort(dim=1)
         several = 2 + (_uniform((n, 1), generator) * (n_slots - 2)).long()
@@ -340,7 +340,7 @@ class SurveyBands:
     kind = "surveys"
 
     def draw(self, n, n_bands, generator):
-        """Which bands are measured; see `AllBands.draw`."""
+        """Draw which bands are measured; see `AllBands.draw`."""
         device = generator.device
         sets = torch.zeros(len(self.sets), n_bands, dtype=torch.bool, device=device)
         for row, bands in zip(sets, self.sets, strict=True):

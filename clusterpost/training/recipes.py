@@ -534,7 +534,7 @@ def _take_what_fits(flow, weights, start):
 
 
 def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
-    """Where training has shown conditions to a network.
+    """Find the range of the conditions that training shows to a network.
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ def recipe_of(settings, simulator=None) -> Recipe:
 
 @dataclass
 class _Problem:
-    """What all trials have in common."""
+    """Common settings of all trials."""
 
     simulator: Simulator
     folder: Path

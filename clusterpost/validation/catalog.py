@@ -26,7 +26,7 @@ _FIVE = 5  # bands of the objects that are compared
 
 @dataclass
 class CatalogChecks:
-    """What `check_catalog` found.
+    """Findings of `check_catalog`.
 
     Attributes
     ----------

@@ -286,7 +286,7 @@ def certificate_table(certificate):
 
 
 def disagreements(certificate, tested):
-    """Where a smaller test says otherwise than a certificate.
+    """List where a smaller test contradicts a certificate.
 
     Parameters
     ----------

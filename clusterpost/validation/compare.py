@@ -50,7 +50,7 @@ _TABLE1_COLUMNS = ("log_age", "log_mass", "ebv")
 
 def compare_with_catalog(out: Table, published: str | dict | None = None, where: Any = None, *,
                          prefix: str = "") -> Table:
-    """How well an inferred catalog and the catalog's own fits agree.
+    """Compare an inferred catalog with the catalog's own fits.
 
     Table 1 of Walter et al. (2025), with the typical differences of point estimates.
 
@@ -440,7 +440,7 @@ def side_by_side(results: Mapping[str, Table]) -> Table:
 
 
 def flag_shares(outs: Mapping[str, Table], where: Any = None, *, prefix: str = "") -> Table:
-    """How many rows carry which flag.
+    """Count the rows that carry each flag.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ class Moved:
         return ensemble.with_draws(draws, ensemble.log_q - volume, log_q - volume)
 
     def origin(self, ensemble):
-        """Where a draw would have to be that comes to lie at the truth, (n, n_parameter)."""
+        """Return where a draw would have to be that comes to lie at the truth, (n, n_parameter)."""
         middle, offset = self._place(ensemble)
         return middle + (ensemble.truth - middle - offset) / self.factor
 
@@ -148,7 +148,7 @@ def _place(draws):
 
 
 def _split(values):
-    """Where the rows of an array (n, k) fall into two, the share above, and whether there are two groups indeed."""
+    """Split the rows of an array (n, k) in two; return the place, the share above, and whether there are two groups."""
     parts = [_split_some(values[start : start + _AT_ONCE]) for start in range(0, len(values), _AT_ONCE)]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
@@ -281,7 +281,7 @@ def _row(control, shares, sizes, kinds):
 
 
 class _Trial:
-    """Which diagnostics catch some rows of an ensemble; each rank is counted once for all of them."""
+    """Diagnostics that catch some rows of an ensemble; each rank is counted once for all of them."""
 
     def __init__(self, ensemble, reference, place, level, seed):
         self.ensemble, self.level, self.seed = ensemble, level, seed
@@ -317,7 +317,7 @@ def _leaves(result, rows, level):
 
 
 def _told_apart(spoiled, unspoiled, level, seed):
-    """Whether a classifier tells draws of the same mocks apart, given every second one of each."""
+    """Test whether a classifier tells draws of the same mocks apart, given every second one of each."""
     # It would know a mock that it has seen, and that the other draw there is of the other kind.
     accuracy = classifier_accuracy(spoiled[::2], unspoiled[1::2], seed=seed)
     # The scatter of accuracies over three folds; that of independent predictions would be 0.7 of it.

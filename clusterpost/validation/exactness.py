@@ -1,4 +1,4 @@
-"""How near inferred posteriors come to the exact ones, object by object."""
+"""Comparison of inferred posteriors with the exact ones, object by object."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def _parts(values, n_regions):
 
 
 def entropy_check(ensemble: Any) -> dict:
-    """Whether posteriors are as sharp as they claim: their entropy against the surprise of the truth.
+    """Compare the entropy of posteriors with the surprise of the truth, to see whether they are as sharp as they claim.
 
     Parameters
     ----------

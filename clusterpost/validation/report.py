@@ -96,7 +96,7 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
 
 
 class Validation:
-    """What `validate_model` finds, before the page is written: sections may be added to it.
+    """Findings of `validate_model`, before the page is written: sections may be added to it.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ class Validation:
 
 
 class Report:
-    """What was found so far: tables and figures in the folder, and the sections of the page."""
+    """Findings so far: tables and figures in the folder, and the sections of the page."""
 
     def __init__(self, folder):
         self.folder, self.tables, self.sections = Path(folder), {}, []

@@ -132,7 +132,7 @@ def _ranks(truth, draws, statistics, rng):
 
 
 def count_below(of_truth, of_draws, rng):
-    """How many draws lie below the truth; ties fall either way.
+    """Count the draws that lie below the truth; ties fall either way.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ class SBCResult:
 
     @property
     def counts(self):
-        """How often each rank occurred, int array (n_stat, n_draws + 1)."""
+        """Number of times that each rank occurred, int array (n_stat, n_draws + 1)."""
         return np.stack([np.bincount(column, minlength=self.n_draws + 1) for column in self.ranks.T])
 
     def histogram(self, bins=None):
@@ -282,7 +282,7 @@ class SBCResult:
         return dict(zip(self.names, self._outside(self.pointwise_band(low, high)).mean(1).tolist(), strict=True))
 
     def passes(self, level=0.99):
-        """Whether each statistic's whole curve lies inside the simultaneous band.
+        """Tell whether each statistic's whole curve lies inside the simultaneous band.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Whether two sets of draws are of the same distribution."""
+"""Tests of whether two sets of draws are of the same distribution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ N_BINS = 20
 
 
 def classifier_accuracy(a: Any, b: Any, scale: Any = 1.0, *, seed: int = 0) -> float:
-    """How often a classifier tells draws of two sets apart, on draws it has not seen.
+    """Measure how often a classifier tells draws of two sets apart, on draws it has not seen.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ class _Cells:
 
 
 class _Density:
-    """What is known at a point of age and reddening, in double precision."""
+    """Density at a point of age and reddening, in double precision."""
 
     def __init__(self, model, terms):
         self.model, self.terms = model, terms
@@ -199,7 +199,7 @@ def _divide(model, terms):
 
 
 def _may_matter(square, prior, change, best):
-    """Whether any point of a cell can come near the best.
+    """Tell whether any point of a cell can come near the best.
 
     The length of the vector of residuals, ``square`` of which is known in the
     middle, changes by no more than ``change`` within the cell.

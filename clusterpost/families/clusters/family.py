@@ -86,7 +86,7 @@ class FullySampledClusters(ModelFamily):
 
     @property
     def summary(self):
-        """What its clusters are, as a methods section puts it."""
+        """Description of its clusters, as a methods section puts it."""
         return (f"fully sampled simple stellar populations ({self.table.header['ssp']}) behind a foreground screen of "
                 "dust (O'Donnell 1994, R_V = 3.1), without nebular emission")
 

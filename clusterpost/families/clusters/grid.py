@@ -35,7 +35,7 @@ _ENOUGH_CELLS, _LEAST_CELLS = 640.0, 160.0  # that hold a posterior, for the gri
 
 @dataclass
 class GridSummary:
-    """What the exact posteriors of ``n`` objects are.
+    """Summaries of the exact posteriors of ``n`` objects.
 
     Attributes
     ----------

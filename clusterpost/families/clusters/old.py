@@ -1,4 +1,4 @@
-"""Whether an old cluster of few metals explains photometry as well as one of the model's metallicity.
+"""Comparison of photometry with old clusters of few metals.
 
 Fully sampled clusters of solar metallicity take a globular cluster for a young one behind dust, without a poor fit.
 Both kinds are compared by their evidence on small grids, with the light that the stars of

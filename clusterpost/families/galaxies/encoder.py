@@ -1,4 +1,4 @@
-"""What a network is shown of a galaxy: colors, errors and redshift, and not how bright it is."""
+"""Input of a network for galaxies: colors, errors and redshift, without brightness."""
 
 from __future__ import annotations
 

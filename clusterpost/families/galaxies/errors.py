@@ -1,4 +1,4 @@
-"""How large the photometric errors of galaxies are: what mock observations of SDSS are given.
+"""Photometric errors of galaxies, for mock observations of SDSS.
 
 The errors in the NASA-Sloan Atlas (Blanton et al. 2011, AJ 142, 31) hold a floor of 0.05, 0.02, 0.02, 0.02 and 0.03 mag
 in u, g, r, i and z already, in quadrature with a statistical part s: sigma^2 = floor^2 + s^2.  No floor is to be added

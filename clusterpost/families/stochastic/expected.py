@@ -16,7 +16,7 @@ _AB_ZERO_MJY = 3.6307805477e6
 
 
 class ExpectedLight:
-    """What the stars of a cluster have in the mean.
+    """Expected properties of the stars of a cluster.
 
     Parameters
     ----------

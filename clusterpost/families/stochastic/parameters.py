@@ -1,4 +1,4 @@
-"""What is inferred of a cluster whose stars are drawn one by one."""
+"""Parameters of a cluster whose stars are drawn one by one."""
 
 from __future__ import annotations
 

@@ -328,7 +328,7 @@ class FlatPrior(StochasticPrior):
 
 
 class SurveyPrior(StochasticPrior):
-    """What is known of clusters in the disks of galaxies: dust belongs to the young, few metals to the old.
+    """Knowledge of clusters in the disks of galaxies: dust belongs to the young, few metals to the old.
 
     Parameters
     ----------

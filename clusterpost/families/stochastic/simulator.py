@@ -28,7 +28,7 @@ _LN10 = np.log(10.0)
 
 
 class Light(NamedTuple):
-    """What clusters emit before dust.
+    """Light that clusters emit before dust.
 
     Attributes
     ----------
