@@ -20,8 +20,6 @@ from filelock import FileLock, Timeout
 
 from ..bands import band_slots
 from ..errors import InputError
-from ..families.clusters.amplitude import MassConditional
-from ..families.clusters.likelihood import ClusterLikelihood
 from ..families.encoders import AbsoluteConditions, RelativeConditions, Walter2025Conditions
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.network import build_flow
@@ -30,6 +28,7 @@ from ..noise import get_noise
 from ..posterior.draws import sobol_points
 from ..posterior.proposal import AmplitudeProposal, FlowProposal
 from ..posterior.target import Target
+from ..posterior.trees import can_sample
 from ..posterior.weights import effective_sample_size, log_weights, normalized
 from ..utils import require, whole_file
 from .fit import TEST_STREAM, VALIDATION_STREAM, FitConfig, fit, make_optimizers, mean_nll
@@ -221,19 +220,18 @@ class _Problem:
         simulator = self.simulator.to(self.device)
         if recipe.learned == simulator.family.parameter_names:
             return 0.0
-        mass = MassConditional(simulator.family.table, get_noise(simulator.noise), simulator.prior)
+        mass = _likelihood(simulator).amplitude(simulator.prior)
         log_age, log_mass, ebv = mocks.theta[:, None].unbind(-1)
         return -mass.at(mocks, log_age, ebv).log_prob(log_mass).double().mean().item()
 
     def sampling(self, flow, recipe):
         """Measure importance efficiencies, and the speed of the draws."""
-        simulator, noise = self.simulator.to(self.device), get_noise(self.simulator.noise)
+        simulator = self.simulator.to(self.device)
         kind = FlowProposal if recipe.learned == simulator.family.parameter_names else AmplitudeProposal
-        likelihood = ClusterLikelihood(simulator.family.table, noise)
-        proposal = kind(flow, likelihood, simulator.prior, trained_noise=noise.name)
+        likelihood = _likelihood(simulator)
+        proposal = kind(flow, likelihood, simulator.prior, trained_noise=simulator.noise)
         mocks = self.mocks(self.n_objects, TEST_STREAM + 1)
         conditions = recipe.encoder(mocks)
-        observed = mocks
         points = sobol_points(_N_DRAWS, len(simulator.family.parameters), self.seed).to(self.device)
         efficiency, seconds = [], 0.0
         with torch.inference_mode():
@@ -241,18 +239,21 @@ class _Problem:
                 if seconds > self.seconds / 10:  # the largest networks would take longer than their training
                     break
                 start = time.monotonic()
-                draws = proposal.draw(observed[rows], conditions[rows], points.expand(len(rows), -1, -1))
+                draws = proposal.draw(mocks[rows], conditions[rows], points.expand(len(rows), -1, -1))
                 if self.device != "cpu":
                     torch.cuda.synchronize()
                 seconds += time.monotonic() - start
-                target = Target(observed[rows], ClusterLikelihood(simulator.family.table, noise), simulator.prior)
-                density = target.log_density(draws.theta)
+                density = Target(mocks[rows], likelihood, simulator.prior).log_density(draws.theta)
                 efficiency.append(effective_sample_size(normalized(log_weights(density, draws.log_q))) / _N_DRAWS)
         quantiles = torch.quantile(torch.cat(efficiency).cpu(), torch.tensor([0.01, 0.05, 0.5], dtype=torch.float64))
         names = ("efficiency_1", "efficiency_5", "efficiency_50")
         n = len(efficiency) * _OBJECTS_AT_ONCE
         return dict(zip(names, quantiles.tolist(), strict=True)) | {
             "n_efficiency": n, "draws_per_second": n * _N_DRAWS / seconds}
+
+
+def _likelihood(simulator):
+    return simulator.family.likelihood.with_noise(get_noise(simulator.noise))
 
 
 def _prune_unless(good):
@@ -299,8 +300,8 @@ def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seco
     Raises
     ------
     InputError
-        If a family cannot learn from the simulator, the folder holds another
-        search, or one is going on in it.
+        If a family cannot learn from the simulator, the simulator's models have no likelihood with an amplitude
+        and two more parameters, the folder holds another search, or one is going on in it.
     ImportError
         If optuna is not installed.
 
@@ -331,6 +332,9 @@ def _check(families, simulator):
     unknown = set(families) - set(FAMILIES)
     if unknown or not families:
         raise InputError(f"no family {', '.join(sorted(unknown))}; choose from {', '.join(FAMILIES)}")
+    if not can_sample(simulator.family.likelihood, simulator.prior):
+        raise InputError(f"trials are compared by the full density and by importance weights, for which models of the "
+                         f"family {simulator.family.name} have no likelihood with an amplitude and two more parameters")
     if "spline" in families and simulator.noise != "lognormal":
         raise InputError("the spline family takes the mass from its closed form, which log-normal noise alone has; "
                          f"leave it out, or give another simulator than one with {simulator.noise} noise")

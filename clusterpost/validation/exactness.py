@@ -12,9 +12,7 @@ from astropy.table import QTable, Table
 
 from ..bands import ACS_BANDS, WFC3_BANDS
 from ..errors import InputError
-from ..families.clusters.amplitude import MassConditional
-from ..families.clusters.grid import ExactGrid
-from ..families.clusters.likelihood import ClusterLikelihood
+from ..flow.modelfile import load_model
 from ..infer import infer_table, sample_posterior
 from ..posterior.summary import quantiles
 from ..posterior.target import Target
@@ -149,7 +147,7 @@ def dense_draws(target, n_points=_N_POINTS):
     where the posterior is; the mass is drawn from its conditional density.
     """
     prior = target.prior
-    mass = MassConditional(target.table, target.noise, prior)
+    mass = target.likelihood.amplitude(prior)
     columns = [0, 2]
     full_low, full_high = prior.low[columns], prior.high[columns]
     low, high = (end.expand(len(target), 2).clone() for end in (full_low, full_high))
@@ -203,6 +201,11 @@ def compare_with_exact(n: int = 500, *, model: Any = "any_bands", cases: Any = t
         are the case ``prior`` with all draws moved by half a half-width: what
         does not fail there cannot fail.
 
+    Raises
+    ------
+    InputError
+        As `check_exact`.
+
     Examples
     --------
     >>> from clusterpost.validation import compare_with_exact
@@ -210,7 +213,8 @@ def compare_with_exact(n: int = 500, *, model: Any = "any_bands", cases: Any = t
     >>> sorted(set(table["case"].tolist()))
     ['control', 'prior']
     """
-    rows = []
+    model, rows = load_model(model), []
+    check_exact(model)
     with progress_bar(n * len(cases), show=progress, desc="exact", unit="mock") as bar:
         for case in cases:
             make, noise = CASES[case]
@@ -237,17 +241,17 @@ def _exact(tbl, noise, n_classified, options, bar):
     rows, target = read_target(tbl, model=options["model"], noise=noise, error_floor=None)
     if len(rows) < len(tbl):
         raise InputError(f"only {len(rows)} of {len(tbl)} mocks have a band of the model")
-    by_grid = noise == "lognormal" and not target.observed.limit.any()
+    grid = target.likelihood.quadrature(target.prior)
+    by_grid = grid is not None and not target.observed.limit.any()
     quantile = np.empty((len(tbl), 3, 3))
     if by_grid:
-        quantile[:] = ExactGrid(target.table, target.prior).summarize(target.observed, LEVELS).quantiles[:, :3]
+        quantile[:] = grid.summarize(target.observed, LEVELS).quantiles[:, :3]
     n_classified = min(n_classified, len(tbl))
     draws = (drawn_parameters(sample_posterior(tbl[:n_classified], n_samples=_N_CLASSIFIED, **options))
              if n_classified else None)
     differences = {"as they are": [], "moved": []}
-    likelihood = ClusterLikelihood(target.table.to(dtype=torch.float32), target.noise)
-    single = Target(target.observed.to(dtype=torch.float32), likelihood,
-                    target.prior)
+    likelihood = options["model"].family.likelihood.with_noise(target.noise)
+    single = Target(target.observed.to(dtype=torch.float32), likelihood, target.prior)
     for i in range(n_classified if by_grid else len(tbl)):
         theta, weight = dense_draws(single[i : i + 1])
         if not by_grid:

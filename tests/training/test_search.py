@@ -13,13 +13,14 @@ from astropy.table import Table
 from clusterpost.bands import WFC3_BANDS
 from clusterpost.cli import main
 from clusterpost.errors import InputError
+from clusterpost.families import get_family
 from clusterpost.flow.network import build_flow
 from clusterpost.training import search as module
 from clusterpost.training.objectives import LogVariance, NegativeLogLikelihood
-from clusterpost.training.observing import AllBands
+from clusterpost.training.observing import AllBands, FlatErrors
 from clusterpost.training.recipes import walter2025
 from clusterpost.training.search import FAMILIES, recipe_of, search
-from clusterpost.training.simulation import cluster_simulator, seeded_generator
+from clusterpost.training.simulation import Simulator, cluster_simulator, seeded_generator
 
 TINY = {"trials": 4, "seconds": 0.1, "n_validation": 200, "n_objects": 20}
 
@@ -258,6 +259,13 @@ def test_what_a_family_cannot_learn_is_refused(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         search(tmp_path, **TINY, **options)
     assert not (tmp_path / "search.journal").exists()
+
+
+def test_a_simulator_without_an_exact_density_is_refused(tmp_path):
+    simulator = Simulator(get_family("galaxies")(), errors=FlatErrors(), coverage=AllBands())
+    with pytest.raises(InputError, match="family galaxies have no likelihood with an amplitude and two more"):
+        search(tmp_path, **TINY, simulator=simulator)
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_searches_in_one_folder_are_refused(tmp_path):

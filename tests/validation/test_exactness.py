@@ -9,6 +9,7 @@ import torch
 
 import clusterpost
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
+from clusterpost.errors import InputError
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.flow.modelfile import save_model
@@ -46,6 +47,11 @@ def test_dense_draws_agree_with_the_grid():
                              for name in ("age", "mass")])
         half = (expected[:, 2:] - expected[:, :1]) / 2
         assert np.abs((quantiles(theta[i], weight[i])[:2] - expected) / half).max() < 0.05
+
+
+def test_a_model_without_exact_posteriors_is_refused():
+    with pytest.raises(InputError, match="posteriors of model galaxies have no exact form"):
+        compare_with_exact(4, model="galaxies", progress=False)
 
 
 def test_refined_posteriors_are_exact_and_moved_ones_are_not():
