@@ -69,7 +69,7 @@ class TestExampleCatalog:
         one = np.array([[2.0, 4.0, 0.1, 0.0, 3.1, 0.5]] * 2)
         assert np.isfinite(clusterpost.log_prob(out[:2], one)).all()
 
-    def test_the_report_and_citations_are_of_it(self, out, tmp_path):
+    def test_the_report_and_citations_are_of_it(self, out, tmp_path, coarse_figures):
         assert "conroy2010" in clusterpost.cite(out)
         assert "conroy2010" in clusterpost.cite()
         pytest.importorskip("jinja2")

@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 
 
 @pytest.mark.slow
-def test_claims_are_those_of_the_tables(tmp_path, shared_data):
+def test_claims_are_those_of_the_tables(tmp_path, shared_data, coarse_figures):
     """Every table and figure of a catalog, from twelve clusters."""
     (path,) = shared_data.glob("*ngc628-c*.tab")
     catalog = clusterpost.read_catalog(path, distance_source="legus")

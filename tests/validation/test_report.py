@@ -43,7 +43,7 @@ def sources(page):
 
 
 @pytest.mark.slow
-def test_tables_figures_page_and_certificate_are_written(tmp_path, mine):
+def test_tables_figures_page_and_certificate_are_written(tmp_path, mine, coarse_figures):
     folder = tmp_path / "new" / "folder"
     tables = validate_model(mine, folder, seed=3, certify=True, **SMALL)
     assert list(tables["sbc_network"]["statistic"]) == STATISTICS
@@ -73,7 +73,7 @@ def test_a_card_that_cannot_be_written_is_noticed_first(tmp_path, mine):
 
 
 @pytest.mark.slow
-def test_real_photometry_and_controls(tmp_path, shared_data):
+def test_real_photometry_and_controls(tmp_path, shared_data, coarse_figures):
     """Every table and figure of a catalog, from twelve clusters."""
     (path,) = shared_data.glob("*ngc628-c*.tab")
     catalog = clusterpost.read_catalog(path, distance_source="legus")
