@@ -33,7 +33,7 @@ SOLAR = {"metallicity": Normal(0.0, 0.1), "rv": Normal(3.1, 0.1), "nebular_cover
 #: Objects, draws, simulated clusters and objects of the limit of massive clusters.
 SCALES = {"small": {"n": 2, "draws": 500, "simulations": 5000, "massive": 1, "points": 20_000, "cells": 6,
                    "timed": 4},
-          "full": {"n": None, "draws": 4000, "simulations": 100_000, "massive": 30, "points": 2_000_000,
+          "full": {"n": None, "draws": 20_000, "simulations": 100_000, "massive": 30, "points": 2_000_000,
                    "cells": 48, "timed": 200}}
 
 
