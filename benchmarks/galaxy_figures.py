@@ -64,6 +64,7 @@ def with_chain(model, folder, out, path, name="nsa_12"):
         figure = new_figure(width=13, height=13, layout=None)
         for label, (color, line) in looks.items():
             corner.corner(samples[label], fig=figure, range=bounds, labels=[one.label for one in quantities], bins=30,
+                          label_kwargs={"fontsize": 9},
                           smooth=1.0, smooth1d=0.8, levels=(0.393, 0.865), color=color, plot_datapoints=False,
                           plot_density=False, no_fill_contours=True, max_n_ticks=3,
                           weights=np.full(len(samples[label]), 1 / len(samples[label])),
