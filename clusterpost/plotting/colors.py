@@ -18,6 +18,7 @@ __all__ = ["are_modeled", "bands_by_pivot", "magnitudes_of", "model_magnitudes",
            "plot_color_color", "plot_color_magnitude", "typical_distance"]
 
 _TRACK_AGES = np.geomspace(1, 13000, 300)  # Myr
+_LABEL_SIZE = (0.09, 0.035)  # of an age beside the track, as a share of the axes
 _LABELLED = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
 _TRACK_MASSES = (1e3, 1e4, 1e5, 1e6)
 _PC10 = 1e-5  # Mpc
@@ -344,9 +345,12 @@ def _track(ax, path, mass, *, labeled, named):
     if labeled:
         at = np.array([int(np.argmin(np.abs(_TRACK_AGES - age))) for age in _LABELLED])
         ax.plot(*path[at].T, ls="none", marker="o", ms=4.5, color=COLORS["map"], mec="white", mew=0.7, zorder=4)
-        for age, point in zip(_LABELLED, path[at], strict=True):
+        places = ax.transAxes.inverted().transform(ax.transData.transform(path[at]))
+        near = (np.abs(np.diff(places, axis=0)) < _LABEL_SIZE).all(1)  # the label before would lie over this one
+        for age, point, taken in zip(_LABELLED, path[at], [False, *near], strict=True):
             text = f"{age} Myr" if age < 1000 else f"{age // 1000} Gyr"
-            _halo(ax.annotate(text, point, xytext=(6, 4), **look))
+            side = {"xytext": (-6, 4), "ha": "right"} if taken else {"xytext": (6, 4)}
+            _halo(ax.annotate(text, point, **side, **look))
     (x0, x1), (y0, y1) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
     inside = (path[:, 0] > x0) & (path[:, 0] < x1) & (path[:, 1] > y0) & (path[:, 1] < y1)
     if named and inside.any():

@@ -21,6 +21,7 @@ __all__ = ["object_name", "one_row", "plot_posterior", "quantile_text"]
 _LEVELS = (0.393, 0.675, 0.865)
 _SHARES = ", ".join(f"{100 * level:.0f}" for level in _LEVELS)
 _PLACES = (0.46, 0.64, 0.83, 1.0)  # of the columns of the table of estimates
+_NEAR_PLACE = (0.46,)  # of the weights, where the numbers are left to the titles
 _NEAR = 0.5  # standard deviations of the draws; the MAP stands for a mode that is so near to it
 _LEAST_WEIGHT = 0.02  # of a mode that the table does not list
 _REPEATED = {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None, "columns": None}
@@ -424,7 +425,7 @@ def _write_numbers(figure, marks, parameters, linear):
     lines = [(name, values, "" if weight is None else f"{100 * weight:.0f} %", options)
              for name, values, weight, options in marks.drawn()]
     few = len(parameters) <= len(_PLACES) - 1
-    columns = _PLACES if few else _PLACES[-1:]
+    columns = _PLACES if few else _NEAR_PLACE
     ax = figure.add_axes((0.52, 0.68, 0.46, 0.23))
     ax.set_axis_off()
     ax.set(xlim=(0, 1), ylim=(0, 1))

@@ -50,7 +50,7 @@ class Shown:
         flagged = f"{self.prefix}flag" in self.table.colnames
         parts = [f"{self.good.sum():,} {'good ' * flagged}rows"]
         parts += [f"{self.doubtful.sum():,} doubtful (crosses)"] if self.doubtful.any() else []
-        parts += [f"{absent:,} without a place"] if absent else []
+        parts += [f"{absent:,} not shown"] if absent else []
         return ", ".join(parts)
 
 

@@ -141,7 +141,7 @@ def _predict(row, prefix, model, n_samples, seed, options):
     flux = 1e3 * np.exp(ln_flux)
     # What is drawn at random for each simulation is no prediction at one point.
     at_best = flux[-1] if best is not None and family.likelihood is not None else None
-    who = "posterior" if family.likelihood is not None else "others of this posterior"
+    who = "posterior" if family.likelihood is not None else "posterior predictive"
     sed = _Sed([known.bands[i] for i in at], np.array([get_band(known.bands[i]).pivot for i in at]) / 1e4,
                1e3 * observed.flux[0].numpy()[at], 1e3 * observed.error[0].numpy()[at], observed.limit[0].numpy()[at],
                flux[:len(theta)], at_best, who)
