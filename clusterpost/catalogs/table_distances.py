@@ -73,7 +73,8 @@ def table_distances(tbl, layout, argument=None):
     elif own is not None:
         mpc, source = own
     else:
-        mpc, source = _galaxy_distances(tbl, layout)
+        names, source = _needed_galaxies(tbl, layout)
+        mpc = _of_names(names, source)
     where = "option:distance" if source == "argument" else "meta['distance']" if source == "meta" else source
     mpc = np.asarray(mpc)
     if mpc.shape not in ((), (1,), (len(tbl),)):
@@ -389,13 +390,12 @@ def _given_names(argument):
 
 
 def _of_names(names, where):
-    """Distances by names, one for all or one per row."""
+    """Distances by names, NaN for those that are not known."""
     found, _, problem = _known(names, None)
     if not found:
         raise problem
     _warn_of_unknown(names, found, where)
-    mpc = np.array([found.get(name, np.nan) for name in names])
-    return mpc if len(names) > 1 else mpc[0]
+    return np.array([found.get(name, np.nan) for name in names])
 
 
 def _galaxies(tbl, layout):
@@ -409,7 +409,7 @@ def _galaxies(tbl, layout):
     return ([], "") if name is None else ([str(name)], f"galaxy {name}")
 
 
-def _galaxy_distances(tbl, layout):
+def _needed_galaxies(tbl, layout):
     names, where = _galaxies(tbl, layout)
     if not names:
         parts = ("dist", "dmod", "modulus", "mpc", "kpc")
@@ -419,10 +419,5 @@ def _galaxy_distances(tbl, layout):
             f"the table has no distance{seen}: give it with option:distance (a number in Mpc, a quantity, or a "
             "galaxy's name), or add a column 'distance' (Mpc) or 'galaxy'"
         )
-    found, _, problem = _known(names, None)
-    if not found:
-        raise problem
-    _warn_of_unknown(names, found, where)
-    mpc = np.array([found.get(name, np.nan) for name in names])
-    return (mpc if layout.galaxy is not None else mpc[0]), where
+    return names, where
 
