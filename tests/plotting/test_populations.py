@@ -139,6 +139,16 @@ def test_tracks_end_where_the_model_does(out):
         assert ax.get_ylabel() == f"absolute F555W [{system} mag]"
 
 
+def test_ages_beside_a_track_do_not_cover_each_other(out):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    ax = plot_color_color(out, ("F555W", "F814W"), ("F336W", "F438W")).axes[0]
+    FigureCanvasAgg(ax.figure).draw()
+    boxes = {text.get_text(): text.get_window_extent() for text in ax.texts if text.get_text() in ("1 Myr", "3 Myr")}
+    assert len(boxes) == 2
+    assert not boxes["1 Myr"].overlaps(boxes["3 Myr"])
+
+
 def test_bands_of_either_camera_have_a_track():
     tbl = clusterpost.simulate(4, model="clusters", bands=["F336W", "F435W_ACS", "F555W_ACS", "F814W_ACS"], distance=10,
                                errors=0.1)
