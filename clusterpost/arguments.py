@@ -144,7 +144,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
     sub.add_argument("output", help=f"{_FILES}; identifiers and coordinates are carried along")
     sub.add_argument("-n", "--n-samples", type=int, default=1000, help="draws of each posterior (default: %(default)s)")
     sub.add_argument("--dtype", choices=["float64", "float32"], default="float64",
-                     help="float32 takes half the space (default: %(default)s)")
+                     help="float32 takes half the space; what is beyond its range stays float64 (default: %(default)s)")
     row_options(sub, "draw only for rows")
     sub.add_argument("--prefix", help="of the results, where the catalog has several")
     inference_options(sub, f"that of the results, or {conf.default_model}", "that of the results, or the model's",

@@ -239,7 +239,8 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     prefix : str, optional
         Of the results whose settings are repeated, where the table has several.
     dtype : dtype
-        Of the draws; ``"float32"`` takes half the space.
+        Of the draws; ``"float32"`` takes half the space. Quantities beyond its range, such as the rate of ionizing
+        photons, stay in double precision.
     device, workers, progress
         As for `infer_table`.
 
@@ -287,7 +288,8 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     job.ready.findings.raise_or_warn(stacklevel=4)
     family, flag = job.model.family, job.ready.flag.copy()
     quantities = (*family.parameters, *family.derived)
-    values = {q.column: np.full((len(tbl), n_samples), np.nan, dtype) for q in quantities}
+    values = {q.column: np.full((len(tbl), n_samples), np.nan, float if q.wide else dtype)
+              for q in quantities}
     density = np.full((len(tbl), n_samples), np.nan, dtype)
 
     def equally_weighted(at, target, draws):

@@ -195,3 +195,13 @@ def test_the_readmes_first_command(tmp_path, capsys):
     assert "metallicity_q50" in capsys.readouterr().out
     assert clusterpost.read_catalog(tmp_path / "posteriors.fits").meta["CPMODEL"] == "stochastic"
     assert len(list(tmp_path.glob("*.png"))) == 4
+
+
+def test_draws_in_single_precision_are_finite(out):
+    """Clusters emit up to 1e52 ionizing photons a second, and single precision ends at 3e38."""
+    single, double = (clusterpost.sample_posterior(out[:3], n_samples=50, dtype=dtype) for dtype in ("float32", float))
+    assert single["age"].dtype == np.float32
+    for name in single.colnames:
+        if getattr(single[name], "ndim", 1) == 2:
+            assert np.isfinite(single[name]).all(), name
+            np.testing.assert_allclose(single[name], double[name], rtol=1e-6)

@@ -47,6 +47,8 @@ class _Column:
         Whether the internal coordinate is log10 of what the columns hold.
     symbol : str
         Short form of the label, for a narrow column of a figure.
+    wide : bool
+        Whether the columns may hold numbers beyond the range of single precision, 3e38.
     """
 
     name: str
@@ -57,6 +59,7 @@ class _Column:
     description: str = ""
     log10: bool = False
     symbol: str = ""
+    wide: bool = False
 
     def to_column(self, values):
         """Convert internal values, an array or a tensor, to what the columns hold."""
@@ -80,6 +83,8 @@ class Parameter(_Column):
         noun phrase, and whether ``theta`` holds log10 of what the columns hold.
     low, high : float
         Bounds of the coordinate.
+    wide : bool
+        Whether the columns may hold numbers beyond the range of single precision, 3e38.
     usual : object of `clusterpost.densities`
         Its density in a `~clusterpost.priors.ProductPrior` that gives none; uniform by default.
 
@@ -107,7 +112,7 @@ class Derived(_Column):
 
     Attributes
     ----------
-    name, column, unit, ucd, label, description, log10
+    name, column, unit, ucd, label, description, log10, wide
         As for `Parameter`.
     function : callable
         Takes ``theta`` (n, k, n_parameter) and the covariates, a mapping of tensors (n, 1), and

@@ -91,8 +91,8 @@ class StochasticClusters(ModelFamily):
             Derived(name="m_v", column="M_V", unit="mag", ucd="phys.magAbs;em.opt.V", label="$M_V$ [mag]",
                     description="absolute V magnitude (Vega) that stars of this mass and age have in the mean, without "
                                 "dust and gas", function=lambda theta, _: expected.absolute_v(theta)),
-            Derived(name="log_q", column="ionizing_rate", unit="s-1", log10=True, ucd="phys.luminosity;em.UV",
-                    label=r"$\log_{10}(Q_\mathrm{H}/\mathrm{s}^{-1})$",
+            Derived(name="log_q", column="ionizing_rate", unit="s-1", log10=True, wide=True,
+                    ucd="phys.luminosity;em.UV", label=r"$\log_{10}(Q_\mathrm{H}/\mathrm{s}^{-1})$",
                     description="ionizing photons that stars of this mass and age emit in the mean",
                     function=lambda theta, _: expected.log_ionizing_rate(theta)),
         )
