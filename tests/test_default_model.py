@@ -152,7 +152,7 @@ class TestShell:
         assert run("infer", files / "catalog.fits", files / "out.fits") == 0
         shell = Table.read(files / "out.fits")
         assert shell.meta["CPMODEL"] == "stochastic"
-        np.testing.assert_allclose(shell["age_q50"], out["age_q50"][:3], rtol=1e-6)
+        np.testing.assert_allclose(shell["age_q50"], out["age_q50"][:3], rtol=1e-5)  # in single precision
         assert run("sample", files / "out.fits", files / "draws.ecsv", "-n", 10) == 0
         assert "rv" in Table.read(files / "draws.ecsv").colnames
 
