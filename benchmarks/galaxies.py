@@ -177,11 +177,18 @@ def speed(model, n=_TIMED):
     """CPU time of one thread for a galaxy: a table's row by the network alone and refined, and draws of the network."""
     torch.set_num_threads(1)
     mocks = clusterpost.simulate(n, model="galaxies", seed=11)
+    conditions = model.encode(Simulator.of(model).draw(n, seeded_generator(0, TEST_STREAM)))
     found = []
+
+    def flow(some, n_samples):
+        with torch.inference_mode():
+            model.flow.draw(torch.rand(len(some), n_samples, len(model.learned)), conditions[:len(some)])
+
     for n_samples in (1000, 10_000):
         some = mocks[: n * 1000 // n_samples]
         options = {"model": model, "n_samples": n_samples, "progress": False}
         calls = {
+            "the flow alone, without the mass and what follows": partial(flow, n_samples=n_samples),
             "draws of the network": partial(clusterpost.sample_posterior, refine=False, **options),
             "row of a table, network alone": partial(clusterpost.infer_table, refine=False, **options),
             "row of a table, refined": partial(clusterpost.infer_table, **options),
