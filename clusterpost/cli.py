@@ -55,30 +55,23 @@ def _options(args):
 def _posterior_options(args):
     """Options of the posterior; the prior is left to the model where nothing is said about it."""
     options = {"noise": args.noise, "refine": False if args.no_refine else None}
-    densities = _densities(args)
-    if args.prior is not None and not (densities or args.distance_error):
+    if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error:
+        options["prior"] = _changed_prior(args)
+    elif args.prior is not None:
         options["prior"] = args.prior
-    elif args.prior is not None or densities or args.distance_error:
-        options["prior"] = _prior(args, densities)
     return options
 
 
-def _densities(args):
-    """Return the densities of single parameters that are asked for."""
-    from .priors import Exponential, PowerLaw
-
-    asked = {"log_mass": (PowerLaw, args.mass_slope), "ebv": (Exponential, args.ebv_scale)}
-    return {name: density(value) for name, (density, value) in asked.items() if value is not None}
-
-
-def _prior(args, densities):
+def _changed_prior(args):
     """Return the model's own prior, or a named one, with what else is asked for."""
     from .flow.modelfile import find_family
-    from .priors import as_prior
+    from .priors import Exponential, PowerLaw, as_prior
     from .provenance import EXACT_MODEL
 
+    asked = {"log_mass": (PowerLaw, args.mass_slope), "ebv": (Exponential, args.ebv_scale)}
+    densities = {name: density(value) for name, (density, value) in asked.items() if value is not None}
     family = find_family(args.model or (EXACT_MODEL if getattr(args, "exact", False) else "default"))
-    prior = family.default_prior if args.prior is None else as_prior(args.prior, family)
+    prior = as_prior(args.prior, family)
     if densities:
         prior = prior.with_densities(family, **densities)
     return prior.with_distance_error(args.distance_error)

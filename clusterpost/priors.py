@@ -239,7 +239,7 @@ class BoxPrior(_Bounded):
         return torch.lerp(low, self.high.to(generator.device), unit)
 
     def with_densities(self, family, **densities):
-        """Return the same prior with other densities of some parameters; independent of the rest."""
+        """Return the same prior with other densities of some parameters; a `ProductPrior`."""
         own = {name: Uniform(low, high)
                for name, low, high in zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)}
         return ProductPrior(family=family, distance_error=self.distance_error, **own | densities)
@@ -355,7 +355,7 @@ class ProductPrior(_Bounded):
         return sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
 
     def with_densities(self, family, **densities):
-        """Return the same prior with other densities of some parameters; see `BoxPrior.with_densities`."""
+        """Return the same prior with other densities of some parameters."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given | densities)
 
     def describe(self):
@@ -365,8 +365,7 @@ class ProductPrior(_Bounded):
 
     def to_record(self) -> dict:
         """Return plain values; see `prior_from_record`."""
-        pieces = {name: {"density": type(piece).__name__, **asdict(piece)}
-                  for name, piece in zip(self.names, self.pieces, strict=True)}
+        pieces = record_densities(dict(zip(self.names, self.pieces, strict=True)))
         return {"kind": "product", "family": self.family, "pieces": pieces, "distance_error": self.distance_error}
 
 
@@ -561,6 +560,11 @@ def prior_from_record(values):
         prior = named(**rest)
         return prior.with_densities(kind, **densities) if densities else prior
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
+
+
+def record_densities(pieces) -> dict:
+    """Return plain values of densities by parameter."""
+    return {name: {"density": type(piece).__name__, **asdict(piece)} for name, piece in pieces.items()}
 
 
 def _densities(pieces):

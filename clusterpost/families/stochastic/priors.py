@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import asdict
 from types import MappingProxyType
 
 import torch
 
 from ...errors import InputError
-from ...priors import BoxPrior, ProductPrior, Uniform
+from ...priors import BoxPrior, ProductPrior, Uniform, record_densities
 from .parameters import METALLICITY, PARAMETERS
 
 __all__ = ["PRIORS", "FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
@@ -304,8 +303,7 @@ class StochasticPrior(BoxPrior):
         """Return plain values; see `clusterpost.priors.prior_from_record`."""
         record = {"kind": "stochastic", "name": self.name, "distance_error": self.distance_error}
         if self.replaced:
-            record["densities"] = {name: {"density": type(piece).__name__, **asdict(piece)}
-                                   for name, piece in self.replaced.items()}
+            record["densities"] = record_densities(self.replaced)
         return record
 
 
