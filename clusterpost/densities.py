@@ -10,7 +10,7 @@ from scipy import stats
 
 from .errors import InputError
 
-__all__ = ["Exponential", "Normal", "PowerLaw", "Share", "Sloped", "Uniform"]
+__all__ = ["Exponential", "Normal", "PowerLaw", "Share", "Sloped", "Uniform", "shape_in_ln"]
 
 LN10 = math.log(10.0)
 
@@ -208,3 +208,28 @@ class Share:
     def describe(self):
         """Describe the density in a few words."""
         return f"share of power {self.power:g} in {self.low:g}..{self.high:g}"
+
+
+def shape_in_ln(density: Uniform | Sloped | Normal | Share) -> tuple[float, float, float] | None:
+    """Compute slope a, center c and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln m.
+
+    Parameters
+    ----------
+    density : Uniform, Sloped, Normal or Share
+        Of log10 m.
+
+    Returns
+    -------
+    tuple of float, or None if the density has another form
+
+    Examples
+    --------
+    >>> from clusterpost.densities import PowerLaw, shape_in_ln
+    >>> shape_in_ln(PowerLaw(-2))  # per factor e of the mass
+    (-1.0, 0.0, 0.0)
+    """
+    if isinstance(density, Normal):
+        return 0.0, LN10 * density.mean, (LN10 * density.sigma) ** -2
+    if isinstance(density, Sloped):
+        return density.slope / LN10, 0.0, 0.0
+    return (0.0, 0.0, 0.0) if isinstance(density, Uniform) else None

@@ -14,13 +14,12 @@ from dataclasses import asdict, replace
 
 import torch
 
-from .densities import Exponential, Normal, PowerLaw, Share, Sloped, Uniform
+from .densities import Exponential, Normal, PowerLaw, Share, Sloped, Uniform, shape_in_ln
 from .errors import InputError
 
 __all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Share", "Uniform",
            "as_prior", "cluster_prior", "prior_from_record"]
 
-LN10 = math.log(10.0)
 _POINTS_OF_A_FUNCTION = 8  # whose densities tell a function from another
 
 
@@ -322,14 +321,7 @@ class ProductPrior(_Bounded):
     @property
     def mass_shape(self):
         """Slope, center and precision of the density in ln mass, where it is a power law or normal, else None."""
-        if "log_mass" not in self.names:
-            return None
-        piece = self.pieces[self.names.index("log_mass")]
-        if isinstance(piece, Normal):
-            return 0.0, LN10 * piece.mean, (LN10 * piece.sigma) ** -2
-        if isinstance(piece, Uniform | Sloped):
-            return (0.0 if isinstance(piece, Uniform) else piece.slope / LN10), 0.0, 0.0
-        return None
+        return shape_in_ln(self.pieces[self.names.index("log_mass")]) if "log_mass" in self.names else None
 
     def sample(self, n, generator):
         """Draw ``n`` parameter vectors; see `BoxPrior.sample`."""

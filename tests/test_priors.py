@@ -9,12 +9,14 @@ from scipy import stats
 
 from clusterpost.errors import InputError
 from clusterpost.families.clusters import PARAMETERS, FullySampledClusters
+from clusterpost.families.stochastic.priors import SurveyPrior
 from clusterpost.priors import (
     BoxPrior,
     Exponential,
     Normal,
     PowerLaw,
     ProductPrior,
+    Share,
     Uniform,
     as_prior,
     cluster_prior,
@@ -140,6 +142,14 @@ def test_shape_in_mass(piece):
     x = math.log(10) * theta[:, 1]
     rest = prior.log_prob(theta) - slope * x + precision / 2 * (x - center) ** 2
     assert (rest - rest[0]).abs().max().item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("piece", [None, PowerLaw(-2), Normal(4, 1), Share(2)])
+def test_shape_in_mass_is_that_of_the_density_alone(piece):
+    product = ProductPrior(log_mass=piece)
+    of_stars = SurveyPrior().with_densities(log_mass=piece)
+    assert of_stars.mass_shape == product.mass_shape
+    assert (product.mass_shape is None) == isinstance(piece, Share)
 
 
 @pytest.mark.parametrize(("piece", "slope"), [(Uniform(), 0), (PowerLaw(-2), -1), (Exponential(0.5), -2 / math.log(10)),

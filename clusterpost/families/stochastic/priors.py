@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import torch
 
+from ...densities import shape_in_ln
 from ...errors import InputError
 from ...priors import BoxPrior, ProductPrior, Uniform, record_densities
 from .parameters import METALLICITY, PARAMETERS
@@ -241,7 +242,7 @@ class StochasticPrior(BoxPrior):
     @property
     def mass_shape(self):
         """Shape of the density in ln mass; see `clusterpost.priors.ProductPrior`."""
-        return ProductPrior(log_mass=self.alone["log_mass"]).mass_shape
+        return shape_in_ln(self.alone["log_mass"])
 
     def log_within(self, theta):
         """Compute the log density within the bounds.
