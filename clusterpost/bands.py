@@ -42,6 +42,13 @@ class Band:
     filter_alone : bool
         Whether the curve is that of the filter without telescope and detector, as good for a
         narrow band.
+
+    Examples
+    --------
+    >>> from clusterpost.bands import get_band
+    >>> band = get_band("F555W")
+    >>> band.instrument, round(band.pivot)
+    ('WFC3/UVIS', 5308)
     """
 
     name: str

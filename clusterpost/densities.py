@@ -23,6 +23,13 @@ class Uniform:
     ----------
     low, high : float, optional
         By default those of the parameter in `cluster_prior`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.priors import Uniform
+    >>> Uniform(0, 4).quantile(torch.tensor([0.25])).item()
+    1.0
     """
 
     low: float | None = None
@@ -106,6 +113,14 @@ class Exponential(Sloped):
         Positive.
     low, high : float, optional
         By default those of the parameter in `cluster_prior`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.priors import Exponential
+    >>> density = Exponential(0.3, 0, 1.5).log_prob(torch.tensor([0.0, 0.3])).exp()
+    >>> round(float(density[0] / density[1]), 3)  # a factor of e for each scale
+    2.718
     """
 
     scale: float
@@ -135,6 +150,13 @@ class Normal:
     mean, sigma : float
     low, high : float, optional
         By default those of the parameter in `cluster_prior`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.priors import Normal
+    >>> Normal(1.0, 0.2, 0, 4).quantile(torch.tensor([0.5])).item()
+    1.0
     """
 
     mean: float

@@ -27,6 +27,12 @@ class Flag:
         One of `SEVERITIES`: ``information`` about a row that is as good as others, ``caution`` where the
         numbers are doubtful, ``bad`` where there are none or they are of no cluster of the model.
     description : str
+
+    Examples
+    --------
+    >>> from clusterpost.flags import FLAGS
+    >>> [(flag.bit, flag.name) for flag in FLAGS if flag.severity == "caution"]
+    [(256, 'poor fit'), (2048, 'low efficiency'), (32768, 'perhaps old')]
     """
 
     bit: int
@@ -159,6 +165,13 @@ def flag_values(table_or_flag, prefix=None) -> np.ndarray:
     Returns
     -------
     ndarray of int (n,)
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.flags import flag_values
+    >>> (flag_values(Table({"flag": [0, 2, 258]})) & 256 > 0).tolist()
+    [False, False, True]
     """
     if not hasattr(table_or_flag, "colnames"):
         return np.asarray(table_or_flag, dtype=int)

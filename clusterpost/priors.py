@@ -454,6 +454,12 @@ def cluster_prior(distance_error=0.0) -> BoxPrior:
     -------
     BoxPrior
         log10 t/Myr in [0, log10 13750], log10 m/Msun in [2, 8], E(B-V) in [0, 1.5] mag.
+
+    Examples
+    --------
+    >>> from clusterpost.priors import cluster_prior
+    >>> cluster_prior(distance_error=0.05)
+    <BoxPrior uniform: log_age 0..4.1383, log_mass 2..8, ebv 0..1.5, distance error 0.05>
     """
     return BoxPrior.of(_cluster_parameters(), distance_error)
 

@@ -83,6 +83,12 @@ def column_names(expression: str) -> set[str]:
     Returns
     -------
     set of str
+
+    Examples
+    --------
+    >>> from clusterpost.selection import column_names
+    >>> sorted(column_names("good and `class` in (1, 2) and log10(age_q50) < 1"))
+    ['age_q50', 'class', 'good']
     """
     tree, names = _parsed(expression)
     called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}

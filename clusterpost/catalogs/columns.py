@@ -37,6 +37,12 @@ class BandColumns:
         magnitudes of that system; None where the unit (or the meta) tells.
     unit : str, optional
         What the names say of the unit, where the columns carry none.
+
+    Examples
+    --------
+    >>> from clusterpost.catalogs import BandColumns
+    >>> BandColumns("u_mag", "u_err", magnitude_system="Vega").limit is None
+    True
     """
 
     flux: str

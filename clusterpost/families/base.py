@@ -117,13 +117,28 @@ class Derived(_Column):
     function : callable
         Takes ``theta`` (n, k, n_parameter) and the covariates, a mapping of tensors (n, 1), and
         returns internal values (n, k).
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family
+    >>> mass_left = get_family("clusters")().derived[0]
+    >>> mass_left.column, mass_left.unit
+    ('stellar_mass', 'solMass')
     """
 
     function: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]
 
 
 class Prior(Protocol):
-    """Prior density over ``theta``."""
+    """Prior density over ``theta``.
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family
+    >>> prior = get_family("clusters")().prior
+    >>> prior.names, prior.log_prob(prior.low).shape
+    (('log_age', 'log_mass', 'ebv'), torch.Size([]))
+    """
 
     names: tuple[str, ...]
     low: torch.Tensor
@@ -144,6 +159,12 @@ class Likelihood(Protocol):
 
     Methods take `Observed` of n objects and ``theta`` (n, k, n_parameter).  ``covariates``, where given,
     takes the place of the observed ones: a mapping of tensors (n, k) or (n, 1).
+
+    Examples
+    --------
+    >>> from clusterpost.families import get_family
+    >>> get_family("clusters")().likelihood.noise.name
+    'lognormal'
     """
 
     noise: Any
@@ -206,6 +227,13 @@ class ModelFamily(ABC):
     named_priors : mapping of callable
         Priors by the names under which they can be asked for, as functions that need no arguments; those of a prior's
         ``to_record`` besides ``kind``, the family's name, and ``name`` make it again.
+
+    Examples
+    --------
+    >>> from clusterpost.families import ModelFamily, get_family
+    >>> clusters = get_family("clusters")()
+    >>> isinstance(clusters, ModelFamily), clusters.parameter_names, clusters.min_bands
+    (True, ('log_age', 'log_mass', 'ebv'), 2)
     """
 
     name: str

@@ -39,6 +39,13 @@ class Covariate:
     description : str
     error : bool
         Whether the likelihood is integrated over it where a table has its error, in a column of its name with ``_err``.
+
+    Examples
+    --------
+    >>> from clusterpost.families import Covariate
+    >>> redshift = Covariate(name="redshift", low=0.0, high=0.3, description="spectroscopic redshift")
+    >>> redshift.convert([0.05, 0.1]).tolist()
+    [0.05, 0.1]
     """
 
     name: str
@@ -120,7 +127,15 @@ class Covariate:
 
 @dataclass(frozen=True, kw_only=True)
 class Distance(Covariate):
-    """Distance, which a table tells by columns of several kinds or by the name of a galaxy."""
+    """Distance, which a table tells by columns of several kinds or by the name of a galaxy.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from clusterpost.families import Distance
+    >>> Distance().convert(9840 * u.kpc).tolist()
+    9.84
+    """
 
     name: str = "distance"
     unit: str = "Mpc"

@@ -49,7 +49,14 @@ def register_family(family: type[ModelFamily]) -> type[ModelFamily]:
 
 
 def family_names() -> list[str]:
-    """Return the names of all families: built in, registered, or offered by entry points of other packages."""
+    """Return the names of all families: built in, registered, or offered by entry points of other packages.
+
+    Examples
+    --------
+    >>> from clusterpost.families import family_names
+    >>> {"clusters", "galaxies", "stochastic"} <= set(family_names())
+    True
+    """
     return sorted({*_BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINTS))})
 
 
@@ -103,6 +110,14 @@ def family_of_simulator(values: Mapping) -> ModelFamily:
     ------
     ModelError
         If the family is unknown, or of a later version.
+
+    Examples
+    --------
+    >>> from clusterpost.families import family_of_simulator, get_family
+    >>> family = get_family("clusters")()
+    >>> described = {"name": family.name, "version": family.version, "options": family.to_dict()}
+    >>> family_of_simulator({"family": described}).name
+    'clusters'
     """
     described = values.get("family")
     if described is None:

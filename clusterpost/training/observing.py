@@ -40,6 +40,13 @@ class FlatErrors:
     Attributes
     ----------
     low, high : float
+
+    Examples
+    --------
+    >>> import torch
+    >>> from clusterpost.training.observing import FlatErrors
+    >>> FlatErrors(0.05, 0.2).draw(torch.zeros(3, 5), torch.Generator().manual_seed(1)).shape
+    torch.Size([3, 5])
     """
 
     low: float = 0.05

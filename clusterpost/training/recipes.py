@@ -138,6 +138,12 @@ def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 3
     -----
     Architecture and objective are those that `clusterpost.training.search` found; the learning rate is
     a third of its, and batches are twice as large, as longer runs were unstable otherwise.
+
+    Examples
+    --------
+    >>> from clusterpost.training.recipes import any_bands
+    >>> any_bands(bands=("F336W", "F555W", "F814W")).simulator.family.band_names
+    ('F336W', 'F555W', 'F814W')
     """
     simulator, slots = _any_simulator(bands, table, prior, errors, "lognormal")
     encoder, learned = RelativeConditions(slots), ("log_age", "ebv")

@@ -35,6 +35,12 @@ def seeded_generator(seed, stream=0, device="cpu"):
     ------
     ValueError
         If the stream is out of range.
+
+    Examples
+    --------
+    >>> from clusterpost.training.simulation import seeded_generator
+    >>> seeded_generator(1).initial_seed() == seeded_generator(1, stream=2).initial_seed()
+    False
     """
     if not 0 <= stream < 1 << 32:
         raise ValueError(f"the stream must lie in [0, 2**32), not be {stream}")

@@ -300,6 +300,12 @@ def efficiency_by_bands(n: int = 2000, *, model: Any = "any_bands", seed: int = 
     Returns
     -------
     `~astropy.table.Table`
+
+    Examples
+    --------
+    >>> from clusterpost.validation import efficiency_by_bands
+    >>> efficiency_by_bands(20)["n_bands"].tolist()
+    [5, 4, 3, 2]
     """
     rows = []
     for n_bands in (5, 4, 3, 2):

@@ -101,6 +101,14 @@ def published_fits(table: Table, published: str | dict | None = None, *, paramet
     ------
     ColumnError
         If ``published`` names a column that is not there.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.validation import published_fits
+    >>> tbl = Table({"fit": [10.0, 100.0, -999.0]}, units={"fit": "Myr"})
+    >>> published_fits(tbl, {"age": ("fit", None, None, None, None)})["age"].value.tolist()
+    [1.0, 2.0, nan]
     """
     if published is None or isinstance(published, str):
         published = published_columns(table, published)[1]
@@ -166,7 +174,13 @@ def _cleaned(fit, usable, parameter):
                           for column in (fit.value, fit.low, fit.high)))
 
 
+_ENTRY = ("value", "low", "high", "err", "unit")
+
+
 def _linear_fit(table, parameter, entry):
+    if isinstance(entry, str) or len(entry) != len(_ENTRY):
+        raise InputError(f"published {parameter.column} is {entry!r}; it must be ({', '.join(_ENTRY)}), with None for "
+                         "what there is not")
     value, low, high, error, unit = entry
     least = _least(parameter)
 

@@ -234,6 +234,12 @@ def test_a_family_that_is_not_there():
         compare_with_catalog(with_published("sed"), "cr3")
 
 
+@pytest.mark.parametrize("entry", ["age", ("age", None, None), "abcde"])
+def test_published_columns_of_another_shape(entry):
+    with pytest.raises(InputError, match=r"published age is .*; it must be \(value, low, high, err, unit\)"):
+        compare_with_catalog(with_published("legus"), {"age": entry})
+
+
 def test_closest_modes_are_inside_more_often():
     result = compare_with_catalog(inferred(), PUBLISHED)
     assert (result["mode_inside"] > result["map_inside"] + 20).all()

@@ -343,6 +343,12 @@ class SurveyPrior(StochasticPrior):
     between.
 
     The scales were chosen with clusters of M31 and M33 in view whose ages are known from resolved stars.
+
+    Examples
+    --------
+    >>> from clusterpost.families.stochastic import SurveyPrior
+    >>> SurveyPrior(metallicity=-0.3).describe()
+    'survey, [M/H] = -0.3'
     """
 
     def __init__(self, metallicity=0.0, distance_error=0.0):
