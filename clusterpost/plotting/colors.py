@@ -18,7 +18,8 @@ __all__ = ["are_modeled", "bands_by_pivot", "magnitudes_of", "model_magnitudes",
            "plot_color_color", "plot_color_magnitude", "typical_distance"]
 
 _TRACK_AGES = np.geomspace(1, 13000, 300)  # Myr
-_LABEL_SIZE = (0.09, 0.035)  # of an age beside the track, as a share of the axes
+_SIDES = ((6, 4, "left"), (6, -12, "left"), (-6, 4, "right"), (-6, -12, "right"))  # of a point for its age, in points
+_TEXT_SIZE = (5.6, 8)  # of a character beside the track, in points
 _LABELLED = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
 _TRACK_MASSES = (1e3, 1e4, 1e5, 1e6)
 _PC10 = 1e-5  # Mpc
@@ -342,20 +343,34 @@ def _track(ax, path, mass, *, labeled, named):
     """Draw a track and write its mass and ages beside it."""
     ax.plot(*path.T, color=COLORS["map"], lw=1.3, zorder=3, alpha=0.9)
     look = {"textcoords": "offset points", "fontsize": 8.5, "color": COLORS["map"], "clip_on": True, "zorder": 6}
+    texts = []  # points, what stands there, and its characters
     if labeled:
-        at = np.array([int(np.argmin(np.abs(_TRACK_AGES - age))) for age in _LABELLED])
-        ax.plot(*path[at].T, ls="none", marker="o", ms=4.5, color=COLORS["map"], mec="white", mew=0.7, zorder=4)
-        places = ax.transAxes.inverted().transform(ax.transData.transform(path[at]))
-        near = (np.abs(np.diff(places, axis=0)) < _LABEL_SIZE).all(1)  # the label before would lie over this one
-        for age, point, taken in zip(_LABELLED, path[at], [False, *near], strict=True):
-            text = f"{age} Myr" if age < 1000 else f"{age // 1000} Gyr"
-            side = {"xytext": (-6, 4), "ha": "right"} if taken else {"xytext": (6, 4)}
-            _halo(ax.annotate(text, point, **side, **look))
+        points = path[[int(np.argmin(np.abs(_TRACK_AGES - age))) for age in _LABELLED]]
+        ages = [f"{age} Myr" if age < 1000 else f"{age // 1000} Gyr" for age in _LABELLED]
+        texts += zip(points, ages, map(len, ages), strict=True)
+        ax.plot(*points.T, ls="none", marker="o", ms=4.5, color=COLORS["map"], mec="white", mew=0.7, zorder=4)
     (x0, x1), (y0, y1) = sorted(ax.get_xlim()), sorted(ax.get_ylim())
     inside = (path[:, 0] > x0) & (path[:, 0] < x1) & (path[:, 1] > y0) & (path[:, 1] < y1)
     if named and inside.any():
-        point = path[np.flatnonzero(inside)[0]]
-        _halo(ax.annotate(rf"$10^{{{np.log10(mass):.0f}}}\,M_\odot$", point, xytext=(-4, 6), ha="right", **look))
+        texts.append((path[np.flatnonzero(inside)[0]], rf"$10^{{{np.log10(mass):.0f}}}\,M_\odot$", 7))
+    for (point, text, _), (*offset, align) in zip(texts, _free_sides(ax, texts), strict=True):
+        _halo(ax.annotate(text, point, xytext=offset, ha=align, **look))
+
+
+def _free_sides(ax, texts):
+    """Choose for each text a side of its point, within the axes and not over a text before it where there is one."""
+    scale, frame, taken = 72 / ax.figure.dpi, ax.get_window_extent(), []
+    for point, _, length in texts:
+        (x, y), width, boxes = (ax.transData.transform(point) - frame.p0) * scale, _TEXT_SIZE[0] * length, []
+        for dx, dy, align in _SIDES:
+            left = x + dx - (width if align == "right" else 0)
+            boxes.append((left, y + dy, left + width, y + dy + _TEXT_SIZE[1]))
+        inside = [box[0] > 0 and box[2] < frame.width * scale for box in boxes]
+        free = [not any(box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+                        for other in taken) for box in boxes]
+        k = max(range(len(_SIDES)), key=lambda k: (inside[k], free[k], -k))
+        taken.append(boxes[k])
+        yield _SIDES[k]
 
 
 def _halo(text):

@@ -149,6 +149,25 @@ def test_ages_beside_a_track_do_not_cover_each_other(out):
     assert not boxes["1 Myr"].overlaps(boxes["3 Myr"])
 
 
+def test_ages_beside_a_track_stay_within_the_axes():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    red = QTable({"age": [10, 100, 1000] * u.Myr, "mass": np.full(3, 1e4) * u.Msun, "ebv": [1.5, 0, 0.4] * u.mag})
+    tbl = clusterpost.simulate(red, model="clusters", distance=10, errors=0.1)
+    ax = Figure(figsize=(4, 4)).subplots()
+    plot_color_color(tbl, ("F555W", "F814W"), ("F336W", "F438W"), ax=ax)
+    FigureCanvasAgg(ax.figure).draw()
+    frame = ax.get_window_extent()
+    ages = [text.get_window_extent() for text in ax.texts if "yr" in text.get_text()]
+    assert len(ages) == 9
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in ages)
+    ax = plot_color_magnitude(tbl, ax=Figure(figsize=(4, 4)).subplots()).axes[0]
+    FigureCanvasAgg(ax.figure).draw()
+    masses = [text.get_window_extent() for text in ax.texts if "odot" in text.get_text()]
+    assert masses
+    assert all(ax.get_window_extent().x0 <= box.x0 for box in masses)
+
+
 def test_bands_of_either_camera_have_a_track():
     tbl = clusterpost.simulate(4, model="clusters", bands=["F336W", "F435W_ACS", "F555W_ACS", "F814W_ACS"], distance=10,
                                errors=0.1)
