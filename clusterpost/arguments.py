@@ -58,12 +58,14 @@ def make_parser(calls) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name, text, example, kept=None):
+        """Add a command, which an example of its call describes."""
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
                                   epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter)
         sub.set_defaults(call=calls[name], kept=kept)  # what an interruption leaves
         return sub
 
     def reading_options(sub):
+        """Add the options that say how a table is read."""
         sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names; a third "
                          "one marks upper limits")
         sub.add_argument("--unit", help="of fluxes or magnitudes that carry none: mJy, uJy, Jy, nmgy, "
@@ -75,6 +77,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
                          help="the bands of a LEGUS file, in its order, where its name does not tell its cameras")
 
     def inference_options(sub, model, floor="the model's, 0.12 for stochastic, 0.05 for any_bands", seed="0"):
+        """Add the options of whatever infers."""
         sub.add_argument("--model", help=f"bundled model or model file (default: {model})")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
         sub.add_argument("--distance-source", choices=["lee2022", "legus", "table"],
@@ -87,6 +90,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
                          "the numbers are the same (default: all cores)")
 
     def posterior_options(sub):
+        """Add the options of noise model, refinement and prior."""
         sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],
                          help="'normal' takes fluxes of zero and below, and a model with a likelihood, such as "
                          "any_bands (default: the model's own)")
@@ -104,11 +108,13 @@ def make_parser(calls) -> argparse.ArgumentParser:
                          "no column distance_err has a row's own (default: none)")
 
     def row_options(sub, what):
+        """Add the options that choose rows."""
         sub.add_argument("--where", metavar="EXPR", help=f"{what} for which an expression of columns holds, such as "
                          "'class <= 2 and age_q50 < 10'; 'good' in it is what --good is")
         sub.add_argument("--good", action="store_true", help=f"{what} without a flag that calls for caution")
 
     def output_options(sub):
+        """Add the options of whatever writes files."""
         sub.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
         sub.add_argument("--quiet", action="store_true", help="no progress and no summary on standard error")
 

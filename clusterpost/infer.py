@@ -293,6 +293,7 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     density = np.full((len(tbl), n_samples), np.nan, dtype)
 
     def equally_weighted(at, target, draws):
+        """Draw equally weighted samples of a chunk."""
         drawn, index = draws.theta, job.orders(at, size)
         if job.weighted:
             even = systematic_resample(draws.weight.double(), size, order=drawn[..., 0])
@@ -372,6 +373,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
     result = np.full(stacked.shape[:2], np.nan)
 
     def density_at(at, target, draws):
+        """Compute the normalized density of a chunk at the given points."""
         points = torch.as_tensor(stacked[job.ready.rows[at]], dtype=torch.float32, device=job.model.device)
         if refine:
             density = target.log_density(points) - draws.log_evidence[:, None]

@@ -85,6 +85,7 @@ class TableInference:
         ascend = refine or self.family.likelihood is None
 
         def summary(at, target, draws):
+            """Summarize the draws of a chunk."""
             return summarize(draws, target, self.levels, self.n_modes, family=self.family, ascend=ascend, taken=taken)
 
         for rows, chunk in job.map_chunks(summary, progress):
@@ -161,6 +162,7 @@ class ExactInference:
                                                        uncertain="distance_err" in ready.observed.covariates)
 
         def summary(task):
+            """Summarize the draws of a chunk."""
             (at,) = task
             observed = ready.observed[at].to(dtype=torch.float32)
             target = NetworkTarget(observed, None, torch.zeros(1, 0), family, self.prior, self.noise)
@@ -201,6 +203,7 @@ class ExactInference:
             return sample_by_cells(target, n_samples=_EXACT_DRAWS, seed=self.seed, aim=_EXACT_AIM), None
 
         def summary(task):
+            """Summarize the draws of a chunk."""
             at, solve = task
             observed = ready.observed[at].to(device)
             target = Target(observed.to(dtype=torch.float32), likelihood, self.prior)
@@ -286,6 +289,7 @@ class Job:
         tasks = _split(len(self.ready.rows), max(draw * self.sampler.n_samples, points), self.model.device)
 
         def call(at):
+            """Draw for a chunk of rows and hand the draws to the function."""
             conditions = self.conditions(at)
             target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
             return function(at, target, self.sampler(target, conditions) if draw else None)

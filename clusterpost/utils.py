@@ -44,11 +44,13 @@ def named_options(hints: dict[str, str]):
     TypeError: draw() has no option wide=; did you mean width=? It has: width
     """
     def decorate(function):
+        """Wrap a function."""
         known = inspect.signature(function).parameters
         options = [name for name, one in known.items() if one.kind is one.KEYWORD_ONLY]
 
         @functools.wraps(function)
         def checked(*args, **given):
+            """Call the function if it has all options."""
             unknown = next((name for name in given if name not in known), None)
             if unknown is None:
                 return function(*args, **given)

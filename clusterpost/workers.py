@@ -84,6 +84,7 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     running: set[int] = set()
 
     def call(task):
+        """Run the function on a task in this thread."""
         running.add(threading.get_ident())
         try:
             with torch.inference_mode():

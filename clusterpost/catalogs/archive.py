@@ -132,6 +132,7 @@ def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = 
         return names
 
     def bring(path, output, given_up):
+        """Write the names of the folder's files to a file."""
         names = transport.folder_names(path, output, given_up)
         output.write_text(json.dumps([name for name in names if _is_name(name)]))
 

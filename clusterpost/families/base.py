@@ -434,6 +434,7 @@ class ModelFamily(ABC):
         The parameters come first, in order; arrays and tensors are taken alike.
         """
         def unit(theta, i):
+            """Scale a parameter to the unit interval."""
             return (theta[..., i] - self.parameters[i].low) / (self.parameters[i].high - self.parameters[i].low)
 
         found = dict(self.marginals)

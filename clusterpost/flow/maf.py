@@ -116,4 +116,5 @@ class MafFlow(Flow):
 
 
 def log_normal(z):
+    """Compute the log density of a standard normal distribution, summed over the last axis."""
     return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

@@ -134,6 +134,7 @@ def rational_quadratic(x, knots, *, inverse=False):
     k = torch.searchsorted(inner, x.contiguous())
 
     def at(place):
+        """Look up a number of the knots around each point."""
         return torch.gather(knots, -1, k + place)
 
     left, bottom, slope0, slope1 = at(0), at(n_knots), at(2 * n_knots), at(2 * n_knots + 1)

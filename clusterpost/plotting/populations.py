@@ -62,6 +62,7 @@ def plot_age_mass(out, *, where=None, color="ebv", limit=None, mass="mass", pref
     >>> figure = plot_age_mass(out, limit=("F555W", 26.0))
     """
     def medians(tbl, prefix):
+        """Return median age and mass of each row."""
         return np.stack([linear_column(tbl, f"{stem}_q50", prefix) for stem in ("age", mass)], -1)
 
     shown = shown_rows(out, where, prefix, medians)

@@ -51,6 +51,7 @@ def long_climb(n_parameters):
     True
     """
     def points(n):  # about a center
+        """Count the points of a stencil about its center."""
         return n * (n + 3) / 2
 
     share = min(1.0, points(3) / points(n_parameters))

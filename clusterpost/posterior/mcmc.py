@@ -89,6 +89,7 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
         start = np.concatenate([start, rng.standard_normal((_N_WALKERS, 1))], axis=1)
 
     def log_density(position):
+        """Compute the log density of the walkers' positions."""
         points = torch.as_tensor(position, dtype=theta.dtype, device=theta.device)[None]
         shift = distance_error * points[..., p] if distance_error else None
         with torch.inference_mode():

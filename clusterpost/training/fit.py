@@ -351,6 +351,7 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progr
     flow.to(device)
 
     def draw(n, generator):
+        """Draw mocks and encode them."""
         mocks = recipe.learned_part(simulator.draw(n, generator))
         return mocks, encode(mocks)
 

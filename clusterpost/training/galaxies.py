@@ -109,6 +109,7 @@ class Emulator:
 
     def _network(self, i, x):
         def get(name):
+            """Return an array of the network of surviving masses."""
             return self.arrays[f"{i}.{name}"]
 
         x = (x - get("param_shift")) / get("param_scale")
@@ -132,6 +133,7 @@ class Emulator:
             Per mass formed.
         """
         def get(name):
+            """Return an array of the network of surviving masses."""
             return self.arrays[f"msurv.{name}"]
 
         x = ((parameters - get("thetas_shift.nmf")) / get("thetas_scale.nmf")).float()

@@ -120,6 +120,7 @@ def one_mode(ensemble, rng):
     split, upper_share, bimodal = _split(first)
 
     def weaker(values):
+        """Tell which values belong to the weaker mode."""
         return bimodal[:, None] & ((values > split[:, None]) == (upper_share < 0.5)[:, None])
 
     # At least half of the draws are of the stronger mode: none need be taken twice.

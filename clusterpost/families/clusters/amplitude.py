@@ -95,6 +95,7 @@ class MassDensity:
             Their log density, in log10 mass.
         """
         def quantile(rows, density):
+            """Return the quantiles of some rows and their log density."""
             x = density.quantile(unit[rows, :, None])
             return torch.stack([x, density.log_prob(x)])[..., 0].to(unit.dtype)
 
@@ -104,6 +105,7 @@ class MassDensity:
     def log_prob(self, log_mass):
         """Log density, in log10 mass, of given masses (n, k) within the prior's bounds."""
         def at(rows, density):
+            """Compute the log density of some rows."""
             return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0].to(log_mass.dtype)
 
         return self._joined(at) + math.log(LN10)

@@ -125,9 +125,11 @@ def solve_by_cells(model, terms, levels, points):
     ln_surviving = torch.log(model.fine.surviving_mass(leaves["log_age"]))
 
     def planes(axis, center):
+        """Make the distribution function of age or reddening in each cell."""
         start, step, slope = center - leaves["size"][..., axis] / 2, leaves["size"][..., axis], tilt[axis]
 
         def below(x):
+            """Return the share of each cell below a value."""
             u = ((x - start) / step).clamp_(0, 1)
             return u + slope / 2 * (u**2 - u)
         return below
@@ -137,7 +139,9 @@ def solve_by_cells(model, terms, levels, points):
     inside = None if deep else torch.exp(log_inside)
 
     def normal(shift):
+        """Make the distribution function of the mass in each cell."""
         def below(x):
+            """Return the share of each cell below a value."""
             z = torch.minimum(torch.maximum((x * LN10 - middle - shift) / width, alpha), beta)
             return torch.exp(log_interval(alpha, z) - log_inside) if deep else interval(alpha, z) / inside
         return below

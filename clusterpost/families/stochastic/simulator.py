@@ -110,6 +110,7 @@ class StarSimulator:
         cell = j * len(self._log_age) + i
         if len(cell) < _FEW * len(torch.unique(cell)):
             def drawn(rate):
+                """Draw numbers of stars."""
                 return torch.poisson(rate, generator=generator)
 
             tables = self._of_star, self._ln_ratio, self._gas
@@ -216,6 +217,7 @@ class StarSimulator:
         tables = self._of_star[..., of_star], self._ln_ratio[..., of_band], self._gas[..., of_band]
 
         def drawn(rate):
+            """Draw numbers of stars."""
             return torch.cat([torch.poisson(part, generator=generator.manual_seed(seed)) for part in rate.split(k)])
 
         light = self._gathered(drawn, tables, j, i, log_age, log_mass, w, v, covering, log_u.repeat(len(theta)),

@@ -76,6 +76,7 @@ def main(argv=None) -> int:
     curves = {band.name: read_curve(read, band.curve) for band in bands}
 
     def report(text):
+        """Write a line to standard error."""
         sys.stderr.write(f"{text}\n")
 
     table = compute_table(args.isochrones, args.spectra, args.atmospheres, read, curves, report)

@@ -69,6 +69,7 @@ def reweight(flux, group, adopted, scales):
     information = np.sum(scales**-2) + _GRAY**-2
 
     def residuals(x):
+        """Return what factors leave of the brightness in each band, and its gray part."""
         factors = np.ones(4)
         factors[present] = np.exp(x)
         left = adopted - np.log(factors @ of_group)
@@ -76,6 +77,7 @@ def reweight(flux, group, adopted, scales):
         return left, gray
 
     def terms(x):
+        """List the terms whose squares are summed."""
         left, gray = residuals(x)
         return np.concatenate([(left - gray) / scales, [gray / _GRAY], x / _NUMBERS])
 

@@ -47,6 +47,7 @@ def merge_neighbors(number, flux, n_bins):
     alive, version = [True] * n, [0] * n
 
     def cost(i, j):
+        """Compute what merging two bins costs."""
         both = count[i] + count[j]
         e = (mean[i] - mean[j]) * (count[i] * scale[i] + count[j] * scale[j]) / both
         colors = np.diff(e[:-1])

@@ -162,6 +162,7 @@ def resample(rows, log_age) -> Stars:
     place = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
 
     def at(values, share):
+        """Interpolate between the rows of the isochrone."""
         return values[row] + share * (values[row + 1] - values[row])
 
     start, end, middle = (((place + shift) / pieces[row]) for shift in (0, 1, 0.5))

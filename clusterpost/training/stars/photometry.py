@@ -187,10 +187,12 @@ def choose_wavelengths(curve, fluxes, spectra, wavelength):
     basis = _transmissions(candidates)
 
     def worth(chosen):
+        """Return the root mean square and the largest error of some wavelengths."""
         error = _solve(ratio, basis[:, list(chosen)])[1]
         return np.sqrt(np.mean(error**2)), np.abs(error).max()
 
     def cost(chosen):
+        """Weigh both errors."""
         rms, most = worth(chosen)
         return rms + most / 4
 
