@@ -16,7 +16,7 @@ import torch
 
 from .errors import InputError
 
-__all__ = ["NOISE_MODELS", "LogNormalNoise", "NormalNoise", "Walter2025Noise", "get_noise"]
+__all__ = ["NOISE_MODELS", "LogNormalNoise", "Noise", "NormalNoise", "Walter2025Noise", "get_noise"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 # A normal detection's stand-in: width r (1 + 3 r^2), by trial the one whose posteriors best cover the true ones; more
@@ -41,7 +41,7 @@ def _normal_like(x, generator):
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-class _Noise:
+class Noise:
     """Common base of the noise models."""
 
     def usable(self, flux, error):
@@ -141,7 +141,7 @@ class _Noise:
         return total
 
 
-class LogNormalNoise(_Noise):
+class LogNormalNoise(Noise):
     """Log-normal scatter of mean f whose relative width is the reported one.
 
     ln f* ~ N(ln f - s^2/2, s^2) with s^2 = ln(1 + r^2) and s* = r f*, so that
@@ -235,7 +235,7 @@ class LogNormalNoise(_Noise):
         return torch.log(positive) + variance / 2, variance.sqrt(), usable
 
 
-class NormalNoise(_Noise):
+class NormalNoise(Noise):
     """Normal scatter about f, as CIGALE has it (Turner et al. 2021).
 
     f* ~ N(f, s*); a mock's s* is its relative error times the true flux.
@@ -310,7 +310,7 @@ class NormalNoise(_Noise):
         return torch.log(positive), (relative * (1 + _WIDENED * relative**2)).clamp(max=_WIDEST), usable
 
 
-class Walter2025Noise(_Noise):
+class Walter2025Noise(Noise):
     """The noise of Walter et al. (2025), Sect. 2.2.
 
     The relative error r belongs to the *true* flux: f* is log-normal with mean

@@ -10,9 +10,22 @@ if TYPE_CHECKING:
     import pandas
     from astropy.table import Row, Table
 
+    from .densities import Normal, Share, Sloped, Uniform
+    from .families.encoders import FluxConditions, RelativeConditions, SetConditions, Walter2025Conditions
+    from .families.galaxies.encoder import ColorConditions
+    from .families.galaxies.errors import FlooredErrors, PaperErrors
     from .flow.model import Model
+    from .training.observing import (
+        AllBands,
+        AnyBands,
+        EmpiricalErrors,
+        FlatErrors,
+        LevelErrors,
+        MixedErrors,
+        SurveyBands,
+    )
 
-__all__ = ["ModelLike", "PathLike", "TableLike"]
+__all__ = ["Coverage", "Density", "Encoder", "ErrorModel", "ModelLike", "PathLike", "TableLike"]
 
 #: Path of a file or folder.
 PathLike: TypeAlias = "str | os.PathLike"
@@ -20,3 +33,11 @@ PathLike: TypeAlias = "str | os.PathLike"
 TableLike: TypeAlias = "Table | Row | pandas.DataFrame | str | os.PathLike"
 #: Name of a bundled model, path of a model file, or a loaded model.
 ModelLike: TypeAlias = "str | os.PathLike | Model"
+#: Density of one parameter.
+Density: TypeAlias = "Uniform | Sloped | Normal | Share"
+#: What turns photometry into the conditions of a network.
+Encoder: TypeAlias = "Walter2025Conditions | RelativeConditions | FluxConditions | SetConditions | ColorConditions"
+#: What draws the errors of mocks.
+ErrorModel: TypeAlias = "FlatErrors | MixedErrors | LevelErrors | EmpiricalErrors | FlooredErrors | PaperErrors"
+#: What draws which bands of mocks are measured.
+Coverage: TypeAlias = "AllBands | AnyBands | SurveyBands"

@@ -30,19 +30,6 @@ def exact_by_default():
         yield
 
 
-@pytest.fixture
-def coarse_figures(monkeypatch):
-    """Write figures small and as they are arranged at first, where the test is of which figures there are."""
-    figure = pytest.importorskip("matplotlib.figure")
-    savefig = figure.Figure.savefig
-
-    def coarse(self, *args, **options):
-        self.set_layout_engine("none")
-        return savefig(self, *args, **options | {"dpi": 30})
-
-    monkeypatch.setattr(figure.Figure, "savefig", coarse)
-
-
 @pytest.fixture(scope="session")
 def clusters():
     """Twelve bright clusters, with what inference must leave alone; not to be changed."""

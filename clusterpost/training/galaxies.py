@@ -109,7 +109,7 @@ class Emulator:
 
     def _network(self, i, x):
         def get(name):
-            """Return an array of the network of surviving masses."""
+            """Return an array of this network."""
             return self.arrays[f"{i}.{name}"]
 
         x = (x - get("param_shift")) / get("param_scale")

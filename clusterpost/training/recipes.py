@@ -485,7 +485,7 @@ def train_model(recipe, folder, *, start=None, device="cpu", compile=False, reco
     >>> from clusterpost.training.recipes import train_model, walter2025
     >>> small = walter2025(n_blocks=2, width=16, mocks_per_epoch=2048, epochs=1, n_validation=512)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     card = train_model(small, folder)
+    ...     card = train_model(small, folder, n_test=1000)
     >>> card["training"]["mocks_seen"]
     2048
     """
@@ -562,9 +562,8 @@ def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
     for stream, rows in enumerate(torch.arange(n).split(100_000)):
         mocks = simulator.draw(len(rows), seeded_generator(0, TEST_STREAM + 1 + stream))
         parts.append(encoder(mocks))
-    ordered = torch.cat(parts).sort(dim=0).values
-    skip = int(tail * n)
-    low, high = ordered[skip], ordered[-1 - skip]
+    values = torch.cat(parts)
+    low, high = (values.topk(int(tail * n) + 1, dim=0, largest=largest).values[-1] for largest in (False, True))
     margin = 0.01 * (high - low)  # so that a value on the very edge of a uniform range is inside
     return {"low": (low - margin).tolist(), "high": (high + margin).tolist()}
 
