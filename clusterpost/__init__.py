@@ -4,7 +4,14 @@ Functions take and return astropy Tables with units; see
 ``help(clusterpost.infer_table)`` for the headline call.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import lazy_loader
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # The public names and where they are from stand in the stub, which type checkers read, too.  They are imported when
 # first used, so that importing the package loads neither torch nor matplotlib.
@@ -15,7 +22,7 @@ __all__ = ["__version__", *_names]
 _MODULES = ("catalogs", "families", "plotting", "priors", "report", "scale", "validation")
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         from importlib import import_module
 
@@ -32,5 +39,5 @@ def __getattr__(name):
     return _lazy(name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

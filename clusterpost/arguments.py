@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .config import conf
 from .plotting.files import CATALOG_FIGURES, OBJECT_FIGURES
+
+if TYPE_CHECKING:
+    from .typing import ModelLike
 
 __all__ = ["make_parser"]
 
@@ -39,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"clusterpost: {message}\nusage: {self.prog} --help\n")
 
 
-def make_parser(calls) -> argparse.ArgumentParser:
+def make_parser(calls: dict) -> argparse.ArgumentParser:
     """Make the parser of the command line.
 
     Parameters
@@ -57,14 +61,14 @@ def make_parser(calls) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"clusterpost {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name, text, example, kept=None):
+    def command(name: str, text: str, example: str, kept: str | None = None) -> argparse.ArgumentParser:
         """Add a command, which an example of its call describes."""
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".",
                                   epilog=f"example:\n  {example}", formatter_class=argparse.RawDescriptionHelpFormatter)
         sub.set_defaults(call=calls[name], kept=kept)  # what an interruption leaves
         return sub
 
-    def reading_options(sub):
+    def reading_options(sub: argparse.ArgumentParser) -> None:
         """Add the options that say how a table is read."""
         sub.add_argument("--columns", nargs="+", metavar="BAND=FLUX,ERR", help="columns of other names; a third "
                          "one marks upper limits")
@@ -76,7 +80,8 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--bands", nargs=5, metavar="BAND",
                          help="the bands of a LEGUS file, in its order, where its name does not tell its cameras")
 
-    def inference_options(sub, model, floor="the model's, 0.12 for stochastic, 0.05 for any_bands", seed="0"):
+    def inference_options(sub: argparse.ArgumentParser, model: ModelLike,
+                          floor: str = "the model's, 0.12 for stochastic, 0.05 for any_bands", seed: str = "0") -> None:
         """Add the options of whatever infers."""
         sub.add_argument("--model", help=f"bundled model or model file (default: {model})")
         sub.add_argument("--distance", help="Mpc, a quantity such as '9.9 Mpc', or a galaxy's name")
@@ -89,7 +94,7 @@ def make_parser(calls) -> argparse.ArgumentParser:
         sub.add_argument("--workers", type=int, metavar="N", help="chunks of rows to work on at once, each on a core; "
                          "the numbers are the same (default: all cores)")
 
-    def posterior_options(sub):
+    def posterior_options(sub: argparse.ArgumentParser) -> None:
         """Add the options of noise model, refinement and prior."""
         sub.add_argument("--noise", choices=["lognormal", "normal", "walter2025"],
                          help="'normal' takes fluxes of zero and below, and a model with a likelihood, such as "
@@ -107,13 +112,13 @@ def make_parser(calls) -> argparse.ArgumentParser:
                          help="relative standard deviation of the distance, such as 0.05, to marginalize over, where "
                          "no column distance_err has a row's own (default: none)")
 
-    def row_options(sub, what):
+    def row_options(sub: argparse.ArgumentParser, what: str) -> None:
         """Add the options that choose rows."""
         sub.add_argument("--where", metavar="EXPR", help=f"{what} for which an expression of columns holds, such as "
                          "'class <= 2 and age_q50 < 10'; 'good' in it is what --good is")
         sub.add_argument("--good", action="store_true", help=f"{what} without a flag that calls for caution")
 
-    def output_options(sub):
+    def output_options(sub: argparse.ArgumentParser) -> None:
         """Add the options of whatever writes files."""
         sub.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
         sub.add_argument("--quiet", action="store_true", help="no progress and no summary on standard error")

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["ACS_BANDS", "BANDS", "WFC3_BANDS", "Band", "add_band", "band_slots", "find_band", "get_band",
            "include_bands", "pivot_wavelength", "remove_band", "user_curves"]
@@ -60,7 +63,7 @@ class Band:
     curve: str = ""
     filter_alone: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.wfc3:
             object.__setattr__(self, "wfc3", self.name)
 
@@ -152,7 +155,7 @@ ACS_BANDS = ("F435W_ACS", "F555W_ACS", "F814W_ACS")
 _user_curves = {}  # throughput curves of bands that a user added, by name
 
 
-def find_band(name) -> Band | None:
+def find_band(name: str) -> Band | None:
     """Look a band up by its name or an alias.
 
     Parameters
@@ -205,7 +208,7 @@ def get_band(name: str) -> Band:
     return band
 
 
-def band_slots(bands):
+def band_slots(bands: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """Group bands that stand in for each other: the ACS/WFC ones with their WFC3/UVIS neighbors.
 
     Parameters
@@ -223,7 +226,7 @@ def band_slots(bands):
     return tuple(tuple(slot) for slot in slots.values())
 
 
-def pivot_wavelength(curve) -> float:
+def pivot_wavelength(curve: tuple[np.ndarray, np.ndarray]) -> float:
     """Compute the pivot wavelength of a photon-counting throughput curve.
 
     Parameters
@@ -297,7 +300,7 @@ def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: 
     return BANDS[name]
 
 
-def include_bands(bands):
+def include_bands(bands: Iterator | tuple[Band, ...]) -> None:
     """Make the bands of a model family known, so that tables with them can be read.
 
     Parameters
@@ -323,7 +326,7 @@ def include_bands(bands):
                              f"{known.name} is known already, with {known.pivot:g}; rename one of them")
 
 
-def remove_band(name):
+def remove_band(name: str) -> None:
     """Remove a band that `add_band` added.
 
     Parameters

@@ -59,7 +59,7 @@ def cite(tbl: Table | None = None, *, prefix: str | None = None) -> str:
     return "\n".join([_PACKAGE.format(version=version), *(entries[key] for key in reference_keys(tbl, prefix))]) + "\n"
 
 
-def reference_keys(tbl, prefix=None) -> list[str]:
+def reference_keys(tbl: Table, prefix: str | None = None) -> list[str]:
     """Return the keys of the papers that a result rests on.
 
     Parameters

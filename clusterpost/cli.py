@@ -8,9 +8,16 @@ import logging
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from .arguments import make_parser
 from .errors import ArchiveError, InputError, InputWarning
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from astropy.table import Table
 
 __all__ = ["main"]
 
@@ -442,7 +449,7 @@ def _validate(args):
     return 0
 
 
-def validation_options(args) -> dict:
+def validation_options(args: argparse.Namespace) -> dict:
     """Return the options of `~clusterpost.validation.validate_model` that arguments stand for."""
     return {"n_mocks": args.n, "n_draws": args.draws, "seed": args.seed,
             "n_refined": 0 if args.network_only else args.refined, "exact": args.exact, "controls": args.controls,
@@ -450,7 +457,7 @@ def validation_options(args) -> dict:
             "certify": args.certify, "progress": not args.quiet}
 
 
-def print_tables(tables):
+def print_tables(tables: Mapping[str, Table]) -> None:
     """Print a validation's tables, by their names."""
     for title, table in tables.items():
         print(title, *(f"{name}: {table.meta[name]}" for name in ("n_mocks", "n_draws", "seed", "sha256")
@@ -480,7 +487,7 @@ CALLS = {"infer": _infer, "sample": _sample, "simulate": _simulate, "plot": _plo
           "fetch": _fetch, "cache": _cache, "models": _models, "train": _train, "validate": _validate, "check": _check}
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line.
 
     Parameters

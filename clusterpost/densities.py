@@ -35,15 +35,15 @@ class Uniform:
     low: float | None = None
     high: float | None = None
 
-    def log_prob(self, x):
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density between the bounds."""
         return torch.full_like(x, -math.log(self.high - self.low))
 
-    def quantile(self, unit):
+    def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Inverse of the distribution function."""
         return self.low + (self.high - self.low) * unit
 
-    def describe(self):
+    def describe(self) -> str:
         """Describe the density in a few words."""
         return f"uniform {self.low:g}..{self.high:g}"
 
@@ -51,7 +51,7 @@ class Uniform:
 class Sloped:
     """Density exp(slope x) between bounds; subclasses give the slope."""
 
-    def log_prob(self, x):
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density between the bounds."""
         slope, width = self.slope, self.high - self.low
         if slope == 0:
@@ -59,7 +59,7 @@ class Sloped:
         from_top = x - (self.high if slope > 0 else self.low)
         return slope * from_top + math.log(abs(slope)) - math.log(-math.expm1(-abs(slope) * width))
 
-    def quantile(self, unit):
+    def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Inverse of the distribution function."""
         slope, width = self.slope, self.high - self.low
         if slope == 0:
@@ -94,11 +94,11 @@ class PowerLaw(Sloped):
     high: float | None = None
 
     @property
-    def slope(self):
+    def slope(self) -> float:
         """Slope of the log density in log10 m."""
         return (self.index + 1) * LN10
 
-    def describe(self):
+    def describe(self) -> str:
         """Describe the density in a few words."""
         return f"power law {self.index:g} in {self.low:g}..{self.high:g}"
 
@@ -127,16 +127,16 @@ class Exponential(Sloped):
     low: float | None = None
     high: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.scale > 0:
             raise InputError(f"the scale {self.scale!r} of an exponential prior must be positive")
 
     @property
-    def slope(self):
+    def slope(self) -> float:
         """Slope of the log density."""
         return -1 / self.scale
 
-    def describe(self):
+    def describe(self) -> str:
         """Describe the density in a few words."""
         return f"exponential {self.scale:g} in {self.low:g}..{self.high:g}"
 
@@ -164,7 +164,7 @@ class Normal:
     low: float | None = None
     high: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.sigma > 0:
             raise InputError(f"the standard deviation {self.sigma!r} of a normal prior must be positive")
 
@@ -173,17 +173,17 @@ class Normal:
         low, high = ((end - self.mean) / self.sigma for end in (self.low, self.high))
         return stats.truncnorm(low, high, self.mean, self.sigma)
 
-    def log_prob(self, x):
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density between the bounds."""
         within = min(max(self.mean, self.low), self.high)
         highest = float(self._scipy.logpdf(within)) + 0.5 * ((within - self.mean) / self.sigma) ** 2
         return highest - 0.5 * ((x - self.mean) / self.sigma) ** 2
 
-    def quantile(self, unit):
+    def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Inverse of the distribution function."""
         return torch.as_tensor(self._scipy.ppf(unit.cpu().double().numpy())).to(unit)
 
-    def describe(self):
+    def describe(self) -> str:
         """Describe the density in a few words."""
         return f"normal {self.mean:g} +- {self.sigma:g} in {self.low:g}..{self.high:g}"
 
@@ -214,20 +214,20 @@ class Share:
     low: float | None = None
     high: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.power > 0:
             raise InputError(f"the power {self.power!r} of a prior must be positive")
 
-    def log_prob(self, x):
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density between the bounds."""
         unit = (x - self.low) / (self.high - self.low)
         return math.log(self.power / (self.high - self.low)) + torch.xlogy(torch.as_tensor(self.power - 1.0), unit)
 
-    def quantile(self, unit):
+    def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Inverse of the distribution function."""
         return self.low + (self.high - self.low) * unit ** (1 / self.power)
 
-    def describe(self):
+    def describe(self) -> str:
         """Describe the density in a few words."""
         return f"share of power {self.power:g} in {self.low:g}..{self.high:g}"
 

@@ -6,8 +6,12 @@ Each says what is wrong, in which column and row, and what to do about it.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from astropy.utils.exceptions import AstropyUserWarning
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "InputWarning", "ModelError",
            "PlatformWarning", "UncertifiedModelWarning", "UnitError", "shown"]
@@ -28,7 +32,7 @@ _AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--prior, or
                  "one-file": "leave --scheduler out"}
 
 
-def shown(value) -> str:
+def shown(value: Any | None) -> str:
     """Return a value as a message shows it, never longer than a line.
 
     Parameters
@@ -122,7 +126,7 @@ class InputError(_Worded, ValueError):
     --n-samples 5 is too few
     """
 
-    def moved(self, place="", offset=0):
+    def moved(self, place: str = "", offset: int = 0) -> InputError:
         """Return the same error about a row of a larger table.
 
         Parameters

@@ -5,12 +5,18 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import flags
 from .catalogs.messages import Fault, warn_of_sentinels, warn_of_unused
 from .errors import InputError, InputWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
 
 __all__ = ["Findings", "warn_of_improbable"]
 
@@ -85,7 +91,7 @@ class Findings:
         """
         return replace(self, faults={kind: fault.moved(offset, place) for kind, fault in self.faults.items()})
 
-    def raise_or_warn(self, stacklevel=3):
+    def raise_or_warn(self, stacklevel: int = 3) -> None:
         """Raise if all rows have a fault, and warn if some have.
 
         Parameters
@@ -122,7 +128,7 @@ class Findings:
                                            row=fault.first), stacklevel=stacklevel)
 
 
-def warn_of_improbable(out, parameters, prefix="", stacklevel=3):
+def warn_of_improbable(out: Table, parameters: Sequence, prefix: str = "", stacklevel: int = 3) -> None:
     """Ask about unit and distance where most results are improbable.
 
     Parameters

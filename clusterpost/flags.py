@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["FLAGS", "SEVERITIES", "Flag", "decode_flags", "flag_values", "is_good"]
 
@@ -154,7 +157,7 @@ def is_good(table_or_flag: Any, *, prefix: str | None = None) -> np.ndarray:
     return (flag_values(table_or_flag, prefix) & _of_severity(*SEVERITIES[1:])) == 0
 
 
-def flag_values(table_or_flag, prefix=None) -> np.ndarray:
+def flag_values(table_or_flag: Table | list[int] | np.ndarray, prefix: str | None = None) -> np.ndarray:
     """Return the flags of a result as plain integers.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -23,6 +23,10 @@ from .provenance import AUTO, EXACT_MODEL, add_record, repeat
 from .summarize import with_derived
 from .typing import ModelLike, TableLike
 from .utils import named_options
+
+if TYPE_CHECKING:
+    from .posterior.refine import WeightedSamples
+    from .posterior.target import NetworkTarget, Target
 
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
 
@@ -292,7 +296,7 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
               for q in quantities}
     density = np.full((len(tbl), n_samples), np.nan, dtype)
 
-    def equally_weighted(at, target, draws):
+    def equally_weighted(at: slice, target: Target | NetworkTarget, draws: WeightedSamples) -> tuple[np.ndarray, ...]:
         """Draw equally weighted samples of a chunk."""
         drawn, index = draws.theta, job.orders(at, size)
         if job.weighted:
@@ -372,7 +376,7 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
     stacked = theta.reshape(len(tbl), -1, len(names))
     result = np.full(stacked.shape[:2], np.nan)
 
-    def density_at(at, target, draws):
+    def density_at(at: slice, target: Target | NetworkTarget, draws: WeightedSamples | None) -> np.ndarray:
         """Compute the normalized density of a chunk at the given points."""
         points = torch.as_tensor(stacked[job.ready.rows[at]], dtype=torch.float32, device=job.model.device)
         if refine:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -42,6 +43,17 @@ from .summarize import summarize
 from .utils import progress_bar
 from .workers import count_workers, in_parallel
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from .families.base import Prior
+    from .noise import Noise
+    from .prepare import PreparedTable
+    from .typing import ModelLike
+
 __all__ = ["ExactInference", "Job", "TableInference", "about", "float_type", "whole_number"]
 
 DEFAULT_SAMPLES = 1000
@@ -62,8 +74,11 @@ class TableInference:
         To be judged by whoever knows the whole table.
     """
 
-    def __init__(self, tbl, *, model, n_samples, quantiles, n_modes, noise, prior, refine, recalibrated, error_floor,
-                 distance, columns, prefix, seed, device, workers=None, unit=None, missing=()):
+    def __init__(self, tbl: Table, *, model: ModelLike, n_samples: int | None, quantiles: Sequence[float], n_modes: int,
+                 noise: str | Noise | None, prior: Callable | Prior | str | None, refine: bool | None,
+                 recalibrated: bool, error_floor: float | str | None, distance: Any, columns: Mapping | None,
+                 prefix: str | None, seed: int, device: str | torch.device | None, workers: int | None = None,
+                 unit: str | u.UnitBase | None = None, missing: Sequence[float] = ()):
         self.tbl, self.prefix, self.recalibrated = tbl, prefix, recalibrated
         check_table(tbl)
         self.job = Job(tbl, model, noise, prior, refine, n_samples, seed, device, workers=workers,
@@ -76,7 +91,7 @@ class TableInference:
         """Say in a line how the table is read and inferred."""
         return _described(self.job.ready, self.job.settings)
 
-    def run(self, progress):
+    def run(self, progress: bool | None) -> Table:
         """Infer the rows; return a copy of the table with the results."""
         job, refine, taken = self.job, self.job.sampler.refined, None
         if self.recalibrated:
@@ -84,7 +99,7 @@ class TableInference:
         results = _empty_results(self.registry, len(self.tbl), self.n_modes)
         ascend = refine or self.family.likelihood is None
 
-        def summary(at, target, draws):
+        def summary(at: slice, target: Target | NetworkTarget, draws: WeightedSamples) -> dict[str, np.ndarray]:
             """Summarize the draws of a chunk."""
             return summarize(draws, target, self.levels, self.n_modes, family=self.family, ascend=ascend, taken=taken)
 
@@ -106,8 +121,11 @@ def _with_further_bands(family, tbl, columns, unit, missing):
 class ExactInference:
     """`exact_posterior` in the two steps of `TableInference`."""
 
-    def __init__(self, tbl, *, model, noise, quantiles, n_modes, prior, error_floor, distance, columns, prefix, seed,
-                 device, workers=None, n_simulations=None, unit=None, missing=()):
+    def __init__(self, tbl: QTable, *, model: ModelLike | ModelFamily, noise: str | Noise | None,
+                 quantiles: Sequence[float], n_modes: int, prior: str | None, error_floor: float | str | None,
+                 distance: Any, columns: Mapping | None, prefix: str, seed: int, device: str | torch.device | None,
+                 workers: int | None = None, n_simulations: int | None = None, unit: str | u.UnitBase | None = None,
+                 missing: Sequence[float] = ()):
         self.tbl, self.prefix = tbl, prefix
         self.seed, self.device = whole_number("seed", seed, least=0, most=2**63 - 1), torch_device(device)
         self.workers = count_workers(workers, self.device)
@@ -144,7 +162,7 @@ class ExactInference:
         """Say in a line how the table is read and inferred."""
         return _described(self.ready, self.settings)
 
-    def run(self, progress):
+    def run(self, progress: bool | None) -> QTable:
         """Infer the rows; return a copy of the table with the results."""
         ready, results = self.ready, _empty_results(self.registry, len(self.tbl), self.n_modes)
         tasks, summary = self._by_grid() if self.n_simulations is None else self._by_simulation()
@@ -238,8 +256,9 @@ def _other_model(model, family):
 class Job:
     """A table, a model, and how the one is inferred with the other."""
 
-    def __init__(self, tbl, model, noise, prior, refine, n_samples, seed, device, *, workers=None, size=None,
-                 **reading):
+    def __init__(self, tbl: Table, model: ModelLike, noise: str | Noise | None, prior: Callable | Prior | str | None,
+                 refine: bool | None, n_samples: int | None, seed: int, device: str | torch.device | None, *,
+                 workers: int | None = None, size: int | None = None, **reading: Any):
         self.model = load_model(model, device=device)
         self.workers = count_workers(workers, self.model.device)
         card, family = self.model.metadata, self.model.family
@@ -273,7 +292,8 @@ class Job:
             refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
             distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
 
-    def map_chunks(self, function, progress, points=0, draw=True):
+    def map_chunks(self, function: Callable, progress: bool | None, points: int = 0,
+                   draw: bool = True) -> Iterator[tuple[np.ndarray, Any]]:
         """Call ``function(at, target, draws)`` for successive chunks of rows, some of them at the same time.
 
         ``at`` is a chunk's place in ``ready.rows``; ``draws`` are None unless wanted, and ``points`` besides them are
@@ -288,7 +308,7 @@ class Job:
         """
         tasks = _split(len(self.ready.rows), max(draw * self.sampler.n_samples, points), self.model.device)
 
-        def call(at):
+        def call(at: slice) -> Any:
             """Draw for a chunk of rows and hand the draws to the function."""
             conditions = self.conditions(at)
             target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
@@ -299,11 +319,11 @@ class Job:
                 yield self.ready.rows[at], result
                 bar.update(at.stop - at.start)
 
-    def conditions(self, at):
+    def conditions(self, at: slice) -> torch.Tensor:
         """Return the network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
         return conditions_of(self.ready.observed[at], self.model, self.sampler.noise)
 
-    def orders(self, at, n):
+    def orders(self, at: slice, n: int) -> torch.Tensor:
         """Return an order of ``n`` draws for each row: random, and unlike those of other rows.
 
         Without it the k-th draws of two clusters would go together, which shows in every sum over clusters.
@@ -376,7 +396,7 @@ def _described(ready, settings):
     return f"{ready.description}; noise {settings.noise}; prior {settings.words}; model {settings.model}"
 
 
-def about(ready):
+def about(ready: PreparedTable) -> dict[str, str]:
     """Return what else a table's meta records."""
     known = {"CPKNOWN": "; ".join(f"{name}: {source}" for name, source in ready.known.items())} if ready.known else {}
     return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout, **known}
@@ -386,7 +406,7 @@ def _recorded_reading(columns):
     return {"columns": {band: list(names) for band, names in columns.items()}} if isinstance(columns, Mapping) else {}
 
 
-def whole_number(name: str, value, least: int = 1, most: int | None = None) -> int:
+def whole_number(name: str, value: int, least: int = 1, most: int | None = None) -> int:
     """Return a whole number, or raise an `InputError` that names the option."""
     if not _is_whole(value) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -394,7 +414,7 @@ def whole_number(name: str, value, least: int = 1, most: int | None = None) -> i
     return int(value)
 
 
-def float_type(dtype) -> np.dtype:
+def float_type(dtype: str | type) -> np.dtype:
     """Return single or double precision, or raise an `InputError`."""
     try:
         found = np.dtype(dtype)

@@ -44,7 +44,7 @@ def _normal_like(x, generator):
 class Noise:
     """Common base of the noise models."""
 
-    def usable(self, flux, error):
+    def usable(self, flux: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Tell whether the likelihood of a detection exists.
 
         Parameters
@@ -57,7 +57,7 @@ class Noise:
         """
         return torch.isfinite(flux) & torch.isfinite(error) & (error > 0) & (flux > 0)
 
-    def log_limit(self, limit, sigma, ln_flux):
+    def log_limit(self, limit: torch.Tensor, sigma: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """Log probability that a flux stays below an upper limit.
 
         Parameters
@@ -74,7 +74,8 @@ class Noise:
         """
         return torch.special.log_ndtr((limit - torch.exp(ln_flux)) / sigma)
 
-    def log_likelihood(self, flux, error, measured, ln_flux):
+    def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
+                       ln_flux: torch.Tensor) -> torch.Tensor:
         """Log likelihood of all detections of an object.
 
         Parameters
@@ -90,7 +91,8 @@ class Noise:
         density = self.log_prob(flux[:, None], error[:, None], ln_flux)
         return torch.where(measured[:, None], density, 0.0).sum(-1)
 
-    def amplitude(self, flux, error, measured, ln_flux):
+    def amplitude(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
+                  ln_flux: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the peak of the detections' likelihood in ln mass, and its width.
 
         Given everything else, fluxes are proportional to the mass, so that ln m
@@ -116,11 +118,12 @@ class Noise:
         mean = (share * value).sum(-1, keepdim=True) - (ln_flux @ share[..., None])[..., 0]
         return mean, total.rsqrt().expand_as(mean)
 
-    def clear(self, flux, error, measured):
+    def clear(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
         """Tell whether a normal density with the moments of `amplitude` stands for the likelihood in ln mass, (n,)."""
         return torch.ones_like(flux[:, 0], dtype=torch.bool)
 
-    def along_mass(self, flux, error, measured, ln_flux, ln_mass):
+    def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
+                   ln_mass: torch.Tensor) -> torch.Tensor:
         """Log likelihood of the detections as a function of mass, but for a constant.
 
         Parameters
@@ -150,7 +153,8 @@ class LogNormalNoise(Noise):
 
     name = "lognormal"
 
-    def sample(self, ln_flux, relative_error, generator):
+    def sample(self, ln_flux: torch.Tensor, relative_error: torch.Tensor,
+               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Observe true fluxes.
 
         Parameters
@@ -169,7 +173,7 @@ class LogNormalNoise(Noise):
         flux = torch.exp(ln_flux - variance / 2 + variance.sqrt() * _normal_like(ln_flux, generator))
         return flux, relative_error * flux
 
-    def log_prob(self, flux, error, ln_flux):
+    def log_prob(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """Log density of ln f* given the true flux, per band.
 
         Parameters
@@ -186,12 +190,13 @@ class LogNormalNoise(Noise):
         ln_value, width, _ = self.as_lognormal(flux, error)
         return _normal_log_prob(ln_value, ln_flux, width)
 
-    def log_likelihood(self, flux, error, measured, ln_flux):
+    def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
+                       ln_flux: torch.Tensor) -> torch.Tensor:
         """Log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
         ln_value, width, _ = self.as_lognormal(flux, error)
         return _normal_log_likelihood(ln_value, ln_flux, width, measured)
 
-    def pull(self, flux, error, ln_flux):
+    def pull(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """Residual that is standard normal for data made by this model.
 
         Parameters
@@ -208,12 +213,13 @@ class LogNormalNoise(Noise):
         ln_value, width, _ = self.as_lognormal(flux, error)
         return (ln_value - ln_flux) / width
 
-    def along_mass(self, flux, error, measured, ln_flux, ln_mass):
+    def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
+                   ln_mass: torch.Tensor) -> torch.Tensor:
         """Return a parabola in ln mass; see `Walter2025Noise.along_mass`."""
         best, width = self.amplitude(flux, error, measured, ln_flux)
         return -0.5 * ((ln_mass - best[..., None]) / width[..., None]) ** 2
 
-    def as_lognormal(self, flux, error):
+    def as_lognormal(self, flux: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the normal density of ln f that stands for a detection.
 
         Parameters
@@ -243,34 +249,38 @@ class NormalNoise(Noise):
 
     name = "normal"
 
-    def sample(self, ln_flux, relative_error, generator):
+    def sample(self, ln_flux: torch.Tensor, relative_error: torch.Tensor,
+               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Observe true fluxes; see `LogNormalNoise.sample`."""
         truth = torch.exp(ln_flux)
         error = relative_error * truth
         return truth + error * _normal_like(truth, generator), error
 
-    def log_prob(self, flux, error, ln_flux):
+    def log_prob(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """Log density of f* in 1/mJy given the true flux, per band."""
         return _normal_log_prob(flux, torch.exp(ln_flux), error)
 
-    def log_likelihood(self, flux, error, measured, ln_flux):
+    def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
+                       ln_flux: torch.Tensor) -> torch.Tensor:
         """Log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
         return _normal_log_likelihood(flux, torch.exp(ln_flux), error, measured)
 
-    def usable(self, flux, error):
+    def usable(self, flux: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
         """Tell whether the likelihood exists: also for fluxes of zero and below."""
         return torch.isfinite(flux) & torch.isfinite(error) & (error > 0)
 
-    def pull(self, flux, error, ln_flux):
+    def pull(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """(f* - f) / s*; see `LogNormalNoise.pull`."""
         return (flux - torch.exp(ln_flux)) / error
 
-    def along_mass(self, flux, error, measured, ln_flux, ln_mass):
+    def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
+                   ln_mass: torch.Tensor) -> torch.Tensor:
         """Return a parabola in mass; see `Walter2025Noise.along_mass`."""
         scale, best, total = self._linear(flux, error, measured, ln_flux)
         return -0.5 * total * (torch.exp(ln_mass + scale) - best) ** 2
 
-    def amplitude(self, flux, error, measured, ln_flux):
+    def amplitude(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
+                  ln_flux: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Peak and width of the likelihood in ln mass; see `Walter2025Noise.amplitude`.
 
         A normal density of the mass is skewed in its logarithm, the more the
@@ -282,7 +292,7 @@ class NormalNoise(Noise):
         relative = (best * total.sqrt()).reciprocal()
         return torch.log(best) - scale, relative * (1 + _SKEWED * relative**2)
 
-    def clear(self, flux, error, measured):
+    def clear(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
         """Tell whether the mass is a log-normal one, nearly; see `Walter2025Noise.clear`."""
         return torch.where(measured, (flux / error).square(), 0.0).sum(-1) > _CLEAR**2
 
@@ -299,7 +309,7 @@ class NormalNoise(Noise):
         best = (model * torch.where(measured, flux / error, 0.0)[:, None]).sum(-1, keepdim=True) / total
         return scale, best, total
 
-    def as_lognormal(self, flux, error):
+    def as_lognormal(self, flux: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return a stand-in, wider than the detection the noisier it is; see `LogNormalNoise.as_lognormal`.
 
         There is none below a signal-to-noise ratio of one.
@@ -320,13 +330,14 @@ class Walter2025Noise(Noise):
 
     name = "walter2025"
 
-    def sample(self, ln_flux, relative_error, generator):
+    def sample(self, ln_flux: torch.Tensor, relative_error: torch.Tensor,
+               generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Observe true fluxes; see `LogNormalNoise.sample`."""
         variance = torch.log1p(relative_error**2)
         flux = torch.exp(ln_flux - variance / 2 + variance.sqrt() * _normal_like(ln_flux, generator))
         return flux, relative_error * torch.exp(ln_flux)
 
-    def log_prob(self, flux, error, ln_flux):
+    def log_prob(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """Log density of (ln f*, s*/f*) given the true flux, per band.
 
         r follows from s* = r f; its change to the reported s*/f* at given f*
@@ -339,13 +350,13 @@ class Walter2025Noise(Noise):
         density = _normal_log_prob(torch.log(flux), ln_flux - variance / 2, variance.sqrt()) + log_ratio
         return torch.where(relative <= 0.5, density, -torch.inf)
 
-    def pull(self, flux, error, ln_flux):
+    def pull(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
         """Residual of ln f*, with the width that this true flux gives; see `LogNormalNoise.pull`."""
         # Infinite for a true flux so faint that the square is no number.
         variance = torch.log1p((error / torch.exp(ln_flux)).square().clamp(max=1e30))
         return (torch.log(flux) + variance / 2 - ln_flux) / variance.sqrt()
 
-    def as_lognormal(self, flux, error):
+    def as_lognormal(self, flux: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return a stand-in with the reported relative error; see `LogNormalNoise.as_lognormal`."""
         return NOISE_MODELS["lognormal"].as_lognormal(flux, error)
 
@@ -353,7 +364,7 @@ class Walter2025Noise(Noise):
 NOISE_MODELS = {noise.name: noise for noise in (LogNormalNoise(), NormalNoise(), Walter2025Noise())}
 
 
-def get_noise(name: str):
+def get_noise(name: str) -> Noise:
     """Look up the noise model of that name.
 
     Parameters

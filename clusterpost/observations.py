@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from .families.base import Prior
+    from .training.simulation import Mocks
 
 __all__ = ["Observed"]
 
@@ -46,16 +55,16 @@ class Observed:
     limit: torch.Tensor
     covariates: dict[str, torch.Tensor]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.flux)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Observed:
         """Select rows by an index, a slice, a mask or a tensor of indices."""
         if isinstance(rows, int):
             rows = [rows]
         return self._each(lambda x: x[rows])
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Observed:
         """Move to another device, or convert floating-point tensors to another precision."""
         return self._each(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
 
@@ -64,7 +73,7 @@ class Observed:
         """Number of detections of each object that enter the likelihood, (n,)."""
         return self.measured.sum(-1)
 
-    def distance_error(self, prior) -> torch.Tensor | None:
+    def distance_error(self, prior: Prior) -> torch.Tensor | None:
         """Return the standard deviation of ln distance of each object.
 
         Parameters
@@ -85,7 +94,7 @@ class Observed:
         return torch.where(torch.isnan(own), of_all, own).clamp(min=_EXACT)[:, None]
 
     @classmethod
-    def concatenate(cls, parts):
+    def concatenate(cls, parts: tuple[Mocks, ...]) -> Mocks:
         """Join batches of the same bands and covariates along the objects."""
         return cls._joined(lambda *tensors: torch.cat(tensors), *parts)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -24,6 +24,9 @@ from .errors import InputError, shown
 from .families.clusters.parameters import DISTANCE
 from .families.covariates import read_covariates, read_optional
 from .findings import Findings
+
+if TYPE_CHECKING:
+    from .families.covariates import Covariate
 
 _SOURCES = {"lee2022": "Lee et al. 2022", "legus": "Calzetti et al. 2015", "literature": "literature",
             "argument": "as given"}
@@ -81,26 +84,26 @@ class Photometry:
     units: dict = field(default_factory=dict)
     faults: dict = field(default_factory=dict)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.flux)
 
     @property
-    def missing(self):
+    def missing(self) -> np.ndarray:
         """True where a band has neither a measurement nor a limit, (n, n_band)."""
         return np.isnan(self.flux)
 
     @property
-    def distance(self):
+    def distance(self) -> np.ndarray | None:
         """Distances in Mpc, NaN where unknown, (n,)."""
         return self.covariates["distance"]
 
     @property
-    def findings(self):
+    def findings(self) -> Findings:
         """Counts of rows and of rows without any measurement, and the values that are not taken for one."""
         counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
         return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, self.faults, counted)
 
-    def describe(self, bands=None) -> str:
+    def describe(self, bands: Sequence[str] | None = None) -> str:
         """Say in a line what was read: bands, distance and where it is from, error floor.
 
         Parameters
@@ -127,7 +130,7 @@ class Photometry:
         sources = " and ".join(_SOURCES.get(part, part) for part in source.split(" and "))
         return f"{name} {f'{span} {unit}'.rstrip()} ({sources}{f', {where}' if where else ''})"
 
-    def select(self, bands):
+    def select(self, bands: Sequence[str]) -> Photometry:
         """Return the same objects in other bands, by name; a band that is not there is missing.
 
         Parameters
@@ -147,8 +150,9 @@ class Photometry:
         return replace(self, bands=tuple(bands), flux=flux, error=error, limit=limit)
 
     @classmethod
-    def from_table(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05,
-                   covariates=(DISTANCE,)):
+    def from_table(cls, tbl: Table, *, columns: dict | None = None, unit: str | u.UnitBase | None = None,
+                   missing: Sequence[float] = (), distance: float | None = None, error_floor: float | None = 0.05,
+                   covariates: Sequence = (DISTANCE,)) -> Photometry:
         """Read the photometry of a table.
 
         Parameters
@@ -186,8 +190,10 @@ class Photometry:
         return photometry
 
     @classmethod
-    def of_rows(cls, tbl, *, columns=None, unit=None, missing=(), distance=None, error_floor=0.05,
-                covariates=(DISTANCE,), optional=()):
+    def of_rows(cls, tbl: Table, *, columns: list[int] | dict[str, Any] | None = None,
+                unit: str | u.UnitBase | None = None, missing: Sequence[float] = (),
+                distance: u.Quantity | float | str | None = None, error_floor: float | str | None = 0.05,
+                covariates: tuple[Covariate, ...] = (DISTANCE,), optional: tuple[Covariate, ...] = ()) -> Photometry:
         """Read some rows of a table, of which none needs to have a measurement; see `from_table`.
 
         ``optional`` covariates, and their errors, are among the others where the table has columns of their names.
@@ -277,7 +283,7 @@ def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | Non
     return out
 
 
-def check_table(tbl):
+def check_table(tbl: Any) -> None:
     """Raise if this is no table.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +15,16 @@ from .families.clusters.parameters import DISTANCE
 from .findings import Findings
 from .observations import Observed
 from .photometry import Photometry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from .families.base import ModelFamily
+    from .flow.model import Model
+    from .noise import Noise
 
 __all__ = ["PreparedTable", "check_reach", "conditions_of", "prepare"]
 
@@ -63,12 +74,12 @@ class PreparedTable:
     description: str = ""
     known: dict = field(default_factory=dict)
 
-    def add_doubts(self, family):
+    def add_doubts(self, family: ModelFamily) -> None:
         """Flag rows that the family has doubts about."""
         if len(self.rows):
             self.flag[self.rows] |= family.doubts(self.observed)
 
-    def keep(self, good):
+    def keep(self, good: np.ndarray) -> None:
         """Leave out rows that turned out not to be inferable.
 
         Parameters
@@ -79,7 +90,8 @@ class PreparedTable:
         self.rows, self.observed = self.rows[good], self.observed[torch.as_tensor(good)]
 
 
-def prepare(tbl, bands, noise, *, slots, at_least, whole=True, covariates=(DISTANCE,), optional=(), **reading):
+def prepare(tbl: Table, bands: Sequence[str], noise: Noise, *, slots: Sequence, at_least: int, whole: bool = True,
+            covariates: Sequence = (DISTANCE,), optional: Sequence = (), **reading: Any) -> PreparedTable:
     """Read a table's photometry and sort out its rows.
 
     Parameters
@@ -188,7 +200,7 @@ def _to_bands(photometry, bands):
     return chosen, flag
 
 
-def conditions_of(observed, model, noise):
+def conditions_of(observed: Observed, model: Model, noise: Noise) -> torch.Tensor:
     """Encode what a network is shown of objects.
 
     Parameters
@@ -215,7 +227,7 @@ def conditions_of(observed, model, noise):
     return model.encode(replace(observed, flux=flux, error=error, measured=measured)).float().to(model.device)
 
 
-def check_reach(ready, model, noise):
+def check_reach(ready: PreparedTable, model: Model, noise: Noise) -> None:
     """Flag rows outside the training range; drop those the network cannot process.
 
     Parameters

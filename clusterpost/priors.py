@@ -11,11 +11,19 @@ import functools
 import math
 from copy import copy
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from .densities import Exponential, Normal, PowerLaw, Share, Sloped, Uniform, shape_in_ln
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
+
+    from .families.base import ModelFamily, Parameter, Prior
+    from .typing import Density
 
 __all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Share", "Uniform",
            "as_prior", "cluster_prior", "prior_from_record"]
@@ -196,31 +204,32 @@ class BoxPrior(_Bounded):
     ('log_age', 'log_mass', 'ebv')
     """
 
-    def __init__(self, low, high, names=None, distance_error=0.0):
+    def __init__(self, low: torch.Tensor | Sequence[float], high: torch.Tensor | Sequence[float],
+                 names: Sequence[str] | None = None, distance_error: float = 0.0):
         super().__init__(low, high, [p.name for p in _cluster_parameters()] if names is None else names,
                          distance_error)
 
     @classmethod
-    def of(cls, parameters, distance_error=0.0) -> BoxPrior:
+    def of(cls, parameters: tuple[Parameter, ...], distance_error: float = 0.0) -> BoxPrior:
         """Make the uniform prior between the bounds of a family's parameters."""
         return cls([p.low for p in parameters], [p.high for p in parameters], [p.name for p in parameters],
                    distance_error)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values; see `from_dict`."""
         return {"names": list(self.names), "low": self.low.tolist(), "high": self.high.tolist()}
 
     @classmethod
-    def from_dict(cls, values) -> BoxPrior:
+    def from_dict(cls, values: dict[str, Any]) -> BoxPrior:
         """Make the prior from what `to_dict` returned."""
         return cls(values["low"], values["high"], values["names"])
 
     @property
-    def mass_shape(self):
+    def mass_shape(self) -> tuple[float, ...]:
         """Flat: the density is the same at every log mass."""
         return 0.0, 0.0, 0.0
 
-    def sample(self, n, generator):
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Draw ``n`` parameter vectors.
 
         Parameters
@@ -237,17 +246,17 @@ class BoxPrior(_Bounded):
         low = self.low.to(generator.device)
         return torch.lerp(low, self.high.to(generator.device), unit)
 
-    def with_densities(self, family, **densities):
+    def with_densities(self, family: str | ModelFamily, **densities: Density) -> Prior:
         """Return the same prior with other densities of some parameters; a `ProductPrior`."""
         own = {name: Uniform(low, high)
                for name, low, high in zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)}
         return ProductPrior(family=family, distance_error=self.distance_error, **own | densities)
 
-    def log_within(self, theta):
+    def log_within(self, theta: torch.Tensor) -> torch.Tensor:
         """Log density within the bounds: the same everywhere."""
         return torch.full_like(theta[..., 0], -math.log((self.high - self.low).prod().item()))
 
-    def describe(self):
+    def describe(self) -> str:
         """One line for a table's meta.
 
         Returns
@@ -290,7 +299,7 @@ class ProductPrior(_Bounded):
     log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv exponential 0.3 in 0..1.5, distance error 0.05
     """
 
-    def __init__(self, *, family="clusters", distance_error=0.0, **densities):
+    def __init__(self, *, family: str | ModelFamily = "clusters", distance_error: float = 0.0, **densities: Density):
         parameters = _cluster_parameters() if family == "clusters" else _family(family).parameters
         names = [p.name for p in parameters]
         unknown = [name for name in densities if name not in names]
@@ -314,20 +323,20 @@ class ProductPrior(_Bounded):
         super().__init__([p.low for p in pieces], [p.high for p in pieces], names, distance_error)
         self.pieces = tuple(pieces)
 
-    def of_family(self, family):
+    def of_family(self, family: ModelFamily) -> Prior:
         """Return the same densities for a family's parameters; those without one have their usual one."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given)
 
     @property
-    def mass_shape(self):
+    def mass_shape(self) -> tuple[float, ...]:
         """Slope, center and precision of the density in ln mass, where it is a power law or normal, else None."""
         return shape_in_ln(self.pieces[self.names.index("log_mass")]) if "log_mass" in self.names else None
 
-    def sample(self, n, generator):
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Draw ``n`` parameter vectors; see `BoxPrior.sample`."""
         return self.from_unit(torch.rand(n, len(self.pieces), generator=generator, device=generator.device))
 
-    def from_unit(self, unit):
+    def from_unit(self, unit: torch.Tensor) -> torch.Tensor:
         """Map the unit cube to parameters, so that the uniform density becomes this one.
 
         Parameters
@@ -342,15 +351,15 @@ class ProductPrior(_Bounded):
         low, high = self.low.to(draws), self.high.to(draws)
         return torch.minimum(torch.maximum(draws, low), high)
 
-    def log_within(self, theta):
+    def log_within(self, theta: torch.Tensor) -> torch.Tensor:
         """Log density within the bounds: the sum of those of the parameters."""
         return sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
 
-    def with_densities(self, family, **densities):
+    def with_densities(self, family: str | ModelFamily, **densities: Density) -> Prior:
         """Return the same prior with other densities of some parameters."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given | densities)
 
-    def describe(self):
+    def describe(self) -> str:
         """One line for a table's meta."""
         text = ", ".join(f"{n} {p.describe()}" for n, p in zip(self.names, self.pieces, strict=True))
         return self._with_distance(text)
@@ -382,18 +391,19 @@ class FunctionPrior(_Bounded):
     >>> old_is_clear = FunctionPrior(lambda theta: -theta[..., 0] * theta[..., 2])
     """
 
-    def __init__(self, function, low=None, high=None, *, family="clusters", distance_error=0.0):
+    def __init__(self, function: Callable, low: Sequence[float] | None = None, high: Sequence[float] | None = None, *,
+                 family: str | ModelFamily = "clusters", distance_error: float = 0.0):
         parameters = _cluster_parameters() if family == "clusters" else _family(family).parameters
         box = BoxPrior.of(parameters)
         super().__init__(box.low if low is None else low, box.high if high is None else high, box.names,
                          distance_error)
         self.function, self._given = function, (low, high)
 
-    def of_family(self, family):
+    def of_family(self, family: ModelFamily) -> Prior:
         """Return the same function for a family's parameters, with its bounds where none were given."""
         return FunctionPrior(self.function, *self._given, family=family, distance_error=self.distance_error)
 
-    def sample(self, n, generator):
+    def sample(self, n: int, generator: torch.Generator) -> NoReturn:
         """Not possible of a function.
 
         Raises
@@ -403,7 +413,7 @@ class FunctionPrior(_Bounded):
         """
         raise InputError("a prior given as a function cannot be drawn from; use a ProductPrior to simulate")
 
-    def log_within(self, theta):
+    def log_within(self, theta: torch.Tensor) -> torch.Tensor:
         """Log density within the bounds: the function's, elsewhere that at the nearest point within them.
 
         Raises
@@ -425,7 +435,7 @@ class FunctionPrior(_Bounded):
                              f"{point}; it must give a log density, -inf where there is none")
         return values
 
-    def describe(self):
+    def describe(self) -> str:
         """One line for a table's meta."""
         bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
         return self._with_distance(f"function {self._name} in " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds))
@@ -442,7 +452,7 @@ class FunctionPrior(_Bounded):
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
-def cluster_prior(distance_error=0.0) -> BoxPrior:
+def cluster_prior(distance_error: float = 0.0) -> BoxPrior:
     """Make the prior of Walter et al. (2025): uniform in log10 t, log10 m and E(B-V).
 
     Parameters
@@ -476,7 +486,7 @@ def _family(family):
     return get_family(family)() if isinstance(family, str) else family
 
 
-def as_prior(prior, family=None):
+def as_prior(prior: Any | None, family: ModelFamily | None = None) -> Any:
     """Make a prior of what a user gave.
 
     Parameters
@@ -517,7 +527,7 @@ def as_prior(prior, family=None):
     raise InputError(f"option:prior={prior!r} is no prior; give {named}option:own-prior")
 
 
-def prior_from_record(values):
+def prior_from_record(values: dict) -> Prior:
     """Make the prior that plain values describe.
 
     Parameters
@@ -560,7 +570,7 @@ def prior_from_record(values):
     raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
 
 
-def record_densities(pieces) -> dict:
+def record_densities(pieces: dict[str, Any]) -> dict:
     """Return plain values of densities by parameter."""
     return {name: {"density": type(piece).__name__, **asdict(piece)} for name, piece in pieces.items()}
 

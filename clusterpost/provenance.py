@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -16,6 +17,11 @@ from astropy.table import Table
 
 from .catalogs.metadata import RECORD_KEY, as_reading, meta_value, recorded_entries, recorded_reading, results_prefix
 from .errors import DistanceError, InputError, InputWarning, ModelError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .families.base import ModelFamily
 
 __all__ = ["AUTO", "EXACT_GRID", "EXACT_MODEL", "KEYS", "SIMULATIONS", "Settings", "add_record", "free_column",
            "recorded_model", "recorded_reading", "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
@@ -83,7 +89,7 @@ class Settings:
         return {key: values[name] for name, key in KEYS.items() if values[name] is not None}
 
 
-def add_record(meta, settings, *, prefix="", before=None):
+def add_record(meta: dict, settings: Settings, *, prefix: str = "", before: Table | None = None) -> None:
     """Record how results were made.
 
     Parameters
@@ -107,7 +113,7 @@ def add_record(meta, settings, *, prefix="", before=None):
     meta[RECORD_KEY] = json.dumps(entries)
 
 
-def recorded_settings(tbl, prefix=None) -> Settings | None:
+def recorded_settings(tbl: Table, prefix: str | None = None) -> Settings | None:
     """Return how the results in a table were made.
 
     Parameters
@@ -142,7 +148,7 @@ def recorded_settings(tbl, prefix=None) -> Settings | None:
     return settings
 
 
-def recorded_model(tbl, prefix=None) -> str:
+def recorded_model(tbl: Table, prefix: str | None = None) -> str:
     """Return the model that results were made with, by name or path; ``default`` where the table does not say.
 
     Parameters
@@ -180,7 +186,7 @@ def _amended(settings, readable):
     return Settings(**values)
 
 
-def repeat(tbl, *, prefix=None, **given):
+def repeat(tbl: Table, *, prefix: str | None = None, **given: Any) -> tuple[Table, dict]:
     """Complete options by those that the results in a table were made with.
 
     Parameters
@@ -335,7 +341,7 @@ def _warn_different(different):
         warnings.warn(InputWarning(text), stacklevel=6)
 
 
-def resolve_floor(error_floor: float | str | None, family) -> float | None:
+def resolve_floor(error_floor: float | str | None, family: ModelFamily | type) -> float | None:
     """Return an error floor as a user gave it, or that of the model family for `AUTO`.
 
     Parameters

@@ -8,6 +8,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -21,6 +22,9 @@ from .flow.modelfile import find_family
 from .provenance import EXACT_GRID, SIMULATIONS, recorded_model, recorded_settings, results_prefix
 from .selection import select_rows
 from .utils import check_target, progress_bar, require, write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["methods_paragraph", "write_report"]
 
@@ -37,8 +41,9 @@ _DIGITS = 4
 _NOISES = {"lognormal": "log-normal", "normal": "normal", "walter2025": "log-normal (as in Walter et al. 2025)"}
 
 
-def write_report(out: Table, path, *, objects: int = 20, where=None, title: str | None = None,
-                 prefix: str | None = None, overwrite: bool = False, progress: bool | None = None) -> Path:
+def write_report(out: Table, path: str, *, objects: int = 20, where: str | Sequence | np.ndarray | None = None,
+                 title: str | None = None, prefix: str | None = None, overwrite: bool = False,
+                 progress: bool | None = None) -> Path:
     """Write a result as one page of HTML that needs no other file and no network.
 
     Parameters

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .families.base import ModelFamily
 
 __all__ = ["DISTANCE_COLUMN", "SIMULATED_COLUMNS", "OutputColumn", "output_columns", "quantile_label", "result_columns"]
 
@@ -30,7 +36,7 @@ class OutputColumn:
     shape: str = "row"
 
 
-def result_columns(family) -> tuple[OutputColumn, ...]:
+def result_columns(family: ModelFamily) -> tuple[OutputColumn, ...]:
     """Return every column that inference with a model family adds, in order.
 
     Parameters
@@ -123,7 +129,7 @@ def _percent(quantile):
     return format(percent, "f")
 
 
-def output_columns(quantiles, family=None) -> list[OutputColumn]:
+def output_columns(quantiles: Sequence[float], family: ModelFamily | None = None) -> list[OutputColumn]:
     """Return the output columns for these quantiles, with no pattern left in a name.
 
     Parameters

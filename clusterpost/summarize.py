@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +14,15 @@ from .posterior.refine import AllDraws, support
 from .posterior.summary import entropy, quantiles
 from .schema import quantile_label
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from .families.base import ModelFamily
+    from .posterior.refine import WeightedSamples
+    from .posterior.target import NetworkTarget, Target
+
 __all__ = ["summarize", "with_derived"]
 
 _POOR_CHI2 = 10.0
@@ -20,7 +30,9 @@ _POINTS_AT_ONCE = 400_000
 _SUPPORT_STRIDE = 7  # of the draws that the predictive p-value is taken over; odd, as Sobol points want it
 
 
-def summarize(draws, target, levels, n_modes, *, family, ascend, taken=None, marginals=None):
+def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Sequence[float], n_modes: int, *,
+              family: ModelFamily, ascend: bool, taken: np.ndarray | None = None,
+              marginals: tuple[torch.Tensor, ...] | None = None) -> dict:
     """Compute all results of one chunk.
 
     Parameters
@@ -84,7 +96,7 @@ def summarize(draws, target, levels, n_modes, *, family, ascend, taken=None, mar
     return results | {name: values.cpu().numpy() for name, values in numbers.items()}
 
 
-def with_derived(theta, family, covariates):
+def with_derived(theta: torch.Tensor, family: ModelFamily, covariates: dict) -> torch.Tensor:
     """Put the derived quantities of a family behind its parameters.
 
     Parameters

@@ -12,14 +12,26 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+    from typing import Any
+
+    import numpy as np
+    import tqdm
+    from astropy.table import Table
+
+    from .typing import PathLike
 
 __all__ = ["check_target", "exclusive", "named_options", "progress_bar", "remove_leftovers", "require",
            "to_disk", "whole_file", "write_whole"]
 
 
-def named_options(hints: dict[str, str]):
+def named_options(hints: dict[str, str]) -> Callable:
     """Have a function say which options it has, and which of them may be meant, where it is given another.
 
     Parameters
@@ -43,13 +55,13 @@ def named_options(hints: dict[str, str]):
     ...
     TypeError: draw() has no option wide=; did you mean width=? It has: width
     """
-    def decorate(function):
+    def decorate(function: Callable) -> Callable:
         """Wrap a function."""
         known = inspect.signature(function).parameters
         options = [name for name, one in known.items() if one.kind is one.KEYWORD_ONLY]
 
         @functools.wraps(function)
-        def checked(*args, **given):
+        def checked(*args: Any, **given: Any) -> Table | np.ndarray:
             """Call the function if it has all options."""
             unknown = next((name for name in given if name not in known), None)
             if unknown is None:
@@ -64,7 +76,7 @@ def named_options(hints: dict[str, str]):
 
 
 @contextlib.contextmanager
-def exclusive(path, *, wait=True):
+def exclusive(path: PathLike, *, wait: bool = True) -> Iterator:
     """Hold a lock that excludes other processes, also those on other machines with the same file system.
 
     The system frees the lock of a process that dies.  The file goes while the
@@ -98,7 +110,7 @@ def exclusive(path, *, wait=True):
                 os.unlink(path)
 
 
-def check_target(path, *, overwrite=False):
+def check_target(path: PathLike, *, overwrite: bool = False) -> None:
     """Raise before long work if no file can be written to this path.
 
     Parameters
@@ -129,7 +141,7 @@ def check_target(path, *, overwrite=False):
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: PathLike) -> Iterator[Path]:
     """Give a temporary path that becomes ``path`` only on success, and that no other process has.
 
     Parameters
@@ -159,7 +171,7 @@ def whole_file(path):
         to_disk(path.parent)
 
 
-def remove_leftovers(path):
+def remove_leftovers(path: PathLike) -> None:
     """Remove what a process that was killed while it wrote this file left beside it.
 
     Parameters
@@ -182,7 +194,7 @@ def _partial(path):
             _remove(folder)
 
 
-def to_disk(path):
+def to_disk(path: Path) -> None:
     """Have the system write a file, or the names in a folder, to the disk."""
     with contextlib.suppress(PermissionError):  # of folders on Windows
         handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
@@ -199,7 +211,7 @@ def _remove(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_whole(path, data: bytes):
+def write_whole(path: PathLike, data: bytes) -> None:
     """Write bytes to a file, whole or not at all.
 
     Parameters
@@ -211,7 +223,7 @@ def write_whole(path, data: bytes):
         temporary.write_bytes(data)
 
 
-def require(module: str, extra: str):
+def require(module: str, extra: str) -> ModuleType:
     """Import an optional module, or say how to install it.
 
     Parameters
@@ -238,7 +250,7 @@ def require(module: str, extra: str):
         ) from error
 
 
-def progress_bar(total, *, show: bool | None = None, **options):
+def progress_bar(total: int, *, show: bool | None = None, **options: Any) -> tqdm.tqdm:
     """Make a progress bar: on standard error, or in a notebook a widget.
 
     Parameters

@@ -83,7 +83,7 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     """
     running: set[int] = set()
 
-    def call(task):
+    def call(task: Any) -> Any:
         """Run the function on a task in this thread."""
         running.add(threading.get_ident())
         try:

@@ -69,6 +69,44 @@ def test_docstrings_are_nouns_or_imperatives():
     assert not [(path.name, line) for path in package.rglob("*.py") for line in nominal_docstrings(path.read_text())]
 
 
+def is_public(name):
+    return not name.startswith("_") or (name.startswith("__") and name.endswith("__"))
+
+
+def bare_functions(source):
+    """Public functions and methods, those inside of functions included, without types or without a docstring."""
+
+    def look(node, inside):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.FunctionDef | ast.ClassDef) and not is_public(child.name):
+                continue
+            if isinstance(child, ast.FunctionDef):
+                given = child.args
+                named = given.posonlyargs + given.args
+                if isinstance(node, ast.ClassDef) and "staticmethod" not in map(ast.unparse, child.decorator_list):
+                    named = named[1:]  # self or cls
+                named = [*named, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+                yield from (f"{inside}{child.name}({arg.arg})" for arg in named if arg.annotation is None)
+                if child.returns is None and child.name != "__init__":
+                    yield f"{inside}{child.name} ->"
+                if not child.name.startswith("__") and not ast.get_docstring(child):
+                    yield f"{inside}{child.name} has no docstring"
+            yield from look(child, f"{inside}{child.name}." if hasattr(child, "name") and child.name else inside)
+
+    return look(ast.parse(source), "")
+
+
+def test_public_functions_have_types_and_docstrings():
+    assert list(bare_functions('''class A:
+    def __init__(self, x): ...
+    def f(self, *, y) -> int:
+        "Do."
+        def g(): ...
+    def _h(self, z): ...''')) == ["A.__init__(x)", "A.f(y)", "A.f.g ->", "A.f.g has no docstring"]
+    package = Path(clusterpost.__file__).parent
+    assert not [(path.name, name) for path in package.rglob("*.py") for name in bare_functions(path.read_text())]
+
+
 def undocumented(thing, name, guide):
     """What a public function or class lacks."""
     text = inspect.getdoc(thing)

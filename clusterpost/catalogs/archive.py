@@ -21,6 +21,7 @@ import time
 import warnings
 from concurrent.futures import Future
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pooch
@@ -31,6 +32,9 @@ from ..config import conf
 from ..errors import ArchiveError
 from . import transport
 from .integrity import fault_of
+
+if TYPE_CHECKING:
+    from threading import Event
 
 __all__ = ["cache_dir", "clear_cache", "fetch_file", "known_listing", "list_cache", "list_folder",
            "verify_cache"]
@@ -131,7 +135,7 @@ def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = 
     if not refresh and (names := known_listing(path, folder=folder)) is not None:
         return names
 
-    def bring(path, output, given_up):
+    def bring(path: str, output: Path, given_up: Event) -> None:
         """Write the names of the folder's files to a file."""
         names = transport.folder_names(path, output, given_up)
         output.write_text(json.dumps([name for name in names if _is_name(name)]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import astropy.units as u
 import numpy as np
 from astropy.table import Column, QTable
@@ -22,12 +24,19 @@ from .metadata import (
 )
 from .values import clean_band, has_flux_unit, plain, read_band
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
+
+    from .layouts import Layout
+
 __all__ = ["add_canonical", "check_agreement", "floor_in", "record_floor", "recorded_floor"]
 
 _SAME = 0.01  # mag; rounding in a text file is less
 
 
-def check_agreement(tbl, layout):
+def check_agreement(tbl: Table, layout: Layout) -> None:
     """Stop where canonical fluxes contradict those of the survey columns beside them.
 
     Parameters
@@ -66,7 +75,7 @@ def check_agreement(tbl, layout):
             )
 
 
-def add_canonical(tbl, layout, *, told=False):
+def add_canonical(tbl: Table, layout: Layout, *, told: bool = False) -> dict:
     """Write ``<band>``, ``<band>_err`` and ``<band>_limit`` of every band of a table, and record what they are.
 
     Fluxes of a survey become mJy; columns that are canonical keep their unit.
@@ -171,7 +180,7 @@ def _put(tbl, name, values, unit, description, ours):
 # Which error columns hold a floor
 
 
-def floor_in(tbl, errors):
+def floor_in(tbl: Table, errors: Sequence[str]) -> float | None:
     """Return the relative error floor that these error columns hold.
 
     Parameters
@@ -206,7 +215,7 @@ def floor_in(tbl, errors):
     return None
 
 
-def recorded_floor(tbl) -> float | None:
+def recorded_floor(tbl: Table) -> float | None:
     """Read the error floor that a table's meta records.
 
     Parameters
@@ -239,7 +248,7 @@ def _floored(tbl):
     return [name for name in str(meta_value(tbl, FLOOR_COLUMNS_KEY) or "").split(", ") if name]
 
 
-def record_floor(tbl, errors, floor):
+def record_floor(tbl: Table, errors: Sequence[str], floor: float) -> None:
     """Record that these error columns hold a floor.
 
     Parameters

@@ -25,7 +25,7 @@ _OPTIONS = {"hdf5": {"path": "few", "serialize_meta": True}}
 
 
 
-def carried(tbl, form) -> Table:
+def carried(tbl: Table, form: str) -> Table:
     """Return a table whose columns a format can hold.
 
     Times, dates, lists and other objects that it cannot hold become text (ISO

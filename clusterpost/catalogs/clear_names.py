@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from ..bands import BANDS
 from ..errors import ColumnError
@@ -10,10 +11,15 @@ from .columns import BandColumns, ambiguous
 from .names import band_called, parse_name, plain_filter
 from .units import read_unit
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
+
 __all__ = ["check_cameras", "chosen_columns", "clear_bands", "parsed_columns", "unused_columns"]
 
 
-def parsed_columns(names):
+def parsed_columns(names: Sequence[str]) -> dict:
     """Sort the columns whose names are understood by role and band, in the order of the table.
 
     Parameters
@@ -39,7 +45,7 @@ def parsed_columns(names):
     return found
 
 
-def chosen_columns(parsed, band) -> BandColumns:
+def chosen_columns(parsed: dict, band: str) -> BandColumns:
     """Return the columns of one band; its error is None where it is absent.
 
     Parameters
@@ -83,7 +89,7 @@ def _same_kind(flux, error):
     return flux is None or error is None or (flux in magnitudes) == (error in magnitudes)
 
 
-def clear_bands(parsed, wanted) -> dict[str, BandColumns]:
+def clear_bands(parsed: dict, wanted: set) -> dict[str, BandColumns]:
     """Return those of the wanted bands whose columns are clear and complete.
 
     Parameters
@@ -103,7 +109,7 @@ def clear_bands(parsed, wanted) -> dict[str, BandColumns]:
     return {band: columns for band, columns in bands.items() if columns.error is not None}
 
 
-def check_cameras(names, bands):
+def check_cameras(names: Sequence[str], bands: dict) -> None:
     """Check that no filter of ACS/WFC alone, by its plain name, stands beside filters of both optical cameras.
 
     Parameters
@@ -130,7 +136,7 @@ def check_cameras(names, bands):
         )
 
 
-def unused_columns(tbl, bands):
+def unused_columns(tbl: Table, bands: dict) -> dict:
     """Find columns that look like photometry and are of no band that is used.
 
     Parameters

@@ -6,12 +6,20 @@ import difflib
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..bands import BANDS
 from ..errors import ColumnError, shown
 from .names import plain_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from astropy.table import Table
+
+    from ..bands import Band
 
 __all__ = ["PHANGS_SENTINELS", "BandColumns", "find", "needed", "phangs_bands", "phangs_columns", "phangs_name",
            "phangs_unit", "tells_camera"]
@@ -52,7 +60,7 @@ class BandColumns:
     unit: str | None = None
 
 
-def find(names, *wanted):
+def find(names: Sequence[str], *wanted: str) -> str | None:
     """Return the first of the wanted columns that is there, in any case where that is unambiguous.
 
     Parameters
@@ -73,7 +81,7 @@ def find(names, *wanted):
     return None
 
 
-def needed(names, *wanted):
+def needed(names: Sequence[str], *wanted: str) -> str:
     """Return the first of the wanted columns that is there; see `find`.
 
     Parameters
@@ -96,7 +104,7 @@ def needed(names, *wanted):
     return name
 
 
-def tells_camera(band) -> bool:
+def tells_camera(band: str) -> bool:
     """Return whether a band's filter is one by which two cameras differ.
 
     Parameters
@@ -116,7 +124,7 @@ def tells_camera(band) -> bool:
 # PHANGS
 
 
-def phangs_columns(names):
+def phangs_columns(names: Sequence[str]) -> tuple[dict, dict]:
     """Flux and error columns by filter and kind, such as ``("F275W", "MJY")``.
 
     Parameters
@@ -135,7 +143,7 @@ def phangs_columns(names):
     return fluxes, errors
 
 
-def phangs_unit(flux):
+def phangs_unit(flux: str) -> str | None:
     """Return the unit of a PHANGS flux column that carries none.
 
     Parameters
@@ -150,7 +158,7 @@ def phangs_unit(flux):
     return None if match is None else "mag" if match[2].upper() == "VEGA" else "mJy"
 
 
-def phangs_bands(tbl, kinds=("MJY", "VEGA")):
+def phangs_bands(tbl: Table, kinds: Sequence[str] = ("MJY", "VEGA")) -> tuple[dict, dict | None]:
     """Bands of a PHANGS table with their columns.
 
     Parameters
@@ -220,7 +228,7 @@ def _has_values(column):
     return bool((np.isfinite(values) & ~np.isin(values, PHANGS_SENTINELS) & ~mask).any())
 
 
-def phangs_name(names, bands):
+def phangs_name(names: Sequence[str], bands: dict) -> str:
     """Tell which generation of PHANGS names these are.
 
     Parameters
@@ -246,7 +254,7 @@ def phangs_name(names, bands):
 # Messages
 
 
-def hint(name, choices):
+def hint(name: str, choices: dict[str, Band] | list[str]) -> str:
     """Ask what was meant, for the end of a message.
 
     Parameters
@@ -266,7 +274,7 @@ def hint(name, choices):
     return f" (did you mean {' or '.join(repr(close[f]) for f in found)}?)" if found else ""
 
 
-def some(names, n=12, show=shown):
+def some(names: Sequence[str], n: int = 12, show: Callable | type = shown) -> str:
     """Return the first few names, for a message.
 
     Parameters
@@ -284,7 +292,7 @@ def some(names, n=12, show=shown):
     return f"{listed}, ... ({len(names)} columns)" if len(names) > n else listed or "no columns"
 
 
-def no_error(flux, error, names):
+def no_error(flux: str, error: str, names: Sequence[str]) -> ColumnError:
     """Make the exception for a flux without its error.
 
     Parameters
@@ -303,7 +311,7 @@ def no_error(flux, error, names):
     )
 
 
-def ambiguous(band, what, candidates):
+def ambiguous(band: str, what: str, candidates: Sequence[str]) -> ColumnError:
     """Make the exception for two columns that could be one.
 
     Parameters

@@ -130,7 +130,7 @@ def galaxy_distance(name: str, source: str | None = None) -> u.Quantity:
     return distance_and_source(name, source)[0] * u.Mpc
 
 
-def known_distances(name) -> dict[str, float]:
+def known_distances(name: str) -> dict[str, float]:
     """Return all distances of a galaxy that are known.
 
     Parameters
@@ -152,7 +152,7 @@ def known_distances(name) -> dict[str, float]:
     return {source: value for source, value in values.items() if np.isfinite(value)}
 
 
-def distance_and_source(name, source=None) -> tuple[float, str]:
+def distance_and_source(name: str, source: str | None = None) -> tuple[float, str]:
     """Return the distance of a galaxy in Mpc, and whose it is.
 
     Parameters

@@ -9,6 +9,7 @@ import lzma
 import re
 import warnings
 import zlib
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -23,6 +24,10 @@ from .parquet import parquet_table
 from .recognition import recognize
 from .units import is_number, read_unit
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
 __all__ = ["check_size", "read_table"]
 
 _VOTABLE = (".vot", ".xml", ".votable")
@@ -33,7 +38,8 @@ _CHUNK = 1 << 20
 _RATIO_FROM = 10_000_000  # bytes; smaller files may be as repetitive as they are
 
 
-def read_table(path, *, columns=None, bands=None, hdu=None) -> Table:
+def read_table(path: Path, *, columns: dict[str, tuple[str, str]] | None = None, bands: Sequence[str] | None = None,
+               hdu: int | str | None = None) -> Table:
     """Read the table of a file.
 
     Parameters
@@ -296,7 +302,7 @@ def _refuse_streams(path):
 # Bounds
 
 
-def check_size(path, *, text):
+def check_size(path: Path, *, text: bool) -> None:
     """Raise if a file is larger, or holds more, than `clusterpost.conf` allows.
 
     Parameters

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["identifying_columns", "object_names", "rows_with_id"]
 
@@ -16,7 +20,7 @@ _NAMES = ("id", "name", "source", "object", "cluster", "galaxy", "designation", 
 _SETTINGS = re.compile(r"_(limit|err|flag)$|^(flag|n_modes|n_bands)$")
 
 
-def identifying_columns(tbl: Table, taken, prefix: str | None = None) -> QTable:
+def identifying_columns(tbl: Table, taken: Sequence[str], prefix: str | None = None) -> QTable:
     """Return the columns by which the rows of a table are identified.
 
     Those of text or whole numbers, and coordinates (by name, by UCD, or a column of sky coordinates), with one value

@@ -8,8 +8,12 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from ..errors import ArchiveError
+
+if TYPE_CHECKING:
+    from ..typing import PathLike
 
 __all__ = ["fault_of", "read_bundle"]
 
@@ -50,7 +54,7 @@ def fault_of(path: Path, name: str, *, largest: float = float("inf")) -> str | N
     return fault and f"corrupt as the server sent it ({fault})"
 
 
-def read_bundle(path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+def read_bundle(path: PathLike, wanted: Callable[[str], bool]) -> dict[str, bytes]:
     """Unpack files of a tar archive in memory.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ..bands import BANDS
 from .columns import (
@@ -21,6 +22,11 @@ from .names import plain_filter
 from .published import published_columns
 from .units import FluxUnit
 from .values import galaxy_cameras, read_bands
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+
+    from .values import Measured
 
 __all__ = ["BandColumns", "Layout", "common_columns", "survey_filters", "survey_layout", "survey_unit"]
 
@@ -102,7 +108,7 @@ class Layout:
     unused: dict[str, str] = field(default_factory=dict)
     recorded: dict = field(default_factory=dict)
 
-    def informed(self, tbl) -> Layout:
+    def informed(self, tbl: Table) -> Layout:
         """Take in what only the whole table tells: the camera of each galaxy.
 
         Parameters
@@ -116,7 +122,7 @@ class Layout:
         """
         return replace(self, camera_of=galaxy_cameras(tbl, self)) if self.cameras else self
 
-    def read(self, tbl):
+    def read(self, tbl: Table) -> Measured:
         """Read the photometry of a table, or of some of its rows.
 
         Parameters
@@ -136,7 +142,7 @@ class Layout:
         return read_bands(tbl, self)
 
 
-def survey_layout(tbl) -> Layout | None:
+def survey_layout(tbl: Table) -> Layout | None:
     """Recognize a survey's own columns, whatever canonical ones are beside them.
 
     Parameters
@@ -172,7 +178,7 @@ def survey_layout(tbl) -> Layout | None:
                   cameras=cameras, unused=unused, **common_columns(tbl))
 
 
-def common_columns(tbl) -> dict:
+def common_columns(tbl: Table) -> dict:
     """Find the columns that any layout has, by their names: distance, galaxy and published fits.
 
     Parameters
@@ -222,7 +228,7 @@ def _labelled_legus_bands(tbl):
             if f"{band}_vega" in tbl.colnames}
 
 
-def survey_filters(tbl) -> dict[str, list[str]]:
+def survey_filters(tbl: Table) -> dict[str, list[str]]:
     """Find the flux columns with names of PHANGS-HST or LEGUS, whatever is beside them.
 
     Parameters
@@ -242,7 +248,7 @@ def survey_filters(tbl) -> dict[str, list[str]]:
     return {name: columns for name, columns in survey.items() if name in {plain_filter(band) for band in BANDS}}
 
 
-def survey_unit(tbl, flux) -> str | None:
+def survey_unit(tbl: Table, flux: str) -> str | None:
     """Return the unit of a flux column that a survey named and that carries none.
 
     Parameters

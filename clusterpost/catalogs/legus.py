@@ -71,7 +71,7 @@ _CAMERAS = {"wfc3": _WFC3, "uvis": _WFC3, "wfc3-uvis": _WFC3}
 _FILE_NAME = re.compile(r"hlsp_legus_hst_(?P<cameras>[a-z0-9-]+)_(?P<target>[a-z0-9-]+?)_", re.IGNORECASE)
 
 
-def legus_bands(source=None) -> tuple[str, ...]:
+def legus_bands(source: PathLike | None = None) -> tuple[str, ...]:
     """Return the five bands of a LEGUS catalog, by the field in its file name.
 
     Parameters
@@ -111,7 +111,8 @@ def legus_bands(source=None) -> tuple[str, ...]:
     return bands
 
 
-def legus_columns(bands, *, shift=0, trailing=("class_mode", "class_mean")) -> list[tuple[str, str | None, str]]:
+def legus_columns(bands: Sequence[str], *, shift: int = 0,
+                  trailing: Sequence[str] = ("class_mode", "class_mean")) -> list[tuple[str, str | None, str]]:
     """List the columns of a LEGUS catalog in the order of the file.
 
     Parameters
@@ -198,7 +199,7 @@ _METHODS = (0, 1, 3, 4, 6)
 _BEFORE_TRAILING = N_COLUMNS - 2
 
 
-def is_raw_legus(tbl) -> bool:
+def is_raw_legus(tbl: Table) -> bool:
     """Return whether these are the columns of a LEGUS catalog, read without names (and perhaps more).
 
     Parameters
@@ -269,7 +270,7 @@ def _all(values, low, high):
     return bool(((values >= low) & (values <= high)).all())
 
 
-def raw_positions(tbl, bands) -> dict[str, str]:
+def raw_positions(tbl: Table, bands: Sequence[str]) -> dict[str, str]:
     """Find the columns of a LEGUS table without names.
 
     Parameters
@@ -490,7 +491,7 @@ def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def first_fields(path) -> list[str]:
+def first_fields(path: PathLike) -> list[str]:
     """Return the white-space separated fields of the first line of a text file.
 
     Parameters

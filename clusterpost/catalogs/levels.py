@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -23,6 +23,9 @@ from .metadata import was_read
 from .recognition import recognize
 from .values import is_magnitude, plain, read_band
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["CORRECTION", "KNOWN_SLIP", "check_levels", "correct_aperture", "level_difference"]
 
 #: Column with the magnitudes by which `correct_aperture` made a row fainter.
@@ -33,7 +36,7 @@ KNOWN_SLIP = 1.724
 _TOLERANCE = 0.1
 
 
-def level_difference(tbl, layouts, band):
+def level_difference(tbl: Table, layouts: Sequence[Layout], band: str) -> np.ndarray:
     """Magnitude of one band in one layout minus that in another.
 
     Parameters

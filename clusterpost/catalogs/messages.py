@@ -5,8 +5,12 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import DistanceError, InputError, InputWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Fault", "warn_of_sentinels", "warn_of_unused"]
 
@@ -50,7 +54,7 @@ class Fault:
         return self if self.first is None else replace(self, first=self.first + offset, reason=f"{place}{self.reason}")
 
 
-def warn_of_sentinels(counted, stacklevel=4):
+def warn_of_sentinels(counted: dict, stacklevel: int = 4) -> None:
     """Say which values were taken as missing, and how often.
 
     Parameters
@@ -77,7 +81,7 @@ def warn_of_sentinels(counted, stacklevel=4):
                                "values"), stacklevel=stacklevel)
 
 
-def warn_of_unused(unused, known, stacklevel=4):
+def warn_of_unused(unused: Sequence[str], known: Sequence[str], stacklevel: int = 4) -> None:
     """Say which columns look like photometry and are not used.
 
     Parameters

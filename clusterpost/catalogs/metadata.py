@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = ["COLUMNS_KEY", "DISTANCE_KEY", "FLOOR_COLUMNS_KEY", "FLOOR_KEY", "LAYOUT_KEY", "LEVELS_KEY", "MISSING_KEY",
            "READ_KEY", "RECORD_KEY", "UNIT_KEY", "as_reading", "meta_value", "recorded_columns", "recorded_entries",
@@ -29,7 +33,7 @@ FLOOR_COLUMNS_KEY = "ERRFCOLS"
 RECORD_KEY = "CPRECORD"
 
 
-def meta_value(tbl, *keys):
+def meta_value(tbl: Table, *keys: str) -> Any:
     """Return the first of these keys in a table's meta, in any case.
 
     Parameters
@@ -46,7 +50,7 @@ def meta_value(tbl, *keys):
     return next((upper[key.upper()] for key in keys if upper.get(key.upper()) is not None), None)
 
 
-def was_read(tbl) -> bool:
+def was_read(tbl: Table) -> bool:
     """Return whether `~clusterpost.read_catalog` wrote the canonical columns of a table.
 
     Parameters
@@ -60,7 +64,7 @@ def was_read(tbl) -> bool:
     return str(meta_value(tbl, READ_KEY)).lower() in ("true", "t", "1")
 
 
-def written_columns(bands) -> str:
+def written_columns(bands: dict) -> str:
     """Write down the columns of bands as a value of meta.
 
     Parameters
@@ -74,7 +78,7 @@ def written_columns(bands) -> str:
     return json.dumps({band: [c for c in (names.flux, names.error, names.limit) if c] for band, names in bands.items()})
 
 
-def recorded_columns(tbl) -> dict:
+def recorded_columns(tbl: Table) -> dict:
     """Read the columns of bands that a table's meta records.
 
     Parameters
@@ -100,13 +104,13 @@ def recorded_columns(tbl) -> dict:
         return {}
 
 
-def recorded_entries(tbl) -> dict:
+def recorded_entries(tbl: Table) -> dict:
     """Return the records of the results in a table, by the prefix of their columns."""
     text = meta_value(tbl, RECORD_KEY)
     return {} if text is None else json.loads(str(text))
 
 
-def results_prefix(tbl, prefix=None) -> str:
+def results_prefix(tbl: Table, prefix: str | None = None) -> str:
     """Return the prefix of the results in a table.
 
     Parameters
@@ -134,7 +138,7 @@ def results_prefix(tbl, prefix=None) -> str:
     return next(iter(entries))
 
 
-def recorded_reading(tbl) -> dict:
+def recorded_reading(tbl: Table) -> dict:
     """Return how the photometry of a result was read, where its columns do not say it.
 
     Parameters
@@ -150,7 +154,7 @@ def recorded_reading(tbl) -> dict:
     return as_reading(entries[next(reversed(entries))].get("reading", {})) if entries else {}
 
 
-def as_reading(values) -> dict:
+def as_reading(values: dict) -> dict:
     """Turn a recorded reading into options of `~clusterpost.read_catalog`."""
     columns = values.get("columns")
     return {**values, "columns": {band: tuple(names) for band, names in columns.items()}} if columns else dict(values)

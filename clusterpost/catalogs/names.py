@@ -55,7 +55,7 @@ class ColumnName:
     unit: str | None
 
 
-def plain_filter(band) -> str:
+def plain_filter(band: str) -> str:
     """Return a band's filter, whatever the camera.
 
     Parameters
@@ -79,7 +79,7 @@ def _registry(bands):
     return names, {word for name in names for word in name.split("_")} - {*_ROLES, *_KINDS, *_QUANTITIES}
 
 
-def band_called(name) -> str | None:
+def band_called(name: str) -> str | None:
     """Find the band of the registry that a name or an alias means.
 
     Parameters
@@ -102,7 +102,7 @@ def band_called(name) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def parse_name(name) -> ColumnName | None:
+def parse_name(name: str) -> ColumnName | None:
     """Read a column's name.
 
     Parameters

@@ -151,7 +151,7 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
     return tbl
 
 
-def label_sloan(tbl) -> Table:
+def label_sloan(tbl: Table) -> Table:
     """Give a table of the atlas or of CasJobs the columns that this package reads, and leave any other as it is.
 
     Parameters
@@ -183,7 +183,7 @@ def label_sloan(tbl) -> Table:
     return read_sdss(tbl) if all(find(names, f"modelMag_{band}") for band in "ugriz") else tbl
 
 
-def nanomaggies_of_asinh(magnitude, error, softening):
+def nanomaggies_of_asinh(magnitude: np.ndarray, error: np.ndarray, softening: float) -> tuple[np.ndarray, np.ndarray]:
     """Convert asinh magnitudes to fluxes (Lupton, Gunn & Szalay 1999, AJ 118, 1406).
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import xml.etree.ElementTree as ElementTree
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -13,12 +14,19 @@ from astropy.table import MaskedColumn, Table
 from ..errors import InputError, shown
 from ..utils import require
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow
+
+    from ..typing import PathLike
+
 __all__ = ["arrow_table", "parquet_table"]
 
 _VOTABLE_HEADER = b"IVOA.VOTable-Parquet.content"
 
 
-def parquet_table(path) -> Table:
+def parquet_table(path: PathLike) -> Table:
     """Read a Parquet file.
 
     Parameters
@@ -49,7 +57,7 @@ def parquet_table(path) -> Table:
         raise error.moved(f"{path}: ") from None
 
 
-def arrow_table(rows, names=None) -> Table:
+def arrow_table(rows: pyarrow.Table, names: Sequence[str] | None = None) -> Table:
     """Make a table of what a Parquet file holds.
 
     Parameters

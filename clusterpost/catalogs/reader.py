@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from astropy.table import Table
 
@@ -22,6 +22,9 @@ from .metadata import LAYOUT_KEY, LEVELS_KEY
 from .nsa import label_sloan
 from .recognition import recognize
 from .table_distances import Distances, add_distance, find_distances
+
+if TYPE_CHECKING:
+    import astropy.units as u
 
 __all__ = ["LAYOUT_KEY", "Understanding", "read_catalog", "read_rows", "understand"]
 
@@ -155,7 +158,8 @@ class Understanding:
     levels: str | None = None
 
 
-def understand(tbl, *, columns=None, unit=None, missing=(), distance_source=None) -> Understanding:
+def understand(tbl: Table, *, columns: dict[str, tuple[str, str]] | None = None, unit: str | u.UnitBase | None = None,
+               missing: Sequence[float] = (), distance_source: str | None = None) -> Understanding:
     """Find what only a whole table tells of its rows, but for `~clusterpost.catalogs.check_levels`.
 
     Parameters
@@ -186,7 +190,7 @@ def understand(tbl, *, columns=None, unit=None, missing=(), distance_source=None
     return Understanding(layout, told, survey, find_distances(tbl, layout, distance_source))
 
 
-def read_rows(tbl, understood):
+def read_rows(tbl: Table, understood: Understanding) -> tuple[Table, dict]:
     """Write some rows of a table one way, as `read_catalog` does.
 
     Parameters

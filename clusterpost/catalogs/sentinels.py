@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from astropy.table import Column
 
 __all__ = ["is_sentinel", "no_measurement"]
 
@@ -20,7 +25,7 @@ _NEVER = (-999.0, -9999.0, -99999.0, 1e20, 1e30, 1e33, 1e35, 1e36, 1e37, 1e38, -
 _PLAUSIBLE = (1e-3, 10.0)
 
 
-def is_sentinel(values, sentinels):
+def is_sentinel(values: Column | np.ndarray, sentinels: np.ndarray | tuple[float, ...]) -> np.ndarray:
     """Compare values with sentinels.
 
     Parameters
@@ -38,7 +43,7 @@ def is_sentinel(values, sentinels):
         return np.isclose(values[:, None], np.asarray(sentinels, float), rtol=1e-6, atol=0).any(axis=1)
 
 
-def no_measurement(flux, error, *, magnitudes):
+def no_measurement(flux: np.ndarray, error: np.ndarray, *, magnitudes: bool) -> np.ndarray:
     """Recognize customary sentinels by value.
 
     A magnitude beyond 40 is none, nor is its error.  A flux of 99, 999, 66.666

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -22,6 +23,14 @@ from .metadata import DISTANCE_KEY, meta_value
 from .sentinels import is_sentinel
 from .values import numbers
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from .layouts import Layout
+
 __all__ = ["DISTANCE_SOURCES", "Distances", "add_distance", "find_distances", "table_distances", "to_mpc"]
 
 #: What ``distance_source=`` may be.
@@ -34,7 +43,8 @@ _FARTHEST = 1000.0  # Mpc; no cluster is resolved beyond
 _GALACTIC = 0.03  # Mpc; a distance in kpc below this is one within a galaxy
 
 
-def table_distances(tbl, layout, argument=None):
+def table_distances(tbl: Table, layout: Layout,
+                    argument: u.Quantity | float | str | None = None) -> tuple[np.ndarray, str, Fault]:
     """Read the distances of the rows of a table, and say where they come from.
 
     Parameters
@@ -168,7 +178,7 @@ class Distances:
     of: dict[str, float] | None = None
 
 
-def find_distances(tbl, layout, source=None) -> Distances:
+def find_distances(tbl: Table, layout: Layout, source: str | None = None) -> Distances:
     """Decide whose distances the rows of a table get.
 
     The table's own distance wins; what an earlier reading took from
@@ -213,7 +223,7 @@ def find_distances(tbl, layout, source=None) -> Distances:
     return Distances() if taken and source in (None, taken) else _of_galaxies(tbl, layout, source)
 
 
-def add_distance(tbl, layout, distances):
+def add_distance(tbl: Table, layout: Layout, distances: Distances) -> None:
     """Write the column ``distance`` of a table that is being read, and record its source.
 
     Parameters
@@ -334,7 +344,7 @@ def _column_mpc(tbl, layout, name):
     return to_mpc(values, f"column {shown(name)}", unit)
 
 
-def to_mpc(value, where, unit=None):
+def to_mpc(value: Any, where: str | Sequence | np.ndarray, unit: str | u.UnitBase | None = None) -> np.ndarray:
     """Convert a distance to plain Mpc, whatever it is given as.
 
     Parameters

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from astropy.table import Row, Table
 
 from ..errors import InputError
 
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["as_table"]
 
 
-def as_table(given, **reading) -> tuple[Table, dict]:
+def as_table(given: Row | Table | dict, **reading: Any) -> tuple[Table, dict]:
     """Return a table, and the options that are left for reading its photometry.
 
     Parameters

@@ -41,7 +41,7 @@ def file_url(path: str) -> str:
     return f"{conf.archive_url.rstrip('/')}/{quote(path)}"
 
 
-def download(path: str, output: Path, given_up: Event):
+def download(path: str, output: Path, given_up: Event) -> None:
     """Try once to download a file, until that is given up.
 
     Raises `ArchiveError` where another attempt is of no use, and an exception of requests where it may be.

@@ -60,7 +60,7 @@ class FluxUnit:
         """Tell whether these are magnitudes."""
         return self.unit == u.mag
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.is_magnitude:
             return str(self.unit)
         return {None: "mag", "Vega": "Vega"}.get(self.system, f"mag({self.system})")
@@ -84,7 +84,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def read_unit(unit) -> FluxUnit | None:
+def read_unit(unit: str | u.UnitBase | None) -> FluxUnit | None:
     """Read a unit of photometry.
 
     Parameters
@@ -185,7 +185,7 @@ def _meant(bare):
     return f"{needed}give one with option:unit"
 
 
-def equal_units(one, other) -> bool:
+def equal_units(one: FluxUnit | None, other: FluxUnit) -> bool:
     """Tell whether two units agree, as far as both are given.
 
     Parameters

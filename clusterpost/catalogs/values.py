@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -14,6 +15,12 @@ from .columns import PHANGS_SENTINELS, tells_camera
 from .metadata import meta_value
 from .sentinels import is_sentinel, no_measurement
 from .units import FluxUnit, read_unit
+
+if TYPE_CHECKING:
+    from astropy.table import Column, Table
+
+    from .columns import BandColumns
+    from .layouts import Layout
 
 __all__ = ["MAG_PER_RELATIVE", "Measured", "clean_band", "galaxy_cameras", "has_flux_unit", "is_magnitude", "numbers",
            "plain", "read_band", "read_bands", "truths", "unit_of"]
@@ -49,7 +56,7 @@ class Measured:
     sentinels: dict = field(default_factory=dict)
 
 
-def numbers(tbl, name):
+def numbers(tbl: Table, name: str) -> np.ndarray:
     """Return a column as float64 with NaN where masked.
 
     Parameters
@@ -86,7 +93,7 @@ def numbers(tbl, name):
     return np.where(mask, np.nan, values.astype(float))
 
 
-def plain(column):
+def plain(column: Column | u.Quantity) -> np.ndarray:
     """Return a column's values as a view that knows neither unit nor mask.
 
     Parameters
@@ -110,7 +117,7 @@ def _is_real(value):
     return True
 
 
-def unit_of(tbl, name, layout, names=None) -> FluxUnit | None:
+def unit_of(tbl: Table, name: str, layout: Layout, names: BandColumns | None = None) -> FluxUnit | None:
     """Return the unit of a column: the one that was given, its own, or that of its layout.
 
     Parameters
@@ -141,7 +148,7 @@ def unit_of(tbl, name, layout, names=None) -> FluxUnit | None:
     return read_unit(layout.default_unit) if unit is None else unit
 
 
-def is_magnitude(unit):
+def is_magnitude(unit: u.UnitBase | FluxUnit) -> bool:
     """Tell whether a unit is one of magnitudes.
 
     Parameters
@@ -175,7 +182,7 @@ def _measured_cameras(tbl, layout):
     return camera
 
 
-def galaxy_cameras(tbl, layout) -> dict:
+def galaxy_cameras(tbl: Table, layout: Layout) -> dict:
     """Find the camera of each galaxy of a table whose rows are of two cameras.
 
     Parameters
@@ -212,7 +219,7 @@ def _row_cameras(tbl, layout):
     return camera
 
 
-def clean_band(tbl, layout, band):
+def clean_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter]:
     """Flux, error and limits of one band as the columns hold them, written one way.
 
     Parameters
@@ -268,7 +275,7 @@ def _unit_or_none(tbl, name, layout, names):
         return None
 
 
-def truths(tbl, name):
+def truths(tbl: Table, name: str) -> np.ndarray:
     """Read a column that marks upper limits, as text files or tables spell it.
 
     Parameters
@@ -311,7 +318,7 @@ def _text(value):
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def read_band(tbl, layout, band):
+def read_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter]:
     """Flux and error in mJy and the limits of one band.
 
     Parameters
@@ -340,7 +347,7 @@ def read_band(tbl, layout, band):
     return np.where(missing, np.nan, flux), np.where(missing, np.nan, np.nan_to_num(error)), limit & ~missing, counted
 
 
-def read_bands(tbl, layout) -> Measured:
+def read_bands(tbl: Table, layout: Layout) -> Measured:
     """Read every band of a layout.
 
     Parameters
@@ -361,7 +368,7 @@ def read_bands(tbl, layout) -> Measured:
     return Measured(tuple(parts), *arrays, {band: part[3] for band, part in parts.items() if part[3]})
 
 
-def has_flux_unit(tbl, layout, band):
+def has_flux_unit(tbl: Table, layout: Layout, band: str) -> bool:
     """Tell whether the columns of a band say enough to be converted to mJy, however wrongly.
 
     Parameters

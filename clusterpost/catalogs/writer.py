@@ -118,7 +118,7 @@ def _in_fits(unit):
     return not isinstance(unit, u.MagUnit)
 
 
-def columns_for(tbl, path):
+def columns_for(tbl: Table, path: PathLike) -> Table:
     """Return a table with the columns that `write_catalog` can write to a path, before long work.
 
     Parameters
@@ -142,7 +142,7 @@ def _write_votable(tbl, path):
         _votable(tbl).to_xml(str(path))
 
 
-def flattened(tbl, path=None) -> Table:
+def flattened(tbl: Table, path: PathLike | None = None) -> Table:
     """Return a table with one column for each element of a column of arrays.
 
     Parameters
@@ -206,7 +206,7 @@ def _votable(tbl):
     return file
 
 
-def check_writable(path, *, overwrite=False):
+def check_writable(path: PathLike, *, overwrite: bool = False) -> None:
     """Raise before long work if `write_catalog` would not accept this path.
 
     Parameters

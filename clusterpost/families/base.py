@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,12 @@ from ..errors import InputError
 from ..observations import Observed
 from .covariates import Covariate
 from .encoders import read_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..noise import Noise
+    from ..typing import Encoder
 
 __all__ = ["Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
 
@@ -100,7 +106,7 @@ class Parameter(_Column):
     high: float
     usual: Any = _UNIFORM
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.low < self.high:
             raise InputError(f"the parameter {self.name} has the bounds {self.low:g} and {self.high:g}; "
                              "the lower must lie below the upper")
@@ -169,22 +175,25 @@ class Likelihood(Protocol):
 
     noise: Any
 
-    def log_prob(self, observed: Observed, theta: torch.Tensor, covariates=None) -> torch.Tensor:
+    def log_prob(self, observed: Observed, theta: torch.Tensor,
+                 covariates: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Return ln p(x | theta), (n, k)."""
 
-    def chi2(self, observed: Observed, theta: torch.Tensor, covariates=None) -> torch.Tensor:
+    def chi2(self, observed: Observed, theta: torch.Tensor,
+             covariates: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Return the chi-square in linear fluxes, (n, k)."""
 
-    def squared_residuals(self, observed: Observed, theta: torch.Tensor, covariates=None) -> torch.Tensor:
+    def squared_residuals(self, observed: Observed, theta: torch.Tensor,
+                          covariates: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Return the sum of squared standardized residuals, chi-square distributed for the true theta, (n, k)."""
 
-    def amplitude(self, prior: Prior):
+    def amplitude(self, prior: Prior) -> Any:
         """Return the conditional density of the one linear amplitude under a prior, or None."""
 
-    def quadrature(self, prior: Prior):
+    def quadrature(self, prior: Prior) -> Any:
         """Return the grid that integrates posteriors without limits, or None where they have weighted draws only."""
 
-    def with_noise(self, noise) -> Likelihood:
+    def with_noise(self, noise: str | Noise) -> Likelihood:
         """Return the same likelihood with another noise model."""
 
 
@@ -329,7 +338,8 @@ class ModelFamily(ABC):
         """Lowest and highest value of each parameter that `simulate` takes; by default the parameters' bounds."""
         return tuple((p.low, p.high) for p in self.parameters)
 
-    def draw_covariates(self, n: int, generator: torch.Generator, dtype=torch.float32) -> dict[str, torch.Tensor]:
+    def draw_covariates(self, n: int, generator: torch.Generator,
+                        dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
         """Draw covariates for mocks; by default each is uniform over its range."""
         empty = torch.empty(n, dtype=dtype, device=generator.device)
         return {c.name: empty.clone().uniform_(c.low, c.high, generator=generator) for c in self.covariates}
@@ -371,11 +381,11 @@ class ModelFamily(ABC):
         empty = torch.empty(len(theta), len(self.bands), dtype=theta.dtype, device=theta.device)
         return empty.uniform_(*_GOOD_ERRORS, generator=generator)
 
-    def read_encoder(self, values):
+    def read_encoder(self, values: str | dict[str, Any]) -> Encoder:
         """Make the encoder that a model file describes; families with encoders of their own add them here."""
         return read_encoder(values)
 
-    def with_bands(self, names) -> ModelFamily:
+    def with_bands(self, names: Sequence[str]) -> ModelFamily:
         """Return the same family for other bands.
 
         Parameters
@@ -392,7 +402,7 @@ class ModelFamily(ABC):
                              "no others; leave option:bands out")
         return self
 
-    def to(self, device=None, dtype=None) -> ModelFamily:
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
         """Return the same family with its tensors on another device or in another precision; by default it has none."""
         return self
 
@@ -433,7 +443,7 @@ class ModelFamily(ABC):
         By default each parameter, and the product of each pair of parameters scaled to the unit interval.
         The parameters come first, in order; arrays and tensors are taken alike.
         """
-        def unit(theta, i):
+        def unit(theta: np.ndarray, i: int) -> np.ndarray:
             """Scale a parameter to the unit interval."""
             return (theta[..., i] - self.parameters[i].low) / (self.parameters[i].high - self.parameters[i].low)
 
@@ -443,6 +453,6 @@ class ModelFamily(ABC):
             found[name] = lambda theta, i=i, j=j: unit(theta, i) * unit(theta, j)
         return found
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"<{type(self).__name__} {self.name!r} version {self.version}: "
                 f"{', '.join(self.parameter_names)}; {len(self.bands)} bands>")

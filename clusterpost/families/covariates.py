@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -14,6 +14,13 @@ from ..catalogs.sentinels import is_sentinel
 from ..catalogs.table_distances import table_distances, to_mpc
 from ..catalogs.values import numbers
 from ..errors import ColumnError, DistanceError, InputError, UnitError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
+
+    from ..catalogs.layouts import Layout
 
 __all__ = ["Covariate", "Distance", "read_covariates", "read_optional"]
 
@@ -56,7 +63,7 @@ class Covariate:
     description: str = ""
     error: bool = False
 
-    def read(self, tbl, layout, given: Any = None):
+    def read(self, tbl: Table, layout: Layout | None, given: Any = None) -> tuple[np.ndarray, str, Any] | None:
         """Read the values of a table's rows.
 
         Parameters
@@ -99,7 +106,7 @@ class Covariate:
             values = np.where(values > 0, values, np.nan)
         return np.where(np.isfinite(values), values, np.nan), f"column {name!r}", None
 
-    def convert(self, values, unit=None):
+    def convert(self, values: Any, unit: str | u.UnitBase | None = None) -> np.ndarray:
         """Convert what a user gives for mocks.
 
         Parameters
@@ -141,11 +148,11 @@ class Distance(Covariate):
     unit: str = "Mpc"
     log: bool = True
 
-    def read(self, tbl, layout, given: Any = None):
+    def read(self, tbl: Table, layout: Layout, given: Any = None) -> tuple[np.ndarray, str, Fault]:
         """Read the distances of a table's rows; see `Covariate.read` and `~clusterpost.infer_table`."""
         return table_distances(tbl, layout, given)
 
-    def convert(self, values, unit=None):
+    def convert(self, values: Any, unit: str | u.UnitBase | None = None) -> np.ndarray:
         """Convert what a user gives for mocks; see `Covariate.convert`.
 
         Raises
@@ -159,7 +166,8 @@ class Distance(Covariate):
         return mpc
 
 
-def read_covariates(tbl, layout, covariates, **given):
+def read_covariates(tbl: Table, layout: Layout | None, covariates: Sequence,
+                    **given: Any) -> tuple[dict, dict[str, str], dict]:
     """Read the covariates of a model family.
 
     Parameters
@@ -220,7 +228,8 @@ def _add_error(tbl, covariate, values, sources, faults):
     values[name] = np.where(bad, np.nan, relative)
 
 
-def read_optional(tbl, covariates, sentinels=()):
+def read_optional(tbl: Table, covariates: Sequence,
+                  sentinels: Sequence[float] = ()) -> tuple[dict, dict[str, str], dict]:
     """Read what else a table may tell of its objects, with errors.
 
     Parameters

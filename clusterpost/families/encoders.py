@@ -7,8 +7,15 @@ distances (Mpc) into a tensor of conditions.  A model file describes its encoder
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..observations import Observed
 
 __all__ = ["AbsoluteConditions", "FluxConditions", "RelativeConditions", "SetConditions", "Walter2025Conditions",
            "read_encoder"]
@@ -23,15 +30,15 @@ class Walter2025Conditions:
     #: Beyond what it was shown in training the network has no answer.
     bounded = True
 
-    def to_dict(self):
+    def to_dict(self) -> str:
         """As plain values for a model's card: its name says it all."""
         return self.name
 
-    def size(self, n_bands):
+    def size(self, n_bands: int) -> int:
         """Return the number of conditions for ``n_bands`` bands."""
         return 2 * n_bands + 1
 
-    def __call__(self, observed):
+    def __call__(self, observed: Observed) -> torch.Tensor:
         """Encode.
 
         Parameters
@@ -76,21 +83,21 @@ class RelativeConditions:
     error_range = (0.02, 1.5)
     _FARTHEST = 12.0  # ln of the largest flux ratio shown
 
-    def __init__(self, slots):
+    def __init__(self, slots: Sequence):
         self.slots = tuple(tuple(slot) for slot in slots)
         self._double = tuple(i for i, slot in enumerate(self.slots) if len(slot) > 1)
         if any(len(slot) not in (1, 2) for slot in self.slots):
             raise ValueError("a slot is filled by one band or by one of two")
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """As plain values for a model's card."""
         return {"name": self.name, "slots": [list(slot) for slot in self.slots]}
 
-    def size(self, n_bands=None):
+    def size(self, n_bands: int | None = None) -> int:
         """Return the number of conditions."""
         return 3 * len(self.slots) + len(self._double)
 
-    def __call__(self, observed):
+    def __call__(self, observed: Observed) -> torch.Tensor:
         """Encode.
 
         Parameters
@@ -144,11 +151,11 @@ class AbsoluteConditions(RelativeConditions):
 
     name = "absolute"
 
-    def size(self, n_bands=None):
+    def size(self, n_bands: int | None = None) -> int:
         """Return the number of conditions."""
         return super().size() + 1
 
-    def __call__(self, observed):
+    def __call__(self, observed: Observed) -> torch.Tensor:
         """Encode.
 
         Parameters
@@ -191,18 +198,18 @@ class FluxConditions:
     bounded = False
     _SMALLEST_ERROR = 0.02  # a better measurement has no greater say in the mean
 
-    def __init__(self, n_bands, covariates):
+    def __init__(self, n_bands: int, covariates: Sequence[str]):
         self.n_bands, self.covariates = int(n_bands), tuple(covariates)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for a model file."""
         return {"name": self.name, "n_bands": self.n_bands, "covariates": list(self.covariates)}
 
-    def size(self, n_bands=None):
+    def size(self, n_bands: int | None = None) -> int:
         """Return the number of conditions."""
         return 3 * self.n_bands + 1 + len(self.covariates)
 
-    def __call__(self, observed):
+    def __call__(self, observed: Observed) -> torch.Tensor:
         """Encode.
 
         Parameters
@@ -247,24 +254,24 @@ class SetConditions:
     _FARTHEST = 12.0  # ln of the largest flux ratio shown
     _TEN_PC = 2 * math.log(1e5)  # of ln flux, from 1 Mpc
 
-    def __init__(self, n_bands, distance="distance"):
+    def __init__(self, n_bands: int, distance: str | None = "distance"):
         self.n_bands, self.distance = n_bands, distance
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for a model file."""
         return {"name": self.name, "n_bands": self.n_bands, "distance": self.distance}
 
-    def size(self, n_bands=None):
+    def size(self, n_bands: int | None = None) -> int:
         """Return the number of conditions."""
         return 3 * self.n_bands + 3
 
-    def farther(self, conditions, ln_shift):
+    def farther(self, conditions: torch.Tensor, ln_shift: float | torch.Tensor) -> torch.Tensor:
         """Return what the conditions are at distances whose ln is larger by ``ln_shift``, Tensor (n, n_condition)."""
         shift = torch.zeros_like(conditions)
         shift[:, 3 * self.n_bands] = 2 * ln_shift
         return conditions + shift
 
-    def __call__(self, observed):
+    def __call__(self, observed: Observed) -> torch.Tensor:
         """Encode.
 
         Parameters
@@ -303,7 +310,7 @@ def _asinh_magnitudes(observed):
     return signal, torch.where(observed.measured, signal + torch.log(observed.error), 0.0)
 
 
-def read_encoder(values):
+def read_encoder(values: str | dict[str, Any] | None) -> Any:
     """Make the encoder that a model file describes.
 
     Parameters

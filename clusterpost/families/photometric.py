@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from ..noise import Noise
+    from ..observations import Observed
+    from .base import Prior
 
 __all__ = ["PhotometricLikelihood"]
 
@@ -24,22 +33,22 @@ class PhotometricLikelihood:
         For messages.
     """
 
-    def __init__(self, ln_flux: Callable, noise, band_names):
+    def __init__(self, ln_flux: Callable, noise: Noise, band_names: Sequence[str]):
         self._ln_flux, self.noise, self.band_names = ln_flux, noise, tuple(band_names)
 
-    def with_noise(self, noise) -> PhotometricLikelihood:
+    def with_noise(self, noise: str | Noise) -> PhotometricLikelihood:
         """Return the same likelihood with another noise model."""
         return PhotometricLikelihood(self._ln_flux, noise, self.band_names)
 
-    def amplitude(self, prior):
+    def amplitude(self, prior: Prior) -> Any:
         """Return None: no parameter has a conditional density in closed form."""
         return None
 
-    def quadrature(self, prior):
+    def quadrature(self, prior: Prior) -> Any:
         """Return None: no posterior is known but for weighted draws."""
         return None
 
-    def check(self, observed):
+    def check(self, observed: Observed) -> None:
         """Check that the noise model can describe every detection.
 
         Raises
@@ -54,7 +63,7 @@ class PhotometricLikelihood:
                 f"option:noise={self.noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row "
                 f"{row}, band {self.band_names[band]}; leave that band out or choose option:noise='normal'")
 
-    def check_prior(self, prior):
+    def check_prior(self, prior: Prior) -> None:
         """Check that the model is defined wherever a prior is; by default it is everywhere.
 
         Raises
@@ -63,7 +72,7 @@ class PhotometricLikelihood:
             If the prior reaches beyond.
         """
 
-    def ln_flux(self, observed, theta, covariates=None):
+    def ln_flux(self, observed: Observed, theta: torch.Tensor, covariates: dict | None = None) -> torch.Tensor:
         """Compute the natural log of the flux in mJy of objects with parameters ``theta``.
 
         Parameters
@@ -82,7 +91,8 @@ class PhotometricLikelihood:
             covariates = {name: x[:, None] for name, x in observed.covariates.items()}
         return self._ln_flux(theta, covariates)
 
-    def log_prob(self, observed, theta, covariates=None):
+    def log_prob(self, observed: Observed, theta: torch.Tensor,
+                 covariates: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Compute ln p(x | theta), (n, k); see `ln_flux` for the arguments."""
         ln_flux = self.ln_flux(observed, theta, covariates)
         total = self.noise.log_likelihood(observed.flux, observed.error, observed.measured, ln_flux)
@@ -91,12 +101,14 @@ class PhotometricLikelihood:
             total = total + torch.where(observed.limit[:, None], log_limit, 0.0).sum(-1)
         return total
 
-    def chi2(self, observed, theta, covariates=None):
+    def chi2(self, observed: Observed, theta: torch.Tensor,
+             covariates: Mapping[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Compute the chi-square in linear fluxes over the detections (Walter et al. 2025, Eq. 11), (n, k)."""
         pull = (observed.flux[:, None] - torch.exp(self.ln_flux(observed, theta, covariates))) / observed.error[:, None]
         return torch.where(observed.measured[:, None], pull**2, 0.0).sum(-1)
 
-    def squared_residuals(self, observed, theta, covariates=None):
+    def squared_residuals(self, observed: Observed, theta: torch.Tensor,
+                          covariates: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Compute the sum of squared residuals over the detections, standardized by the noise model, (n, k).
 
         For data made with that theta it is chi-square distributed with as many degrees of freedom as detections.

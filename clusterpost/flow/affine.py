@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import FrEIA.framework as Ff
 import FrEIA.modules as Fm
@@ -14,6 +14,9 @@ from torch import nn
 
 from .base import Bounds, Depth, Flow, Index, Size, Spec, check_order, count_dense
 from .transforms import ProbitBox, Standardize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["AffineFlow", "AffineSpec", "Permute", "choose_permutations"]
 
@@ -54,12 +57,12 @@ class AffineSpec(Spec):
     kind: str = "cinn-affine"
     formula: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for order in self.permutations:
             check_order(order, self.n_parameters)
 
-    def count_weights(self):
+    def count_weights(self) -> int:
         """Compute the number of trained weights, without building the network."""
         first = self.n_parameters // 2
         halves = (first, self.n_parameters - first)
@@ -76,22 +79,24 @@ class Permute(Fm.InvertibleModule):
     between its versions.
     """
 
-    def __init__(self, dims_in, dims_c=None, order=()):
+    def __init__(self, dims_in: list[tuple[int, ...]], dims_c: Sequence[tuple[int, ...]] | None = None,
+                 order: tuple[int, ...] = ()):
         super().__init__(dims_in, dims_c)
         self.order = list(order)
         self.inverse = [self.order.index(i) for i in range(len(self.order))]
 
-    def forward(self, x, c=(), rev=False, jac=True):
+    def forward(self, x: tuple[torch.Tensor, ...], c: tuple = (), rev: bool = False,
+                jac: bool = True) -> tuple[tuple[torch.Tensor, ...], float]:
         """Reorder; the Jacobian is one."""
         parts = x[0].unbind(1)
         return (torch.stack([parts[i] for i in (self.inverse if rev else self.order)], 1),), 0.0
 
-    def output_dims(self, input_dims):
+    def output_dims(self, input_dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Unchanged."""
         return input_dims
 
 
-def choose_permutations(n_parameters, n_blocks, seed):
+def choose_permutations(n_parameters: int, n_blocks: int, seed: int) -> tuple[tuple[int, ...], ...]:
     """Choose fixed random orders, none of which is the identity.
 
     Parameters
@@ -139,7 +144,7 @@ class AffineFlow(Flow):
     ``GLOWCouplingBlock``) with permutations between them -> standard normal.
     """
 
-    def __init__(self, spec):
+    def __init__(self, spec: AffineSpec):
         super().__init__()
         if spec.kind != "cinn-affine" or spec.formula != 1:
             raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
@@ -153,7 +158,7 @@ class AffineFlow(Flow):
                             subnet_constructor=_subnetwork(spec.width, spec.depth))
             self.inn.append(Permute, order=order)
 
-    def base(self, unit):
+    def base(self, unit: torch.Tensor) -> torch.Tensor:
         """Turn points of the unit cube into standard normal ones."""
         return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
 

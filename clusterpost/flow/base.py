@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import asdict, fields
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import torch
 from msgspec import Meta
 from torch import nn
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Bounds", "Depth", "Flow", "Index", "Size", "Spec", "check_order", "count_dense"]
 
@@ -27,7 +30,7 @@ class Spec:
     defines `count_weights`.
     """
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not len(self.low) == len(self.high) == self.n_parameters:
             raise ValueError(f"{self.n_parameters} parameters need as many lower and upper bounds, not "
                              f"{len(self.low)} and {len(self.high)}")
@@ -38,12 +41,12 @@ class Spec:
         """Compute the number of trained weights, without building the network."""
         raise NotImplementedError
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> Spec:
         """Make a spec from what `to_dict` returned, with lists in the place of tuples.
 
         Raises
@@ -57,12 +60,12 @@ class Spec:
         return msgspec.convert(values, cls)
 
 
-def count_dense(sizes) -> int:
+def count_dense(sizes: list[int]) -> int:
     """Count weights and biases of successive linear layers of these sizes."""
     return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
 
 
-def check_order(order, n):
+def check_order(order: tuple[int, ...], n: int) -> None:
     """Raise ValueError unless ``order`` holds each number below ``n`` once."""
     if sorted(order) != list(range(n)):
         raise ValueError(f"{list(order)[:20]} is no order of {n} parameters")
@@ -77,7 +80,7 @@ class Flow(nn.Module):
     """
 
     @torch.no_grad()
-    def set_from(self, theta, conditions):
+    def set_from(self, theta: torch.Tensor, conditions: torch.Tensor) -> None:
         """Set what is fixed before training, such as the scale of the conditions, from a sample.
 
         Parameters
@@ -87,7 +90,7 @@ class Flow(nn.Module):
         """
         self.standardize.set_from(conditions)
 
-    def log_prob(self, theta, conditions):
+    def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Log density of parameters.
 
         Parameters
@@ -104,7 +107,7 @@ class Flow(nn.Module):
         density = self._density(theta[:, None] if single else theta, self.standardize(conditions))
         return density[:, 0] if single else density
 
-    def transform(self, z, conditions):
+    def transform(self, z: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn base points into draws.
 
         Parameters
@@ -124,15 +127,15 @@ class Flow(nn.Module):
         theta, density = self._invert(z[:, None] if single else z, self.standardize(conditions))
         return (theta[:, 0], density[:, 0]) if single else (theta, density)
 
-    def draw(self, unit, conditions):
+    def draw(self, unit: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Turn points of the unit cube into draws; as `transform` otherwise."""
         return self.transform(self.base(unit), conditions)
 
-    def compile_passes(self, mode=None):
+    def compile_passes(self, mode: str | None = None) -> None:
         """Compile both directions with ``torch.compile``, in one of its modes."""
         self._density, self._invert = (torch.compile(way, mode=mode) for way in (self._density, self._invert))
 
-    def export(self):
+    def export(self) -> dict:
         """Weights under names of our own, independent of FrEIA's.
 
         Returns
@@ -142,7 +145,7 @@ class Flow(nn.Module):
         state = self.state_dict()
         return {ours: state[theirs].contiguous() for ours, theirs in self._names()}
 
-    def load_export(self, tensors):
+    def load_export(self, tensors: dict) -> None:
         """Take weights that `export` gave.
 
         Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy.table import Table
 
@@ -13,13 +14,16 @@ from ..errors import ModelError
 from ..families import family_of_simulator
 from .metadata import certificate_of
 
+if TYPE_CHECKING:
+    from ..typing import PathLike
+
 __all__ = ["MODELS_PATH", "bundled_models", "list_models", "model_stem"]
 
 #: Folder of the bundled models.
 MODELS_PATH = Path(__file__).parent.parent / "models"
 
 
-def model_stem(name="default"):
+def model_stem(name: PathLike | None = "default") -> PathLike:
     """Path of a model's files without suffix.
 
     Parameters
@@ -51,7 +55,7 @@ def model_stem(name="default"):
                      "a path names a .safetensors file that has its .json beside it")
 
 
-def bundled_models():
+def bundled_models() -> list[str]:
     """Names of the bundled models.
 
     Returns

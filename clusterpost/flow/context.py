@@ -42,7 +42,7 @@ class ContextSpec(SplineSpec):
     context: Size = 128
     context_depth: Depth = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.coordinates) != self.n_parameters:
             raise ValueError(f"{self.n_parameters} parameters need as many coordinates, not {len(self.coordinates)}")
@@ -54,7 +54,7 @@ class ContextSpec(SplineSpec):
         """Number of values that the splines' blocks see."""
         return self.context
 
-    def count_weights(self):
+    def count_weights(self) -> int:
         """Compute the number of trained weights, without building the network."""
         amplitudes = sum(text == "amplitude" for text in self.coordinates)
         return super().count_weights() + self._count_context() + 2 * amplitudes
@@ -88,7 +88,7 @@ class ContextSplineFlow(SplineFlow):
     kind, formula = "context-spline", 1
     encoder = "context"  #: name of the module that makes the context, in model files
 
-    def __init__(self, spec):
+    def __init__(self, spec: ContextSpec):
         super().__init__(spec)
         self.coordinates = Coordinates(spec)
         self.add_module(self.encoder, self._make_encoder(spec))
@@ -98,7 +98,7 @@ class ContextSplineFlow(SplineFlow):
         return nn.Sequential(nn.Linear(spec.n_conditions, spec.context),
                              *(Residual(spec.context) for _ in range(spec.context_depth)))
 
-    def set_from(self, theta, conditions):
+    def set_from(self, theta: torch.Tensor, conditions: torch.Tensor) -> None:
         """Set the scale of the conditions, and center amplitudes; see `~clusterpost.flow.base.Flow.set_from`."""
         super().set_from(theta, conditions)
         self.coordinates.set_from(theta, self._brightness(self.standardize(conditions)))

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+    from .context import ContextSpec
 
 __all__ = ["Coordinates", "parse_coordinate"]
 
@@ -14,7 +20,7 @@ _LOG10_E = math.log10(math.e)
 _ROOT_2 = math.sqrt(2.0)
 
 
-def parse_coordinate(text):
+def parse_coordinate(text: str) -> tuple[str, list[float]]:
     """Read the name and the numbers of a coordinate.
 
     Parameters
@@ -58,7 +64,7 @@ class Coordinates(nn.Module):
         With ``coordinates``, a text for each parameter as `parse_coordinate` reads them.
     """
 
-    def __init__(self, spec):
+    def __init__(self, spec: SimpleNamespace | ContextSpec):
         super().__init__()
         self.kinds = [parse_coordinate(text) for text in spec.coordinates]
         self.bounds = list(zip(spec.low, spec.high, strict=True))
@@ -66,7 +72,7 @@ class Coordinates(nn.Module):
         self.shift, self.ln_scale = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
 
     @torch.no_grad()
-    def set_from(self, theta, brightness):
+    def set_from(self, theta: torch.Tensor, brightness: torch.Tensor) -> None:
         """Center amplitudes on a sample.
 
         Parameters
@@ -93,7 +99,7 @@ class Coordinates(nn.Module):
         low, high = (function((torch.as_tensor(end, dtype=at.dtype) - mean) / scale) for end in self.bounds[i])
         return mean, scale, low, (high - low).clamp(min=1e-12)
 
-    def forward(self, theta, brightness):
+    def forward(self, theta: torch.Tensor, brightness: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map to the unit cube.
 
         Parameters
@@ -128,7 +134,7 @@ class Coordinates(nn.Module):
             log_det = log_det + slope
         return torch.stack(units, -1).clamp(0, 1).to(theta), log_det.to(theta)
 
-    def inverse(self, unit, brightness):
+    def inverse(self, unit: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
         """Map back from the unit cube, never beyond the bounds.
 
         Parameters

@@ -9,11 +9,15 @@ the file is written, by weights that are perturbed by as much as their own round
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..errors import ModelError, PlatformWarning
 from .network import build_flow
+
+if TYPE_CHECKING:
+    from .base import Flow
 
 __all__ = ["check_golden_vectors", "golden_vectors"]
 
@@ -34,7 +38,7 @@ _LARGEST = 1e-2
 _SAME_IN_SINGLE = 2e-4
 
 
-def golden_vectors(flow):
+def golden_vectors(flow: Flow) -> dict:
     """Choose well-conditioned examples and compute them in double precision.
 
     Parameters
@@ -68,7 +72,7 @@ def golden_vectors(flow):
             "golden.scatter": torch.maximum(scatter[chosen], here).amax(0)}
 
 
-def check_golden_vectors(flow, tensors, name):
+def check_golden_vectors(flow: Flow, tensors: dict, name: str) -> None:
     """Refuse a flow that computes another function than the one that was saved.
 
     Parameters

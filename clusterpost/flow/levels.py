@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import InputError, ModelError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["corrected_levels"]
 
 
-def corrected_levels(card, levels, *, refine=None):
+def corrected_levels(card: dict, levels: np.ndarray | Sequence[float], *, refine: bool | None = None) -> np.ndarray:
     """Return the levels at which a posterior's quantiles are the wanted ones after correction.
 
     Parameters

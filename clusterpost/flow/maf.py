@@ -47,7 +47,7 @@ class MafSpec(Spec):
     kind: str = "maf"
     formula: int = 1
 
-    def count_weights(self):
+    def count_weights(self) -> int:
         """Compute the number of trained weights, without building the network."""
         hidden = [self.width] * self.depth
         return self.blocks * count_dense([self.n_parameters + self.n_conditions, *hidden, 2 * self.n_parameters])
@@ -74,7 +74,7 @@ class MafFlow(Flow):
     #: Kind of architecture that it is built from.
     kind = "maf"
 
-    def __init__(self, spec):
+    def __init__(self, spec: MafSpec):
         super().__init__()
         if spec.kind != self.kind or spec.formula != 1:
             raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
@@ -91,7 +91,7 @@ class MafFlow(Flow):
         return require("zuko", "maf").flows.MAF(spec.n_parameters, spec.n_conditions, transforms=spec.blocks,
                                                 hidden_features=(spec.width,) * spec.depth).transform
 
-    def base(self, unit):
+    def base(self, unit: torch.Tensor) -> torch.Tensor:
         """Turn points of the unit cube into standard normal ones."""
         return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
 
@@ -115,6 +115,6 @@ class MafFlow(Flow):
                     yield f"block{block}.layer{layer}.{part}", f"{theirs}hyper.{2 * layer}.{part}"
 
 
-def log_normal(z):
+def log_normal(z: torch.Tensor) -> torch.Tensor:
     """Compute the log density of a standard normal distribution, summed over the last axis."""
     return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

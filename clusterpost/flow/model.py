@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +11,15 @@ from ..config import conf
 from ..errors import ModelError
 from ..families import family_of_simulator
 from .network import build_flow
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..families.base import ModelFamily
+    from ..observations import Observed
+    from ..typing import Encoder
+    from .base import Flow
+    from .metadata import ModelMetadata
 
 __all__ = ["Model", "torch_device"]
 
@@ -28,14 +38,14 @@ class Model:
         The entries that numbers are computed from, checked against the schema.
     """
 
-    def __init__(self, name, flow, card, metadata):
+    def __init__(self, name: str, flow: Flow, card: dict[str, Any], metadata: ModelMetadata):
         self.name, self.flow, self.card, self.metadata = name, flow, card, metadata
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (f"<Model {self.name!r}: {', '.join(self.parameters)} from {len(self.bands)} bands, "
                 f"{self.metadata.n_weights:,} weights, {self.card['sha256'][:12]}, on {self.device}>")
 
-    def check(self):
+    def check(self) -> None:
         """Check that network, encoder and family belong together.
 
         Raises
@@ -69,47 +79,47 @@ class Model:
             raise ModelError(f"the range of the conditions has not {size} lower and upper ends")
 
     @functools.cached_property
-    def family(self):
+    def family(self) -> ModelFamily:
         """Model family that it was trained for, on its device."""
         return family_of_simulator(self.card["simulator"]).to(self.device)
 
     @functools.cached_property
-    def encoder(self):
+    def encoder(self) -> Encoder:
         """Encoder that makes conditions of observations."""
         return self.family.read_encoder(self.card["conditions"])
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """The bands that the model takes, in order."""
         return self.family.band_names
 
     @property
-    def filter_groups(self):
+    def filter_groups(self) -> tuple[tuple[int, ...], ...]:
         """Bands that stand in for each other, by index: one of each group is enough."""
         return tuple(tuple(group) for group in self.card["simulator"]["coverage"].get(
             "slots", [[i] for i in range(len(self.bands))]))
 
     @property
-    def min_bands(self):
+    def min_bands(self) -> int:
         """Groups of bands that must be measured: the family's, or all for a network trained with every band."""
         return self.family.min_bands if "slots" in self.card["simulator"]["coverage"] else len(self.filter_groups)
 
     @property
-    def takes_sets(self):
+    def takes_sets(self) -> bool:
         """Whether it was trained with several sets of bands, so that a table need not have every band."""
         return "sets" in self.card["simulator"]["coverage"]
 
     @property
-    def parameters(self):
+    def parameters(self) -> tuple[str, ...]:
         """Names of the parameters, in order."""
         return self.family.parameter_names
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         """Device of the weights."""
         return self.flow.box.low.device
 
-    def to(self, device):
+    def to(self, device: str) -> Model:
         """Return the model on a device: itself if it is there.
 
         Parameters
@@ -133,11 +143,11 @@ class Model:
         return Model(self.name, flow.requires_grad_(False).eval().to(device), self.card, self.metadata)
 
     @property
-    def learned(self):
+    def learned(self) -> tuple[str, ...]:
         """Names of the parameters that the flow draws, in order."""
         return tuple(self.card["learned"])
 
-    def encode(self, observed):
+    def encode(self, observed: Observed) -> torch.Tensor:
         """Compute the conditions of the network.
 
         Parameters
@@ -151,7 +161,7 @@ class Model:
         return self.encoder(observed)
 
 
-def torch_device(name=None):
+def torch_device(name: str | None = None) -> str | torch.device:
     """Choose the device to compute on.
 
     Parameters

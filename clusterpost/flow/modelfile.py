@@ -13,6 +13,7 @@ import hashlib
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import torch
@@ -29,6 +30,13 @@ from .metadata import certificate_of, model_hash, read_metadata
 from .model import Model, torch_device
 from .network import build_flow, read_spec
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..families.base import ModelFamily
+    from ..typing import PathLike
+    from .base import Flow
+
 __all__ = ["find_family", "halve_model", "load_model", "rewrite_model", "save_certificate", "save_model", "update_card"]
 
 _FORMAT = 2
@@ -39,7 +47,7 @@ _LONGEST = 300  # letters of a message about what a file holds
 _warned = set()  # files that were loaded without a certificate
 
 
-def save_model(stem, flow, card):
+def save_model(stem: PathLike, flow: Flow, card: dict) -> dict:
     """Write a model file pair.
 
     Parameters
@@ -81,7 +89,7 @@ def _as_small(values):
     return half if values.numel() >= _LARGE_TENSOR and torch.equal(half.to(values), values) else values
 
 
-def halve_model(name):
+def halve_model(name: Path) -> dict:
     """Round a model's weights to half precision and write it anew, half as large.
 
     Parameters
@@ -112,7 +120,7 @@ def _write_anew(stem, change=None):
                                          if key not in ("format", "name", "sha256", "certificate", "recalibration")})
 
 
-def rewrite_model(name):
+def rewrite_model(name: Path) -> dict:
     """Write a model file anew in the current format, with the same weights and fresh golden vectors.
 
     Parameters
@@ -137,7 +145,7 @@ def rewrite_model(name):
     return update_card(stem, **{key: {**written[key], "sha256": sha256} for key in sorted(own)})
 
 
-def update_card(name, **entries):
+def update_card(name: Path, **entries: Any) -> dict:
     """Put entries into a model's card that name the model's hash; all else in it stays as it is.
 
     Parameters
@@ -170,7 +178,7 @@ def update_card(name, **entries):
     return card
 
 
-def save_certificate(name, certificate):
+def save_certificate(name: Path, certificate: dict) -> None:
     """Put a certificate of calibration into a model's card; all else in it stays as it is.
 
     Parameters
@@ -288,7 +296,7 @@ def _read_card(stem):
     return read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json")[0]
 
 
-def find_family(name="default"):
+def find_family(name: PathLike = "default") -> ModelFamily:
     """Return the family of a model, or one that is named itself.
 
     Parameters

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .affine import AffineFlow, AffineSpec
 from .context import ContextSpec, ContextSplineFlow
 from .maf import MafFlow, MafSpec
 from .set_encoder import SetSpec, SetSplineFlow
 from .spline import SplineFlow, SplineSpec
+
+if TYPE_CHECKING:
+    from .base import Flow, Spec
 
 __all__ = ["FLOWS", "build_flow", "read_spec"]
 
@@ -15,7 +20,7 @@ FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, Sp
          "context-spline": (ContextSpec, ContextSplineFlow), "set-spline": (SetSpec, SetSplineFlow)}
 
 
-def read_spec(values):
+def read_spec(values: dict) -> Spec:
     """Read the architecture that a model file's plain values describe.
 
     Parameters
@@ -38,7 +43,7 @@ def read_spec(values):
     return FLOWS[kind][0].from_dict(values)
 
 
-def build_flow(spec):
+def build_flow(spec: Spec) -> Flow:
     """Build an untrained flow of that architecture.
 
     Parameters

@@ -43,7 +43,7 @@ class SetSpec(ContextSpec):
     kind: str = "set-spline"
     token: Size = 128
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if (self.n_conditions - _GLOBALS) % 3 or self.n_conditions <= _GLOBALS:
             raise ValueError(f"a set of bands has three conditions each and {_GLOBALS} more, not {self.n_conditions}")
@@ -77,7 +77,7 @@ class TokenEncoder(nn.Module):
     the context.
     """
 
-    def __init__(self, spec):
+    def __init__(self, spec: SetSpec):
         super().__init__()
         self.n_bands, half = spec.n_bands, spec.token // 2
         self.most_recorded = spec.n_bands
@@ -87,7 +87,7 @@ class TokenEncoder(nn.Module):
         self.merge = nn.Linear(2 * spec.token + _GLOBALS, spec.context)
         self.hidden = nn.Sequential(*(Residual(spec.context) for _ in range(spec.context_depth)))
 
-    def forward(self, conditions):
+    def forward(self, conditions: torch.Tensor) -> torch.Tensor:
         """Encode.
 
         Parameters
@@ -146,7 +146,7 @@ class SetSplineFlow(ContextSplineFlow):
     encoder = "tokens"
     _make_encoder = TokenEncoder
 
-    def set_from(self, theta, conditions):
+    def set_from(self, theta: torch.Tensor, conditions: torch.Tensor) -> None:
         """Set scales, and how many bands there may be; see `~clusterpost.flow.context.ContextSplineFlow.set_from`."""
         super().set_from(theta, conditions)
         self.tokens.most_recorded = int(conditions[:, -1].max())

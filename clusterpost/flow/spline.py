@@ -65,7 +65,7 @@ class SplineSpec(Spec):
     kind: str = "cinn-spline"
     formula: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         check_order(self.order, self.n_parameters)
         for name in ("width", "depth", "bins", "splines"):
@@ -77,7 +77,7 @@ class SplineSpec(Spec):
         """Number of values that each block sees besides parameters: the conditions."""
         return self.n_conditions
 
-    def count_weights(self):
+    def count_weights(self) -> int:
         """Compute the number of trained weights, without building the network."""
         total = 0
         for i, (width, depth, bins, splines) in enumerate(zip(self.width, self.depth, self.bins, self.splines,
@@ -87,7 +87,7 @@ class SplineSpec(Spec):
         return total
 
 
-def spline_knots(parameters):
+def spline_knots(parameters: torch.Tensor) -> torch.Tensor:
     """Knots of monotonic splines of the unit interval.
 
     Parameters
@@ -110,7 +110,8 @@ def spline_knots(parameters):
     return torch.cat([places.flatten(-2), slopes], -1)
 
 
-def rational_quadratic(x, knots, *, inverse=False):
+def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
+                       inverse: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Evaluate a monotonic rational-quadratic spline of the unit interval (Durkan et al. 2019, Eqs. 4-8).
 
     Parameters
@@ -133,7 +134,7 @@ def rational_quadratic(x, knots, *, inverse=False):
     inner = knots[..., first + 1 : first + n_knots - 1].contiguous()
     k = torch.searchsorted(inner, x.contiguous())
 
-    def at(place):
+    def at(place: int) -> torch.Tensor:
         """Look up a number of the knots around each point."""
         return torch.gather(knots, -1, k + place)
 
@@ -166,13 +167,13 @@ class Residual(nn.Module):
     width : int
     """
 
-    def __init__(self, width):
+    def __init__(self, width: int):
         super().__init__()
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Add both."""
         return x + self.second(functional.silu(self.first(functional.silu(x))))
 
@@ -208,7 +209,8 @@ class SplineBlock(Fm.InvertibleModule):
     which for few points is cheaper and makes no difference that matters.
     """
 
-    def __init__(self, dims_in, dims_c=None, *, component, given, width, depth, bins, splines, knots):
+    def __init__(self, dims_in: list[tuple[int, ...]], dims_c: list[tuple[int, ...]] | None = None, *, component: int,
+                 given: tuple[int, ...], width: int, depth: int, bins: int, splines: int, knots: int):
         super().__init__(dims_in, dims_c)
         self.component, self.given = component, tuple(given)
         self.knots, self.splines = knots, splines
@@ -220,7 +222,8 @@ class SplineBlock(Fm.InvertibleModule):
         nn.init.zeros_(self.last.weight)  # the untrained flow is the identity: the prior
         nn.init.zeros_(self.last.bias)
 
-    def forward(self, x, c=(), rev=False, jac=True):
+    def forward(self, x: tuple[torch.Tensor, ...], c: list[torch.Tensor] = (), rev: bool = False,
+                jac: bool = True) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Transform; the Jacobian is always given."""
         points = x[0]
         moved = points[..., self.component].unsqueeze(-1)
@@ -282,7 +285,7 @@ class SplineBlock(Fm.InvertibleModule):
         knots = torch.arange(self.knots + 1, dtype=unit.dtype, device=unit.device)
         return (1 - (unit.unsqueeze(-1) * self.knots - knots).abs()).clamp(min=0)
 
-    def output_dims(self, input_dims):
+    def output_dims(self, input_dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
         """Unchanged."""
         return input_dims
 
@@ -303,7 +306,7 @@ class SplineFlow(Flow):
 
     kind, formula = "cinn-spline", 2
 
-    def __init__(self, spec):
+    def __init__(self, spec: SplineSpec):
         super().__init__()
         if spec.kind != self.kind or spec.formula != self.formula:
             raise ValueError(f"this version of clusterpost has no flow {spec.kind!r}, formula {spec.formula}")
@@ -317,7 +320,7 @@ class SplineFlow(Flow):
                             given=spec.order[:i], width=spec.width[i], depth=spec.depth[i], bins=spec.bins[i],
                             splines=spec.splines[i], knots=spec.knots)
 
-    def base(self, unit):
+    def base(self, unit: torch.Tensor) -> torch.Tensor:
         """Return the points themselves: the base distribution is uniform."""
         return unit
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["ProbitBox", "Standardize", "UnitBox"]
 
@@ -25,12 +29,12 @@ class ProbitBox(nn.Module):
         The bounds a and b.
     """
 
-    def __init__(self, low, high):
+    def __init__(self, low: tuple[float, ...], high: tuple[float, ...]):
         super().__init__()
         self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
         self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
 
-    def forward(self, theta):
+    def forward(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """To the flow's space.
 
         Parameters
@@ -48,7 +52,7 @@ class ProbitBox(nn.Module):
         x = torch.special.ndtri(unit)
         return x, self.log_det(x)
 
-    def inverse(self, x):
+    def inverse(self, x: torch.Tensor) -> torch.Tensor:
         """Back to the parameters.
 
         Parameters
@@ -63,7 +67,7 @@ class ProbitBox(nn.Module):
         theta = self.low + (self.high - self.low) * torch.special.ndtr(x)
         return torch.minimum(torch.maximum(theta, self.low), self.high)
 
-    def log_det(self, x):
+    def log_det(self, x: torch.Tensor) -> torch.Tensor:
         """ln abs(dx/dtheta) at x."""
         log_normal = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
         return -(log_normal + torch.log(self.high - self.low)).sum(-1)
@@ -78,21 +82,21 @@ class UnitBox(nn.Module):
         The bounds.
     """
 
-    def __init__(self, low, high):
+    def __init__(self, low: Sequence[float], high: Sequence[float]):
         super().__init__()
         self.register_buffer("low", torch.as_tensor(low, dtype=torch.float32))
         self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
 
     @property
-    def log_volume(self):
+    def log_volume(self) -> torch.Tensor:
         """ln of the box's volume."""
         return torch.log(self.high - self.low).sum()
 
-    def forward(self, theta):
+    def forward(self, theta: torch.Tensor) -> torch.Tensor:
         """To the unit cube."""
         return (theta - self.low) / (self.high - self.low)
 
-    def inverse(self, unit):
+    def inverse(self, unit: torch.Tensor) -> torch.Tensor:
         """Back to the parameters, never beyond the bounds."""
         theta = self.low + (self.high - self.low) * unit
         return torch.minimum(torch.maximum(theta, self.low), self.high)
@@ -107,17 +111,17 @@ class Standardize(nn.Module):
         Number of conditions; `set_from` gives the numbers.
     """
 
-    def __init__(self, n):
+    def __init__(self, n: int):
         super().__init__()
         self.register_buffer("shift", torch.zeros(n))
         self.register_buffer("scale", torch.ones(n))
 
-    def set_from(self, sample):
+    def set_from(self, sample: torch.Tensor) -> None:
         """Take mean and standard deviation from a sample (n_sample, n)."""
         self.shift.copy_(sample.mean(0))
         spread = sample.std(0)
         self.scale.copy_(torch.where(spread > 0, spread, 1.0))  # a condition may be the same for all
 
-    def forward(self, conditions):
+    def forward(self, conditions: torch.Tensor) -> torch.Tensor:
         """Standardize the conditions."""
         return (conditions - self.shift) / self.scale

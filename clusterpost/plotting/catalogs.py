@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import InputError
@@ -12,12 +14,21 @@ from ..selection import select_rows
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .style import COLORS, NUMERALS, new_figure, style
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astropy.table import Table
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_catalog", "plot_comparison", "plot_deviation"]
 
 _MOST_BARS = 300  # more would be a fog
 
 
-def plot_comparison(out, published=None, where=None, *, highlight=None, examples=None, prefix="", figure=None):
+def plot_comparison(out: Table, published: str | Mapping | None = None,
+                    where: str | Sequence | np.ndarray | None = None, *,
+                    highlight: str | Sequence | np.ndarray | None = None, examples: Sequence[int] | None = None,
+                    prefix: str = "", figure: Figure | None = None) -> Figure:
     """MAP estimates, and closest modes, against the catalog's own fits.
 
     Parameters
@@ -157,7 +168,8 @@ def _deviation(ax, difference, unit):
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.5})
 
 
-def plot_deviation(out, published=None, where=None, *, prefix="", figure=None):
+def plot_deviation(out: Table, published: str | Mapping | None = None, where: str | Sequence | np.ndarray | None = None,
+                   *, prefix: str = "", figure: Figure | None = None) -> Figure:
     """Draw the distance of the MAP from the catalog's own fit against the width of the posterior.
 
     Parameters
@@ -239,7 +251,8 @@ def _running_quantiles(x, y, levels, least=10):
     return center, np.array([[np.quantile(y[rows], level) for rows in bins] for level in levels])
 
 
-def plot_catalog(out, *, where=None, prefix=None, figure=None):
+def plot_catalog(out: Table, *, where: str | Sequence | np.ndarray | None = None, prefix: str | None = None,
+                 figure: Figure | None = None) -> Figure:
     """Draw an inferred catalog at a glance: of clusters ages, masses and reddenings.
 
     Parameters

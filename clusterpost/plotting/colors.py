@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import astropy.units as u
 import numpy as np
 from astropy.table import QTable
@@ -14,6 +16,15 @@ from ..provenance import recorded_model, repeat
 from .rows import color_of, scatter, shown_rows
 from .style import COLORS, new_axes, style
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .rows import Shown
+
 __all__ = ["are_modeled", "bands_by_pivot", "magnitudes_of", "model_magnitudes", "photometry_of",
            "plot_color_color", "plot_color_magnitude", "typical_distance"]
 
@@ -25,8 +36,10 @@ _TRACK_MASSES = (1e3, 1e4, 1e5, 1e6)
 _PC10 = 1e-5  # Mpc
 
 
-def plot_color_color(out, x=None, y=None, *, where=None, color="age", track=True, reddening=0.3, system="AB",
-                     prefix=None, ax=None):
+def plot_color_color(out: Table, x: tuple[str, str] | None = None, y: tuple[str, str] | None = None, *,
+                     where: str | Sequence | np.ndarray | None = None, color: str | None = "age", track: bool = True,
+                     reddening: float = 0.3, system: str = "AB", prefix: str | None = None,
+                     ax: Axes | None = None) -> Figure:
     """Draw one color of a catalog against another, with the model's track.
 
     Parameters
@@ -85,8 +98,10 @@ def plot_color_color(out, x=None, y=None, *, where=None, color="age", track=True
                     (_label(x, system), _label(y, system)), color, track, reddening, system, ax, masses=(1e4,))
 
 
-def plot_color_magnitude(out, color_bands=None, band=None, *, where=None, color="age", track=True, reddening=0.3,
-                         absolute=True, system="AB", prefix=None, ax=None):
+def plot_color_magnitude(out: Table, color_bands: tuple[str, str] | None = None, band: str | None = None, *,
+                         where: str | Sequence | np.ndarray | None = None, color: str | None = "age",
+                         track: bool = True, reddening: float = 0.3, absolute: bool = True, system: str = "AB",
+                         prefix: str | None = None, ax: Axes | None = None) -> Figure:
     """Draw a magnitude of a catalog against a color, with the model's tracks.
 
     Parameters
@@ -150,7 +165,7 @@ def plot_color_magnitude(out, color_bands=None, band=None, *, where=None, color=
                     masses=_TRACK_MASSES, distance=at)
 
 
-def are_modeled(bands) -> bool:
+def are_modeled(bands: Sequence[str]) -> bool:
     """Tell whether fully sampled clusters have fluxes in all of these bands.
 
     Parameters
@@ -168,7 +183,8 @@ def are_modeled(bands) -> bool:
     return True
 
 
-def model_magnitudes(age, ebv, bands, distance, mass=1e4) -> np.ndarray:
+def model_magnitudes(age: np.ndarray | Sequence[float], ebv: np.ndarray | Sequence[float], bands: Sequence[str],
+                     distance: float, mass: float = 1e4) -> np.ndarray:
     """AB magnitudes of fully sampled clusters of solar metallicity.
 
     Parameters
@@ -195,7 +211,7 @@ def model_magnitudes(age, ebv, bands, distance, mass=1e4) -> np.ndarray:
     return np.stack([fluxes[get_band(band).name].to_value(u.ABmag) for band in bands], -1)
 
 
-def typical_distance(shown) -> float:
+def typical_distance(shown: Shown) -> float:
     """Return the median distance of rows in Mpc.
 
     Parameters
@@ -222,7 +238,7 @@ def _read(out, where, prefix):
     return shown, photometry_of(shown.table, shown.prefix)
 
 
-def photometry_of(tbl, prefix) -> Photometry:
+def photometry_of(tbl: Table, prefix: str) -> Photometry:
     """Read the photometry of a result as it was read for it, with distances where there are any.
 
     Parameters
@@ -246,7 +262,7 @@ def photometry_of(tbl, prefix) -> Photometry:
         return Photometry.from_table(bare, error_floor=None, covariates=(), columns=reading["columns"])
 
 
-def bands_by_pivot(photometry) -> list[str]:
+def bands_by_pivot(photometry: Photometry) -> list[str]:
     """Return the measured bands from blue to red, of each filter the camera with the most detections.
 
     Parameters
@@ -280,7 +296,7 @@ def _label(pair, system):
     return f"{_name(pair[0])} \N{MINUS SIGN} {_name(pair[1])} [{system} mag]"
 
 
-def magnitudes_of(photometry, bands, system) -> np.ndarray:
+def magnitudes_of(photometry: Photometry, bands: Sequence[str], system: str) -> np.ndarray:
     """Return magnitudes, NaN where a band is not detected.
 
     Parameters

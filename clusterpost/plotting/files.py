@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..utils import progress_bar, require, whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Row, Table
+    from matplotlib.figure import Figure
+
+    from ..typing import PathLike
 
 __all__ = ["CATALOG_FIGURES", "OBJECT_FIGURES", "SUFFIXES", "draw", "write_figure", "write_pages"]
 
@@ -20,7 +30,7 @@ OBJECT_FIGURES = {"object": ("plot_sed", {"corner": True}), "corner": ("plot_pos
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def draw(kind, tbl, **options):
+def draw(kind: str, tbl: Row | Table, **options: Any) -> Figure:
     """Draw a figure by its name.
 
     Parameters
@@ -42,7 +52,7 @@ def draw(kind, tbl, **options):
     return getattr(clusterpost.plotting, name)(tbl, **more, **options)
 
 
-def write_figure(path, figure):
+def write_figure(path: PathLike, figure: Figure) -> None:
     """Write a figure to a file, whole or not at all.
 
     Parameters
@@ -55,7 +65,8 @@ def write_figure(path, figure):
         figure.savefig(temporary, dpi=150)
 
 
-def write_pages(path, kind, tbl, rows, *, progress=None, **options):
+def write_pages(path: PathLike, kind: str, tbl: Table, rows: Sequence[int], *, progress: bool | None = None,
+                **options: Any) -> list[int]:
     """Draw rows of a result, one on each page of a PDF file.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..catalogs.tables import as_table
@@ -10,10 +12,18 @@ from ..photometry import Photometry
 from ..validation.predictive import bands_of, resimulate
 from .style import COLORS, NUMERALS, new_figure, plain_log_ticks, style
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Row, Table
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_chi2", "plot_flux_errors", "plot_predictive", "plot_seds"]
 
 
-def plot_flux_errors(tbl, *, where=None, bands=None, columns=None, figure=None):
+def plot_flux_errors(tbl: Table, *, where: str | Sequence | np.ndarray | None = None,
+                     bands: Sequence[str] | None = None, columns: dict | None = None,
+                     figure: Figure | None = None) -> Figure:
     """Draw a catalog's flux errors, and what two noise models make of them.
 
     Parameters
@@ -102,7 +112,7 @@ def _noise_densities(ax, relative):
     ax.set(ylim=(0, 1.4 * ax.get_ylim()[1]), yticks=[])
 
 
-def plot_predictive(check, *, bins=None, figure=None):
+def plot_predictive(check: Table, *, bins: int | None = None, figure: Figure | None = None) -> Figure:
     """Repeated measurements of a catalog's posteriors against the real ones.
 
     Parameters
@@ -176,7 +186,9 @@ def _ranks(ax, rank, n_draws, bins):
     ax.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.15 * max(ratio.max(), (1 + sigma).max())), ylabel="count / expected")
 
 
-def plot_chi2(table, *, reference="chi2_catalog", where=None, examples=None, figure=None):
+def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
+              where: str | Sequence | np.ndarray | None = None, examples: Sequence[int] | None = None,
+              figure: Figure | None = None) -> Figure:
     """Chi-square of the MAPs against that of other fits.
 
     Parameters
@@ -268,7 +280,7 @@ def _counts(figure, ax, x, y, edges):
     figure.colorbar(image, ax=ax, label="clusters", pad=0.02)
 
 
-def plot_seds(table, *, figure=None):
+def plot_seds(table: Row | Table, *, figure: Figure | None = None) -> Figure:
     """Chosen clusters in every band: as observed, at the MAP, at the catalog's fit and over the posterior.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..errors import ColumnError, InputError
@@ -12,13 +14,23 @@ from .colors import model_magnitudes, typical_distance
 from .rows import color_of, linear_column, scatter, shown_rows
 from .style import COLORS, new_axes, plain_log_ticks, style
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_age_distribution", "plot_age_mass", "plot_mass_function"]
 
 _MOST_BARS = 300
 _QUANTILES = (0.16, 0.5, 0.84)
 
 
-def plot_age_mass(out, *, where=None, color="ebv", limit=None, mass="mass", prefix=None, ax=None):
+def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = None, color: str | None = "ebv",
+                  limit: tuple[str, float] | None = None, mass: str = "mass", prefix: str | None = None,
+                  ax: Axes | None = None) -> Figure:
     """Draw ages against masses.
 
     Parameters
@@ -61,7 +73,7 @@ def plot_age_mass(out, *, where=None, color="ebv", limit=None, mass="mass", pref
     >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1, distance=10), n_samples=100)
     >>> figure = plot_age_mass(out, limit=("F555W", 26.0))
     """
-    def medians(tbl, prefix):
+    def medians(tbl: Table, prefix: str) -> np.ndarray:
         """Return median age and mass of each row."""
         return np.stack([linear_column(tbl, f"{stem}_q50", prefix) for stem in ("age", mass)], -1)
 
@@ -106,8 +118,10 @@ def _completeness(ax, shown, band, magnitude):
     ax.legend(loc="lower right")
 
 
-def plot_mass_function(out, *, where=None, bins=None, mass="mass", n_draws=200, slope=-2.0, bootstrap=True, prefix=None,
-                       ax=None, **options):
+def plot_mass_function(out: Table, *, where: str | Sequence | np.ndarray | None = None,
+                       bins: int | Sequence[float] | np.ndarray | None = None, mass: str = "mass", n_draws: int = 200,
+                       slope: float = -2.0, bootstrap: bool = True, prefix: str | None = None, ax: Axes | None = None,
+                       **options: Any) -> Figure:
     """Draw the mass function of a catalog from draws of its posteriors.
 
     Parameters
@@ -173,8 +187,10 @@ def plot_mass_function(out, *, where=None, bins=None, mass="mass", n_draws=200, 
     return ax.figure
 
 
-def plot_age_distribution(out, *, where=None, bins=None, per="log", n_draws=200, bootstrap=True, prefix=None, ax=None,
-                          **options):
+def plot_age_distribution(out: Table, *, where: str | Sequence | np.ndarray | None = None,
+                          bins: int | Sequence[float] | np.ndarray | None = None, per: str = "log", n_draws: int = 200,
+                          bootstrap: bool = True, prefix: str | None = None, ax: Axes | None = None,
+                          **options: Any) -> Figure:
     """Draw the age distribution of a catalog from draws of its posteriors.
 
     Parameters

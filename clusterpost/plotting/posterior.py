@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Row, Table
@@ -14,6 +15,14 @@ from ..provenance import AUTO, recorded_model, repeat, results_prefix
 from ..utils import require
 from ..validation.fits import inferred_parameters, numbers, published_fits
 from .style import COLORS, new_figure, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from matplotlib.figure import Figure, SubFigure
+
+    from ..typing import ModelLike
 
 __all__ = ["object_name", "one_row", "plot_posterior", "quantile_text"]
 
@@ -64,8 +73,12 @@ class _Marks:
         return replace(self, **{name: function(values) for name, values in points.items() if values is not None})
 
 
-def plot_posterior(row_or_table, *, samples=None, model="default", n_samples=10_000, truth=None, catalog=None,
-                   bounds=None, prefix=None, name=None, linear=(), figure=None, seed=None, **options):
+def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = None, model: ModelLike = "default",
+                   n_samples: int = 10_000, truth: Sequence[float] | None = None,
+                   catalog: bool | Sequence[float] | None = None, bounds: Sequence[Sequence[float]] | None = None,
+                   prefix: str | None = None, name: str | bool | None = None, linear: Sequence[str] = (),
+                   figure: Figure | SubFigure | None = None, seed: int | None = None,
+                   **options: Any) -> Figure | SubFigure:
     """Draw a corner plot of one object's posterior, with modes, MAP and catalog value.
 
     Parameters
@@ -201,7 +214,7 @@ def _symbol(parameter, flat):
     return parameter.symbol or (parameter.label or parameter.name).split(" [")[0]
 
 
-def object_name(row_or_table) -> str | None:
+def object_name(row_or_table: Row | Table) -> str | None:
     """Return what a figure of one row calls its object.
 
     Parameters
@@ -223,7 +236,7 @@ def object_name(row_or_table) -> str | None:
     return f"{column} {names[index]}" if names[index].isdigit() else names[index]
 
 
-def one_row(row_or_table, caller):
+def one_row(row_or_table: Row | Table, caller: str) -> Table:
     """Return a row of a table, or a table of one row, as a table of one row.
 
     Parameters
@@ -261,7 +274,7 @@ def _infer(row, prefix, model, n_samples, seed, options, parameters):
     return row, samples, repeated["prior"]
 
 
-def inferred_samples(drawn, parameters=None):
+def inferred_samples(drawn: Table, parameters: Sequence | None = None) -> np.ndarray:
     """Return the draws of the first row of what `~clusterpost.sample_posterior` returned.
 
     Parameters
@@ -384,7 +397,7 @@ def _dress(axes, samples, parameters, linear):
         ax.tick_params(top=ax not in axes.diagonal(), right=ax not in axes.diagonal())
 
 
-def quantile_text(q16, q50, q84) -> str:
+def quantile_text(q16: float, q50: float, q84: float) -> str:
     """Write a median with its range, to two digits of the smaller side, in Matplotlib's mathematics.
 
     Parameters

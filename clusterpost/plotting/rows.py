@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -13,6 +14,11 @@ from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
 from ..selection import select_rows
 from ..validation.fits import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.axes import Axes
 
 __all__ = ["Shown", "color_of", "linear_column", "point_size", "scatter", "shown_rows"]
 
@@ -40,11 +46,11 @@ class Shown:
     prefix: str
 
     @property
-    def crowded(self):
+    def crowded(self) -> bool:
         """Whether there are more rows than points can show."""
         return self.good.sum() > _CROWD
 
-    def caption(self):
+    def caption(self) -> str:
         """Say how many rows there are of which kind."""
         absent = len(self.table) - self.good.sum() - self.doubtful.sum()
         flagged = f"{self.prefix}flag" in self.table.colnames
@@ -54,7 +60,8 @@ class Shown:
         return ", ".join(parts)
 
 
-def shown_rows(out, where, prefix, values=None) -> Shown:
+def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: str | None,
+               values: Callable | None = None) -> Shown:
     """Choose the rows of a result to show.
 
     Parameters
@@ -88,7 +95,7 @@ def shown_rows(out, where, prefix, values=None) -> Shown:
     return Shown(out, good, there & ~good, prefix)
 
 
-def linear_column(out, name, prefix="") -> np.ndarray:
+def linear_column(out: Table, name: str, prefix: str = "") -> np.ndarray:
     """Read a column of results in its own unit as plain numbers, NaN where there is none.
 
     Parameters
@@ -107,7 +114,7 @@ def linear_column(out, name, prefix="") -> np.ndarray:
     return numbers(out[f"{prefix}{name}"], out[f"{prefix}{name}"].unit or "")
 
 
-def color_of(shown: Shown, color):
+def color_of(shown: Shown, color: str | np.ndarray | None) -> tuple[np.ndarray | None, str]:
     """Return what to color rows by.
 
     Parameters
@@ -154,7 +161,8 @@ def point_size(n: int) -> float:
     return float(np.clip(500 / np.sqrt(max(n, 1)), 4, 30))
 
 
-def scatter(ax, x, y, shown, values, label, *, log=False):
+def scatter(ax: Axes, x: np.ndarray, y: np.ndarray, shown: Shown, values: np.ndarray | None, label: str, *,
+            log: bool = False) -> None:
     """Draw good rows as points, or as a density where they crowd, and doubtful ones as crosses.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,14 @@ from ..flow.modelfile import load_model
 from ..provenance import AUTO, repeat, results_prefix
 from .posterior import object_name, one_row, plot_posterior
 from .style import COLORS, new_figure, plain_log_ticks, style
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import Row, Table
+    from matplotlib.figure import Figure, SubFigure
+
+    from ..typing import ModelLike
 
 __all__ = ["plot_sed"]
 
@@ -36,8 +45,9 @@ class _Sed:
     who: str  # what the boxes are of
 
 
-def plot_sed(row_or_table, *, corner=False, n_samples=2000, model="default", prefix=None, name=None, figure=None,
-             seed=None, **options):
+def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int = 2000, model: ModelLike = "default",
+             prefix: str | None = None, name: str | bool | None = None, figure: Figure | SubFigure | None = None,
+             seed: int | None = None, **options: Any) -> Figure:
     """Draw the photometry of one object with what its posterior predicts for each band.
 
     Parameters

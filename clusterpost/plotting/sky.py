@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import astropy.units as u
 import numpy as np
@@ -12,10 +13,18 @@ from ..validation.fits import numbers
 from .rows import color_of, scatter, shown_rows
 from .style import new_axes, style
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_sky"]
 
 
-def plot_sky(out, *, where=None, color="age", coordinates=None, prefix=None, ax=None):
+def plot_sky(out: Table, *, where: str | Sequence | np.ndarray | None = None, color: str = "age",
+             coordinates: tuple[str, str] | None = None, prefix: str | None = None, ax: Axes | None = None) -> Figure:
     """Draw the positions of a catalog's objects.
 
     Parameters

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ..utils import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["COLORS", "LABELS", "NUMERALS", "new_axes", "new_figure", "plain_log_ticks", "style"]
 
@@ -34,7 +42,7 @@ _SETTINGS = {
 
 
 @contextmanager
-def style():
+def style() -> Iterator:
     """Draw with the package's settings, as far as the user has chosen none of their own."""
     matplotlib = require("matplotlib", "plot")
     default, now = matplotlib.rcParamsDefault, matplotlib.rcParams
@@ -42,7 +50,8 @@ def style():
         yield
 
 
-def new_figure(figure=None, *, width, height, layout="constrained"):
+def new_figure(figure: Figure | SubFigure | None = None, *, width: float, height: float,
+               layout: str | None = "constrained") -> Figure | SubFigure:
     """Make the figure to draw in, without pyplot, which would keep it alive.
 
     Parameters
@@ -67,7 +76,7 @@ def new_figure(figure=None, *, width, height, layout="constrained"):
     return NotebookFigure(figsize=(width, height), layout=layout)
 
 
-def new_axes(ax=None, *, width=5.2, height=4.4):
+def new_axes(ax: Axes | None = None, *, width: float = 5.2, height: float = 4.4) -> Axes:
     """Return the axes to draw in: those given, or those of a new figure.
 
     Parameters
@@ -84,7 +93,7 @@ def new_axes(ax=None, *, width=5.2, height=4.4):
     return new_figure(width=width, height=height).subplots() if ax is None else ax
 
 
-def plain_log_ticks(axis, low, high):
+def plain_log_ticks(axis: Axis, low: float, high: float) -> None:
     """Write the numbers along a logarithmic axis without powers of ten, as far as they are short.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import astropy.units as u
 import numpy as np
 
@@ -11,6 +13,12 @@ from ..photometry import Photometry
 from ..provenance import recorded_model, repeat, results_prefix
 from ..utils import require
 from .style import COLORS, new_figure, plain_log_ticks, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import Table
+    from matplotlib.figure import Figure
 
 __all__ = ["plot_support"]
 
@@ -24,7 +32,8 @@ _SLOTS = {"F275W": ("F275W",), "F336W": ("F336W",), "F438W": ("F438W", "F435W_AC
           "F814W": ("F814W", "F814W_ACS")}
 
 
-def plot_support(out, *, where=None, mocks=None, prefix=None, columns=None, figure=None):
+def plot_support(out: Table, *, where: str | Sequence | np.ndarray | None = None, mocks: Table | None = None,
+                 prefix: str | None = None, columns: dict | None = None, figure: Figure | None = None) -> Figure:
     """Magnitudes, errors and colors of a catalog, with the rows marked that a model could not, or hardly, explain.
 
     Parameters

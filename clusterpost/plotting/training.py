@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .style import COLORS, new_figure, plain_log_ticks, style
 
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from matplotlib.figure import Figure
+
 __all__ = ["plot_search", "plot_training"]
 
 
-def plot_training(history, *, figure=None):
+def plot_training(history: list[dict[str, float]], *, figure: Figure | None = None) -> Figure:
     """Loss against mocks seen.
 
     Parameters
@@ -54,7 +60,7 @@ def plot_training(history, *, figure=None):
     return figure
 
 
-def plot_search(table, *, figure=None):
+def plot_search(table: Table, *, figure: Figure | None = None) -> Figure:
     """Accuracy against speed of the trials of a hyperparameter search.
 
     Parameters

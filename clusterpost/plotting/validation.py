@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .style import COLORS, LABELS, new_figure, style
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from matplotlib.figure import Figure
+
+    from ..validation.sbc import SBCResult
 
 __all__ = ["plot_coverage", "plot_pp", "plot_regions", "plot_sbc"]
 
@@ -18,7 +26,8 @@ _BY = {"age": (LABELS[0], "posterior median of "), "mass": (LABELS[1], "posterio
 _CURVES = [COLORS[name] for name in ("posterior", "mode", "catalog")] + ["#CC79A7", "#56B4E9", "#000000"]
 
 
-def plot_sbc(result, *, level=0.99, bins=None, figure=None):
+def plot_sbc(result: SBCResult, *, level: float = 0.99, bins: int | None = None,
+             figure: Figure | None = None) -> Figure:
     """Rank histograms and ECDF differences of a simulation-based calibration.
 
     Parameters
@@ -79,7 +88,7 @@ def plot_sbc(result, *, level=0.99, bins=None, figure=None):
     return figure
 
 
-def plot_pp(result, *, level=0.99, figure=None):
+def plot_pp(result: SBCResult, *, level: float = 0.99, figure: Figure | None = None) -> Figure:
     """Draw how often the truth lies below each quantile of its posterior: the p-p plot.
 
     Parameters
@@ -118,7 +127,7 @@ def plot_pp(result, *, level=0.99, figure=None):
     return figure
 
 
-def plot_coverage(*results, level=0.99, figure=None):
+def plot_coverage(*results: SBCResult, level: float = 0.99, figure: Figure | None = None) -> Figure:
     """Draw how often credible regions hold the truth.
 
     Parameters
@@ -158,7 +167,7 @@ def plot_coverage(*results, level=0.99, figure=None):
     return figure
 
 
-def plot_regions(*tables, figure=None):
+def plot_regions(*tables: Table, figure: Figure | None = None) -> Figure:
     """Calibration of parts of the mocks.
 
     Parameters

@@ -11,10 +11,14 @@ not the stencil, which is a pattern search by itself.
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import torch
 
 from .weights import argsort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map", "long_climb"]
 
@@ -32,7 +36,7 @@ _FLOOR = 1e-4  # least width, as a share of the box; the most is one
 _STEEPEST = 1e4  # change of the log density over a stencil
 
 
-def long_climb(n_parameters):
+def long_climb(n_parameters: int) -> tuple[int, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Scale `LONG` down to about as many evaluations of the density as it takes for three parameters.
 
     Parameters
@@ -50,7 +54,7 @@ def long_climb(n_parameters):
     >>> long_climb(3) == LONG
     True
     """
-    def points(n):  # about a center
+    def points(n: int) -> float:
         """Count the points of a stencil about its center."""
         return n * (n + 3) / 2
 
@@ -59,7 +63,8 @@ def long_climb(n_parameters):
     return max(1, round(share * n_starts)), tuple(tuple(max(1, round(share * n)) for n in part) for part in schedule)
 
 
-def find_map(log_density, theta, value, low, high, climb=LONG):
+def find_map(log_density: Callable, theta: torch.Tensor, value: torch.Tensor, low: torch.Tensor, high: torch.Tensor,
+             climb: tuple[int, tuple[tuple[int, ...], tuple[int, ...]]] = LONG) -> tuple[torch.Tensor, torch.Tensor]:
     """Find the maximum of each object's density, from draws.
 
     Parameters
@@ -87,7 +92,8 @@ def find_map(log_density, theta, value, low, high, climb=LONG):
     return ascend(log_density, start, low, high, covariance, schedule)
 
 
-def choose_starts(theta, value, n_starts=LONG[0]):
+def choose_starts(theta: torch.Tensor, value: torch.Tensor,
+                  n_starts: int = LONG[0]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Choose the best draw of each part of the first parameter's range.
 
     Parameters
@@ -121,7 +127,8 @@ def choose_starts(theta, value, n_starts=LONG[0]):
     return torch.stack(start, -1), best, covariance.reshape(n, n_starts, n_parameters, n_parameters)
 
 
-def ascend(log_density, start, low, high, covariance, schedule=(_FIRST, _SECOND)):
+def ascend(log_density: Callable, start: torch.Tensor, low: torch.Tensor, high: torch.Tensor, covariance: torch.Tensor,
+           schedule: tuple[tuple[int, ...], tuple[int, ...]] = (_FIRST, _SECOND)) -> tuple[torch.Tensor, torch.Tensor]:
     """Climb from each object's starts and keep the highest point reached.
 
     Once the best start has arrived, new climbers set out on both sides of it

@@ -14,7 +14,7 @@ import torch
 __all__ = ["rotation", "sobol_points"]
 
 
-def sobol_points(n_samples, n_dimensions, seed):
+def sobol_points(n_samples: int, n_dimensions: int, seed: int) -> torch.Tensor:
     """Draw a scrambled Sobol set in the unit cube.
 
     Parameters
@@ -29,7 +29,7 @@ def sobol_points(n_samples, n_dimensions, seed):
     return engine.draw(n_samples)
 
 
-def rotation(conditions, n_dimensions):
+def rotation(conditions: torch.Tensor, n_dimensions: int) -> torch.Tensor:
     """By how much the points of each object are moved around the unit cube.
 
     Parameters

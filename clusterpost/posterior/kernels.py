@@ -39,7 +39,7 @@ class KernelDensity:
     draws' covariance.
     """
 
-    def __init__(self, points, log_weight, low, high):
+    def __init__(self, points: torch.Tensor, log_weight: torch.Tensor, low: torch.Tensor, high: torch.Tensor):
         weight = _flattened(log_weight)
         n_parameters = points.shape[-1]
         index = systematic_resample(weight, _N_KERNELS, order=points[..., 0])
@@ -52,7 +52,7 @@ class KernelDensity:
         self.root = cholesky(covariance + unit)
         self.width = _N_KERNELS ** (-1.0 / (n_parameters + 4))
 
-    def draw(self, unit, conditions=None):
+    def draw(self, unit: torch.Tensor, conditions: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Points, each about the next kernel, and their log density; see `Flow.draw`."""
         kernel = torch.arange(unit.shape[1], device=unit.device) % _N_KERNELS
         z = torch.special.ndtri(unit.double().clamp(1e-7, 1 - 1e-7))
@@ -60,7 +60,7 @@ class KernelDensity:
         theta = (self.center[:, kernel] + step).to(unit.dtype)
         return theta, self.log_prob(theta)
 
-    def log_prob(self, theta, conditions=None):
+    def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
         """Log density of given points; see `Flow.log_prob`."""
         n_parameters = theta.shape[-1]
         origin = self.center.mean(1, keepdim=True)

@@ -7,12 +7,16 @@ one cluster at a time, started from the draws there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..utils import require
 from .weights import systematic_resample
+
+if TYPE_CHECKING:
+    from .target import Target
 
 __all__ = ["Chain", "run_chain"]
 
@@ -44,7 +48,7 @@ class Chain:
     n_effective: float
 
 
-def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
+def run_chain(target: Target, theta: torch.Tensor, weight: torch.Tensor, n_samples: int, *, seed: int = 0) -> Chain:
     """Run Markov chains from weighted draws of one cluster.
 
     Parameters
@@ -88,7 +92,7 @@ def run_chain(target, theta, weight, n_samples, *, seed=0) -> Chain:
     if distance_error:
         start = np.concatenate([start, rng.standard_normal((_N_WALKERS, 1))], axis=1)
 
-    def log_density(position):
+    def log_density(position: np.ndarray) -> np.ndarray:
         """Compute the log density of the walkers' positions."""
         points = torch.as_tensor(position, dtype=theta.dtype, device=theta.device)[None]
         shift = distance_error * points[..., p] if distance_error else None

@@ -53,7 +53,7 @@ class Modes:
     count: torch.Tensor
 
 
-def find_modes(theta, n_modes=3, dip=0.1, weight=None):
+def find_modes(theta: torch.Tensor, n_modes: int = 3, dip: float = 0.1, weight: torch.Tensor | None = None) -> Modes:
     """Find the modes of each object's draws.
 
     Parameters

@@ -9,8 +9,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..families.base import Prior
+    from ..flow.base import Flow
+    from ..observations import Observed
 
 __all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "UncertainDistances", "base_dimensions"]
 
@@ -37,7 +45,7 @@ class Draws:
     shift: torch.Tensor | None = None
 
 
-def base_dimensions(prior, uncertain: bool = False) -> int:
+def base_dimensions(prior: Prior, uncertain: bool = False) -> int:
     """Count the coordinates of the unit cube that a draw takes: parameters, and the distance where it is uncertain."""
     return len(prior.names) + (uncertain or getattr(prior, "distance_error", 0.0) > 0)
 
@@ -139,7 +147,8 @@ class AmplitudeProposal(_Proposal):
     def _columns(self):
         return tuple(i for i, name in enumerate(self.prior.names) if name != self.mass.parameter)
 
-    def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
+    def draw(self, observed: Observed, conditions: torch.Tensor, unit: torch.Tensor, *,
+             n_samples: int | None = None) -> Draws:
         """Draw.
 
         Parameters
@@ -164,7 +173,8 @@ class AmplitudeProposal(_Proposal):
         others.insert(self.prior.names.index(self.mass.parameter), log_mass)
         return Draws(torch.stack(others, dim=-1), log_q + log_mass_q, shift)
 
-    def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
+    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
         """Log density that points of the prior's bounds are drawn with.
 
         Parameters
@@ -186,7 +196,7 @@ class AmplitudeProposal(_Proposal):
         mass = self.mass.at(observed, *others.unbind(-1), shift, closed=self.quick)
         return log_q + mass.log_prob(theta[..., self.prior.names.index(self.mass.parameter)])
 
-    def flow_parameters(self, theta, shift=None):
+    def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
         """Return the parameters that the flow is over."""
         return theta[..., list(self._columns)]
 
@@ -208,22 +218,25 @@ class FlowProposal(_Proposal):
     def _columns(self):
         return tuple(range(len(self.prior.names)))
 
-    def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
+    def draw(self, observed: Observed, conditions: torch.Tensor, unit: torch.Tensor, *,
+             n_samples: int | None = None) -> Draws:
         """Draw; see `AmplitudeProposal.draw`."""
         shift = self._shift(observed, unit)
         theta, log_q = self._flow_draw(observed, conditions, unit[..., :len(self._columns)], n_samples or unit.shape[1])
         return Draws(self._moved(theta, shift), log_q, shift)
 
-    def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
+    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
         """Log density; see `AmplitudeProposal.log_prob`."""
         at = self._moved(theta, None if shift is None else -shift)
         return self._flow_log_prob(observed, at, conditions, n_samples or at.shape[1])
 
-    def flow_parameters(self, theta, shift=None):
+    def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
         """Return the parameters that the flow is over: the mass as it is at the nominal distance."""
         return self._moved(theta, None if shift is None else -shift)
 
-    def drawn_shift(self, observed, conditions, theta, generator) -> None:
+    def drawn_shift(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                    generator: torch.Generator | None) -> None:
         """Draw the shift of ln distance that goes with parameters: none, as the flow knows one distance."""
 
     def _moved(self, theta, shift):
@@ -255,13 +268,14 @@ class UncertainDistances(FlowProposal):
     The photometry itself is taken to say nothing about the distance, as is so where the prior is flat in log mass.
     """
 
-    def __init__(self, flow, farther, prior, wanted):
+    def __init__(self, flow: Flow, farther: Callable, prior: Prior, wanted: Prior):
         super().__init__(flow, None, prior, defensive=0.0)
         self._farther, self._wanted = farther, wanted
         middle = torch.special.ndtri((torch.arange(_DISTANCES, dtype=torch.float64) + 0.5) / _DISTANCES)
         self._steps = (middle / middle.square().mean().sqrt()).tolist()
 
-    def draw(self, observed, conditions, unit, *, n_samples=None) -> Draws:
+    def draw(self, observed: Observed, conditions: torch.Tensor, unit: torch.Tensor, *,
+             n_samples: int | None = None) -> Draws:
         """Draw; see `AmplitudeProposal.draw`."""
         unit = unit[..., :len(self._columns)]
         theta = torch.empty_like(unit)
@@ -269,12 +283,14 @@ class UncertainDistances(FlowProposal):
             theta[:, k::_DISTANCES] = self.flow.draw(unit[:, k::_DISTANCES], there)[0]
         return Draws(theta, self.log_prob(observed, conditions, theta))
 
-    def log_prob(self, observed, conditions, theta, shift=None, *, n_samples=None):
+    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
         """Log density; see `AmplitudeProposal.log_prob`."""
         each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
         return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
 
-    def drawn_shift(self, observed, conditions, theta, generator):
+    def drawn_shift(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                    generator: torch.Generator | None) -> torch.Tensor | None:
         """Draw the shift of ln distance (n, k) by what the network says of the parameters at each."""
         error = observed.distance_error(self._wanted).to(conditions)
         each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]

@@ -12,6 +12,7 @@ import math
 import warnings
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from astropy.utils.exceptions import AstropyUserWarning
@@ -21,6 +22,12 @@ from .kernels import KernelDensity
 from .mcmc import run_chain
 from .proposal import Draws
 from .weights import effective_sample_size, log_mean, log_weights, normalized, thinned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .proposal import AmplitudeProposal, FlowProposal, UncertainDistances
+    from .target import NetworkTarget, Target
 
 __all__ = ["AllDraws", "UnitPoints", "WeightedSamples", "n_base_points", "refine", "support"]
 
@@ -45,16 +52,16 @@ class UnitPoints:
         Of each cluster.
     """
 
-    def __init__(self, points, shift):
+    def __init__(self, points: torch.Tensor, shift: torch.Tensor):
         self.points, self.shift = points, shift
 
-    def __call__(self, rows, start, stop):
+    def __call__(self, rows: torch.Tensor, start: int, stop: int) -> torch.Tensor:
         """Points ``start`` to ``stop`` of some rows, (n_rows, stop - start, n_dimension)."""
         edge = 2.0**-24
         return torch.remainder(self.points[start:stop] + self.shift[rows][:, None], 1.0).clamp(edge, 1 - edge)
 
 
-def n_base_points(n_samples):
+def n_base_points(n_samples: int) -> int:
     """Return how many points of the unit cube a cluster may use up.
 
     Parameters
@@ -128,13 +135,14 @@ class WeightedSamples:
                        log_evidence=torch.full_like(self.log_evidence, torch.nan))
 
     @property
-    def normalized(self):
+    def normalized(self) -> torch.Tensor:
         """Log density of the draws, over the evidence where that is known, (n, k)."""
         return self.log_density - self.log_evidence.nan_to_num(nan=0.0)[:, None]
 
 
-def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=None, adapt=True, mcmc=True,
-           seed=0) -> WeightedSamples:
+def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, target: Target | NetworkTarget,
+           conditions: torch.Tensor, points: Callable | UnitPoints, *, n_samples: int, aim: float | None = None,
+           least: float | None = None, adapt: bool = True, mcmc: bool = True, seed: int = 0) -> WeightedSamples:
     """Weighted draws from the exact posteriors.
 
     Parameters
@@ -199,7 +207,8 @@ def refine(proposal, target, conditions, points, *, n_samples, aim=None, least=N
     return out
 
 
-def support(target, theta, weight):
+def support(target: Target | NetworkTarget, theta: torch.Tensor,
+            weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute how usual the photometry is for the model: a posterior predictive p-value.
 
     Parameters

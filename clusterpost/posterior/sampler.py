@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,11 @@ from .draws import rotation, sobol_points
 from .proposal import AmplitudeProposal, FlowProposal, UncertainDistances, base_dimensions
 from .refine import UnitPoints, WeightedSamples, n_base_points, refine
 from .target import NetworkTarget, Target
+
+if TYPE_CHECKING:
+    from ..families.base import Prior
+    from ..flow.model import Model
+    from ..noise import Noise
 
 __all__ = ["Sampler"]
 
@@ -40,8 +47,8 @@ class Sampler:
         Whether objects come with errors of their distances.
     """
 
-    def __init__(self, model, *, noise=None, prior=None, refined: bool | None = None, n_samples: int, seed: int,
-                 given: bool = False, uncertain: bool = False):
+    def __init__(self, model: Model, *, noise: Noise | None = None, prior: Prior | None = None,
+                 refined: bool | None = None, n_samples: int, seed: int, given: bool = False, uncertain: bool = False):
         family = model.family
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
@@ -87,7 +94,7 @@ class Sampler:
             return Target(observed, self.likelihood, self.prior)
         return self._learned(observed, conditions)
 
-    def __call__(self, target, conditions: Tensor) -> WeightedSamples:
+    def __call__(self, target: Target | NetworkTarget, conditions: Tensor) -> WeightedSamples:
         """Draw.
 
         Parameters
@@ -115,7 +122,7 @@ class Sampler:
         return WeightedSamples(draws.theta, weight, draws.log_q, unknown, unknown, unknown,
                        torch.zeros(len(target), dtype=torch.int32, device=conditions.device))
 
-    def log_prob(self, target, conditions: Tensor, theta: Tensor) -> Tensor:
+    def log_prob(self, target: Target | NetworkTarget, conditions: Tensor, theta: Tensor) -> Tensor:
         """Compute the normalized log posterior density of given parameters.
 
         Parameters

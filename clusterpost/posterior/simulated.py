@@ -9,6 +9,7 @@ seen with many values of it.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,6 +17,9 @@ from .. import flags
 from .kernels import KernelDensity
 from .refine import AllDraws, WeightedSamples
 from .weights import effective_sample_size, normalized, thinned
+
+if TYPE_CHECKING:
+    from .target import NetworkTarget
 
 __all__ = ["FEW_SIMULATED", "sample_by_simulation"]
 
@@ -27,7 +31,8 @@ _NEGLIGIBLE = 60.0  # nats below the best likelihood, where a weight counts for 
 FEW_SIMULATED = 100
 
 
-def sample_by_simulation(target, *, n_simulations, n_samples, seed, proposed=None) -> WeightedSamples:
+def sample_by_simulation(target: NetworkTarget, *, n_simulations: int, n_samples: int, seed: int,
+                         proposed: torch.Tensor | None = None) -> WeightedSamples:
     """Draw from the posterior of one object by simulating others like it.
 
     Parameters

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from .weights import argsort
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
 
 __all__ = ["entropy", "mean", "quantiles"]
 
 _DRAWS_AT_ONCE = 2**16  # so that what is between stays in the processor's cache
 
 
-def quantiles(draws, levels, weight=None):
+def quantiles(draws: torch.Tensor, levels: np.ndarray | Sequence[float],
+              weight: torch.Tensor | None = None) -> torch.Tensor:
     """Marginal quantiles, linear between order statistics.
 
     Parameters
@@ -72,7 +80,7 @@ def _weighted_quantiles(draws, levels, weight):
     return torch.where(torch.isfinite(result), result, torch.nan)
 
 
-def mean(draws, weight=None):
+def mean(draws: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Mean of the draws, in double precision.
 
     Parameters
@@ -93,7 +101,7 @@ def mean(draws, weight=None):
     return torch.where(weight > 0, weight * draws, 0.0).sum(dim=1) / weight.sum(dim=1)
 
 
-def entropy(log_density, weight=None):
+def entropy(log_density: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
     """Differential entropy from the draws' own log density, in nats.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +14,14 @@ from ..priors import as_prior
 from .ascent import SHORT, long_climb
 from .covariance import cholesky
 from .weights import systematic_resample
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..families.base import ModelFamily, Prior
+    from ..families.clusters.table import BandFluxTable
+    from ..noise import Noise
+    from .proposal import Draws
 
 __all__ = ["NetworkTarget", "Target"]
 
@@ -47,20 +56,21 @@ class NetworkTarget:
     likelihood = None
     climb = SHORT
 
-    def __init__(self, observed: Observed, proposal, conditions: Tensor, family, prior, noise):
+    def __init__(self, observed: Observed, proposal: Any | None, conditions: Tensor, family: ModelFamily, prior: Prior,
+                 noise: Noise):
         self.observed, self.proposal, self.conditions = observed, proposal, conditions
         self.family, self.prior, self.noise = family, prior, noise
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.observed)
 
-    def __getitem__(self, rows) -> NetworkTarget:
+    def __getitem__(self, rows: int | torch.Tensor) -> NetworkTarget:
         """Select rows."""
         rows = [rows] if isinstance(rows, int) else rows
         return NetworkTarget(self.observed[rows], self.proposal, self.conditions[rows], self.family, self.prior,
                              self.noise)
 
-    def log_density(self, theta: Tensor, ln_distance_shift=None) -> Tensor:
+    def log_density(self, theta: Tensor, ln_distance_shift: torch.Tensor | None = None) -> Tensor:
         """Compute the log density (n, k) of ``theta`` (n, k, n_parameter); -inf where either prior has nothing."""
         trained = self.family.prior
         low, high = trained.low.to(theta), trained.high.to(theta)
@@ -68,11 +78,11 @@ class NetworkTarget:
         density = self.proposal.log_prob(self.observed, self.conditions, inside)
         return self._under_prior(density, theta)
 
-    def drawn_shift(self, theta, generator) -> Tensor | None:
+    def drawn_shift(self, theta: torch.Tensor, generator: torch.Generator) -> Tensor | None:
         """Draw shifts of ln distance given parameters; see `Target.drawn_shift`."""
         return self.proposal.drawn_shift(self.observed, self.conditions, theta, generator)
 
-    def density_of(self, draws) -> Tensor:
+    def density_of(self, draws: Draws) -> Tensor:
         """Compute the log density (n, k) of draws of the network, whose own is known."""
         return self._under_prior(draws.log_q, draws.theta)
 
@@ -85,7 +95,7 @@ class NetworkTarget:
         return torch.where(torch.isneginf(wanted) | torch.isneginf(known), -torch.inf, density)
 
     @property
-    def wanted(self):
+    def wanted(self) -> Prior:
         """The prior of these objects, by what is known of each."""
         return self.family.prior_given(self.prior, self.observed.covariates)
 
@@ -165,7 +175,7 @@ class Target:
     density are integrated over it.
     """
 
-    def __init__(self, observed: Observed, likelihood, prior):
+    def __init__(self, observed: Observed, likelihood: Any, prior: Prior | None):
         self.observed, self.likelihood = observed, likelihood
         self.prior = prior if hasattr(prior, "log_prob") else as_prior(prior)
         self.climb = long_climb(len(self.prior.names))
@@ -174,20 +184,20 @@ class Target:
         likelihood.check_prior(self.prior)
         self._any_limit = bool(observed.limit.any())
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.observed)
 
-    def __getitem__(self, rows) -> Target:
+    def __getitem__(self, rows: slice | int | torch.Tensor) -> Target:
         """Select rows."""
         return Target(self.observed[rows], self.likelihood, self.prior)
 
     @property
-    def noise(self):
+    def noise(self) -> Noise:
         """Noise model of the likelihood."""
         return self.likelihood.noise
 
     @property
-    def table(self):
+    def table(self) -> BandFluxTable:
         """Band-flux table of the likelihood, where it has one."""
         return self.likelihood.table
 
@@ -204,7 +214,7 @@ class Target:
             return self._marginal_likelihood(theta)
         return self.likelihood.log_prob(self.observed, theta, self._covariates(ln_distance_shift))
 
-    def log_density(self, theta, ln_distance_shift=None):
+    def log_density(self, theta: torch.Tensor, ln_distance_shift: torch.Tensor | None = None) -> torch.Tensor:
         """Log likelihood plus log prior.
 
         Parameters
@@ -221,7 +231,7 @@ class Target:
         density = self.log_likelihood(theta, ln_distance_shift) + log_prior
         return torch.where(torch.isneginf(log_prior), -torch.inf, density)
 
-    def density_of(self, draws) -> Tensor:
+    def density_of(self, draws: Draws) -> Tensor:
         """Compute the log density (n, k) of draws at their distances."""
         return self.log_density(draws.theta, draws.shift)
 
@@ -259,7 +269,7 @@ class Target:
         # A residual that is no number belongs to a flux infinitely far from the model's.
         return (weight * tail.nan_to_num(nan=0.0)).sum(-1).clamp(0, 1)
 
-    def drawn_shift(self, theta, generator) -> Tensor | None:
+    def drawn_shift(self, theta: torch.Tensor, generator: torch.Generator) -> Tensor | None:
         """Draw shifts of ln distance given parameters.
 
         Parameters
@@ -283,7 +293,7 @@ class Target:
         gumbel = -torch.log(-torch.log(torch.rand(shift.shape, generator=generator, dtype=torch.float64))).to(mean)
         return shift.take_along_dim((log_weight + gumbel).argmax(-1, keepdim=True), -1)[..., 0]
 
-    def expected_shift(self, theta) -> Tensor | None:
+    def expected_shift(self, theta: torch.Tensor) -> Tensor | None:
         """Return the expected shift of ln distance (n, k) given parameters; None where all distances are exact."""
         return None if self._distance_error is None else self._shift_given(theta)[0]
 

@@ -7,12 +7,20 @@ there is anything.  No network is needed, and any noise, limit or prior will do.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from .draws import rotation, sobol_points
 from .proposal import AmplitudeProposal, base_dimensions
 from .refine import UnitPoints, WeightedSamples, n_base_points, refine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..families.base import Prior
+    from ..families.photometric import PhotometricLikelihood
+    from .target import Target
 
 __all__ = ["MOST_CELLS", "CellTrees", "can_sample", "sample_by_cells"]
 
@@ -26,7 +34,7 @@ _NOTHING = -1e30  # ln of a density that is zero or no number; what is no cell h
 MOST_CELLS = _SHAPE[0] * _SHAPE[1] + 4 * _DIVIDED * _TIMES
 
 
-def can_sample(likelihood, prior) -> bool:
+def can_sample(likelihood: PhotometricLikelihood, prior: Prior) -> bool:
     """Return whether cells suffice for a likelihood, or None: what its amplitude leaves must be two parameters."""
     return likelihood is not None and likelihood.amplitude(prior) is not None and len(prior.names) == 3
 
@@ -61,14 +69,15 @@ class CellTrees:
     True
     """
 
-    def __init__(self, log_density, n, low, high):
+    def __init__(self, log_density: Callable, n: int, low: torch.Tensor, high: torch.Tensor):
         self.low, self.high = low, high
         step = (high - low) / torch.tensor(_SHAPE, dtype=low.dtype, device=low.device)
         axes = [low[i] + step[i] * (torch.arange(_SHAPE[i], device=low.device) + 0.5) for i in (0, 1)]
         middle = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(1, -1, 2)
         rows, n_first = torch.arange(n, device=low.device), middle.shape[1]
 
-        def empty(*shape, fill, dtype=low.dtype):
+        def empty(*shape: int, fill: float, dtype: torch.dtype = low.dtype) -> torch.Tensor:
+            """Make a tensor of one number for each cell."""
             return torch.full((n, MOST_CELLS, *shape), fill, dtype=dtype, device=low.device)
 
         self._middle, self._width = empty(2, fill=0.0), empty(2, fill=1.0)
@@ -111,7 +120,7 @@ class CellTrees:
         self._order = self._middle[..., 0].argsort(-1)
         self._cumulative = share.gather(1, self._order).cumsum(-1)
 
-    def draw(self, unit, conditions):
+    def draw(self, unit: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw points (m, k, 2), with their log density (m, k), from those ``unit`` (m, k, 2) of the unit square."""
         rows = conditions[:, 0].long()
         cumulative = self._cumulative[rows]
@@ -125,7 +134,7 @@ class CellTrees:
         theta = torch.minimum(torch.maximum(theta, self.low), self.high)
         return theta, self.log_prob(theta, conditions)  # rounding may have moved a point to the next cell
 
-    def log_prob(self, theta, conditions):
+    def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
         """Log density (m, k) at points ``theta`` (m, k, 2) of the rectangle."""
         one, shape = conditions[:, :1].long(), torch.tensor(_SHAPE, device=theta.device)
         first = ((theta - self.low) / (self.high - self.low) * shape).long()
@@ -138,7 +147,7 @@ class CellTrees:
         return self._log_q[one, cell]
 
 
-def sample_by_cells(target, *, n_samples, seed, aim=None) -> WeightedSamples:
+def sample_by_cells(target: Target, *, n_samples: int, seed: int, aim: float | None = None) -> WeightedSamples:
     """Draw from posteriors over an amplitude and two more parameters, without a network.
 
     Parameters
@@ -165,7 +174,7 @@ def sample_by_cells(target, *, n_samples, seed, aim=None) -> WeightedSamples:
     # Where neither the noise model nor the prior nor a limit has an edge along the amplitude.
     smooth = ~observed.limit.any(-1) & (target.noise.name in _SMOOTH) & (prior.mass_slope is not None)
 
-    def log_density(rows, points):
+    def log_density(rows: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Compute the log density of points, with the amplitude at the median of its conditional."""
         part, others = target[rows], list(points.unbind(-1))
         value, log_q = (torch.empty_like(others[0]) for _ in range(2))

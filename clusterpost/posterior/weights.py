@@ -11,7 +11,7 @@ __all__ = ["argmax", "argsort", "effective_sample_size", "log_mean", "log_weight
            "systematic_resample", "thinned", "threshold"]
 
 
-def argsort(x):
+def argsort(x: torch.Tensor) -> torch.Tensor:
     """Sort indices along the last dimension.
 
     Parameters
@@ -28,14 +28,14 @@ def argsort(x):
     return torch.from_numpy(np.argsort(x.detach().numpy(), axis=-1))
 
 
-def argmax(x):
+def argmax(x: torch.Tensor) -> torch.Tensor:
     """Find the index of the largest number along the last dimension, (...); on the CPU by numpy, as `argsort`."""
     if x.device.type != "cpu":
         return x.argmax(dim=-1)
     return torch.from_numpy(np.argmax(x.detach().numpy(), axis=-1))
 
 
-def log_weights(log_density, log_q):
+def log_weights(log_density: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
     """ln (density / q), -inf where the density is zero or either is no number.
 
     Parameters
@@ -51,12 +51,12 @@ def log_weights(log_density, log_q):
     return log_weight.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
 
 
-def log_mean(log_weight):
+def log_mean(log_weight: torch.Tensor) -> torch.Tensor:
     """ln of the mean weight, (n,): the evidence, if the draws' density is normalized."""
     return torch.logsumexp(log_weight, -1) - math.log(log_weight.shape[-1])
 
 
-def normalized(log_weight):
+def normalized(log_weight: torch.Tensor) -> torch.Tensor:
     """Weights that add up to one.
 
     Parameters
@@ -73,7 +73,7 @@ def normalized(log_weight):
     return torch.softmax(log_weight, -1)
 
 
-def effective_sample_size(weight):
+def effective_sample_size(weight: torch.Tensor) -> torch.Tensor:
     """Effective number of draws, (sum w)^2 / sum w^2.
 
     Parameters
@@ -87,7 +87,7 @@ def effective_sample_size(weight):
     return weight.sum(-1) ** 2 / (weight**2).sum(-1)
 
 
-def systematic_resample(weight, n_samples, order):
+def systematic_resample(weight: torch.Tensor, n_samples: int, order: torch.Tensor) -> torch.Tensor:
     """Draw with replacement, evenly: every 1/n_samples of the weight gives one.
 
     Parameters
@@ -111,7 +111,8 @@ def systematic_resample(weight, n_samples, order):
     return torch.gather(sequence, 1, torch.searchsorted(cumulative, places).clamp(max=weight.shape[-1] - 1))
 
 
-def thinned(weight, n_samples, order=None):
+def thinned(weight: torch.Tensor, n_samples: int,
+            order: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Keep some weighted draws, none of them twice.
 
     Parameters
@@ -151,7 +152,7 @@ def thinned(weight, n_samples, order=None):
     return index, new / new.sum(-1, keepdim=True)
 
 
-def threshold(weight, n_samples):
+def threshold(weight: torch.Tensor, n_samples: int) -> torch.Tensor:
     """Find the weight c for which sum min(w/c, 1) = n_samples.
 
     Parameters

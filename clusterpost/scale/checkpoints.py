@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
@@ -14,10 +15,18 @@ from ..utils import exclusive, progress_bar, remove_leftovers, require, to_disk,
 from .job import differences
 from .output import write_rows
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .chunks import ParquetSource
+    from .job import Job
+
 __all__ = ["claim", "run"]
 
 
-def run(job, source, target, digests, *, progress=None, wait=False):
+def run(job: Job, source: ParquetSource, target: Path, digests: Sequence[str], *, progress: bool | None = None,
+        wait: bool = False) -> None:
     """Infer a catalog, taking over the chunks that an earlier run finished.
 
     Parameters
@@ -64,7 +73,7 @@ def _is_finished(job, target, digests) -> bool:
     return found == _whole_fingerprint(job, digests)
 
 
-def claim(record, job, folder):
+def claim(record: Path, job: Job, folder: Path) -> None:
     """Write the record of a job, or see that the one that is there is of the same job.
 
     One that a crash of the machine left unreadable is replaced: every result

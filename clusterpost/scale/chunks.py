@@ -6,6 +6,7 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,12 @@ from ..catalogs.reader import read_catalog
 from ..errors import ColumnError, InputError
 from ..typing import PathLike
 from ..utils import require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    import pyarrow
 
 __all__ = ["Chunk", "ParquetSource", "TableSource", "data_files", "open_source", "read_column"]
 
@@ -42,7 +49,7 @@ class Chunk:
 class ParquetSource:
     """A Parquet file in chunks of ``size`` rows, whatever its row groups."""
 
-    def __init__(self, path, size):
+    def __init__(self, path: PathLike, size: int):
         self.path, self.size = Path(path), size
         pyarrow, parquet = require("pyarrow", "scale"), require("pyarrow.parquet", "scale")
         try:
@@ -54,13 +61,13 @@ class ParquetSource:
             raise InputError(f"{self.path} cannot be read as Parquet ({error})") from error
         self.n_rows, self.schema = self.file.metadata.num_rows, self.file.schema_arrow
 
-    def chunks(self, skipped=()):
+    def chunks(self, skipped: set | tuple = ()) -> Iterator[Chunk]:
         """Yield the chunks whose number is not skipped, in order."""
         for number, rows in enumerate(self.arrow()):
             if number not in skipped:
                 yield Chunk(number, number * self.size, rows, hashlib.sha256(_parquet_bytes(rows)).hexdigest())
 
-    def arrow(self):
+    def arrow(self) -> Iterator[pyarrow.Table]:
         """Yield the rows of each chunk as an arrow table."""
         pyarrow = require("pyarrow", "scale")
         kept, missing = [], self.size
@@ -80,21 +87,21 @@ class ParquetSource:
 class TableSource:
     """A catalog of any other format, which is read whole."""
 
-    def __init__(self, path, size, options):
+    def __init__(self, path: PathLike, size: int, options: Mapping[str, Any]):
         self.path, self.size = Path(path), size
         self.table = read_catalog(path, **options)
         self.n_rows = len(self.table)
         with self.path.open("rb") as file:
             self._digest = hashlib.file_digest(file, "sha256").hexdigest()
 
-    def chunks(self, skipped=()):
+    def chunks(self, skipped: tuple = ()) -> None:
         """Yield the chunks whose number is not skipped, in order."""
         for number, start in enumerate(range(0, self.n_rows, self.size)):
             if number not in skipped:
                 yield Chunk(number, start, self.table[start : start + self.size], f"{self._digest}-{number}")
 
 
-def open_source(path, size, options):
+def open_source(path: PathLike, size: int, options: dict[str, Any]) -> ParquetSource:
     """Open a catalog file, with options of `~clusterpost.read_catalog`, to be taken in chunks of ``size`` rows."""
     if Path(path).suffix.lower() in _SUFFIXES:
         return ParquetSource(path, size)
@@ -133,7 +140,7 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
                            for file in files])
 
 
-def data_files(root):
+def data_files(root: Path) -> list[Path]:
     """Return the data files of a folder; those that begin with . or _ are about them."""
     if not root.is_dir():
         raise InputError(f"{root} is no folder; give one that holds Parquet files, or option:one-file")

@@ -12,13 +12,13 @@ _PROPERTIES = ("hats.properties", "properties")
 _COLLECTION = "collection.properties"
 
 
-def is_hats(folder) -> bool:
+def is_hats(folder: Path) -> bool:
     """Tell whether a folder is a HATS catalog."""
     folder = Path(folder)
     return (folder / "dataset").is_dir() and any((folder / name).is_file() for name in _PROPERTIES)
 
 
-def catalog_of(source) -> Path:
+def catalog_of(source: str) -> Path:
     """Return the catalog of a HATS collection; any other folder itself."""
     source = Path(source)
     if not (source / _COLLECTION).is_file():
@@ -27,7 +27,7 @@ def catalog_of(source) -> Path:
     return source / collection.read_from_dir(source).hats_primary_table_url
 
 
-def data_folder(source) -> Path:
+def data_folder(source: str) -> Path:
     """Return where the data files of a source are; a HATS catalog needs LSDB to be installed."""
     source = Path(source)
     if not is_hats(source):
@@ -36,7 +36,7 @@ def data_folder(source) -> Path:
     return source / "dataset"
 
 
-def complete(source, target):
+def complete(source: str, target: Path) -> None:
     """Describe the results for a HATS catalog as one, now that all its pixels are there."""
     if not is_hats(source):
         return

@@ -9,6 +9,7 @@ import json
 import logging
 import warnings
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -26,6 +27,12 @@ from ..priors import as_prior
 from .output import join_samples, sample, schema_of
 from .reading import Reading
 from .selected import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from .chunks import Chunk, ParquetSource
 
 __all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "join_surveys", "plan_job"]
 
@@ -63,7 +70,7 @@ class Survey:
     n_rows: int = 0
     n_wanted: int = 0
 
-    def raise_or_warn(self):
+    def raise_or_warn(self) -> None:
         """Judge the findings, warn of what reading warned of, and say how the rows are inferred."""
         for warning in self.warnings:
             warnings.warn(warning, stacklevel=3)
@@ -73,7 +80,7 @@ class Survey:
         _log.info(self.description)
 
 
-def join_surveys(surveys) -> Survey:
+def join_surveys(surveys: Sequence[Survey]) -> Survey:
     """Return what the surveys of several files tell together, of which only the judgment is of use."""
     return Survey(None, (), sum((survey.findings for survey in surveys), Findings()),
                   tuple(warning for survey in surveys for warning in survey.warnings),
@@ -110,7 +117,7 @@ class Job:
     selection: Selection
     schema: object = None
 
-    def survey(self, source, report=lambda n: None) -> Survey:
+    def survey(self, source: ParquetSource, report: Callable = lambda n: None) -> Survey:
         """Read and check all rows without inferring them, telling ``report`` how many more were read."""
         self._check_distances(source)
         columns, digests, findings, told, description, wanted = None, [], Findings(), {}, "", []
@@ -132,7 +139,7 @@ class Job:
             report(len(tbl))
         return Survey(columns, tuple(digests), findings, tuple(told.values()), description, source.n_rows, sum(wanted))
 
-    def infer(self, source, chunk):
+    def infer(self, source: ParquetSource, chunk: Chunk) -> Table:
         """Infer the rows of one chunk of a source; return those that are to be written."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)  # the survey told
@@ -158,12 +165,12 @@ class Job:
             raise DistanceError(f"option:distance has {len(distance)} values for {source.n_rows} rows; give one, "
                                 "or one per row")
 
-    def fingerprint(self, digest) -> str:
+    def fingerprint(self, digest: str) -> str:
         """Return what is the same only for results of this job from rows of this digest."""
         said = json.dumps([self.identity, repr(self.reading.understood), digest], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
-    def writing(self, columns) -> Job:
+    def writing(self, columns: Table) -> Job:
         """Return the same job with the schema of the output for a table of which these rows are a sample."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)
@@ -174,7 +181,7 @@ class Job:
         self.selection(out, self.options["prefix"])
         return schema_of(sample(self.selection.flat_or_not(out)))
 
-    def warn_of_improbable(self, read_column):
+    def warn_of_improbable(self, read_column: Callable) -> None:
         """Warn where most results are improbable; ``read_column`` gives those of a name, or raises a `ColumnError`."""
         prefix, family = self.options["prefix"], _family(self.call, self.options["model"])
         names = [f"{prefix}flag", *(f"{prefix}{p.column}_q50" for p in family.parameters)]
@@ -184,7 +191,7 @@ class Job:
                 columns[name] = read_column(name)
         warn_of_improbable(Table(columns), family.parameters, prefix, stacklevel=4)
 
-    def check_here(self):
+    def check_here(self) -> None:
         """Raise if this process has another clusterpost or model, and would give other results."""
         here = _identity(self.call, self.options, self.size, self.reading, self.selection)
         if here != self.identity:
@@ -205,7 +212,8 @@ def _family(call, model):
     return model if isinstance(model, ModelFamily) else find_family(model)
 
 
-def plan_job(options, *, reading, exact, rows_per_part, where=None, flat=False) -> Job:
+def plan_job(options: dict[str, Any], *, reading: dict[str, Any], exact: bool, rows_per_part: int,
+             where: str | None = None, flat: bool = False) -> Job:
     """Check the options of `~clusterpost.scale.infer_file` and make a job of them."""
     call = "exact_posterior" if exact else "infer_table"
     bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names what is unknown
@@ -252,7 +260,7 @@ def _prior_in_words(prior, family):
     return f"{prior.describe()} {hashlib.sha256(density.tobytes()).hexdigest()[:16]}"
 
 
-def differences(before, now) -> str:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say where two identities differ."""
     return ", ".join(f"{name}: {before.get(name)} then, {now.get(name)} now" for name in {**before, **now}
                      if before.get(name) != now.get(name))

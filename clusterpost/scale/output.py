@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, TableMergeError, vstack
@@ -12,10 +13,15 @@ from astropy.utils.data_info import serialize_context_as
 from ..errors import InputError
 from ..utils import require
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow
+
 __all__ = ["join_samples", "sample", "schema_of", "write_rows"]
 
 
-def sample(tbl) -> Table:
+def sample(tbl: Table) -> Table:
     """Return the first row and, for each column with a mask, a masked one: without it no mask would be written."""
     rows = {0}
     for column in tbl.itercols():
@@ -25,7 +31,7 @@ def sample(tbl) -> Table:
     return tbl[sorted(rows)]
 
 
-def join_samples(one, two) -> Table:
+def join_samples(one: Table, two: Table) -> Table:
     """Return a sample of two chunks together, with ``meta``, units and descriptions of the first.
 
     Raises
@@ -47,7 +53,7 @@ def join_samples(one, two) -> Table:
     return sample(both)
 
 
-def schema_of(tbl):
+def schema_of(tbl: Table) -> pyarrow.Schema:
     """Return the arrow schema that astropy writes a table with: types, units, descriptions and meta."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/sample.parquet"
@@ -55,7 +61,7 @@ def schema_of(tbl):
         return require("pyarrow.parquet", "scale").read_schema(path)
 
 
-def write_rows(tbl, path, schema):
+def write_rows(tbl: Table, path: Path, schema: pyarrow.Schema) -> None:
     """Write a part of a table with the columns of the whole."""
     require("pyarrow.parquet", "scale").write_table(_as_arrow(tbl, schema), path)
 

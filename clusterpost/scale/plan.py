@@ -9,6 +9,7 @@ import argparse
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table
@@ -17,6 +18,9 @@ from ..errors import InputError
 from ..schema import output_columns
 from ..typing import PathLike
 from ..utils import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["bytes_per_row", "plan_catalog"]
 
@@ -27,7 +31,8 @@ _INTEGERS = ("n_modes", "n_bands", "flag")
 _OTHERS = 4  # columns besides photometry: a name, two coordinates, a distance
 
 
-def bytes_per_row(n_bands=8, quantiles=(0.16, 0.5, 0.84), n_modes=3):
+def bytes_per_row(n_bands: int = 8, quantiles: Sequence[float] = (0.16, 0.5, 0.84),
+                  n_modes: int = 3) -> tuple[int, int]:
     """Size of a row on the disk, not compressed, as noise hardly can be.
 
     Parameters
@@ -122,7 +127,7 @@ def _page(table):
     return f"{text}\n\n{lines.getvalue()}"
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Print the plan, or write it.
 
     Parameters

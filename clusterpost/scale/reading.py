@@ -9,6 +9,7 @@ of a survey, a median over each galaxy.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -20,6 +21,11 @@ from ..catalogs.metadata import DISTANCE_KEY, meta_value
 from ..catalogs.parquet import arrow_table
 from ..catalogs.reader import Understanding, read_rows, understand
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .chunks import Chunk, ParquetSource
 
 __all__ = ["Reading", "read_as_one"]
 
@@ -39,7 +45,7 @@ class Reading:
     options: dict
     understood: Understanding | None = None
 
-    def __call__(self, chunk, path):
+    def __call__(self, chunk: Chunk, path: Path) -> tuple[Table, dict]:
         """Read a chunk of the file at this path; return it and the values that were taken as missing."""
         if isinstance(chunk.rows, Table):
             return chunk.rows, {}
@@ -49,7 +55,7 @@ class Reading:
             raise error.moved(f"{path}: ", chunk.start) from None
 
 
-def read_as_one(reading, sources) -> Reading:
+def read_as_one(reading: Reading, sources: list[ParquetSource]) -> Reading:
     """Return a reading that knows the whole table, whose rows are those of the sources one after the other."""
     context, places = _context([source for source in sources if source.n_rows])
     try:

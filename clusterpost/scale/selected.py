@@ -27,7 +27,7 @@ class Selection:
     where: str | None = None
     flat: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.where is not None:
             column_names(self.where)  # raises where it is no expression
 
@@ -37,7 +37,7 @@ class Selection:
         return {name: value for name, value in {"where": self.where, "flat": self.flat or None}.items()
                 if value is not None}
 
-    def of_input(self, tbl: Table):
+    def of_input(self, tbl: Table) -> None:
         """Tell which rows to infer at all, where the expression is one of the input's columns alone; else None."""
         if self.where is None or not column_names(self.where) <= set(tbl.colnames):
             return None

@@ -18,11 +18,17 @@ import io
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..bands import BANDS, pivot_wavelength
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ..typing import PathLike
 
 __all__ = ["VEGA_SPECTRUM", "ab_minus_vega", "open_sources", "read_curve", "read_vega"]
 
@@ -32,7 +38,7 @@ _C_ANGSTROM_S = 2.99792458e18
 _AB_ZERO = 3.6307805477010e-20  # erg/s/cm2/Hz
 
 
-def open_sources(source):
+def open_sources(source: PathLike) -> Callable:
     """Open wheels for reading their members by name.
 
     Parameters
@@ -59,7 +65,7 @@ def open_sources(source):
     source = Path(source)
     wheels = sorted(source.glob("*.whl")) if source.is_dir() else [source]
 
-    def read(member):
+    def read(member: str) -> bytes:
         """Return the bytes of a member of the folder or of one of the wheels."""
         if source.is_dir() and (source / member).is_file():
             return (source / member).read_bytes()
@@ -75,7 +81,7 @@ def open_sources(source):
     return read
 
 
-def read_curve(read, member):
+def read_curve(read: Callable, member: str) -> np.ndarray:
     """Read a throughput curve in any of the layouts that the packages have.
 
     Parameters
@@ -108,7 +114,7 @@ def _named(text, title):
     return np.array([line.split()[1:3] for line in lines[start + 1:start + 1 + count]], dtype=float).T
 
 
-def read_vega(read):
+def read_vega(read: Callable) -> tuple[np.ndarray, np.ndarray]:
     """Read CALSPEC's spectrum of Vega.
 
     Parameters
@@ -127,7 +133,7 @@ def read_vega(read):
         return tuple(np.array(hdus[1].data[name], dtype=float) for name in ("WAVELENGTH", "FLUX"))
 
 
-def ab_minus_vega(curve, vega) -> float:
+def ab_minus_vega(curve: tuple[np.ndarray, np.ndarray], vega: tuple[np.ndarray, np.ndarray]) -> float:
     """Compute the AB magnitude of Vega.
 
     Parameters
@@ -150,7 +156,7 @@ def ab_minus_vega(curve, vega) -> float:
     return float(-2.5 * np.log10(mean / _AB_ZERO))
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print pivot and AB minus Vega of every band (see the module's docstring)."""
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.curves", description=__doc__.split("\n\n")[0])
     parser.add_argument("source", help="folder that holds the wheels, or in which they were unpacked")

@@ -25,7 +25,7 @@ _DEPTH = dict(zip(WFC3_BANDS, (1.5e-5, 1.5e-5, 3e-5, 5e-5, 8e-5), strict=True))
 _CALIBRATION = 0.02  # relative error of the brightest
 
 
-def make_example_catalog(seed=_SEED) -> Table:
+def make_example_catalog(seed: int = _SEED) -> Table:
     """Simulate the example catalog.
 
     Parameters

@@ -14,6 +14,7 @@ import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -23,6 +24,14 @@ from ..errors import InputError
 from ..utils import progress_bar, write_whole
 from .simulation import seeded_generator
 from .step import RecordedStep, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..flow.base import Flow
+    from ..typing import Encoder, PathLike
+    from .recipes import Recipe
+    from .simulation import Mocks
 
 __all__ = ["FitConfig", "FitResult", "fit", "mean_nll"]
 
@@ -106,16 +115,16 @@ class FitConfig:
     seed: int = 0
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Steps in an epoch, rounded up."""
         return -(-self.mocks_per_epoch // self.batch_size)
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
-    def rate(self, step):
+    def rate(self, step: int) -> float:
         """Learning rate of a step."""
         if self.schedule == "cosine":
             falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
@@ -146,17 +155,17 @@ class FitResult:
     passed_over: int
 
     @property
-    def best(self):
+    def best(self) -> dict[str, float]:
         """The entry of ``history`` with the lowest validation NLL; the flow holds its weights."""
         return min(self.history, key=lambda h: h["validation_nll"])
 
     @property
-    def best_nll(self):
+    def best_nll(self) -> float:
         """The lowest validation NLL."""
         return self.best["validation_nll"]
 
 
-def mean_nll(flow, encode, mocks, chunk=16384):
+def mean_nll(flow: Flow, encode: Callable | Encoder, mocks: Mocks, chunk: int = 16384) -> float:
     """Mean negative log likelihood of the true parameters, in nats.
 
     Parameters
@@ -261,7 +270,7 @@ class _Run:
                 "objective": self.objective.to_dict(), "simulator": self.simulator.to_dict()}
 
 
-def make_optimizers(flow, config):
+def make_optimizers(flow: Flow, config: FitConfig) -> list[torch.optim.Optimizer]:
     """One optimizer, or one for each kind of weight.
 
     Parameters
@@ -307,8 +316,9 @@ def _denormals_flushed():
 
 
 @_denormals_flushed()
-def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progress=None, report=None,
-        scaled=False):
+def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", compile: bool = False,
+        record: bool | None = None, progress: bool | None = None, report: Callable | None = None,
+        scaled: bool = False) -> FitResult:
     """Train a flow on fresh mocks until done or no longer improving.
 
     Parameters
@@ -350,7 +360,7 @@ def fit(flow, recipe, folder, *, device="cpu", compile=False, record=None, progr
     simulator = recipe.simulator.to(device)
     flow.to(device)
 
-    def draw(n, generator):
+    def draw(n: int, generator: torch.Generator) -> tuple[Mocks, torch.Tensor]:
         """Draw mocks and encode them."""
         mocks = recipe.learned_part(simulator.draw(n, generator))
         return mocks, encode(mocks)

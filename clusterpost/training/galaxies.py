@@ -26,6 +26,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,6 +38,11 @@ from ..families.galaxies.dust import birth_cloud_curve, diffuse_curve
 from ..families.galaxies.errors import ERRORS_PATH, measure_errors
 from ..families.galaxies.forward import NANOMAGGY_MJY
 from .curves import open_sources, read_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..typing import PathLike
 
 __all__ = ["LOG_GAMMA", "MAX_REDSHIFT", "Emulator", "band_parts", "component_sets", "fit_polynomials",
            "part_weights"]
@@ -80,18 +86,18 @@ class Emulator:
         Rest frame, Angstrom.
     """
 
-    def __init__(self, arrays):
+    def __init__(self, arrays: dict):
         self.arrays = arrays
         self.wavelength = torch.cat([arrays[f"{i}.wave"] for i in range(4)]).double().numpy()
 
     @classmethod
-    def read(cls, path) -> Emulator:
+    def read(cls, path: PathLike) -> Emulator:
         """Read the arrays from a safetensors file."""
         from safetensors.torch import load_file
 
         return cls(load_file(str(path)))
 
-    def ln_spectrum(self, parameters):
+    def ln_spectrum(self, parameters: torch.Tensor) -> torch.Tensor:
         """Emulate spectra.
 
         Parameters
@@ -119,7 +125,7 @@ class Emulator:
         x = torch.addmm(get("b8"), x, get("W8")) * get("pca_scale") + get("pca_shift")
         return (x @ get("pca")) * get("spec_scale") + get("spec_shift")
 
-    def surviving_mass(self, parameters):
+    def surviving_mass(self, parameters: torch.Tensor) -> torch.Tensor:
         """Emulate the mass that is left in stars.
 
         Parameters
@@ -132,7 +138,7 @@ class Emulator:
         Tensor (n,)
             Per mass formed.
         """
-        def get(name):
+        def get(name: str) -> torch.Tensor:
             """Return an array of the network of surviving masses."""
             return self.arrays[f"msurv.{name}"]
 
@@ -142,7 +148,7 @@ class Emulator:
         return (x.double() * get("msurv_nmf_scale") + get("msurv_nmf_shift"))[:, 0]
 
 
-def band_parts(wavelength, response, name):
+def band_parts(wavelength: np.ndarray, response: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Divide a band into parts within which dust hardly changes.
 
     Parameters
@@ -178,7 +184,8 @@ def _triangles(knots, x):
     return np.stack([np.interp(x, knots, row) for row in np.eye(len(knots))])
 
 
-def part_weights(wavelength, response, knots, spectrum_wavelength, redshift):
+def part_weights(wavelength: np.ndarray, response: np.ndarray, knots: np.ndarray, spectrum_wavelength: np.ndarray,
+                 redshift: float) -> np.ndarray:
     """Compute what each point of a spectrum adds to each part of a band.
 
     Parameters
@@ -216,7 +223,8 @@ def part_weights(wavelength, response, knots, spectrum_wavelength, redshift):
     return weights * (_MJY * _LSUN / (4 * np.pi * _MPC_CM**2 * (1 + redshift)) / per_maggie)
 
 
-def component_sets(emulator, curves, redshifts, n_each, seed=0):
+def component_sets(emulator: Emulator, curves: dict, redshifts: np.ndarray, n_each: int,
+                   seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Evaluate the light and the surviving mass of the components.
 
     Parameters
@@ -271,7 +279,8 @@ def _component_light(emulator, log_gamma, age, used, wave):
     return torch.stack([bare - young, young, *others], 1)
 
 
-def fit_polynomials(inputs, outputs, degree_gamma=14, degree_redshift=8):
+def fit_polynomials(inputs: torch.Tensor, outputs: torch.Tensor, degree_gamma: int = 14,
+                    degree_redshift: int = 8) -> tuple[dict, float]:
     """Fit polynomials to sets of components, by least squares.
 
     Parameters
@@ -378,7 +387,7 @@ def _measure_errors(args):
     sys.stderr.write(f"wrote {args.output}: {good.sum()} galaxies\n")
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Make the packaged files from the command line (see the module's docstring)."""
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.galaxies",
                                      description=__doc__.split("\n\n")[0])

@@ -25,11 +25,17 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..bands import ACS_BANDS, WFC3_BANDS, get_band, pivot_wavelength
 from .curves import open_sources, read_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..typing import PathLike
 
 __all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", "compute_table",
            "factorize", "read_ezgal", "read_ised_ascii"]
@@ -74,7 +80,7 @@ class SSPLibrary:
     surviving_mass: np.ndarray
 
 
-def read_ezgal(file) -> SSPLibrary:
+def read_ezgal(file: PathLike) -> SSPLibrary:
     """Read an SSP library in EzGal's FITS layout.
 
     Parameters
@@ -100,7 +106,7 @@ def read_ezgal(file) -> SSPLibrary:
     return SSPLibrary(wavelength[order], fnu[:, order], age, mass)
 
 
-def read_ised_ascii(path, color_path=None) -> SSPLibrary:
+def read_ised_ascii(path: PathLike, color_path: PathLike | None = None) -> SSPLibrary:
     """Read GALAXEV's ``.ised_ASCII`` and the surviving mass of its ``.4color``.
 
     Parameters
@@ -123,7 +129,7 @@ def read_ised_ascii(path, color_path=None) -> SSPLibrary:
     path = Path(path)
     words, position = path.read_text().split(), 0
 
-    def take():
+    def take() -> np.ndarray:
         """Read the numbers that the next count announces."""
         nonlocal position
         count = int(words[position]) if position < len(words) else len(words)
@@ -154,7 +160,8 @@ def read_ised_ascii(path, color_path=None) -> SSPLibrary:
     return SSPLibrary(wavelength, fnu, age, surviving)
 
 
-def band_fluxes(library, curve, ebv, extinction="O94") -> np.ndarray:
+def band_fluxes(library: SSPLibrary, curve: tuple[np.ndarray, np.ndarray], ebv: np.ndarray,
+                extinction: str = "O94") -> np.ndarray:
     """Integrate the reddened spectra over one photon-counting throughput curve.
 
     Parameters
@@ -189,7 +196,7 @@ def band_fluxes(library, curve, ebv, extinction="O94") -> np.ndarray:
     return (fnu * trapezoid) @ screen.T / np.sum(weight * trapezoid) * 1e26
 
 
-def burst_mean(age, values, log_age) -> np.ndarray:
+def burst_mean(age: np.ndarray, values: np.ndarray, log_age: np.ndarray) -> np.ndarray:
     """Mean of ``values`` over ten 0.1 Myr steps that end at each age.
 
     This is what CIGALE's burst of one Myr gives at whole Myr, for continuous
@@ -214,7 +221,8 @@ def burst_mean(age, values, log_age) -> np.ndarray:
     return ((1 - fraction) * values[right - 1] + fraction * values[right]).mean(axis=1)
 
 
-def compute_table(library, curves, *, log_age=AGE_NODES, ebv=EBV_NODES, extinction="O94"):
+def compute_table(library: SSPLibrary, curves: dict, *, log_age: np.ndarray = AGE_NODES, ebv: np.ndarray = EBV_NODES,
+                  extinction: str = "O94") -> dict:
     """Compute the band-flux table.
 
     Parameters
@@ -243,7 +251,7 @@ def compute_table(library, curves, *, log_age=AGE_NODES, ebv=EBV_NODES, extincti
     }
 
 
-def factorize(ln_flux, tolerance=2e-4) -> dict[str, np.ndarray]:
+def factorize(ln_flux: np.ndarray, tolerance: float = 2e-4) -> dict[str, np.ndarray]:
     """Write each band's matrix of ages and color excesses as a product of two thin ones.
 
     Parameters
@@ -280,7 +288,7 @@ def factorize(ln_flux, tolerance=2e-4) -> dict[str, np.ndarray]:
             "factor_band": np.array(bands, np.int32)}
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Build the table from the command line (see the module's docstring)."""
     from safetensors.numpy import save
 

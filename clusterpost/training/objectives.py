@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..flow.base import Flow
+    from .simulation import Mocks, Simulator
 
 __all__ = ["LogVariance", "NegativeLogLikelihood"]
 
@@ -20,11 +27,12 @@ class NegativeLogLikelihood:
 
     recordable = True  #: see `~clusterpost.training.step.RecordedStep`
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, str]:
         """As plain values for a checkpoint and a card."""
         return {"name": "negative log likelihood"}
 
-    def __call__(self, flow, mocks, conditions, simulator, generator, progress):
+    def __call__(self, flow: Flow, mocks: Mocks, conditions: torch.Tensor, simulator: Simulator,
+                 generator: torch.Generator, progress: float) -> torch.Tensor:
         """Compute the loss of one batch.
 
         Parameters
@@ -81,11 +89,12 @@ class LogVariance:
 
     recordable = False
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """As plain values for a checkpoint and a card."""
         return {"name": "log-variance", **asdict(self)}
 
-    def __call__(self, flow, mocks, conditions, simulator, generator, progress):
+    def __call__(self, flow: Flow, mocks: Mocks, conditions: torch.Tensor, simulator: Simulator,
+                 generator: torch.Generator, progress: float) -> torch.Tensor:
         """Compute the loss of one batch; see `NegativeLogLikelihood`."""
         if progress < self.begin:
             return -flow.log_prob(mocks.theta, conditions).mean()

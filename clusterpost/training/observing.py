@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -16,6 +17,14 @@ import torch
 
 from ..errors import InputError, ModelError
 from ..families.galaxies.errors import FlooredErrors, PaperErrors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astropy.table import Table
+
+    from ..typing import Coverage, ErrorModel
 
 __all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "LevelErrors", "MixedErrors", "SurveyBands",
            "UpperLimits", "read_coverage", "read_errors", "read_limits"]
@@ -55,11 +64,11 @@ class FlatErrors:
     kind = "flat"
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Smallest and largest relative error."""
         return self.low, self.high
 
-    def draw(self, ln_flux, generator):
+    def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Relative errors.
 
         Parameters
@@ -100,11 +109,11 @@ class MixedErrors:
     kind = "mixed"
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Smallest and largest relative error."""
         return self.low, self.high
 
-    def draw(self, ln_flux, generator):
+    def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Relative errors; see `FlatErrors.draw`."""
         shape, column = ln_flux.shape, (len(ln_flux), 1)
         flat = _uniform(shape, generator, self.floor, 0.5)
@@ -141,11 +150,11 @@ class LevelErrors:
     kind = "level"
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Smallest and largest relative error."""
         return self.low, self.high
 
-    def draw(self, ln_flux, generator):
+    def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Relative errors; see `FlatErrors.draw`."""
         level = _uniform((len(ln_flux), 1), generator, math.log(self.least), math.log(self.most))
         return torch.exp(level + self.scatter * _normal(ln_flux.shape, generator)).clamp(self.low, self.high)
@@ -186,7 +195,8 @@ class EmpiricalErrors:
     kind = "empirical"
 
     @classmethod
-    def from_catalog(cls, tbl, bands, *, n_nodes=12, low=0.02, high=1.5, error_floor=0.05):
+    def from_catalog(cls, tbl: Table, bands: Sequence[str], *, n_nodes: int = 12, low: float = 0.02, high: float = 1.5,
+                     error_floor: float | None = 0.05) -> EmpiricalErrors:
         """Measure how errors depend on flux in a catalog.
 
         Parameters
@@ -236,11 +246,11 @@ class EmpiricalErrors:
         return cls(*columns, low, high)
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Smallest and largest relative error."""
         return self.low, self.high
 
-    def draw(self, ln_flux, generator):
+    def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Relative errors; see `FlatErrors.draw`."""
         if ln_flux.shape[1] != len(self.ln_flux):
             raise InputError(f"these errors are of {len(self.ln_flux)} bands, and the simulator has {ln_flux.shape[1]}")
@@ -267,7 +277,7 @@ class AllBands:
 
     kind = "all"
 
-    def draw(self, n, n_bands, generator):
+    def draw(self, n: int, n_bands: int, generator: torch.Generator) -> torch.Tensor:
         """Draw which bands are measured.
 
         Parameters
@@ -300,7 +310,7 @@ class AnyBands:
 
     kind = "any"
 
-    def draw(self, n, n_bands, generator):
+    def draw(self, n: int, n_bands: int, generator: torch.Generator) -> torch.Tensor:
         """Draw which bands are measured; see `AllBands.draw`."""
         n_slots = len(self.slots)
         rank = _uniform((n, n_slots), generator).argsort(dim=1).argsort(dim=1)
@@ -346,7 +356,7 @@ class SurveyBands:
 
     kind = "surveys"
 
-    def draw(self, n, n_bands, generator):
+    def draw(self, n: int, n_bands: int, generator: torch.Generator) -> torch.Tensor:
         """Draw which bands are measured; see `AllBands.draw`."""
         device = generator.device
         sets = torch.zeros(len(self.sets), n_bands, dtype=torch.bool, device=device)
@@ -390,7 +400,8 @@ class UpperLimits:
 
     kind = "upper limits"
 
-    def draw(self, ln_flux, flux, error, measured, generator):
+    def draw(self, ln_flux: torch.Tensor, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
+             generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Put limits in the place of measurements.
 
         Parameters
@@ -436,12 +447,12 @@ def _read(values):
         raise ModelError(f"observing conditions of the kind {kind!r} are not as they are described: {error}") from None
 
 
-def to_dict(observing):
+def to_dict(observing: ErrorModel | Coverage | UpperLimits) -> dict[str, Any]:
     """As plain values for a model's card."""
     return {"kind": observing.kind, **asdict(observing)}
 
 
-def read_errors(values):
+def read_errors(values: dict) -> ErrorModel:
     """Read the error model that a card describes.
 
     Parameters
@@ -455,7 +466,7 @@ def read_errors(values):
     return _read(values)
 
 
-def read_coverage(values):
+def read_coverage(values: dict) -> Coverage:
     """Read the choice of bands that a card describes.
 
     Parameters
@@ -469,7 +480,7 @@ def read_coverage(values):
     return _read(values)
 
 
-def read_limits(values):
+def read_limits(values: dict) -> UpperLimits:
     """Read the choice of upper limits that a card describes.
 
     Parameters

@@ -7,6 +7,7 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -37,6 +38,16 @@ from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AllBands, AnyBands, FlatErrors, LevelErrors, MixedErrors, UpperLimits
 from .simulation import Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 from .surveys import survey_bands
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..families.base import ModelFamily, Prior
+    from ..noise import Noise
+    from ..typing import Coverage, Encoder, ErrorModel, PathLike
+    from .simulation import Mocks
 
 __all__ = ["RECIPES", "Recipe", "affine", "any_bands", "condition_range", "galaxies", "galaxies_maf", "maf",
            "recipe_sizes", "spline", "stochastic", "stochastic_field", "train_model", "walter2025"]
@@ -75,17 +86,17 @@ class Recipe:
     learned: tuple | None = None
     n_samples: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.learned is None:
             self.learned = self.simulator.family.parameter_names
 
-    def learned_part(self, mocks):
+    def learned_part(self, mocks: Mocks) -> Mocks:
         """Return the same mocks with the learned parameters only."""
         index = [self.simulator.prior.names.index(name) for name in self.learned]
         return replace(mocks, theta=mocks.theta[:, index])
 
 
-def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
+def walter2025(*, n_blocks: int = 12, width: int = 256, **config: Any) -> Recipe:
     """Make the recipe of the network of Walter et al. (2025), Sect. 2 and Table A.1.
 
     Parameters
@@ -106,8 +117,10 @@ def walter2025(*, n_blocks=12, width=256, **config) -> Recipe:
                   n_samples=10_000)
 
 
-def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 32), depth=(3, 2),
-              bins=(12, 7), splines=(1, 1), knots=256, draws=13, **config) -> Recipe:
+def any_bands(*, bands: Sequence[str] = _BANDS, table: str | os.PathLike | BandFluxTable | None = None,
+              prior: Prior | None = None, errors: ErrorModel | None = None, width: tuple[int, int] = (64, 32),
+              depth: tuple[int, int] = (3, 2), bins: tuple[int, int] = (12, 7), splines: tuple[int, int] = (1, 1),
+              knots: int = 256, draws: int = 13, **config: Any) -> Recipe:
     """Make the recipe of a network for any two or more bands, any brightness and any distance.
 
     A spline flow of age and reddening, conditioned on colors and relative
@@ -153,8 +166,11 @@ def any_bands(*, bands=_BANDS, table=None, prior=None, errors=None, width=(64, 3
     return Recipe("any_bands", simulator, encoder, spec, LogVariance(draws=draws), FitConfig(**settings), learned)
 
 
-def spline(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, width=(256, 128, 128),
-           depth=(2, 1, 1), bins=(32, 10, 16), splines=(2, 1, 1), knots=256, **config) -> Recipe:
+def spline(*, noise: str = "normal", bands: tuple[str, ...] = _BANDS,
+           table: str | os.PathLike | BandFluxTable | None = None, prior: Prior | None = None,
+           errors: ErrorModel | None = None, width: tuple[int, ...] = (256, 128, 128),
+           depth: tuple[int, ...] = (2, 1, 1), bins: tuple[int, ...] = (32, 10, 16),
+           splines: tuple[int, ...] = (2, 1, 1), knots: int = 256, **config: Any) -> Recipe:
     """Make the recipe of a network that learns the mass too, for noise under which it has no closed form.
 
     A spline flow of age, reddening and mass, conditioned on any two or more
@@ -188,8 +204,9 @@ def spline(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None,
     return Recipe("spline", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**(_MUON | config)))
 
 
-def maf(*, noise="normal", bands=_BANDS, table=None, prior=None, errors=None, blocks=15, width=500, depth=2,
-        **config) -> Recipe:
+def maf(*, noise: str = "normal", bands: tuple[str, ...] = _BANDS,
+        table: str | os.PathLike | BandFluxTable | None = None, prior: Prior | None = None,
+        errors: ErrorModel | None = None, blocks: int = 15, width: int = 500, depth: int = 2, **config: Any) -> Recipe:
     """Make the recipe of the flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
 
     Otherwise as `spline`; give `~clusterpost.training.observing.EmpiricalErrors`
@@ -230,7 +247,7 @@ def _any_simulator(bands, table, prior, errors, noise):
                      errors=errors or MixedErrors(), coverage=AnyBands(slots)), slots
 
 
-def recipe_sizes(simulator, encoder, learned=None):
+def recipe_sizes(simulator: Simulator, encoder: Any, learned: tuple[str, ...] | None = None) -> dict:
     """Return what the spec of every kind of flow has.
 
     Parameters
@@ -252,8 +269,9 @@ def recipe_sizes(simulator, encoder, learned=None):
             "low": tuple(prior.low[index].tolist()), "high": tuple(prior.high[index].tolist())}
 
 
-def affine(family, *, name, errors=None, coverage=None, noise=None, encoder=None, n_blocks=8, width=128,
-           **config) -> Recipe:
+def affine(family: ModelFamily, *, name: str, errors: ErrorModel | None = None, coverage: Coverage | None = None,
+           noise: str | Noise | None = None, encoder: Encoder | None = None, n_blocks: int = 8, width: int = 128,
+           **config: Any) -> Recipe:
     """Make a recipe of a network for any model family: affine coupling blocks, trained by the NLL.
 
     Parameters
@@ -294,8 +312,9 @@ _GALAXY_ORDER = ("tau_ism", "stick1", "dust_index", "tau_bc", "log_gamma1", "log
 _GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
 
 
-def galaxies(*, family="galaxies", errors=None, width=(192, 160, 64, 48, 48, 32, 32), depth=(3, 3, 1, 1, 1, 1, 1),
-             bins=7, knots=64, context=192, context_depth=3, **config) -> Recipe:
+def galaxies(*, family: str = "galaxies", errors: ErrorModel | None = None,
+             width: tuple[int, ...] = (192, 160, 64, 48, 48, 32, 32), depth: tuple[int, ...] = (3, 3, 1, 1, 1, 1, 1),
+             bins: int = 7, knots: int = 64, context: int = 192, context_depth: int = 3, **config: Any) -> Recipe:
     """Make a recipe of a network for galaxies in ugriz of SDSS: a spline flow, blind to brightness.
 
     All parameters but the mass are learned, under log-normal noise; the mass follows in closed form.
@@ -338,7 +357,8 @@ def galaxies(*, family="galaxies", errors=None, width=(192, 160, 64, 48, 48, 32,
     return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings), learned)
 
 
-def galaxies_maf(*, family="galaxies", errors=None, blocks=15, width=500, depth=2, **config) -> Recipe:
+def galaxies_maf(*, family: str = "galaxies", errors: ErrorModel | None = None, blocks: int = 15, width: int = 500,
+                 depth: int = 2, **config: Any) -> Recipe:
     """Make the recipe of the network of Hahn & Melchior (2022): masked autoregressive blocks, built with zuko.
 
     Otherwise as `galaxies`.
@@ -373,9 +393,11 @@ def _galaxy_parts(family, errors):
     return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 
 
-def stochastic(*, family="stochastic", bands=None, table=None, errors=None, coverage=None, limits=None, token=128,
-               context=128, context_depth=2, width=(128, 128, 64, 64, 32, 32), depth=(2, 2, 2, 1, 1, 1),
-               bins=(24, 24, 12, 10, 6, 6), knots=64, **config) -> Recipe:
+def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None, table: PathLike | None = None,
+               errors: ErrorModel | None = None, coverage: Coverage | None = None, limits: UpperLimits | None = None,
+               token: int = 128, context: int = 128, context_depth: int = 2,
+               width: tuple[int, ...] = (128, 128, 64, 64, 32, 32), depth: tuple[int, ...] = (2, 2, 2, 1, 1, 1),
+               bins: tuple[int, ...] = (24, 24, 12, 10, 6, 6), knots: int = 64, **config: Any) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
     A spline flow of all six parameters that sees whatever was measured as a set, upper limits among it; trained by the
@@ -429,7 +451,7 @@ def stochastic(*, family="stochastic", bands=None, table=None, errors=None, cove
     return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
 
 
-def stochastic_field(**options) -> Recipe:
+def stochastic_field(**options: Any) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star with field stars in their apertures.
 
     Short, and to be started from the weights of ``stochastic``.
@@ -457,7 +479,9 @@ RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": w
            "galaxies_maf": galaxies_maf, "stochastic": stochastic, "stochastic_field": stochastic_field}
 
 
-def train_model(recipe, folder, *, start=None, device="cpu", compile=False, record=None, n_test=None, progress=None):
+def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = None, device: str = "cpu",
+                compile: bool = False, record: bool | None = None, n_test: int | None = None,
+                progress: bool | None = None) -> dict:
     """Train a recipe and write its model file.
 
     Parameters
@@ -539,7 +563,7 @@ def _take_what_fits(flow, weights, start):
     return sum(values.numel() for values in fitting.values())
 
 
-def condition_range(simulator, encoder, n=1_000_000, tail=1e-5):
+def condition_range(simulator: Simulator, encoder: Encoder, n: int = 1_000_000, tail: float = 1e-5) -> dict:
     """Find the range of the conditions that training shows to a network.
 
     Parameters

@@ -14,6 +14,7 @@ import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock, Timeout
@@ -37,6 +38,14 @@ from .observing import AllBands
 from .recipes import Recipe, recipe_sizes
 from .simulation import Simulator, cluster_simulator, seeded_generator
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import optuna
+    from astropy.table import Table
+
+    from ..typing import PathLike
+
 __all__ = ["FAMILIES", "affine_family", "best_settings", "recipe_of", "search", "spline_family"]
 
 log = logging.getLogger(__name__)
@@ -49,7 +58,7 @@ _OBJECTS_AT_ONCE = 5
 _ATTEMPTS = 3  # a trial that was interrupted as often may be too large for the machine
 
 
-def affine_family(trial, simulator) -> Recipe:
+def affine_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe:
     """Suggest a network of Walter et al. (2025), over the ranges of their Table A.1.
 
     Parameters
@@ -77,7 +86,7 @@ def affine_family(trial, simulator) -> Recipe:
     return Recipe("affine", simulator, encoder, spec, NegativeLogLikelihood(), config)
 
 
-def spline_family(trial, simulator) -> Recipe:
+def spline_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe:
     """Spline flows of age and reddening, the mass in closed form.
 
     Parameters
@@ -118,7 +127,7 @@ _FIRST = {"affine": {"blocks": 12, "width": 256, "learning_rate": 0.001876, "lea
 FAMILIES = {"affine": affine_family, "spline": spline_family}
 
 
-def recipe_of(settings, simulator=None) -> Recipe:
+def recipe_of(settings: dict, simulator: Simulator | None = None) -> Recipe:
     """Make the recipe of a trial, to be trained at full length.
 
     Parameters
@@ -270,8 +279,9 @@ def _prune_unless(good):
         raise require("optuna", "train").TrialPruned
 
 
-def search(folder, *, simulator=None, families=tuple(FAMILIES), trials=100, seconds=600.0, budget=None, first=None,
-           seed=0, device="cpu", n_validation=2_000, n_objects=200):
+def search(folder: PathLike, *, simulator: Simulator | None = None, families: Sequence[str] = tuple(FAMILIES),
+           trials: int = 100, seconds: float = 600.0, budget: float | None = None, first: Sequence | None = None,
+           seed: int = 0, device: str = "cpu", n_validation: int = 2_000, n_objects: int = 200) -> Table:
     """Search for an architecture and its training, or go on with a search.
 
     Parameters
@@ -415,7 +425,7 @@ def _table(study):
     return table
 
 
-def best_settings(folder, n=5):
+def best_settings(folder: PathLike, n: int = 5) -> list[dict]:
     """Return the settings of a search's best trials, to begin a longer one with.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,10 +14,17 @@ from ..observations import Observed
 from . import observing
 from .observing import AllBands, FlatErrors
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..families.base import Prior
+    from ..flow.model import Model
+    from ..typing import Coverage, ErrorModel
+
 __all__ = ["Mocks", "Simulator", "cluster_simulator", "seeded_generator", "walter2025_simulator"]
 
 
-def seeded_generator(seed, stream=0, device="cpu"):
+def seeded_generator(seed: int, stream: int = 0, device: str = "cpu") -> torch.Generator:
     """Make a random generator for one numbered stream of a seed.
 
     Parameters
@@ -96,25 +104,25 @@ class Simulator:
     coverage: object = AllBands()
     limits: object | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.noise is None:
             self.noise = self.family.likelihood.noise.name if self.family.likelihood else "lognormal"
 
     @property
-    def bands(self):
+    def bands(self) -> tuple[str, ...]:
         """Names of the bands, in order."""
         return self.family.band_names
 
     @property
-    def prior(self):
+    def prior(self) -> Prior:
         """Prior of the family."""
         return self.family.prior
 
-    def to(self, device):
+    def to(self, device: str) -> Simulator:
         """Return the same simulator on another device."""
         return replace(self, family=self.family.to(device))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for a model file; see `from_dict`."""
         return {
             "family": {"name": self.family.name, "version": self.family.version, "options": self.family.to_dict()},
@@ -125,7 +133,7 @@ class Simulator:
         }
 
     @classmethod
-    def from_dict(cls, values, family=None):
+    def from_dict(cls, values: dict, family: ModelFamily | None = None) -> Simulator:
         """Make a simulator from what `to_dict` returned, or from that part of an older model file.
 
         Parameters
@@ -150,7 +158,7 @@ class Simulator:
                    observing.read_limits(values["limits"]) if "limits" in values else None)
 
     @classmethod
-    def of(cls, model):
+    def of(cls, model: Model) -> Simulator:
         """Make the simulator that a model was trained with.
 
         Parameters
@@ -163,7 +171,7 @@ class Simulator:
         """
         return cls.from_dict(model.card["simulator"], model.family)
 
-    def draw(self, n, generator):
+    def draw(self, n: int, generator: torch.Generator) -> Mocks:
         """Draw ``n`` mocks.
 
         Parameters
@@ -189,7 +197,8 @@ class Simulator:
         return Mocks(flux, error, measured & ~limit, limit, covariates, theta)
 
 
-def cluster_simulator(*, errors=None, coverage=None, **options) -> Simulator:
+def cluster_simulator(*, errors: ErrorModel | None = None, coverage: Coverage | None = None,
+                      **options: Any) -> Simulator:
     """Make a simulator of fully sampled clusters.
 
     Parameters

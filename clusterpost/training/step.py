@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import copy
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..flow.base import Flow
+    from .simulation import Mocks, Simulator
 
 __all__ = ["RecordedStep", "Step"]
 
@@ -40,7 +48,8 @@ class Step:
         Batches that changed no weight, as their gradients were out of the usual.
     """
 
-    def __init__(self, flow, average, optimizers, objective, simulator, *, max_norm, spike):
+    def __init__(self, flow: Flow, average: Flow, optimizers: Sequence[torch.optim.Optimizer], objective: Any,
+                 simulator: Simulator | None, *, max_norm: float, spike: float):
         self.flow, self.optimizers, self.objective, self.simulator = flow, optimizers, objective, simulator
         self.max_norm, self.spike = max_norm, spike
         self.weights = list(flow.parameters())
@@ -50,7 +59,8 @@ class Step:
         self.rate, self.share, self.passed_over = (torch.zeros((), **like) for _ in range(3))
         self.recent, self.norm = torch.full((), torch.nan, **like), torch.full((), torch.inf, **like)
 
-    def __call__(self, mocks, conditions, *, rate, share, generator, progress):
+    def __call__(self, mocks: Mocks, conditions: torch.Tensor, *, rate: float, share: float, generator: torch.Generator,
+                 progress: float) -> None:
         """Take one step.
 
         Parameters

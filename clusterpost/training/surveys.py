@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..bands import band_slots
 from ..errors import InputError
 from .observing import SurveyBands
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["SURVEYS", "survey_bands"]
 
@@ -27,7 +32,7 @@ SURVEYS = {
 }
 
 
-def survey_bands(bands) -> SurveyBands:
+def survey_bands(bands: Sequence[str]) -> SurveyBands:
     """Make the coverage of mocks in the sets of bands that surveys have.
 
     Parameters

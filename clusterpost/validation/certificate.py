@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
@@ -19,6 +19,14 @@ from .parts import draw_in_parts
 from .regions import by_region, entropy_check
 from .samplers import PosteriorSampler
 from .sbc import SBCResult, rank_statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ..flow.model import Model
+    from ..typing import ModelLike, PathLike
+    from .ensemble import Ensemble
 
 __all__ = ["REGIONS", "Calibration", "calibration", "certificate_table", "certify", "describe_model", "disagreements",
            "make_certificate", "measured", "posterior_ensemble"]
@@ -53,12 +61,12 @@ class Calibration:
     entropy: dict
 
     @property
-    def tests(self):
+    def tests(self) -> SBCResult:
         """T1 to T6, HPD and TARP together."""
         return SBCResult(np.concatenate([self.sbc.ranks, self.coverage.ranks], axis=1),
                          self.sbc.names + self.coverage.names, self.sbc.n_draws)
 
-    def record(self, level=0.99):
+    def record(self, level: float = 0.99) -> dict:
         """Return the numbers, for a certificate.
 
         Parameters
@@ -100,7 +108,7 @@ def _number(value):
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def calibration(ensemble, seed=0, regions=None):
+def calibration(ensemble: Ensemble, seed: int = 0, regions: Sequence[str] | None = None) -> Calibration:
     """Put an ensemble to every test of calibration.
 
     Parameters
@@ -135,7 +143,8 @@ def calibration(ensemble, seed=0, regions=None):
                        {by: by_region(ensemble, by, seed=seed) for by in divided}, entropy_check(ensemble))
 
 
-def posterior_ensemble(model, n_mocks=100_000, n_draws=100, seed=1, *, refine=True, parts=None, progress=None):
+def posterior_ensemble(model: ModelLike, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 1, *,
+                       refine: bool = True, parts: PathLike | None = None, progress: bool | None = None) -> Ensemble:
     """Draw mocks of a model's own simulator, with draws from the model's posteriors.
 
     Parameters
@@ -157,8 +166,8 @@ def posterior_ensemble(model, n_mocks=100_000, n_draws=100, seed=1, *, refine=Tr
                          n_draws, seed, folder=parts, progress=progress)
 
 
-def measured(model, n_mocks=100_000, n_draws=100, seed=1, *, n_refined=None, regions=None, parts=None,
-             progress=None):
+def measured(model: Model, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 1, *, n_refined: int | None = None,
+             regions: tuple | None = None, parts: Path | None = None, progress: bool | None = None) -> dict:
     """Draw from a model's posteriors, and test them.
 
     Parameters
@@ -217,7 +226,7 @@ def certify(model: Any, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 
     return make_certificate(model, tested, seed, level)
 
 
-def make_certificate(model, tested, seed, level=0.99):
+def make_certificate(model: Model, tested: dict, seed: int, level: float = 0.99) -> dict:
     """Make the certificate of calibrations that were measured.
 
     Parameters
@@ -248,7 +257,7 @@ def make_certificate(model, tested, seed, level=0.99):
     }
 
 
-def certificate_table(certificate):
+def certificate_table(certificate: dict) -> Table:
     """Return the tests of a certificate, one a row.
 
     Parameters
@@ -285,7 +294,7 @@ def certificate_table(certificate):
     return table
 
 
-def disagreements(certificate, tested):
+def disagreements(certificate: dict, tested: dict) -> list[str]:
     """List where a smaller test contradicts a certificate.
 
     Parameters
@@ -322,7 +331,7 @@ def _entropy_disagrees(certified, fresh):
         yield f"off by {difference:.4f} nat, allowed {allowed:.4f}"
 
 
-def describe_model(model):
+def describe_model(model: Model) -> str:
     """Return what a model takes, how it was trained and how well it is calibrated, as text.
 
     Parameters

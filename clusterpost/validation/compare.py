@@ -231,7 +231,7 @@ def _densest_intervals(out, at_edge, edges, prefix, parameters):
     return result
 
 
-def shortest_interval(draws, share, edges):
+def shortest_interval(draws: list[np.ndarray] | np.ndarray, share: float, edges: tuple[float, ...]) -> np.ndarray:
     """Find the shortest interval that holds a share of draws: that of highest density, of one with a single peak.
 
     Parameters

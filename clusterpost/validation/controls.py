@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
@@ -21,6 +21,9 @@ from .ensemble import draw_ensemble
 from .regions import by_region, entropy_check
 from .sbc import SBCResult, rank_statistics
 from .twosample import classifier_accuracy
+
+if TYPE_CHECKING:
+    from .ensemble import Ensemble
 
 __all__ = ["CONTROLS", "Moved", "control_table", "one_mode", "own_truths", "uncorrelated"]
 
@@ -63,7 +66,7 @@ class Moved:
     factor: float = 1.0
     shift: object = None
 
-    def __call__(self, ensemble, rng, log_q=None):
+    def __call__(self, ensemble: Ensemble, rng: np.random.Generator, log_q: np.ndarray | None = None) -> Ensemble:
         """Spoil an ensemble.
 
         Parameters
@@ -85,7 +88,7 @@ class Moved:
         volume = draws.shape[-1] * np.log(self.factor)
         return ensemble.with_draws(draws, ensemble.log_q - volume, log_q - volume)
 
-    def origin(self, ensemble):
+    def origin(self, ensemble: Ensemble) -> np.ndarray:
         """Return where a draw would have to be that comes to lie at the truth, (n, n_parameter)."""
         middle, offset = self._place(ensemble)
         return middle + (ensemble.truth - middle - offset) / self.factor
@@ -105,12 +108,12 @@ def _densities(ensemble, controls):
     return dict(zip(controls, values.T, strict=True))
 
 
-def uncorrelated(ensemble, rng):
+def uncorrelated(ensemble: Ensemble, rng: np.random.Generator) -> Ensemble:
     """Permute the parameters among an object's draws, each by itself: marginals as they were."""
     return ensemble.with_draws(rng.permuted(ensemble.draws, axis=1))
 
 
-def one_mode(ensemble, rng):
+def one_mode(ensemble: Ensemble, rng: np.random.Generator) -> Ensemble:
     """Drop the weaker mode where draws fall into two groups in the first parameter; half as many draws as before.
 
     Two groups are where the split that separates them best (Otsu 1979) leaves a tenth of the draws at least on
@@ -119,7 +122,7 @@ def one_mode(ensemble, rng):
     first = ensemble.draws[..., 0]
     split, upper_share, bimodal = _split(first)
 
-    def weaker(values):
+    def weaker(values: np.ndarray) -> np.ndarray:
         """Tell which values belong to the weaker mode."""
         return bimodal[:, None] & ((values > split[:, None]) == (upper_share < 0.5)[:, None])
 
@@ -172,7 +175,7 @@ def _split_some(values):
     return (ordered[rows, at] + ordered[rows, at + 1]) / 2, n_above / n_draws, bimodal
 
 
-def own_truths(ensemble, seed=0):
+def own_truths(ensemble: Ensemble, seed: int = 0) -> Ensemble:
     """Return an ensemble that is calibrated by construction: one draw of each mock in place of its truth.
 
     Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,6 +13,12 @@ from ..families.clusters.parameters import PARAMETERS, STATISTICS
 from ..priors import BoxPrior
 from ..training.simulation import seeded_generator
 from ..utils import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from ..families.base import Parameter, Prior
+    from ..training.simulation import Mocks, Simulator
 
 __all__ = ["Ensemble", "draw_ensemble", "mock_chunks"]
 
@@ -68,7 +74,7 @@ class Ensemble:
     sampler: object = None
     family: object = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         n, d = len(self.truth), len(self.parameters)
         k = np.shape(self.draws)[1] if np.ndim(self.draws) == 3 else -1
         wanted = {"truth": (n, d), "draws": (n, k, d), "log_q": (n, k), "log_q_truth": (n,)}
@@ -80,45 +86,45 @@ class Ensemble:
         if len(self.about) != n:
             raise ValueError(f"about has {len(self.about)} rows in place of {n}")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.truth)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: slice | np.ndarray) -> Ensemble:
         mocks = None if self.mocks is None else self.mocks[rows]
         return Ensemble(self.truth[rows], self.draws[rows], self.log_q[rows], self.log_q_truth[rows],
                         self.about[rows], mocks, self.sampler, self.family)
 
     @property
-    def parameters(self):
+    def parameters(self) -> tuple[Parameter, ...]:
         """Parameters of the family, in order."""
         return PARAMETERS if self.family is None else self.family.parameters
 
     @property
-    def prior(self):
+    def prior(self) -> Prior:
         """Prior of the mocks."""
         return BoxPrior.of(self.parameters) if self.family is None else self.family.prior
 
     @property
-    def statistics(self):
+    def statistics(self) -> Mapping:
         """Functions of theta whose ranks are tested, by name."""
         return STATISTICS if self.family is None else self.family.statistics
 
     @property
-    def marginals(self):
+    def marginals(self) -> dict[str, Callable]:
         """The parameters as functions of theta, by name."""
         return {p.name: (lambda theta, i=i: theta[..., i]) for i, p in enumerate(self.parameters)}
 
     @property
-    def n_draws(self):
+    def n_draws(self) -> int:
         """Draws of each mock."""
         return self.draws.shape[1]
 
     @property
-    def has_density(self):
+    def has_density(self) -> bool:
         """Whether the density under test is known at every truth and draw."""
         return not (np.isnan(self.log_q_truth).any() or np.isnan(self.log_q).any())
 
-    def log_prob(self, theta, chunk=131_072):
+    def log_prob(self, theta: np.ndarray, chunk: int = 131_072) -> np.ndarray:
         """Compute the normalized log density of the posteriors under test at other points.
 
         Parameters
@@ -150,7 +156,8 @@ class Ensemble:
         values = np.concatenate(parts) if parts else np.empty(points.shape[:2])
         return values[:, 1:] - values[:, :1] + self.log_q_truth[:, None]
 
-    def with_draws(self, draws, log_q=None, log_q_truth=None):
+    def with_draws(self, draws: np.ndarray, log_q: np.ndarray | None = None,
+                   log_q_truth: np.ndarray | None = None) -> Ensemble:
         """Return the same mocks with other posteriors.
 
         Parameters
@@ -211,7 +218,8 @@ def draw_ensemble(sampler: Any, simulator: Any, n_mocks: int, n_draws: int = 100
                     torch.cat(log_q_truth).numpy(), _about(mocks), mocks, sampler, getattr(simulator, "family", None))
 
 
-def mock_chunks(simulator, n_mocks, n_draws, seed=0, chunk=131_072, progress=None):
+def mock_chunks(simulator: Simulator, n_mocks: int, n_draws: int, seed: int = 0, chunk: int = 131_072,
+                progress: bool | None = None) -> Iterator[tuple[Mocks, torch.Generator]]:
     """Draw mocks of a seed, some at a time, with the generator for their posterior draws.
 
     Parameters

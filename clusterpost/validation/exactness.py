@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -26,6 +26,9 @@ from .fits import drawn_parameters, inferred_parameters
 from .targets import read_target
 from .twosample import classifier_accuracy, jensen_shannon
 
+if TYPE_CHECKING:
+    from ..flow.model import Model
+
 __all__ = ["CASES", "check_exact", "compare_with_exact", "dense_draws", "efficiency_by_bands", "survey_mocks"]
 
 LEVELS = (0.16, 0.5, 0.84)
@@ -38,7 +41,7 @@ _N_CLASSIFIED = 1000  # draws of either posterior that are compared
 _mocks = partial(simulate, model="any_bands")  # whose posteriors are known exactly
 
 
-def survey_mocks(n, seed=0):
+def survey_mocks(n: int, seed: int = 0) -> QTable:
     """Simulate mocks as a survey of nearby galaxies would have them.
 
     Ages log-uniform from 1 Myr to 3 Gyr, masses from dN/dm ~ m^-2 above 1000
@@ -96,7 +99,7 @@ CASES = {
 }
 
 
-def check_exact(model):
+def check_exact(model: Model) -> None:
     """Check that a model's posteriors can be computed exactly for the mocks of `CASES`.
 
     Parameters
@@ -127,7 +130,7 @@ class _Box:
         return theta, -torch.log(self.high - self.low).sum(-1).expand(theta.shape[:-1])
 
 
-def dense_draws(target, n_points=_N_POINTS):
+def dense_draws(target: Target, n_points: int = _N_POINTS) -> tuple[torch.Tensor, torch.Tensor]:
     """Weighted points that cover a posterior densely, from no network.
 
     Parameters

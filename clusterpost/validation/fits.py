@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +12,13 @@ from astropy.table import Table
 from ..catalogs.published import published_columns
 from ..errors import ColumnError, InputError
 from ..families.clusters.parameters import PARAMETERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from astropy.table import Column
+
+    from ..families.base import Derived, Parameter
 
 __all__ = ["PublishedFit", "catalog_parameters", "closest_modes", "coordinate", "drawn_parameters",
            "inferred_parameters", "log10", "numbers", "published_fits"]
@@ -33,7 +41,7 @@ class PublishedFit:
     high: np.ndarray
 
 
-def inferred_parameters(out, suffix, *, prefix="", parameters=PARAMETERS):
+def inferred_parameters(out: Table, suffix: str, *, prefix: str = "", parameters: Sequence = PARAMETERS) -> np.ndarray:
     """Estimates of an inferred table in the coordinates of the model.
 
     Parameters
@@ -64,7 +72,7 @@ def inferred_parameters(out, suffix, *, prefix="", parameters=PARAMETERS):
     return np.stack(columns, axis=-1)
 
 
-def coordinate(parameter, values):
+def coordinate(parameter: Derived | Parameter, values: np.ndarray) -> np.ndarray:
     """Convert what a parameter's columns hold, which may be sentinels, to its coordinate.
 
     Parameters
@@ -80,7 +88,7 @@ def coordinate(parameter, values):
     return log10(values) if parameter.log10 else values
 
 
-def published_fits(table: Table, published: str | dict | None = None, *, parameters=PARAMETERS) -> dict:
+def published_fits(table: Table, published: str | dict | None = None, *, parameters: Sequence = PARAMETERS) -> dict:
     """Read the fits of a catalog, cleaned of sentinels.
 
     Parameters
@@ -126,7 +134,8 @@ def published_fits(table: Table, published: str | dict | None = None, *, paramet
     return {stem: _cleaned(fit, usable[stem] & ~sentinel, known[stem]) for stem, fit in linear.items()}
 
 
-def catalog_parameters(table, published=None, *, parameters=PARAMETERS):
+def catalog_parameters(table: Table, published: str | Mapping | None = None, *,
+                       parameters: Sequence = PARAMETERS) -> np.ndarray:
     """Return the parameters that a catalog published.
 
     Parameters
@@ -151,7 +160,7 @@ def _values(fits, parameters, n):
     return np.stack([fits[p.column].value if p.column in fits else none for p in parameters], axis=-1)
 
 
-def drawn_parameters(draws, parameters=PARAMETERS):
+def drawn_parameters(draws: Table, parameters: Sequence = PARAMETERS) -> np.ndarray:
     """Draws in the coordinates of the model.
 
     Parameters
@@ -208,7 +217,7 @@ def _least(parameter):
     return 0.0 if parameter.log10 else min(getattr(parameter, "low", 0.0), 0.0)
 
 
-def numbers(column, unit, default=None):
+def numbers(column: Column | u.Quantity, unit: str | u.UnitBase, default: str | None = None) -> np.ndarray:
     """Plain floats in one unit.
 
     Parameters
@@ -232,7 +241,7 @@ def numbers(column, unit, default=None):
     return values * u.Unit(own).to(unit) if own else values
 
 
-def log10(values):
+def log10(values: np.ndarray) -> np.ndarray:
     """log10 that gives -inf for zero and NaN for what is negative, in silence.
 
     Parameters
@@ -247,7 +256,7 @@ def log10(values):
         return np.log10(values)
 
 
-def closest_modes(out, fits, *, prefix="", parameters=PARAMETERS):
+def closest_modes(out: Table, fits: dict, *, prefix: str = "", parameters: Sequence = PARAMETERS) -> np.ndarray:
     """Return the mode of each posterior that lies closest to the catalog's fit.
 
     Parameters

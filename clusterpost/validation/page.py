@@ -73,7 +73,7 @@ class Section:
     folded: bool = True
 
 
-def html_page(title, lead, facts, sections, footer=""):
+def html_page(title: str, lead: str, facts: dict[str, str], sections: list[Section], footer: str = "") -> str:
     """One page of HTML, with style and figures inside.
 
     Parameters

@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import Table, vstack
 
 from ..utils import progress_bar, whole_file
 from .ensemble import Ensemble, draw_ensemble
+
+if TYPE_CHECKING:
+    from ..training.simulation import Simulator
+    from ..typing import PathLike
+    from .samplers import PosteriorSampler
 
 __all__ = ["draw_in_parts", "remove_parts"]
 
@@ -19,7 +25,8 @@ _NAME = "part-{}-{:05d}-{}.npz"
 _ARRAYS = ("truth", "draws", "log_q", "log_q_truth")
 
 
-def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=None, progress=None):
+def draw_in_parts(sampler: PosteriorSampler | None, simulator: Simulator | None, n_mocks: int, n_draws: int = 100,
+                  seed: int = 0, *, folder: PathLike | None = None, progress: bool | None = None) -> Ensemble:
     """Draw an ensemble that an interruption does not lose.
 
     Parameters
@@ -74,7 +81,7 @@ def draw_in_parts(sampler, simulator, n_mocks, n_draws=100, seed=0, *, folder=No
                     vstack([part.about for part in parts]), family=family)
 
 
-def remove_parts(folder):
+def remove_parts(folder: PathLike) -> None:
     """Remove the blocks that `draw_in_parts` left in a folder, and the folder if it holds nothing else.
 
     Parameters

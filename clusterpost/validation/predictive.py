@@ -149,7 +149,7 @@ def predictive_summary(check: Any) -> Table:
     return table
 
 
-def bands_of(table):
+def bands_of(table: Table) -> list[str]:
     """Return the bands of a table with a column ``band``, from the blue to the red.
 
     Parameters

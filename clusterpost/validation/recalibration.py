@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
@@ -22,6 +22,9 @@ from ..flow.modelfile import load_model, update_card
 from ..training.simulation import Simulator
 from .samplers import PosteriorSampler
 from .sbc import SBCResult, sbc_ranks
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Recalibration", "corrected_levels", "recalibrate"]
 
@@ -52,7 +55,7 @@ class Recalibration:
     before: SBCResult
     after: SBCResult
 
-    def summary(self, level=0.99):
+    def summary(self, level: float = 0.99) -> Table:
         """Return what it does to the p-p curves.
 
         Parameters
@@ -82,7 +85,7 @@ class Recalibration:
                           beyond_expected=2 / (n_draws + 1))
         return table
 
-    def save(self, model):
+    def save(self, model: Path) -> None:
         """Write it into a model's card, in place of an older one; nothing uses it there unless asked to.
 
         Parameters

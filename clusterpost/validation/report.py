@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table, vstack
@@ -25,6 +25,10 @@ from .exactness import CASES, check_exact, compare_with_exact, efficiency_by_ban
 from .page import Section, html_page
 from .parts import remove_parts
 from .samplers import PosteriorSampler
+
+if TYPE_CHECKING:
+    from ..flow.model import Model
+    from ..plotting.figure import NotebookFigure
 
 __all__ = ["Report", "Validation", "validate_model"]
 
@@ -115,8 +119,10 @@ class Validation:
         As for `validate_model`.
     """
 
-    def __init__(self, model, folder, *, n_mocks, n_draws, seed, n_refined=None, exact=0, controls=False, catalog=None,
-                 distance_source=None, n_clusters=None, certify=False, progress=None):
+    def __init__(self, model: PathLike, folder: PathLike, *, n_mocks: int, n_draws: int, seed: int,
+                 n_refined: int | None = None, exact: int = 0, controls: bool = False,
+                 catalog: PathLike | Table | None = None, distance_source: str | None = None,
+                 n_clusters: int | None = None, certify: bool = False, progress: bool | None = None):
         if exact or controls:  # before the hours that come first
             require("sklearn", "validation")
         self._started, self._stem, self._certify = time.perf_counter(), model_stem(model), certify
@@ -144,7 +150,7 @@ class Validation:
                                         n_clusters=n_clusters, seed=seed, progress=progress)
             _photometry(self.report, self.checks)
 
-    def finish(self):
+    def finish(self) -> None:
         """Write the certificate and the page, and remove what a run that was interrupted would need."""
         write_whole(self.report.folder / "certificate.json", json.dumps(self.certificate, indent=1).encode())
         if self._certify:
@@ -156,28 +162,28 @@ class Validation:
 class Report:
     """Findings so far: tables and figures in the folder, and the sections of the page."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: PathLike):
         self.folder, self.tables, self.sections = Path(folder), {}, []
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def section(self, title, text):
+    def section(self, title: str, text: str) -> None:
         """Begin one; tables and figures that follow belong to it."""
         self.sections.append(Section(title, text))
 
-    def table(self, name, table, caption, shown=None):
+    def table(self, name: str, table: Table, caption: str, shown: Table | None = None) -> None:
         """Keep a table, write it and show it, or what else is to be shown of it."""
         self.tables[name] = table
         _write(table, self.folder / f"{name}.ecsv")
         self.sections[-1].tables.append((caption, table if shown is None else shown))
 
-    def figure(self, name, figure, caption):
+    def figure(self, name: str, figure: NotebookFigure, caption: str) -> None:
         """Write a figure and show it."""
         path = self.folder / f"{name}.png"
         with whole_file(path) as temporary:
             figure.savefig(temporary, dpi=130)
         self.sections[-1].figures.append((caption, path))
 
-    def write(self, model, certificate, seconds):
+    def write(self, model: Model, certificate: dict[str, Any], seconds: float) -> None:
         """Write the page."""
         facts = {"weights (sha256)": certificate["sha256"][:16], "mocks": f"{certificate['n_mocks']:,}",
                  "draws of each": certificate["n_draws"], "seed": certificate["seed"], "date": certificate["date"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from ..flow.modelfile import load_model
@@ -9,6 +11,10 @@ from ..posterior.proposal import Draws, base_dimensions
 from ..posterior.refine import n_base_points, refine
 from ..posterior.sampler import Sampler
 from ..posterior.weights import systematic_resample
+
+if TYPE_CHECKING:
+    from ..training.simulation import Mocks
+    from ..typing import ModelLike
 
 __all__ = ["PosteriorSampler"]
 
@@ -36,12 +42,12 @@ class PosteriorSampler:
     torch.Size([5, 10, 3])
     """
 
-    def __init__(self, model, *, refine: bool | None = None):
+    def __init__(self, model: ModelLike, *, refine: bool | None = None):
         self.model = load_model(model)
         self._inner = Sampler(self.model, refined=refine, n_samples=_WEIGHTED, seed=0)
         self.refine = self._inner.refined
 
-    def __call__(self, mocks, n_draws, generator):
+    def __call__(self, mocks: Mocks, n_draws: int, generator: torch.Generator) -> torch.Tensor:
         """Draw.
 
         Parameters
@@ -57,7 +63,8 @@ class PosteriorSampler:
         """
         return self._drawn(mocks, n_draws, generator)[0].theta
 
-    def draw(self, mocks, n_draws, generator):
+    def draw(self, mocks: Mocks, n_draws: int,
+             generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw, and give the normalized log density of the draws and of the truth.
 
         Parameters
@@ -76,7 +83,7 @@ class PosteriorSampler:
         truth = self._log_prob(self._observed(mocks), mocks.theta[:, None])
         return draws.theta, draws.log_q, truth[:, 0] - log_evidence
 
-    def log_prob(self, mocks, theta):
+    def log_prob(self, mocks: Mocks, theta: torch.Tensor) -> torch.Tensor:
         """Log density of given points, refined only up to a constant of each mock: its log evidence.
 
         Parameters

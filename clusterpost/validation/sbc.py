@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import namedtuple
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import Table
@@ -18,6 +18,9 @@ from scipy.special import bdtr
 from scipy.stats import binom, chisquare
 
 from ..families.clusters.parameters import PARAMETERS, STATISTICS
+
+if TYPE_CHECKING:
+    from .sbc import RankHistogram
 
 __all__ = ["MARGINALS", "STATISTICS", "RankHistogram", "SBCResult", "count_below", "rank_statistics", "sbc_ranks"]
 
@@ -131,7 +134,7 @@ def _ranks(truth, draws, statistics, rng):
     return np.stack(columns, axis=1)
 
 
-def count_below(of_truth, of_draws, rng):
+def count_below(of_truth: np.ndarray, of_draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Count the draws that lie below the truth; ties fall either way.
 
     Parameters
@@ -181,7 +184,7 @@ class SBCResult:
     names: tuple
     n_draws: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.ranks, self.names = np.asarray(self.ranks), tuple(self.names)
         if self.ranks.ndim != 2 or self.ranks.shape[1] != len(self.names) or len(self.ranks) == 0:
             raise ValueError(f"ranks must have shape (n_mocks, {len(self.names)}), not {self.ranks.shape}")
@@ -189,16 +192,16 @@ class SBCResult:
             raise ValueError(f"ranks among {self.n_draws} draws must lie in 0..{self.n_draws}")
 
     @property
-    def n_mocks(self):
+    def n_mocks(self) -> int:
         """Number of mocks ranked."""
         return len(self.ranks)
 
     @property
-    def counts(self):
+    def counts(self) -> np.ndarray:
         """Number of times that each rank occurred, int array (n_stat, n_draws + 1)."""
         return np.stack([np.bincount(column, minlength=self.n_draws + 1) for column in self.ranks.T])
 
-    def histogram(self, bins=None):
+    def histogram(self, bins: int | None = None) -> RankHistogram:
         """Rank histograms.
 
         Parameters
@@ -218,7 +221,7 @@ class SBCResult:
         counts = np.add.reduceat(self.counts, starts[:-1], axis=1)
         return RankHistogram(starts - 0.5, counts, np.diff(starts) * self.n_mocks / values)
 
-    def ecdf_difference(self):
+    def ecdf_difference(self) -> tuple[np.ndarray, np.ndarray]:
         """Share of ranks below k, less the z = k / (n_draws + 1) of uniform ranks.
 
         Returns
@@ -232,7 +235,7 @@ class SBCResult:
         below = np.pad(np.cumsum(self.counts, axis=1), ((0, 0), (1, 0)))
         return z, below / self.n_mocks - z
 
-    def pointwise_band(self, low=0.01, high=0.99):
+    def pointwise_band(self, low: float = 0.01, high: float = 0.99) -> tuple[np.ndarray, np.ndarray]:
         """Quantiles of the ECDF difference of uniform ranks at each z on its own.
 
         Parameters
@@ -246,7 +249,7 @@ class SBCResult:
         """
         return _binomial_band(self.n_mocks, self.n_draws, low, high)
 
-    def simultaneous_band(self, level=0.99):
+    def simultaneous_band(self, level: float = 0.99) -> tuple[np.ndarray, np.ndarray]:
         """Return the band that holds the whole curve of one statistic with probability ``level``.
 
         Parameters
@@ -266,7 +269,7 @@ class SBCResult:
         gamma = _adjusted_gamma(self.n_mocks, self.n_draws, float(level))
         return _binomial_band(self.n_mocks, self.n_draws, gamma / 2, 1 - gamma / 2)
 
-    def outside_share(self, low=0.01, high=0.99):
+    def outside_share(self, low: float = 0.01, high: float = 0.99) -> dict:
         """Share of each curve outside the pointwise band, the two fixed ends not counted.
 
         Parameters
@@ -281,7 +284,7 @@ class SBCResult:
         """
         return dict(zip(self.names, self._outside(self.pointwise_band(low, high)).mean(1).tolist(), strict=True))
 
-    def passes(self, level=0.99):
+    def passes(self, level: float = 0.99) -> dict:
         """Tell whether each statistic's whole curve lies inside the simultaneous band.
 
         Parameters
@@ -297,7 +300,7 @@ class SBCResult:
         outside = self._outside(self.simultaneous_band(level)).any(1)
         return dict(zip(self.names, (~outside).tolist(), strict=True))
 
-    def summary(self, level=0.99):
+    def summary(self, level: float = 0.99) -> Table:
         """Write the calibration as one table.
 
         Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from ..errors import InputError
@@ -11,11 +13,22 @@ from ..posterior.target import Target
 from ..prepare import prepare
 from ..provenance import AUTO, repeat, resolve_floor
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    import astropy.units as u
+    import numpy as np
+    from astropy.table import Table
+
+    from ..typing import ModelLike
+
 __all__ = ["read_target"]
 
 
-def read_target(tbl, *, prefix=None, model="default", noise=None, prior=None, error_floor=AUTO, distance=None,
-                columns=None):
+def read_target(tbl: Table, *, prefix: str | None = None, model: ModelLike = "default", noise: str | None = None,
+                prior: Any = None, error_floor: float | str | None = AUTO, distance: u.Quantity | None = None,
+                columns: Mapping | None = None) -> tuple[np.ndarray, Target]:
     """Make the exact posterior densities of a table's rows, as inference with a model sees them.
 
     Parameters

@@ -17,7 +17,7 @@ class WholeMyrPrior(BoxPrior):
     Its density is that of the box: the difference, within half a Myr, is ignored as in the paper.
     """
 
-    def sample(self, n, generator):
+    def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Draw ``n`` parameter vectors; see `~clusterpost.priors.BoxPrior.sample`."""
         theta = super().sample(n, generator)
         myr = torch.round(10 ** theta[:, 0])
@@ -28,7 +28,7 @@ class WholeMyrPrior(BoxPrior):
         return theta
 
 
-def at_whole_myr(theta):
+def at_whole_myr(theta: torch.Tensor) -> torch.Tensor:
     """Round the age to whole Myr, at least 1.
 
     Parameters

@@ -6,11 +6,18 @@ Known in closed form under log-normal noise, and otherwise tabulated along the m
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from .table import LN10, distance_term
 from .truncated import CutNormal
+
+if TYPE_CHECKING:
+    from ...noise import Noise
+    from ...observations import Observed
+    from ..base import Prior
+    from .table import BandFluxTable
 
 __all__ = ["MassConditional", "MassDensity", "Tabulated"]
 
@@ -33,7 +40,7 @@ class Tabulated:
         Not normalized.
     """
 
-    def __init__(self, nodes, log_density):
+    def __init__(self, nodes: torch.Tensor, log_density: torch.Tensor):
         self.nodes = nodes
         highest = log_density.amax(-1, keepdim=True)
         log_density = (log_density - highest).nan_to_num(nan=0.0, neginf=-_FLOOR).clamp(min=-_FLOOR)
@@ -45,7 +52,7 @@ class Tabulated:
         mass = width * torch.exp(larger) * (-torch.expm1(-steep) / steep)
         self.cumulative = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
 
-    def quantile(self, unit):
+    def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Inverse of the distribution function; ``unit`` (..., n) between 0 and 1."""
         wanted = (unit * self.cumulative[..., -1:]).contiguous()
         i = (torch.searchsorted(self.cumulative, wanted, right=True) - 1).clamp(0, self.nodes.shape[-1] - 2)
@@ -60,7 +67,7 @@ class Tabulated:
         along = torch.where(slope.abs() < 1e-5, part, torch.where(slope < 0, along, 1 - along))
         return left + (right - left) * along.clamp(0, 1)
 
-    def log_prob(self, x):
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density at ``x`` (..., n) within the nodes."""
         i = (torch.searchsorted(self.nodes, x.contiguous(), right=True) - 1).clamp(0, self.nodes.shape[-1] - 2)
         left, right = self._take(self.nodes, i)
@@ -76,11 +83,11 @@ class Tabulated:
 class MassDensity:
     """Densities of log10 mass at ``k`` ages and reddenings of each of ``n`` clusters."""
 
-    def __init__(self, parts, low, high):
+    def __init__(self, parts: list[tuple[torch.Tensor, Tabulated | CutNormal]], low: float, high: float):
         self._parts, self._low, self._high = parts, low, high
         self._order = torch.cat([rows for rows, _ in parts]).argsort()
 
-    def draw(self, unit):
+    def draw(self, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw masses.
 
         Parameters
@@ -94,7 +101,7 @@ class MassDensity:
         log_q : Tensor (n, k)
             Their log density, in log10 mass.
         """
-        def quantile(rows, density):
+        def quantile(rows: torch.Tensor, density: Tabulated | CutNormal) -> torch.Tensor:
             """Return the quantiles of some rows and their log density."""
             x = density.quantile(unit[rows, :, None])
             return torch.stack([x, density.log_prob(x)])[..., 0].to(unit.dtype)
@@ -102,9 +109,9 @@ class MassDensity:
         ln_mass, log_q = self._joined(quantile)
         return (ln_mass / LN10).clamp(self._low / LN10, self._high / LN10), log_q + math.log(LN10)
 
-    def log_prob(self, log_mass):
+    def log_prob(self, log_mass: torch.Tensor) -> torch.Tensor:
         """Log density, in log10 mass, of given masses (n, k) within the prior's bounds."""
-        def at(rows, density):
+        def at(rows: torch.Tensor, density: Tabulated | CutNormal) -> torch.Tensor:
             """Compute the log density of some rows."""
             return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0].to(log_mass.dtype)
 
@@ -135,11 +142,12 @@ class MassConditional:
     #: Name of the parameter whose density this is.
     parameter = "log_mass"
 
-    def __init__(self, table, noise, prior):
+    def __init__(self, table: BandFluxTable, noise: Noise, prior: Prior):
         self.table, self.noise, self.prior = table, noise, prior
         self.low, self.high = (float(end[prior.names.index("log_mass")]) * LN10 for end in (prior.low, prior.high))
 
-    def at(self, observed, log_age, ebv, shift=None, *, closed=False) -> MassDensity:
+    def at(self, observed: Observed, log_age: torch.Tensor, ebv: torch.Tensor, shift: torch.Tensor | None = None, *,
+           closed: bool = False) -> MassDensity:
         """Compute the densities at given ages and reddenings.
 
         Parameters
@@ -170,7 +178,7 @@ class MassConditional:
                 parts.append((rows, kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
         return MassDensity(parts, self.low, self.high)
 
-    def is_closed(self, observed):
+    def is_closed(self, observed: Observed) -> torch.Tensor:
         """Of which clusters the closed form is exact, (n,)."""
         if self.noise.name != "lognormal" or self.prior.mass_shape is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from .table import LN10
 from .truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .grid import ExactGrid, LogFluxTerms
 
 __all__ = ["add_mass", "solve_by_cells"]
 
@@ -90,7 +96,7 @@ class _Density:
         return value, mean, chi2 + outside, prior, ln_flux
 
 
-def solve_by_cells(model, terms, levels, points):
+def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, points: torch.Tensor | None) -> dict:
     """Exact posteriors by dividing cells.
 
     Parameters
@@ -124,11 +130,11 @@ def solve_by_cells(model, terms, levels, points):
     alpha, beta = ((end - middle) / width for end in bounds)
     ln_surviving = torch.log(model.fine.surviving_mass(leaves["log_age"]))
 
-    def planes(axis, center):
+    def planes(axis: int, center: torch.Tensor) -> Callable:
         """Make the distribution function of age or reddening in each cell."""
         start, step, slope = center - leaves["size"][..., axis] / 2, leaves["size"][..., axis], tilt[axis]
 
-        def below(x):
+        def below(x: torch.Tensor) -> torch.Tensor:
             """Return the share of each cell below a value."""
             u = ((x - start) / step).clamp_(0, 1)
             return u + slope / 2 * (u**2 - u)
@@ -138,9 +144,9 @@ def solve_by_cells(model, terms, levels, points):
     deep = bool((torch.where(leaves["there"], log_inside, 0.0) < _DEEP).any())
     inside = None if deep else torch.exp(log_inside)
 
-    def normal(shift):
+    def normal(shift: float | torch.Tensor) -> Callable:
         """Make the distribution function of the mass in each cell."""
-        def below(x):
+        def below(x: torch.Tensor) -> torch.Tensor:
             """Return the share of each cell below a value."""
             z = torch.minimum(torch.maximum((x * LN10 - middle - shift) / width, alpha), beta)
             return torch.exp(log_interval(alpha, z) - log_inside) if deep else interval(alpha, z) / inside
@@ -282,7 +288,8 @@ def _draw(model, terms, leaves, share, points):
     return add_mass(model, terms, log_age, ebv, log_share, points[:, 2])
 
 
-def add_mass(model, terms, log_age, ebv, log_share, unit):
+def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: torch.Tensor, log_share: torch.Tensor,
+             unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Draws of age and reddening completed by masses.
 
     Parameters

@@ -8,11 +8,15 @@ from __future__ import annotations
 import math
 import threading
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
 from .cells import add_mass
 from .table import LN10
+
+if TYPE_CHECKING:
+    from .grid import ExactGrid, LogFluxTerms
 
 __all__ = ["CellGrid", "cell_quantiles", "solve_on_grid"]
 
@@ -40,7 +44,7 @@ class CellGrid:
         hold the posterior, from which on they resolve it.
     """
 
-    def __init__(self, model, shape, least_cells):
+    def __init__(self, model: ExactGrid, shape: tuple[int, ...], least_cells: float):
         self.model, self.shape, self.least_cells = model, shape, least_cells
         n_age, n_ebv = shape
         device = model.fine.log_age.device
@@ -63,7 +67,7 @@ class CellGrid:
         self._local = threading.local()
 
     @property
-    def work(self):
+    def work(self) -> _Workspace:
         """Arrays of this thread."""
         if not hasattr(self._local, "work"):
             self._local.work = _Workspace(self.shape, self.log_age.device)
@@ -74,7 +78,7 @@ class CellGrid:
         return [x.reshape(-1) for x in torch.meshgrid(self.log_age, self.ebv, indexing="ij")]
 
     @cached_property
-    def cells(self):
+    def cells(self) -> tuple[torch.Tensor, torch.Tensor]:
         """ln flux in the middle of each cell, and how much it changes within, both (n_cell, n_band)."""
         age, ebv = self._points
         middle = self.model.fine.ln_flux(age, ebv)
@@ -86,7 +90,8 @@ class CellGrid:
         return middle, change
 
 
-def solve_on_grid(grid, terms, levels, points):
+def solve_on_grid(grid: CellGrid, terms: LogFluxTerms, levels: torch.Tensor,
+                  points: torch.Tensor | None) -> tuple[dict, torch.Tensor]:
     """Exact posteriors of a block of objects, where the cells are fine enough.
 
     Parameters
@@ -350,7 +355,8 @@ class _Rows:
         return add_mass(grid.model, self.block.terms[self.objects], log_age, ebv, log_share, points[:, 2])
 
 
-def cell_quantiles(density, low, step, levels, smooth=True):
+def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float | torch.Tensor, levels: torch.Tensor,
+                   smooth: bool = True) -> torch.Tensor:
     """Quantiles of a smooth density known in the middle of equal cells.
 
     Parameters

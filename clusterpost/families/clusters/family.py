@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,13 @@ from .ages import WholeMyrPrior, at_whole_myr
 from .likelihood import ClusterLikelihood
 from .parameters import DISTANCE, PARAMETERS, STATISTICS
 from .table import EXTINCTION, BandFluxTable, find_table, load_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ...observations import Observed
+    from ..base import Prior
 
 __all__ = ["FullySampledClusters"]
 
@@ -59,8 +67,9 @@ class FullySampledClusters(ModelFamily):
     version = 1
     parameters = PARAMETERS
 
-    def __init__(self, *, bands=WFC3_BANDS, noise="lognormal", prior=None, distance=(DISTANCE.low, DISTANCE.high),
-                 whole_myr=False, table: BandFluxTable | None = None):
+    def __init__(self, *, bands: str | Sequence[str] = WFC3_BANDS, noise: list[int] | str = "lognormal",
+                 prior: Prior | None = None, distance: tuple[float, ...] = (DISTANCE.low, DISTANCE.high),
+                 whole_myr: bool = False, table: BandFluxTable | None = None):
         self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1], error=True),)
         self.whole_myr = whole_myr
         self.bands = tuple(get_band(name) for name in bands)
@@ -78,59 +87,60 @@ class FullySampledClusters(ModelFamily):
                     description="present-day stellar mass, remnants included", function=self._log_stellar_mass),
         )
 
-    def simulate(self, theta, covariates, generator=None):
+    def simulate(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
+                 generator: torch.Generator | None = None) -> torch.Tensor:
         """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
         if self.whole_myr:
             theta = at_whole_myr(theta)
         return self.table.predict(theta, covariates["distance"])
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """Description of its clusters, as a methods section puts it."""
         return (f"fully sampled simple stellar populations ({self.table.header['ssp']}) behind a foreground screen of "
                 "dust (O'Donnell 1994, R_V = 3.1), without nebular emission")
 
     @property
-    def domain(self):
+    def domain(self) -> tuple[tuple[float, float], ...]:
         """Lowest and highest value of each parameter: of the table, and any mass."""
         log_age, ebv = self.table.log_age, self.table.ebv
         return ((log_age[0].item(), log_age[-1].item()), (-math.inf, math.inf), (ebv[0].item(), ebv[-1].item()))
 
     @property
-    def mock_bands(self):
+    def mock_bands(self) -> tuple[str, ...]:
         """Names of the bands of mock catalogs: those of WFC3/UVIS."""
         return WFC3_BANDS
 
-    def with_bands(self, names):
+    def with_bands(self, names: Sequence[str]) -> ModelFamily:
         """Return the same family for other bands of the packaged tables."""
         return self._with(bands=tuple(names), table=find_table(**_origin(self.table)))
 
     @property
-    def further_bands(self):
+    def further_bands(self) -> tuple[str, ...]:
         """Names of the bands that the packaged tables know besides."""
         return tuple(band for band in self.table.further_bands if band not in self.band_names)
 
     @property
-    def filter_groups(self):
+    def filter_groups(self) -> tuple[tuple[int, ...], ...]:
         """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
         return band_slots(self.band_names)
 
     @property
-    def statistics(self):
+    def statistics(self) -> dict[str, Callable]:
         """Functions of theta whose ranks are tested: T1 to T6 of Walter et al. (2025), Sect. 3.1."""
         return dict(STATISTICS)
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
         """Return the same family with its table on another device or in another precision."""
         return self._with(table=self.table.to(device, dtype))
 
-    def doubts(self, observed):
+    def doubts(self, observed: Observed) -> np.ndarray:
         """Flag what an old cluster of few metals explains as well; see `~clusterpost.families.ModelFamily.doubts`."""
         from .old import explained_by_old  # which loads the stars of another family, once there are objects
 
         return np.where(explained_by_old(observed, self.band_names), PERHAPS_OLD, 0).astype(np.int32)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return options as plain values; see `from_dict`."""
         return {"bands": list(self.band_names), "noise": self.likelihood.noise.name, "prior": self.prior.to_dict(),
                 "distance": list(self._distance), "whole_myr": self.whole_myr, **_origin(self.table)}

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,6 +26,13 @@ from ...priors import as_prior
 from .cells import solve_by_cells
 from .dense import CellGrid, solve_on_grid
 from .table import LN10, distance_term
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ...observations import Observed
+    from ..base import Prior
+    from .table import BandFluxTable
 
 __all__ = ["ExactGrid", "GridSummary"]
 
@@ -89,7 +97,7 @@ class LogFluxTerms:
         Of the log evidence.
     """
 
-    def __init__(self, observed, distance_error, slope):
+    def __init__(self, observed: Observed, distance_error: torch.Tensor | None, slope: float):
         used = observed.measured
         if not used.any(1).all():
             row = int((~used.any(1)).nonzero()[0])
@@ -111,10 +119,10 @@ class LogFluxTerms:
                          + 0.5 * torch.log(2 * math.pi / self.total) - math.log(LN10)
                          + 0.5 * (slope * self.sigma) ** 2)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: torch.Tensor) -> LogFluxTerms:
         part = object.__new__(LogFluxTerms)
         part.__dict__.update({name: value[rows] for name, value in self.__dict__.items()})
         return part
@@ -163,7 +171,8 @@ class ExactGrid:
     torch.Size([1, 4, 3])
     """
 
-    def __init__(self, table, prior=None, *, n_age=690, n_ebv=150):
+    def __init__(self, table: BandFluxTable, prior: Callable | Prior | None = None, *, n_age: int = 690,
+                 n_ebv: int = 150):
         self.prior = as_prior(prior)
         self.low, self.high = self.prior.low.double().tolist(), self.prior.high.double().tolist()
         self.slope = self.prior.mass_slope
@@ -175,7 +184,7 @@ class ExactGrid:
         half = max(2, shape[0] // 2), max(2, shape[1] // 2)
         self.grids = [CellGrid(self, half, _ENOUGH_CELLS), CellGrid(self, shape, _LEAST_CELLS)]
 
-    def log_prior(self, log_age, ebv):
+    def log_prior(self, log_age: torch.Tensor, ebv: torch.Tensor) -> torch.Tensor:
         """Log prior density at one solar mass, from which a power law leads on.
 
         Parameters
@@ -192,7 +201,8 @@ class ExactGrid:
         theta = torch.minimum(torch.maximum(theta, self.prior.low.to(theta)), self.prior.high.to(theta))
         return self.prior.log_prob(theta).double() - self.slope * LN10 * middle
 
-    def summarize(self, observed, levels=(0.16, 0.5, 0.84), points=None):
+    def summarize(self, observed: Observed, levels: Sequence[float] = (0.16, 0.5, 0.84),
+                  points: torch.Tensor | None = None) -> GridSummary:
         """Quantiles, means, evidence and draws of each object.
 
         Parameters

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...errors import InputError
 from ...noise import get_noise
 from ..photometric import PhotometricLikelihood
 from .amplitude import MassConditional
 from .grid import ExactGrid
 from .table import LN10, distance_term
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...noise import Noise
+    from ...observations import Observed
+    from ..base import Prior
+    from .table import BandFluxTable
 
 __all__ = ["ClusterLikelihood"]
 
@@ -21,23 +31,23 @@ class ClusterLikelihood(PhotometricLikelihood):
     noise : object of `clusterpost.noise`
     """
 
-    def __init__(self, table, noise):
+    def __init__(self, table: BandFluxTable, noise: Noise):
         super().__init__(self._predict, noise, table.bands)
         self.table = table
 
-    def with_noise(self, noise) -> ClusterLikelihood:
+    def with_noise(self, noise: Noise) -> ClusterLikelihood:
         """Return the same likelihood with another noise model."""
         return ClusterLikelihood(self.table, noise)
 
-    def amplitude(self, prior) -> MassConditional:
+    def amplitude(self, prior: Prior) -> MassConditional:
         """Return the conditional density of log10 mass, given age and reddening."""
         return MassConditional(self.table, self.noise, prior)
 
-    def quadrature(self, prior) -> ExactGrid | None:
+    def quadrature(self, prior: Prior) -> ExactGrid | None:
         """Return the grid that integrates posteriors without limits, where noise and prior allow that; else None."""
         return ExactGrid(self.table, prior) if self.noise.name == "lognormal" and prior.mass_slope is not None else None
 
-    def log_prob_of_colors(self, observed, theta):
+    def log_prob_of_colors(self, observed: Observed, theta: torch.Tensor) -> torch.Tensor:
         """Compute ln of the log-normal likelihood of age and reddening, any mass being equally likely in log m.
 
         Parameters
@@ -56,7 +66,7 @@ class ClusterLikelihood(PhotometricLikelihood):
         best, _ = noise.amplitude(*seen, ln_flux)
         return noise.log_likelihood(*seen, ln_flux + best[..., None])
 
-    def check_prior(self, prior):
+    def check_prior(self, prior: Prior) -> None:
         """Check that a prior stays within the table.
 
         Raises

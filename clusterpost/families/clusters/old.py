@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..stochastic.simulator import StarSimulator
 from ..stochastic.table import load_stars
+
+if TYPE_CHECKING:
+    from ...observations import Observed
 
 __all__ = ["explained_by_old"]
 
@@ -27,7 +31,7 @@ _LITTLE_DUST, _MOST_DUST = 0.1, 0.5  # scale of an exponential prior of the old 
 _REACHED = 0.16  # a posterior that gives the old so much has not overlooked them
 
 
-def explained_by_old(observed, bands) -> np.ndarray:
+def explained_by_old(observed: Observed, bands: tuple[str, ...]) -> np.ndarray:
     """Tell where an old metal-poor cluster has at least the evidence of one with solar metallicity.
 
     Parameters

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
 from torch.nn import functional
 
 from ...errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...typing import PathLike
 
 __all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table", "load_table"]
 
@@ -53,7 +59,8 @@ class BandFluxTable:
     differentiable nearly everywhere; runs where its tensors are.
     """
 
-    def __init__(self, log_age, ebv, ln_flux, surviving_mass, header):
+    def __init__(self, log_age: torch.Tensor, ebv: torch.Tensor, ln_flux: torch.Tensor, surviving_mass: torch.Tensor,
+                 header: dict):
         self.log_age, self.ebv, self.ln_flux_nodes = log_age, ebv, ln_flux
         self.surviving_nodes = surviving_mass
         self.header = header
@@ -70,7 +77,7 @@ class BandFluxTable:
         self._corners = torch.tensor([0, 1, n, n + 1], dtype=cell.dtype, device=cell.device)
 
     @classmethod
-    def read(cls, path=TABLE_PATH) -> BandFluxTable:
+    def read(cls, path: Path = TABLE_PATH) -> BandFluxTable:
         """Read a table written by :mod:`clusterpost.training.grid`."""
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["header"])
@@ -82,7 +89,7 @@ class BandFluxTable:
         return cls(tensors["log_age"].float(), tensors["ebv"].float(), tensors["ln_flux"],
                    tensors["surviving_mass"], header)
 
-    def to(self, device=None, dtype=None) -> BandFluxTable:
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> BandFluxTable:
         """Return the same table on another device or in another precision."""
         move = [x.to(device=device, dtype=dtype)
                 for x in (self.log_age, self.ebv, self.ln_flux_nodes, self.surviving_nodes)]
@@ -93,7 +100,7 @@ class BandFluxTable:
         """Bands that `select` knows besides those that the table holds."""
         return tuple(band for further in _further_tables(self) for band in further.bands if band not in self.bands)
 
-    def select(self, bands) -> BandFluxTable:
+    def select(self, bands: Sequence[str]) -> BandFluxTable:
         """Return the same table with only these bands, in this order; packaged ones know more than they hold."""
         nodes, known = self.ln_flux_nodes, self.bands
         if not set(bands) <= set(known):
@@ -116,7 +123,7 @@ class BandFluxTable:
             left = (left + (log_age >= _take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
         return left, (log_age - _take(self.log_age, left)) * _take(self._inverse_width, left)
 
-    def ln_flux(self, log_age, ebv):
+    def ln_flux(self, log_age: torch.Tensor, ebv: torch.Tensor) -> torch.Tensor:
         """Natural log of the flux in mJy at 10 pc per solar mass formed.
 
         Parameters
@@ -142,7 +149,7 @@ class BandFluxTable:
                                         per_sample_weights=weights.reshape(-1, 4))
         return flux.reshape(*a.shape, -1)
 
-    def surviving_mass(self, log_age):
+    def surviving_mass(self, log_age: torch.Tensor) -> torch.Tensor:
         """Stellar mass left per solar mass formed, remnants included.
 
         Parameters
@@ -156,7 +163,7 @@ class BandFluxTable:
         i, a = self._age_interval(log_age)
         return torch.lerp(_take(self.surviving_nodes, i), _take(self.surviving_nodes, i + 1), a)
 
-    def predict(self, theta, distance):
+    def predict(self, theta: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
         """ln of the observed flux in mJy of clusters with parameters ``theta``.
 
         Parameters
@@ -180,7 +187,7 @@ def _take(values, i):
     return values.index_select(0, i.reshape(-1)).reshape(i.shape)
 
 
-def distance_term(distance):
+def distance_term(distance: torch.Tensor) -> torch.Tensor:
     """ln (10 pc / d)^2 for a distance in Mpc.
 
     Parameters
@@ -208,7 +215,7 @@ def _further_tables(table):
 _READ = {}  # every table that was read, by path
 
 
-def load_table(name=TABLE_PATH) -> BandFluxTable:
+def load_table(name: PathLike = TABLE_PATH) -> BandFluxTable:
     """Return a band-flux table, read once.
 
     Parameters
@@ -242,7 +249,7 @@ def load_table(name=TABLE_PATH) -> BandFluxTable:
     return _READ[path]
 
 
-def find_table(sed_sha256, extinction=EXTINCTION) -> BandFluxTable:
+def find_table(sed_sha256: str, extinction: str = EXTINCTION) -> BandFluxTable:
     """Find the band-flux table that was computed from certain spectra.
 
     Parameters

@@ -27,20 +27,20 @@ class CutNormal:
         Of shapes that broadcast.
     """
 
-    def __init__(self, mean, sigma, low, high):
+    def __init__(self, mean: torch.Tensor, sigma: torch.Tensor, low: float, high: float):
         self.mean, self.sigma = mean.double(), sigma.double()
         self.alpha, self.beta = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
         # Bounds further away do not change a digit; what follows costs time.
         self._cut = (self.alpha > -_UNSEEN) | (self.beta < _UNSEEN)
 
     @cached_property
-    def log_inside(self):
+    def log_inside(self) -> torch.Tensor:
         """ln of the share of the whole normal that lies within the bounds, float64."""
         result = torch.zeros_like(self.alpha)
         result[self._cut] = log_interval(self.alpha[self._cut], self.beta[self._cut])
         return result
 
-    def quantile(self, unit):
+    def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Inverse of the distribution function; float64.
 
         Parameters
@@ -57,7 +57,7 @@ class CutNormal:
         z[cut] = cut_sample(unit[cut].double(), alpha[cut], beta[cut])
         return self.mean + self.sigma * z
 
-    def log_prob(self, x):
+    def log_prob(self, x: torch.Tensor) -> torch.Tensor:
         """Log density within the bounds; float64.
 
         Parameters
@@ -71,7 +71,7 @@ class CutNormal:
         return -0.5 * ((x - self.mean) / self.sigma) ** 2 - _HALF_LOG_2PI - torch.log(self.sigma) - self.log_inside
 
 
-def interval(alpha, beta):
+def interval(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """Phi(beta) - Phi(alpha), without cancellation; zero where that underflows.
 
     Parameters
@@ -88,7 +88,7 @@ def interval(alpha, beta):
     return 0.5 * (torch.erfc((near * _ROOT_HALF).clamp(max=most)) - torch.erfc((far * _ROOT_HALF).clamp(max=most)))
 
 
-def log_interval(alpha, beta):
+def log_interval(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """ln of `interval`, at any distance; slower.
 
     Parameters
@@ -105,7 +105,7 @@ def log_interval(alpha, beta):
     return torch.where(far > near, top + torch.log1p(-torch.exp(torch.special.log_ndtr(-far) - top)), -torch.inf)
 
 
-def cut_mean(alpha, beta):
+def cut_mean(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """Mean of the cut standard normal.
 
     Parameters
@@ -120,7 +120,7 @@ def cut_mean(alpha, beta):
     return low - high
 
 
-def cut_entropy(alpha, beta):
+def cut_entropy(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """Differential entropy of the cut standard normal, nat.
 
     Parameters
@@ -135,7 +135,7 @@ def cut_entropy(alpha, beta):
     return _HALF_LOG_2PI + 0.5 + log_interval(alpha, beta) + 0.5 * (alpha * low - beta * high)
 
 
-def cut_sample(unit, alpha, beta):
+def cut_sample(unit: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """Inverse distribution function of the cut standard normal.
 
     Parameters

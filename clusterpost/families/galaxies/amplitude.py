@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..clusters.truncated import CutNormal
 from ..photometric import PhotometricLikelihood
+
+if TYPE_CHECKING:
+    from ...noise import Noise
+    from ...observations import Observed
+    from ..base import Prior
 
 __all__ = ["FormedMass", "GalaxyLikelihood"]
 
@@ -18,11 +24,11 @@ _LEAST_WEIGHT = 1e-4  # of an object of which no band tells the brightness
 class GalaxyLikelihood(PhotometricLikelihood):
     """Photometric likelihood whose fluxes are proportional to the mass, the first parameter."""
 
-    def with_noise(self, noise) -> GalaxyLikelihood:
+    def with_noise(self, noise: Noise) -> GalaxyLikelihood:
         """Return the same likelihood with another noise model."""
         return GalaxyLikelihood(self._ln_flux, noise, self.band_names)
 
-    def amplitude(self, prior) -> FormedMass:
+    def amplitude(self, prior: Prior) -> FormedMass:
         """Return the conditional density of log10 mass, given the other parameters."""
         return FormedMass(self, prior)
 
@@ -45,12 +51,12 @@ class FormedMass:
     #: Name of the parameter whose density this is.
     parameter = "log_mstar"
 
-    def __init__(self, likelihood, prior):
+    def __init__(self, likelihood: GalaxyLikelihood, prior: Prior):
         self.likelihood = likelihood
         self.first = prior.names.index(self.parameter)
         self.low, self.high = (float(end[self.first]) * _LN10 for end in (prior.low, prior.high))
 
-    def at(self, observed, *others_and_shift, closed=True) -> _CutLogMass:
+    def at(self, observed: Observed, *others_and_shift: torch.Tensor, closed: bool = True) -> _CutLogMass:
         """Give the densities at values of the other parameters.
 
         Parameters

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -18,6 +19,9 @@ from torch.nn import functional
 
 from ...errors import InputError
 from .history import Histories
+
+if TYPE_CHECKING:
+    from ...typing import PathLike
 
 __all__ = ["COMPONENTS_PATH", "Components", "chebyshev", "load_components"]
 
@@ -47,7 +51,7 @@ class Components:
     Runs where its tensors are and in their precision; differentiable.
     """
 
-    def __init__(self, tensors, header):
+    def __init__(self, tensors: dict, header: dict):
         self.tensors, self.header = tensors, header
         #: Hash of the coefficients.
         self.identity = header["sha256"]
@@ -66,7 +70,7 @@ class Components:
         self.membership = functional.one_hot(tensors["band"].long(), len(self.bands)).to(tensors["coefficients"])
 
     @classmethod
-    def read(cls, path=COMPONENTS_PATH) -> Components:
+    def read(cls, path: PathLike = COMPONENTS_PATH) -> Components:
         """Read what `clusterpost.training.galaxies` wrote.
 
         Parameters
@@ -83,7 +87,7 @@ class Components:
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         return cls(tensors, header)
 
-    def to(self, device=None, dtype=None) -> Components:
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Components:
         """Move to another device or precision.
 
         Parameters
@@ -97,7 +101,7 @@ class Components:
         """
         return Components({name: x.to(device=device, dtype=dtype) for name, x in self.tensors.items()}, self.header)
 
-    def age(self, redshift):
+    def age(self, redshift: torch.Tensor) -> torch.Tensor:
         """Age of the universe in the Planck (2013) cosmology.
 
         Parameters
@@ -111,7 +115,7 @@ class Components:
         """
         return self._polynomial("age", redshift)
 
-    def ln_distance(self, redshift):
+    def ln_distance(self, redshift: torch.Tensor) -> torch.Tensor:
         """Natural log of the luminosity distance in the Planck (2013) cosmology.
 
         Parameters
@@ -129,7 +133,7 @@ class Components:
     def _polynomial(self, name, redshift):
         return functools.reduce(lambda value, c: value * redshift + c, self.tensors[name].unbind())
 
-    def ln_light(self, log_gamma, redshift):
+    def ln_light(self, log_gamma: torch.Tensor, redshift: torch.Tensor) -> torch.Tensor:
         """Compute the light of each component per solar mass formed, without dust.
 
         Parameters
@@ -146,7 +150,7 @@ class Components:
         """
         return self._evaluate(log_gamma, redshift, slice(None, -4)).unflatten(-1, (N_SPECTRA, -1))
 
-    def surviving_mass(self, log_gamma, redshift):
+    def surviving_mass(self, log_gamma: torch.Tensor, redshift: torch.Tensor) -> torch.Tensor:
         """Compute the stellar mass that is left per solar mass formed in each component.
 
         Parameters
@@ -173,7 +177,7 @@ class Components:
         return (pairs[..., self._pair] * powers[..., self._power]) @ self.tensors["coefficients"][:, outputs]
 
 
-def chebyshev(x, degree):
+def chebyshev(x: torch.Tensor, degree: int) -> torch.Tensor:
     """Evaluate the Chebyshev polynomials up to a degree.
 
     Parameters
@@ -194,7 +198,7 @@ def chebyshev(x, degree):
 
 
 @functools.cache
-def load_components(path=COMPONENTS_PATH) -> Components:
+def load_components(path: PathLike = COMPONENTS_PATH) -> Components:
     """Read components once.
 
     Parameters

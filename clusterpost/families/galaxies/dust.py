@@ -19,7 +19,7 @@ _BUMP, _BUMP_WIDTH = 2175.0, 350.0
 _JOIN = 0.63  # micron: where the two branches of Calzetti's curve meet
 
 
-def calzetti_curve(wavelength):
+def calzetti_curve(wavelength: torch.Tensor) -> torch.Tensor:
     """Evaluate k(lambda) of Calzetti et al. (2000), their equation 4.
 
     Parameters
@@ -45,7 +45,7 @@ def calzetti_curve(wavelength):
     return 2.659 * torch.where(wavelength < 1e4 * _JOIN, blue, red) + _RV
 
 
-def drude_profile(wavelength):
+def drude_profile(wavelength: torch.Tensor) -> torch.Tensor:
     """Evaluate the 2175 A bump at unit strength.
 
     Parameters
@@ -61,7 +61,7 @@ def drude_profile(wavelength):
     return wide / ((wavelength**2 - _BUMP**2) ** 2 + wide)
 
 
-def diffuse_curve(wavelength, slope):
+def diffuse_curve(wavelength: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
     """Optical depth of the diffuse dust relative to that at 5500 A.
 
     Parameters
@@ -89,7 +89,7 @@ def diffuse_curve(wavelength, slope):
     return curve / _RV * torch.exp(slope * torch.log(wavelength / PIVOT))
 
 
-def birth_cloud_curve(wavelength):
+def birth_cloud_curve(wavelength: torch.Tensor) -> torch.Tensor:
     """Optical depth of the birth clouds relative to that at 5500 A.
 
     Parameters

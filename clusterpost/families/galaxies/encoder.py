@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ...observations import Observed
 
 __all__ = ["ColorConditions"]
 
@@ -26,18 +33,18 @@ class ColorConditions:
     bounded = False
     _WIDEST = 1.5  # relative error beyond which a flux tells nothing, and could be negative
 
-    def __init__(self, n_bands, redshift):
+    def __init__(self, n_bands: int, redshift: float):
         self.n_bands, self.redshift = int(n_bands), float(redshift)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values for a model file."""
         return {"name": self.name, "n_bands": self.n_bands, "redshift": self.redshift}
 
-    def size(self, n_bands=None):
+    def size(self, n_bands: int | None = None) -> int:
         """Return the number of conditions."""
         return 2 * self.n_bands + 1
 
-    def __call__(self, observed):
+    def __call__(self, observed: Observed) -> torch.Tensor:
         """Encode.
 
         Parameters

@@ -16,11 +16,17 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ...errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...typing import ErrorModel
 
 __all__ = ["ERRORS_PATH", "MAGNITUDES", "NSA_FLOORS", "FlooredErrors", "PaperErrors", "measure_errors", "nsa_errors"]
 
@@ -100,12 +106,13 @@ class FlooredErrors:
     kind = "floored"
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Smallest and largest relative error."""
         return self.low, self.high
 
     @classmethod
-    def from_catalog(cls, flux, error, floor=NSA_FLOORS, *, n_nodes=12) -> FlooredErrors:
+    def from_catalog(cls, flux: np.ndarray, error: np.ndarray, floor: Sequence[float] = NSA_FLOORS, *,
+                     n_nodes: int = 12) -> FlooredErrors:
         """Measure how errors depend on flux in a catalog.
 
         Parameters
@@ -147,7 +154,7 @@ class FlooredErrors:
         return cls(tuple(floor), nodes, medians, tuple(np.round(scatter, 4).tolist()),
                    tuple(tuple(row) for row in np.round(correlation, 4).tolist()))
 
-    def draw(self, ln_flux, generator):
+    def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw relative errors.
 
         Parameters
@@ -194,12 +201,12 @@ class PaperErrors:
     kind = "paper"
 
     @property
-    def range(self):
+    def range(self) -> tuple[float, float]:
         """Smallest and largest relative error."""
         return self.low, self.high
 
     @classmethod
-    def from_catalog(cls, flux, error, *, n_nodes=12) -> PaperErrors:
+    def from_catalog(cls, flux: np.ndarray, error: np.ndarray, *, n_nodes: int = 12) -> PaperErrors:
         """Measure how errors depend on flux in a catalog; see `FlooredErrors.from_catalog`.
 
         The mean is a median and the deviation a scaled median of absolute deviations: of the errors in the atlas, a few
@@ -210,7 +217,7 @@ class PaperErrors:
         return cls(_per_bin(np.mean, bins, ln_flux), _per_bin(np.median, bins, sigma),
                    _per_bin(lambda x: _NORMAL_MAD * np.median(np.abs(x - np.median(x))), bins, sigma))
 
-    def draw(self, ln_flux, generator):
+    def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw relative errors; see `FlooredErrors.draw`."""
         _check_bands(ln_flux, self.ln_flux)
         mean, deviation = (_interpolate(ln_flux, self.ln_flux, values) for values in (self.mean, self.deviation))
@@ -227,7 +234,7 @@ _FORMS = {form.kind: form for form in (FlooredErrors, PaperErrors)}
 
 
 @functools.cache
-def nsa_errors(form="floored"):
+def nsa_errors(form: str = "floored") -> ErrorModel:
     """Errors as galaxies of the NASA-Sloan Atlas have them in ugriz.
 
     Parameters
@@ -260,7 +267,7 @@ def _as_tuples(value):
     return tuple(_as_tuples(x) for x in value) if isinstance(value, list) else value
 
 
-def measure_errors(flux, error) -> dict:
+def measure_errors(flux: np.ndarray, error: np.ndarray) -> dict:
     """Measure both forms on a catalog, as plain values.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +19,10 @@ from .errors import MAGNITUDES, nsa_errors
 from .forward import GalaxyModel
 from .parameters import PARAMETERS, REDSHIFT, YOUNG
 from .priors import galaxy_prior
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 __all__ = ["Galaxies", "GalaxiesWithYoungStars"]
 
@@ -60,8 +65,8 @@ class Galaxies(ModelFamily):
     min_bands = 5
     error_floor = 0.0  # the errors of the catalogs hold theirs
 
-    def __init__(self, *, noise="lognormal", sticks="uniform", redshift=(REDSHIFT.low, REDSHIFT.high),
-                 model: GalaxyModel | None = None):
+    def __init__(self, *, noise: str = "lognormal", sticks: str = "uniform",
+                 redshift: Sequence[float] = (REDSHIFT.low, REDSHIFT.high), model: GalaxyModel | None = None):
         self.model = GalaxyModel() if model is None else model
         low, high = redshift
         if not 0 < low < high <= self.model.components.max_redshift:
@@ -99,7 +104,8 @@ class Galaxies(ModelFamily):
     def _predict(self, theta, covariates):
         return self._apply(self.model.ln_flux, theta, covariates)
 
-    def simulate(self, theta, covariates, generator=None):
+    def simulate(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
+                 generator: torch.Generator | None = None) -> torch.Tensor:
         """Compute ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`.
 
         Raises
@@ -115,22 +121,23 @@ class Galaxies(ModelFamily):
                              f"to {highest:g}", row=row)
         return self._predict(theta, covariates)
 
-    def draw_errors(self, theta, covariates, generator):
+    def draw_errors(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
+                    generator: torch.Generator) -> torch.Tensor:
         """Draw relative errors as those of the NASA-Sloan Atlas, at magnitudes of 11.5 to 20.5 in r."""
         errors = replace(nsa_errors(), magnitude=MAGNITUDES)
         return errors.draw(torch.roll(self.simulate(theta, covariates), 1, dims=0), generator)
 
-    def read_encoder(self, values):
+    def read_encoder(self, values: dict[str, Any]) -> ColorConditions:
         """Make the encoder that a model file describes; see `~clusterpost.families.ModelFamily.read_encoder`."""
         if isinstance(values, Mapping) and values.get("name") == ColorConditions.name:
             return ColorConditions(values["n_bands"], values["redshift"])
         return super().read_encoder(values)
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
         """Return the same family on another device or in another precision."""
         return type(self)(**self._options(), model=self.model.to(device, dtype))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return options as plain values; see `from_dict`."""
         return {**self._options(), "components": self.model.components.identity}
 

@@ -57,7 +57,7 @@ class GalaxyModel:
         self._wavelength = self.components.tensors["wavelength"].T.flatten()
         self._membership = self.components.membership / 2
 
-    def to(self, device=None, dtype=None) -> GalaxyModel:
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> GalaxyModel:
         """Move to another device or precision.
 
         Parameters
@@ -71,7 +71,8 @@ class GalaxyModel:
         """
         return GalaxyModel(self.components.to(device, dtype))
 
-    def ln_flux_per_mass(self, shape, redshift, log_f_young=None):
+    def ln_flux_per_mass(self, shape: torch.Tensor, redshift: torch.Tensor,
+                         log_f_young: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the natural log of the flux of a galaxy of one solar mass formed.
 
         Parameters
@@ -109,7 +110,8 @@ class GalaxyModel:
         flux = (others * through + young * young_through) @ self._membership
         return torch.log(flux) - 2 * components.ln_distance(redshift)[..., None]
 
-    def ln_flux(self, theta, redshift, log_f_young=None):
+    def ln_flux(self, theta: torch.Tensor, redshift: torch.Tensor,
+                log_f_young: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the natural log of the flux.
 
         Parameters
@@ -133,7 +135,8 @@ class GalaxyModel:
             return torch.cat([self.ln_flux(*part) for part in parts])
         return self.ln_flux_per_mass(theta[..., 1:], redshift, log_f_young) + _LN10 * theta[..., :1]
 
-    def log_surviving_mass(self, theta, redshift, log_f_young=None):
+    def log_surviving_mass(self, theta: torch.Tensor, redshift: torch.Tensor,
+                           log_f_young: torch.Tensor | None = None) -> torch.Tensor:
         """Compute log10 of the stellar mass that is left, remnants included; young stars are all left.
 
         Parameters
@@ -151,7 +154,8 @@ class GalaxyModel:
         left = _with_young((fractions * surviving).sum(-1), 1.0, log_f_young)
         return theta[..., 0] + torch.log10(left)
 
-    def log_star_formation_rate(self, theta, redshift, duration, log_f_young=None):
+    def log_star_formation_rate(self, theta: torch.Tensor, redshift: torch.Tensor, duration: float,
+                                log_f_young: torch.Tensor | None = None) -> torch.Tensor:
         """Compute log10 of the mean star formation rate over the last ``duration``.
 
         Parameters
@@ -169,7 +173,8 @@ class GalaxyModel:
         rate = self.components.histories.specific_rate(theta[..., 1:4], self.components.age(redshift), duration)
         return theta[..., 0] + torch.log10(_with_young(rate, 1 / (1e9 * duration), log_f_young))
 
-    def mean_age(self, theta, redshift, log_f_young=None):
+    def mean_age(self, theta: torch.Tensor, redshift: torch.Tensor,
+                 log_f_young: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the mass-weighted mean age of the stars formed.
 
         Parameters
@@ -185,7 +190,8 @@ class GalaxyModel:
         mean = self.components.histories.mean_age(theta[..., 1:4], self.components.age(redshift))
         return _with_young(mean, YOUNG_AGE / 2, log_f_young)
 
-    def log_mean_metallicity(self, theta, redshift, log_f_young=None):
+    def log_mean_metallicity(self, theta: torch.Tensor, redshift: torch.Tensor,
+                             log_f_young: torch.Tensor | None = None) -> torch.Tensor:
         """Compute log10 of the mass-weighted mean metallicity of the stars formed.
 
         Parameters

@@ -19,7 +19,7 @@ _LOWEST_Z, _HIGHEST_Z = 4.49043431e-5, 4.49043431e-2  # metallicities of the ste
 _EDGES = (0.0, *(10 ** (-2.95 + 0.1 * k) for k in range(41)))
 
 
-def component_weights(sticks):
+def component_weights(sticks: torch.Tensor) -> torch.Tensor:
     """Coefficients of the four components of the star formation history from three sticks.
 
     Parameters
@@ -56,7 +56,7 @@ class Histories:
         Components of the metallicity (mass fraction of metals).
     """
 
-    def __init__(self, lookback, star_formation, metallicity):
+    def __init__(self, lookback: torch.Tensor, star_formation: torch.Tensor, metallicity: torch.Tensor):
         ends = lookback.new_tensor([0.0, _BEGINNING])
         self.nodes = torch.cat([ends[:1], lookback, ends[1:]])
         values = torch.cat([star_formation, metallicity])
@@ -89,7 +89,7 @@ class Histories:
         formed = self.areas.T[i] + beyond * (self.values.T[i] + self.slopes.T[i] * beyond / 2)
         return formed[..., :4]
 
-    def mass_fractions(self, sticks, age):
+    def mass_fractions(self, sticks: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
         """Shares of the stellar mass formed that are due to each component.
 
         Parameters
@@ -106,7 +106,7 @@ class Histories:
         formed = component_weights(sticks) * self._formed(age)
         return formed / formed.sum(-1, keepdim=True)
 
-    def young_share(self, age):
+    def young_share(self, age: torch.Tensor) -> torch.Tensor:
         """Share of the mass of the first component that is in birth clouds.
 
         Parameters
@@ -120,7 +120,7 @@ class Histories:
         """
         return self._formed(self.nodes.new_tensor(YOUNG_AGE))[..., 0] / self._formed(age)[..., 0]
 
-    def present_metallicity(self, log_gamma):
+    def present_metallicity(self, log_gamma: torch.Tensor) -> torch.Tensor:
         """Metallicity of the stars that form now.
 
         Parameters
@@ -134,7 +134,7 @@ class Histories:
         """
         return (10**log_gamma @ self._enrichment[0]).clamp(_LOWEST_Z, _HIGHEST_Z)
 
-    def specific_rate(self, sticks, age, duration):
+    def specific_rate(self, sticks: torch.Tensor, age: torch.Tensor, duration: float) -> torch.Tensor:
         """Star formation rate over the last ``duration`` per unit of mass formed.
 
         Parameters
@@ -154,7 +154,7 @@ class Histories:
         recent = (weights * self._formed(self.nodes.new_tensor(duration))).sum(-1)
         return recent / (weights * self._formed(age)).sum(-1) / (1e9 * duration)
 
-    def mean_age(self, sticks, age):
+    def mean_age(self, sticks: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
         """Mass-weighted mean age of the stars formed, over the time bins of PROVABGS.
 
         Parameters
@@ -171,7 +171,7 @@ class Histories:
         shares, oldest = self._shares(sticks, age)
         return shares[..., :-1] @ self._middles + shares[..., -1] * oldest
 
-    def mean_metallicity(self, sticks, log_gamma, age):
+    def mean_metallicity(self, sticks: torch.Tensor, log_gamma: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
         """Mass-weighted mean metallicity of the stars formed.
 
         Parameters

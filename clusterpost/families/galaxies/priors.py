@@ -7,8 +7,13 @@ three sticks uniformly instead, by which the first component gets half of the we
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...errors import InputError
 from ...priors import ProductPrior, Share
+
+if TYPE_CHECKING:
+    from ..base import ModelFamily
 
 __all__ = ["STICKS", "galaxy_prior"]
 
@@ -16,7 +21,7 @@ __all__ = ["STICKS", "galaxy_prior"]
 STICKS = {"uniform": {}, "dirichlet": {"stick1": Share(3), "stick2": Share(2)}}
 
 
-def galaxy_prior(sticks="uniform", family="galaxies") -> ProductPrior:
+def galaxy_prior(sticks: str = "uniform", family: str | ModelFamily = "galaxies") -> ProductPrior:
     """Make the prior of Hahn & Melchior (2022).
 
     Parameters

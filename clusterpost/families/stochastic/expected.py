@@ -32,7 +32,8 @@ class ExpectedLight:
         mass = np.einsum("zak,zak->za", number, table.mass.astype(float)) + table.remnants
         self._nodes = torch.as_tensor(table.log_z), torch.as_tensor(table.fine_log_age)
 
-        def between(values):
+        def between(values: np.ndarray) -> np.ndarray:
+            """Interpolate rows to the finer ages."""
             return np.stack([np.interp(table.fine_log_age, table.log_age, row) for row in values])
 
         self._visual = torch.as_tensor(between(visual) * np.exp(in_v.ln_ratio[..., 0]))
@@ -54,15 +55,15 @@ class ExpectedLight:
             total = total + weight * values[j + dj, i + di]
         return total.to(theta)
 
-    def log_stellar_mass(self, theta):
+    def log_stellar_mass(self, theta: torch.Tensor) -> torch.Tensor:
         """log10 of the present mass in stars and remnants, Msun."""
         return theta[..., 1] + torch.log10(self._at(self._mass, theta))
 
-    def absolute_v(self, theta):
+    def absolute_v(self, theta: torch.Tensor) -> torch.Tensor:
         """Absolute V magnitude (Vega), without dust and gas."""
         flux = torch.log10(self._at(self._visual, theta)) + theta[..., 1]
         return -2.5 * (flux - np.log10(_AB_ZERO_MJY)) - BANDS[VISUAL].ab_minus_vega
 
-    def log_ionizing_rate(self, theta):
+    def log_ionizing_rate(self, theta: torch.Tensor) -> torch.Tensor:
         """log10 of the ionizing photons per second; very small where stars emit none."""
         return theta[..., 1] + torch.log10(self._at(self._photons, theta).clamp(min=1e-30)) + np.log10(PHOTONS)

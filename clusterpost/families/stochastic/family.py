@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +19,12 @@ from .parameters import DISTANCE, METALLICITY, PARAMETERS
 from .priors import PRIORS, SurveyPrior, get_stochastic_prior, given_metallicity
 from .simulator import StarSimulator
 from .table import StarTable, load_stars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..base import Prior
 
 __all__ = ["StochasticClusters"]
 
@@ -75,8 +82,8 @@ class StochasticClusters(ModelFamily):
     named_priors = PRIORS
     default_prior = SurveyPrior()
 
-    def __init__(self, *, bands=None, prior="survey", distance=(DISTANCE.low, DISTANCE.high),
-                 table: StarTable | None = None):
+    def __init__(self, *, bands: Sequence[str] | None = None, prior: str = "survey",
+                 distance: Sequence[float] = (DISTANCE.low, DISTANCE.high), table: StarTable | None = None):
         table = load_stars() if table is None else table
         self._prior_name, self.prior = prior, get_stochastic_prior(prior)
         self.covariates = (replace(DISTANCE, low=distance[0], high=distance[1], error=True),)
@@ -98,40 +105,44 @@ class StochasticClusters(ModelFamily):
         )
 
     @property
-    def filter_groups(self):
+    def filter_groups(self) -> tuple[tuple[int, ...], ...]:
         """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
         return band_slots(self.band_names)
 
-    def simulate(self, theta, covariates, generator=None):
+    def simulate(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
+                 generator: torch.Generator | None = None) -> torch.Tensor:
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate`."""
         flux = self.simulator.simulate(theta, generator=generator)
         return torch.log(flux) + distance_term(covariates["distance"]).to(flux).unsqueeze(-1)
 
-    def simulate_redrawn(self, theta, covariates, generator):
+    def simulate_redrawn(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
+                         generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw stars and see them behind many screens; see `~clusterpost.families.ModelFamily.simulate_redrawn`."""
         flux, ebv = self.simulator.simulate_behind(theta, _SCREENS, self.parameters[self.redrawn], generator)
         many = theta[:, None].repeat(1, _SCREENS, 1)
         many[..., self.redrawn] = ebv
         return torch.log(flux) + distance_term(covariates["distance"])[:, None, None].to(flux), many
 
-    def simulate_each(self, theta, covariates, seed, bands):
+    def simulate_each(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor], seed: int,
+                      bands: torch.Tensor) -> torch.Tensor:
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate_each`."""
         flux = self.simulator.simulate_each(theta, seed, bands)
         return torch.log(flux) + distance_term(covariates["distance"])[:, None, None].to(flux)
 
-    def prior_given(self, prior, known):
+    def prior_given(self, prior: Prior, known: dict[str, torch.Tensor]) -> Prior:
         """Return the prior of objects of which the metallicity may be known; see `given_metallicity`."""
         name = METALLICITY.name
         return given_metallicity(prior, known[name], known[f"{name}_err"]) if name in known else prior
 
-    def draw_covariates(self, n, generator, dtype=torch.float32):
+    def draw_covariates(self, n: int, generator: torch.Generator,
+                        dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
         """Draw distances of mocks, log-uniform over their range."""
         (distance,) = self.covariates
         low, high = math.log(distance.low), math.log(distance.high)
         return {distance.name: torch.empty(n, dtype=dtype, device=generator.device).uniform_(low, high,
                                                                                                    generator=generator).exp()}
 
-    def to(self, device=None, dtype=None):
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
         """Return the same family with its stars on another device; they stay in single precision."""
         if device is None:
             return self
@@ -139,16 +150,16 @@ class StochasticClusters(ModelFamily):
         other.simulator = self.simulator.to(device)
         return other
 
-    def with_bands(self, names):
+    def with_bands(self, names: Sequence[str]) -> ModelFamily:
         """Return the same family for other bands of its table."""
         return type(self).from_dict({**self.to_dict(), "bands": list(names)}, self.simulator.table)
 
     @property
-    def mock_bands(self):
+    def mock_bands(self) -> tuple[str, ...]:
         """Names of the bands of mock catalogs: the five of WFC3/UVIS, where the table has them."""
         return WFC3_BANDS if set(WFC3_BANDS) <= set(self.band_names) else self.band_names
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return options as plain values; see `from_dict`."""
         (distance,) = self.covariates
         return {"bands": list(self.band_names), "prior": self._prior_name, "distance": [distance.low, distance.high],

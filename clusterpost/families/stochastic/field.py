@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..base import ModelFamily
 from .family import StochasticClusters
 from .simulator import StarSimulator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from .simulator import Light
 
 __all__ = ["ClustersAmongFieldStars", "FieldSimulator", "FieldStars"]
 
@@ -47,7 +54,8 @@ class FieldStars:
     torch.Size([3, 6])
     """
 
-    def __init__(self, simulator, *, log_mass=(2.5, 4.0), n=_SETS, seed=0):
+    def __init__(self, simulator: StarSimulator, *, log_mass: tuple[float, ...] = (2.5, 4.0), n: int = _SETS,
+                 seed: int = 0):
         generator = torch.Generator().manual_seed(seed)
         mass = 10 ** (log_mass[0] + (log_mass[1] - log_mass[0]) * torch.rand(n, generator=generator))
         metals = (_METALS[0] + _METALS[1] * torch.randn(n, generator=generator)).clamp(-1.0, 0.17)
@@ -61,7 +69,7 @@ class FieldStars:
             columns = columns + light.columns
         self._columns = columns
 
-    def draw(self, n, generator):
+    def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """Take ``n`` of the stock at random.
 
         Parameters
@@ -90,7 +98,7 @@ class FieldSimulator(StarSimulator):
         As of `FieldStars`.
     """
 
-    def __init__(self, stars, log_mass):
+    def __init__(self, stars: StarSimulator, log_mass: tuple[float, ...]):
         vars(self).update(vars(stars))
         self._stars, self._log_mass = stars, log_mass
 
@@ -98,7 +106,8 @@ class FieldSimulator(StarSimulator):
     def _field(self):
         return FieldStars(self._stars, log_mass=self._log_mass)
 
-    def light(self, log_age, log_mass, metallicity, covering, log_u, generator=None):
+    def light(self, log_age: torch.Tensor, log_mass: torch.Tensor, metallicity: torch.Tensor, covering: torch.Tensor,
+              log_u: torch.Tensor, generator: torch.Generator | None = None) -> Light:
         """Draw stars and sum their light and the field's; see `StarSimulator.light`."""
         light = super().light(log_age, log_mass, metallicity, covering, log_u, generator)
         return light._replace(columns=light.columns + self._field.draw(len(log_age), generator))
@@ -130,15 +139,16 @@ class ClustersAmongFieldStars(StochasticClusters):
     name = "stochastic_field"
     summary = f"{StochasticClusters.summary}, and with field stars in the apertures"
 
-    def __init__(self, *, field_mass=(2.5, 4.0), **options):
+    def __init__(self, *, field_mass: Sequence[float] = (2.5, 4.0), **options: Any):
         super().__init__(**options)
         self._field_mass = tuple(field_mass)
         self.simulator = FieldSimulator(self.simulator, self._field_mass)
 
-    def simulate_each(self, theta, covariates, seed, bands):
+    def simulate_each(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor], seed: int,
+                      bands: torch.Tensor) -> torch.Tensor:
         """Draw ln of the fluxes in mJy; see `~clusterpost.families.ModelFamily.simulate_each`."""
         return ModelFamily.simulate_each(self, theta, covariates, seed, bands)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return options as plain values; see `from_dict`."""
         return {**super().to_dict(), "field_mass": list(self._field_mass)}

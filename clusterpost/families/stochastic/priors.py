@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,6 +17,13 @@ from ...densities import shape_in_ln
 from ...errors import InputError
 from ...priors import BoxPrior, ProductPrior, Uniform, record_densities
 from .parameters import METALLICITY, PARAMETERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ...typing import Density
+    from ..base import Prior
 
 __all__ = ["PRIORS", "FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
            "given_metallicity"]
@@ -42,15 +50,15 @@ class FlatGivenAge:
     low, high : float
     """
 
-    def __init__(self, low, high):
+    def __init__(self, low: float, high: float):
         self.low, self.high = low, high
 
-    def log_prob(self, x, log_age):
+    def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of ``x`` given the age."""
         inside = (x >= self.low) & (x <= self.high)
         return torch.where(inside, -math.log(self.high - self.low), -torch.inf) + 0 * log_age
 
-    def sample(self, log_age, unit, choice):
+    def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """Draw from uniform numbers ``unit``; ``choice`` are as many, for what has parts."""
         return self.low + unit * (self.high - self.low)
 
@@ -62,13 +70,13 @@ class DustOfTheYoung:
         part = ((log_age - _SCALE_FROM) / (_SCALE_TO - _SCALE_FROM)).clamp(0, 1)
         return torch.exp(math.log(_YOUNG_SCALE) + part * math.log(_OLD_SCALE / _YOUNG_SCALE))
 
-    def log_prob(self, x, log_age):
+    def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of E(B-V) given the age."""
         scale = self._scale(log_age)
         density = -x / scale - torch.log(scale) - torch.log(-torch.expm1(-_EBV[1] / scale))
         return torch.where((x >= _EBV[0]) & (x <= _EBV[1]), density, -torch.inf)
 
-    def sample(self, log_age, unit, choice):
+    def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """Draw from uniform numbers ``unit``."""
         scale = self._scale(log_age)
         return -scale * torch.log1p(unit * torch.expm1(-_EBV[1] / scale))
@@ -83,20 +91,20 @@ class MetalsOfTheGalaxy:
         The galaxy's.
     """
 
-    def __init__(self, metallicity):
+    def __init__(self, metallicity: float | torch.Tensor):
         self.young = _TruncatedNormal(metallicity, _SPREAD, *_METALS)
         self.old = FlatGivenAge(*_OLD_METALS)
 
     def _old_share(self, log_age):
         return ((log_age - _METALS_FROM) / (_METALS_TO - _METALS_FROM)).clamp(0, 1)
 
-    def log_prob(self, x, log_age):
+    def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of [M/H] given the age."""
         old = self._old_share(log_age)
         young = torch.exp(self.young.log_prob(x))
         return torch.log((1 - old) * young + old * torch.exp(self.old.log_prob(x, log_age)))
 
-    def sample(self, log_age, unit, choice):
+    def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """Draw from uniform numbers ``unit``; ``choice`` decide between young and old."""
         is_old = choice < self._old_share(log_age)
         return torch.where(is_old, self.old.sample(log_age, unit, choice), self.young.quantile(unit))
@@ -116,14 +124,14 @@ class KnownMetals:
         NaN where not known.
     """
 
-    def __init__(self, otherwise, value, error):
+    def __init__(self, otherwise: Any, value: torch.Tensor, error: torch.Tensor):
         self.otherwise, self.known = otherwise, torch.isfinite(value)
         self.measured = self.known & torch.isfinite(error)
         value = torch.where(self.known, value, 0.0)
         self.galaxy = MetalsOfTheGalaxy(value)
         self.own = _TruncatedNormal(value, torch.where(self.measured, error, 1.0), *_METALS)
 
-    def log_prob(self, x, log_age):
+    def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of [M/H] (n, k) given the age."""
         known = torch.where(self.measured, self.own.log_prob(x), self.galaxy.log_prob(x, log_age))
         return torch.where(self.known, known, self.otherwise.log_prob(x, log_age))
@@ -159,15 +167,15 @@ class Independent:
         Of `clusterpost.priors`, with bounds.
     """
 
-    def __init__(self, density):
+    def __init__(self, density: Any):
         self.density = density
 
-    def log_prob(self, x, log_age):
+    def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of ``x`` given the age."""
         inside = (x >= self.density.low) & (x <= self.density.high)
         return torch.where(inside, self.density.log_prob(x), -torch.inf) + 0 * log_age
 
-    def sample(self, log_age, unit, choice):
+    def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
         """Draw from uniform numbers ``unit``."""
         return self.density.quantile(unit)
 
@@ -191,7 +199,7 @@ class StochasticPrior(BoxPrior):
         Those densities that a user gave, see `with_densities`.
     """
 
-    def __init__(self, name, parts, distance_error=0.0):
+    def __init__(self, name: str, parts: Sequence, distance_error: float = 0.0):
         super().__init__(*zip(*_BOUNDS.values(), strict=True), tuple(_BOUNDS), distance_error=distance_error)
         self.name, self.parts, self.replaced = name, tuple(parts), {}
         usual, bounds = PARAMETERS[_AT["rv"]].usual, dict(zip(_BOUNDS, zip(self.low.tolist(), self.high.tolist(),
@@ -199,7 +207,7 @@ class StochasticPrior(BoxPrior):
         self.alone = {name: Uniform(*bounds[name]) for name in ("log_age", "log_mass", "nebular_covering")}
         self.alone["rv"] = _TruncatedNormal(usual.mean, usual.sigma, *_BOUNDS["rv"])
 
-    def with_densities(self, family="stochastic", **densities):
+    def with_densities(self, family: str = "stochastic", **densities: Density) -> Prior:
         """Return the same prior with other densities of some parameters.
 
         Those of E(B-V) and [M/H] stand at every age in the place of what depends on it.
@@ -240,11 +248,11 @@ class StochasticPrior(BoxPrior):
         return other
 
     @property
-    def mass_shape(self):
+    def mass_shape(self) -> tuple[float, float, float] | None:
         """Shape of the density in ln mass; see `clusterpost.priors.ProductPrior`."""
         return shape_in_ln(self.alone["log_mass"])
 
-    def log_within(self, theta):
+    def log_within(self, theta: torch.Tensor) -> torch.Tensor:
         """Compute the log density within the bounds.
 
         Parameters
@@ -262,7 +270,7 @@ class StochasticPrior(BoxPrior):
         alone = sum(density.log_prob(by_name[name]) for name, density in self.alone.items())
         return alone + torch.logsumexp(torch.stack(terms), 0)
 
-    def sample(self, n, generator=None):
+    def sample(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
         """Draw ``n`` parameter vectors.
 
         Parameters
@@ -289,13 +297,13 @@ class StochasticPrior(BoxPrior):
         theta[:, 2:4] = drawn[part, torch.arange(n, device=device)]
         return torch.minimum(torch.maximum(theta.float(), self.low.to(device)), self.high.to(device))
 
-    def given(self, value, error):
+    def given(self, value: torch.Tensor, error: torch.Tensor) -> Prior:
         """Return the prior of objects whose metallicities are known; see `given_metallicity`."""
         other = copy.copy(self)
         other.parts = tuple((share, dust, KnownMetals(metals, value, error)) for share, dust, metals in self.parts)
         return other
 
-    def describe(self):
+    def describe(self) -> str:
         """Return one line for a table's meta."""
         others = ", ".join(f"{name} {density.describe()}" for name, density in self.replaced.items())
         return self._with_distance(f"{self.name} but {others}" if others else self.name)
@@ -322,7 +330,7 @@ class FlatPrior(StochasticPrior):
     ('log_age', 'log_mass', 'ebv', 'metallicity', 'rv', 'nebular_covering')
     """
 
-    def __init__(self, distance_error=0.0):
+    def __init__(self, distance_error: float = 0.0):
         super().__init__("flat", [(1.0, FlatGivenAge(*_EBV), FlatGivenAge(*_METALS))], distance_error)
 
 
@@ -351,7 +359,7 @@ class SurveyPrior(StochasticPrior):
     'survey, [M/H] = -0.3'
     """
 
-    def __init__(self, metallicity=0.0, distance_error=0.0):
+    def __init__(self, metallicity: float = 0.0, distance_error: float = 0.0):
         low, high = METALLICITY.low, METALLICITY.high
         if not low <= metallicity <= high:
             raise InputError(f"option:metallicity={metallicity!r} must be a galaxy's [M/H] from {low:g} to {high:g}")
@@ -374,13 +382,13 @@ class TrainingPrior(StochasticPrior):
     distance_error : float
     """
 
-    def __init__(self, distance_error=0.0):
+    def __init__(self, distance_error: float = 0.0):
         flat, metals, dust = FlatGivenAge(*_EBV), FlatGivenAge(*_METALS), DustOfTheYoung()
         super().__init__("training", [(_TRAINING[0], flat, metals), (_TRAINING[1], dust, MetalsOfTheGalaxy(0.0)),
                                       (_TRAINING[2], dust, metals)], distance_error)
 
 
-def get_stochastic_prior(name) -> StochasticPrior:
+def get_stochastic_prior(name: str) -> StochasticPrior:
     """Look a prior of the stochastic family up by its name.
 
     Parameters
@@ -408,7 +416,7 @@ def get_stochastic_prior(name) -> StochasticPrior:
     return PRIORS[name]()
 
 
-def given_metallicity(prior, value, error):
+def given_metallicity(prior: Prior, value: torch.Tensor, error: torch.Tensor) -> Any:
     """Return the prior of objects whose metallicities are known.
 
     Parameters

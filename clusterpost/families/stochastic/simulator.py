@@ -9,7 +9,7 @@ and dust reddens the sum.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,11 @@ from torch.nn import functional
 
 from .parameters import SOLAR_Z
 from .table import StarTable, load_stars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..base import Parameter
 
 __all__ = ["Light", "StarSimulator"]
 
@@ -66,7 +71,7 @@ class StarSimulator:
     torch.Size([1, 2])
     """
 
-    def __init__(self, table: StarTable | None = None, bands=None):
+    def __init__(self, table: StarTable | None = None, bands: Sequence[str] | None = None):
         table = load_stars() if table is None else table
         self.table = table = table if bands is None else table.select(bands)
         self.bands = table.bands
@@ -82,7 +87,7 @@ class StarSimulator:
         self._log_z, self._log_age = torch.as_tensor(table.log_z).float(), torch.as_tensor(table.log_age).float()
         self._fine = round(float(np.diff(table.log_age)[0] / np.diff(table.fine_log_age)[0]))  # fine nodes a node
 
-    def to(self, device):
+    def to(self, device: str | torch.device) -> StarSimulator:
         """Return the same simulator with its tensors on another device."""
         other = copy.copy(self)
         for name, value in vars(self).items():
@@ -90,7 +95,8 @@ class StarSimulator:
                 setattr(other, name, value.to(device))
         return other
 
-    def light(self, log_age, log_mass, metallicity, covering, log_u, generator=None) -> Light:
+    def light(self, log_age: torch.Tensor, log_mass: torch.Tensor, metallicity: torch.Tensor, covering: torch.Tensor,
+              log_u: torch.Tensor, generator: torch.Generator | None = None) -> Light:
         """Draw the stars of clusters and sum their light.
 
         Parameters
@@ -109,7 +115,7 @@ class StarSimulator:
         j, v = _interval(self._log_z, log_z)
         cell = j * len(self._log_age) + i
         if len(cell) < _FEW * len(torch.unique(cell)):
-            def drawn(rate):
+            def drawn(rate: torch.Tensor) -> torch.Tensor:
                 """Draw numbers of stars."""
                 return torch.poisson(rate, generator=generator)
 
@@ -191,7 +197,7 @@ class StarSimulator:
                                            weight.unflatten(1, gas.shape[2:4]))
         return Light(light, photons.sum(1), stellar)
 
-    def simulate_each(self, theta, seed, bands):
+    def simulate_each(self, theta: torch.Tensor, seed: int, bands: torch.Tensor) -> torch.Tensor:
         """Draw several fluxes for each of several clusters, with the same random numbers for every one of these.
 
         Parameters
@@ -216,7 +222,7 @@ class StarSimulator:
         of_star = torch.cat([of_band, of_band.new_ones(2)])
         tables = self._of_star[..., of_star], self._ln_ratio[..., of_band], self._gas[..., of_band]
 
-        def drawn(rate):
+        def drawn(rate: torch.Tensor) -> torch.Tensor:
             """Draw numbers of stars."""
             return torch.cat([torch.poisson(part, generator=generator.manual_seed(seed)) for part in rate.split(k)])
 
@@ -226,7 +232,8 @@ class StarSimulator:
         flux = (light.columns * screen) @ self._to_band[of_band]
         return torch.where(bands, flux, 1.0).unflatten(0, theta.shape[:2])
 
-    def simulate_behind(self, theta, n_screens, ebv, generator):
+    def simulate_behind(self, theta: torch.Tensor, n_screens: int, ebv: Parameter,
+                        generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw clusters, and see each behind several dust screens.
 
         Parameters
@@ -260,7 +267,7 @@ class StarSimulator:
                   * _hat(ages, log_age, ages[1] - ages[0])[:, None])
         return weight.flatten(1)
 
-    def redden(self, columns, ebv, rv):
+    def redden(self, columns: torch.Tensor, ebv: torch.Tensor, rv: torch.Tensor) -> torch.Tensor:
         """Put dust before clusters, and sum the light of each band.
 
         Parameters
@@ -281,7 +288,8 @@ class StarSimulator:
         ebv, rv = ebv.float().unsqueeze(-1), rv.float().unsqueeze(-1)
         return torch.exp((-0.4 * _LN10) * ebv * (rv * self._a + self._b))
 
-    def simulate(self, theta, *, log_u=None, generator=None):
+    def simulate(self, theta: torch.Tensor, *, log_u: torch.Tensor | None = None,
+                 generator: torch.Generator | None = None) -> torch.Tensor:
         """Draw the fluxes of clusters with parameters ``theta``.
 
         Parameters
@@ -303,7 +311,7 @@ class StarSimulator:
         light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
         return self.redden(light.columns, ebv, rv)
 
-    def expected(self, theta, log_u):
+    def expected(self, theta: torch.Tensor, log_u: torch.Tensor) -> torch.Tensor:
         """Compute the fluxes that clusters have in the mean, as if all their stars were always there.
 
         Parameters

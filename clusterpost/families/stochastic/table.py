@@ -10,10 +10,16 @@ import json
 import lzma
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ...typing import PathLike
 
 __all__ = ["STARS_PATH", "StarTable", "load_stars"]
 
@@ -66,7 +72,7 @@ class StarTable:
         Light per 1e45 ionizing photons per second, mJy at 10 pc.
     """
 
-    def __init__(self, arrays, bands, header=None, sha256=""):
+    def __init__(self, arrays: dict, bands: Sequence[str], header: dict | None = None, sha256: str = ""):
         self.sha256 = sha256
         self._arrays, self.stored_bands, self.header = arrays, tuple(bands), dict(header or {})
         self.bands = tuple(bands)
@@ -103,7 +109,7 @@ class StarTable:
         self.gas = np.exp(arrays["ln_nebular"][..., columns] + np.log(PHOTONS)).astype(np.float32)
 
     @classmethod
-    def read(cls, path) -> StarTable:
+    def read(cls, path: Path) -> StarTable:
         """Read a table that `clusterpost.training.stars` wrote."""
         from safetensors.numpy import load
 
@@ -117,7 +123,7 @@ class StarTable:
             raise InputError(f"no stars' table in {path}: {error}; python -m clusterpost.training.stars writes one"
                              ) from None
 
-    def select(self, bands) -> StarTable:
+    def select(self, bands: Sequence[str]) -> StarTable:
         """Return the same stars in these bands, in this order.
 
         Parameters
@@ -145,7 +151,7 @@ class StarTable:
 
 
 @lru_cache(maxsize=4)
-def load_stars(path=STARS_PATH) -> StarTable:
+def load_stars(path: PathLike = STARS_PATH) -> StarTable:
     """Read a stars' table once.
 
     Parameters

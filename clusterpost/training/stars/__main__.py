@@ -18,6 +18,7 @@ import json
 import lzma
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...bands import BANDS, get_band
 from ...families.stochastic.expected import VISUAL
@@ -27,6 +28,9 @@ from ..curves import open_sources, read_curve
 from .anchoring import FITTED_BANDS
 from .isochrones import ISOCHRONE_FILES
 from .table import compute_table, quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Bands of the packaged table: those in which clusters of near galaxies are observed.
 STAR_BANDS = [name for name, band in BANDS.items()
@@ -54,7 +58,7 @@ def _digest(paths):
     return total.hexdigest()
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Build the table from the command line (see the module's docstring)."""
     from safetensors.numpy import save
 
@@ -75,7 +79,7 @@ def main(argv=None) -> int:
                      "absolute magnitudes are given in V")
     curves = {band.name: read_curve(read, band.curve) for band in bands}
 
-    def report(text):
+    def report(text: str) -> None:
         """Write a line to standard error."""
         sys.stderr.write(f"{text}\n")
 

@@ -7,10 +7,15 @@ readily as that of the rest.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.optimize import least_squares
 
 from .isochrones import POST_AGB, WR_PHASES
+
+if TYPE_CHECKING:
+    from .isochrones import Stars
 
 __all__ = ["FITTED_BANDS", "brighten", "evolved_groups", "reweight"]
 
@@ -21,7 +26,7 @@ _READY = np.array([3.0, 1.0])  # cool stars and the rest
 _GIANT, _COOL, _WARM = 3.5, 3.76, 4.10  # log g, log Teff
 
 
-def evolved_groups(stars):
+def evolved_groups(stars: Stars) -> np.ndarray:
     """Tell the groups of evolved stars.
 
     Parameters
@@ -42,7 +47,7 @@ def evolved_groups(stars):
     return group
 
 
-def reweight(flux, group, adopted, scales):
+def reweight(flux: np.ndarray, group: np.ndarray, adopted: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, float]:
     """Find how much more numerous each group must be for the mean to have the adopted colors.
 
     Parameters
@@ -68,7 +73,7 @@ def reweight(flux, group, adopted, scales):
     # The gray part is free, but it costs: its best value follows from the residuals.
     information = np.sum(scales**-2) + _GRAY**-2
 
-    def residuals(x):
+    def residuals(x: np.ndarray) -> tuple[np.ndarray, float]:
         """Return what factors leave of the brightness in each band, and its gray part."""
         factors = np.ones(4)
         factors[present] = np.exp(x)
@@ -76,7 +81,7 @@ def reweight(flux, group, adopted, scales):
         gray = np.sum(left / scales**2) / information
         return left, gray
 
-    def terms(x):
+    def terms(x: np.ndarray) -> np.ndarray:
         """List the terms whose squares are summed."""
         left, gray = residuals(x)
         return np.concatenate([(left - gray) / scales, [gray / _GRAY], x / _NUMBERS])
@@ -87,7 +92,7 @@ def reweight(flux, group, adopted, scales):
     return out, float(residuals(out[present])[1])
 
 
-def brighten(flux, cool, adopted, gray):
+def brighten(flux: np.ndarray, cool: np.ndarray, adopted: np.ndarray, gray: float) -> np.ndarray:
     """Find how much brighter cool stars and the rest must be in each band for the mean to be the adopted one.
 
     Parameters

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import InputError
 from .isochrones import TP_AGB, WR_PHASES
 from .photometry import LSUN, LSUN_AT_10PC, SCREENS, band_operator, ionizing_operator, shares
+
+if TYPE_CHECKING:
+    from ...typing import PathLike
+    from .isochrones import Stars
 
 __all__ = ["Bandpasses", "Grid", "StarLight", "read_castelli_kurucz", "read_cool_giants", "read_giants",
            "read_post_agb",
@@ -47,7 +52,7 @@ class Bandpasses:
     curves: list
     wavelengths: list
 
-    def reduce(self, wavelength, spectra):
+    def reduce(self, wavelength: np.ndarray, spectra: np.ndarray) -> np.ndarray:
         """Turn spectra per solar luminosity into the numbers that are interpolated.
 
         Parameters
@@ -88,7 +93,7 @@ class Grid:
     axes: tuple
     values: np.ndarray
 
-    def __call__(self, *coordinates):
+    def __call__(self, *coordinates: np.ndarray) -> np.ndarray:
         """Interpolate at points.
 
         Parameters
@@ -121,7 +126,7 @@ def _nearest_filled(values, there):
     return np.take_along_axis(values, distance.argmin(-1)[..., None], axis=-2)
 
 
-def read_castelli_kurucz(folder, bands) -> Grid:
+def read_castelli_kurucz(folder: PathLike, bands: Bandpasses) -> Grid:
     """Read the atmospheres of Castelli & Kurucz (2004) as synphot's users have them.
 
     Parameters
@@ -168,7 +173,7 @@ def read_castelli_kurucz(folder, bands) -> Grid:
     return Grid((np.array(metallicities)[order], log_t, log_g), np.stack(cubes)[order])
 
 
-def read_giants(folder):
+def read_giants(folder: PathLike) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read the spectra of a few cool giants.
 
     Parameters
@@ -198,7 +203,7 @@ def _per_angstrom(wavelength, spectra):
     return (spectra * (_C_ANGSTROM_S / wavelength**2)[:, None]).T
 
 
-def read_wm_basic(folder, bands) -> Grid:
+def read_wm_basic(folder: PathLike, bands: Bandpasses) -> Grid:
     """Read the O stars of Smith, Norris & Crowther (2002) from FSPS.
 
     Parameters
@@ -223,7 +228,7 @@ def read_wm_basic(folder, bands) -> Grid:
     return Grid((np.log10(metallicities), log_t, log_g), np.stack(cubes))
 
 
-def read_wolf_rayet(folder, kind, bands) -> Grid:
+def read_wolf_rayet(folder: PathLike, kind: str, bands: Bandpasses) -> Grid:
     """Read the Wolf-Rayet stars of Smith, Norris & Crowther (2002) from FSPS.
 
     Parameters
@@ -249,7 +254,7 @@ def read_wolf_rayet(folder, kind, bands) -> Grid:
     return Grid((np.log10(metallicities), log_t), cube)
 
 
-def read_post_agb(folder, composition, bands) -> Grid:
+def read_post_agb(folder: PathLike, composition: str, bands: Bandpasses) -> Grid:
     """Read the hot evolved stars of Rauch (2003) from FSPS.
 
     Parameters
@@ -270,7 +275,7 @@ def read_post_agb(folder, composition, bands) -> Grid:
     return Grid((log_t,), bands.reduce(data[:, 0], _per_angstrom(data[:, 0], data[:, 1:])))
 
 
-def read_cool_giants(folder, metallicity, bands) -> Grid:
+def read_cool_giants(folder: PathLike, metallicity: float, bands: Bandpasses) -> Grid:
     """Read the oxygen-rich TP-AGB stars of Lancon & Mouhcine (2002) from FSPS.
 
     Parameters
@@ -305,7 +310,7 @@ class StarLight:
     bands : Bandpasses
     """
 
-    def __init__(self, atmospheres, spectra, bands):
+    def __init__(self, atmospheres: PathLike, spectra: PathLike, bands: Bandpasses):
         self.bands, self._cool_folder = bands, Path(spectra) / "AGB_spectra"
         hot = Path(spectra) / "Hot_spectra"
         try:
@@ -316,7 +321,7 @@ class StarLight:
         except OSError as error:
             raise InputError(f"the spectra cannot be read: {error}") from None
 
-    def of(self, stars, metallicity):
+    def of(self, stars: Stars, metallicity: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Give the light of stars of one metallicity.
 
         Parameters

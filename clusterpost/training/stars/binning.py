@@ -11,7 +11,7 @@ __all__ = ["merge_neighbors"]
 _COLOR = 8.0  # how much more an error of a color costs than one of a flux
 
 
-def merge_neighbors(number, flux, n_bins):
+def merge_neighbors(number: np.ndarray, flux: np.ndarray, n_bins: int) -> np.ndarray:
     """Group neighbors.
 
     Parameters
@@ -46,7 +46,7 @@ def merge_neighbors(number, flux, n_bins):
     count, mean, scale = number.tolist(), list(flux), list(unit)
     alive, version = [True] * n, [0] * n
 
-    def cost(i, j):
+    def cost(i: int, j: int) -> float:
         """Compute what merging two bins costs."""
         both = count[i] + count[j]
         e = (mean[i] - mean[j]) * (count[i] * scale[i] + count[j] * scale[j]) / both

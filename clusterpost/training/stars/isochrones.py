@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import InputError
+
+if TYPE_CHECKING:
+    from ...typing import PathLike
 
 __all__ = ["ISOCHRONE_FILES", "Stars", "chabrier_number", "read_isochrones", "remnant_mass", "resample"]
 
@@ -46,10 +50,10 @@ class Stars:
     composition: np.ndarray
     phase: np.ndarray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.number)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: slice | np.ndarray) -> Stars:
         return Stars(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
@@ -66,7 +70,7 @@ _CUMULATIVE = np.concatenate([[0], np.cumsum((_imf(10**_LOG_MASS)[1:] + _imf(10*
 _TOTAL_MASS = np.trapezoid(_imf(10**_LOG_MASS) * 10**_LOG_MASS, _LOG_MASS)
 
 
-def chabrier_number(low, high) -> np.ndarray:
+def chabrier_number(low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """Count the stars born between two masses.
 
     Parameters
@@ -90,7 +94,7 @@ def chabrier_number(low, high) -> np.ndarray:
     return (ends[1] - ends[0]) / _TOTAL_MASS
 
 
-def remnant_mass(turnoff) -> float:
+def remnant_mass(turnoff: float) -> float:
     """Sum the remnants of all stars above a mass.
 
     Parameters
@@ -109,7 +113,7 @@ def remnant_mass(turnoff) -> float:
     return float(np.trapezoid(_imf(mass) * left, _LOG_MASS) / _TOTAL_MASS)
 
 
-def read_isochrones(folder, metallicity) -> dict[float, np.ndarray]:
+def read_isochrones(folder: PathLike, metallicity: float) -> dict[float, np.ndarray]:
     """Read the isochrones of one metallicity in FSPS' layout.
 
     Parameters
@@ -139,7 +143,7 @@ def read_isochrones(folder, metallicity) -> dict[float, np.ndarray]:
     return {round(float(age), 2): rows[rows[:, 0] == age, 1:] for age in np.unique(rows[:, 0])}
 
 
-def resample(rows, log_age) -> Stars:
+def resample(rows: np.ndarray, log_age: float) -> Stars:
     """Cut an isochrone into narrow pieces of initial mass.
 
     Parameters
@@ -161,7 +165,7 @@ def resample(rows, log_age) -> Stars:
     row = np.repeat(np.arange(len(pieces)), pieces)
     place = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
 
-    def at(values, share):
+    def at(values: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Interpolate between the rows of the isochrone."""
         return values[row] + share * (values[row + 1] - values[row])
 

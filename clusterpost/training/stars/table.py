@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ...bands import BANDS
@@ -11,6 +13,11 @@ from .binning import merge_neighbors
 from .isochrones import ISOCHRONE_FILES, read_isochrones, remnant_mass, resample
 from .photometry import SCREENS, band_operator, choose_wavelengths, extinction
 from .populations import LOG_U, NEBULAR_AGES, bc03, nebular, smooth, update
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ...typing import PathLike
 
 __all__ = ["ANCHOR_LOG_AGE", "NODE_LOG_AGE", "NODE_Z", "choose_bandpasses", "compute_table", "quantize"]
 
@@ -27,7 +34,7 @@ _OF_UPDATE = (0.0004, 0.004, 0.008)  # metallicities whose means the 2016 update
 _BETWEEN = (0.001, 0.002)  # and those between the first two
 
 
-def choose_bandpasses(read, atmospheres, curves) -> Bandpasses:
+def choose_bandpasses(read: Callable, atmospheres: PathLike, curves: dict) -> Bandpasses:
     """Choose the wavelengths that stand for each band, by populations of all ages and cool giants.
 
     Parameters
@@ -118,7 +125,8 @@ def _adopted_means(read, bands, names, model, stellar):
     return fluxes, photons
 
 
-def compute_table(isochrones, spectra, atmospheres, read, curves, report=lambda text: None):
+def compute_table(isochrones: PathLike, spectra: PathLike, atmospheres: PathLike, read: Callable, curves: dict,
+                  report: Callable = lambda text: None) -> dict:
     """Compute the stars' table.
 
     Parameters
@@ -204,7 +212,7 @@ def _fill(table, node, bins, number, flux, photons, parts, mass, column_band):
     table["share"][node] = mean(light[:, column_band] * parts) / np.maximum(summed, 1e-300)[:, column_band]
 
 
-def quantize(table) -> dict[str, np.ndarray]:
+def quantize(table: dict) -> dict[str, np.ndarray]:
     """Round the table's numbers to 16 bits.
 
     Parameters
