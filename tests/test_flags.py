@@ -17,7 +17,7 @@ def test_bits_are_single_and_different():
 def test_names_and_descriptions():
     assert len({f.name for f in FLAGS}) == len(FLAGS)
     assert all(f.description.endswith(".") for f in FLAGS)
-    constants = {v for k, v in vars(flags).items() if k.isupper() and isinstance(v, int)}
+    constants = {v for k, v in vars(flags).items() if k.isupper() and type(v) is int}
     assert constants == {f.bit for f in FLAGS}
 
 

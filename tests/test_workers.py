@@ -111,8 +111,9 @@ def test_a_failure_stops_the_others():
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_an_interruption_stops_all():
     code = textwrap.dedent("""
-        import time
+        import signal, time
         from clusterpost.workers import in_parallel
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what is in the background ignore it
         def call(task):
             print("begun", flush=True)
             for _ in range(60_000):
