@@ -1,6 +1,10 @@
-"""Time and memory of `infer_table` with one worker and with one for each core, on a free and on a busy machine."""
+"""Time and memory of `infer_table` with one worker and with one for each core, on a free and on a busy machine.
+
+Run ``python cores.py ROWS DRAWS`` for a process that infers a table of its own whenever a line comes in.
+"""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -15,16 +19,17 @@ import clusterpost
 from clusterpost.workers import available_cores
 
 SCALES = {"small": {"n": 24, "n_samples": 100, "repeats": 1, "memory": 24},
-          "full": {"n": 2000, "n_samples": None, "repeats": 5, "memory": 4000}}
+          "full": {"n": 4000, "n_samples": None, "repeats": 7, "memory": 4000}}
 _BURNER = "while True: pass"
 
 
 def cores(scale):
-    """Tables ``cores`` and ``memory``.
+    """Tables ``cores``, ``memory`` and ``processes``.
 
     ``ratio`` is the time with one worker over that with one for each core, the median of pairs that are run one right
     after the other; ``others`` is the share of all cores that other processes took meanwhile, the burners among them:
-    there is one for each core where the machine is called busy.
+    there is one for each core where the machine is called busy.  ``processes`` is what independent processes
+    of one worker each gain, which share nothing but the machine: more than that no number of workers can.
     """
     size, both = SCALES[scale], sorted({1, max(2, available_cores())})
     tbl = clusterpost.simulate(size["n"], model="any_bands", seed=9)
@@ -58,9 +63,47 @@ def cores(scale):
     memory = memory["workers", "rows", "peak", "before", "tables", "working"]
     for name in memory.colnames[2:]:
         memory[name].unit = "MB"
-    for each in (table, memory):
+    processes = _processes(size, both[-1])
+    for each in (table, memory, processes):
         each.meta.update({"scale": scale, "objects": size["n"], "repetitions": size["repeats"]})
-    return {"cores": table, "memory": memory}
+    return {"cores": table, "memory": memory, "processes": processes}
+
+
+def _processes(size, number):
+    """Infer the same table in one process, and at the same time in several, each of them one of its own."""
+    with contextlib.ExitStack() as stack:
+        every = [stack.enter_context(_inferring(size)) for _ in range(number)]
+        for each in every:
+            each.stdout.readline()  # it is ready
+        seconds = {1: [], number: []}
+        for _ in range(size["repeats"]):
+            for some in (every[:1], every):
+                for each in some:
+                    print(file=each.stdin, flush=True)
+                seconds[len(some)].append(max(json.loads(each.stdout.readline()) for each in some))
+    ratios = {n: n * np.divide(seconds[1], seconds[n]) for n in seconds}
+    table = Table(rows=[{"processes": n, "seconds": np.median(seconds[n]), "ratio": np.median(ratios[n]),
+                         "ratio_low": np.min(ratios[n]), "ratio_high": np.max(ratios[n])} for n in seconds])
+    table["seconds"].unit = "s"
+    return table
+
+
+def _inferring(size):
+    """Start a process that ends with its input."""
+    command = [sys.executable, "-W", "ignore", __file__, str(size["n"]), json.dumps(size["n_samples"])]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _infer_whenever_asked(n, n_samples):
+    tbl = clusterpost.simulate(n, model="any_bands", seed=9)
+
+    def infer():
+        clusterpost.infer_table(tbl, model="any_bands", n_samples=n_samples, workers=1, progress=False, device="cpu")
+
+    infer()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(timed(infer)[1]), flush=True)
 
 
 @contextlib.contextmanager
@@ -88,3 +131,8 @@ def _cpu():
 def _others(before, after):
     everything, own, total = after - before
     return (everything - own) / total if total > 0 else np.nan
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _infer_whenever_asked(int(sys.argv[1]), json.loads(sys.argv[2]))

@@ -139,7 +139,7 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
                      help="clusters to simulate for each row, of --exact with a model of stars drawn one by one "
                           "(default: 100000, some five seconds)")
     sub.add_argument("--rows-per-part", type=int, metavar="N",
-                     help="rows in memory, and those that a kill costs at most (default: 16384)")
+                     help="rows in memory, and those that a kill costs at most (default: 8192)")
     sub.add_argument("--scheduler", metavar="ADDRESS",
                      help="of a Dask cluster to infer a folder on (default: a cluster of this machine's cores)")
     row_options(sub, "write only rows")

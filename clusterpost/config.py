@@ -20,7 +20,7 @@ class Conf(astropy_config.ConfigNamespace):
 
     default_model = ConfigItem("stochastic", "Bundled model that model='default' means, or a model file.")
     device = ConfigItem("auto", "Where networks run: 'cpu', 'cuda', or 'auto' for a GPU where there is one.")
-    points_per_pass = ConfigItem(524288, "Draws that a worker works on at once; bounds the working memory.")
+    points_per_pass = ConfigItem(262144, "Draws that a worker works on at once; bounds the working memory.")
     workers = ConfigItem(0, "Chunks of rows that are worked on at once; 0 for as many as there are cores to use.")
     archive_url = ConfigItem("https://archive.stsci.edu/hlsps/phangs-cat", "Root of the PHANGS catalogs' archive.")
     archive_method = ConfigItem(["https", "astroquery"],

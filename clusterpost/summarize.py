@@ -27,6 +27,7 @@ __all__ = ["summarize", "with_derived"]
 
 _POOR_CHI2 = 10.0
 _POINTS_AT_ONCE = 400_000
+_POINTS_IN_CACHE = 16_384  # whose derived quantities are worked out at a time, so that what is between them stays there
 _SUPPORT_STRIDE = 7  # of the draws that the predictive p-value is taken over; odd, as Sobol points want it
 
 
@@ -109,8 +110,11 @@ def with_derived(theta: torch.Tensor, family: ModelFamily, covariates: dict) -> 
     -------
     Tensor (n, k, n_parameter + n_derived)
     """
-    derived = [quantity.function(theta, covariates)[..., None].to(theta) for quantity in family.derived]
-    return torch.cat([theta, *derived], -1)
+    size = max(1, _POINTS_IN_CACHE // theta.shape[1])
+    parts = [(theta[at:at + size], {name: values[at:at + size] for name, values in covariates.items()})
+             for at in range(0, len(theta), size)] if family.derived else [(theta, covariates)]
+    return torch.cat([torch.cat([part, *(quantity.function(part, known)[..., None].to(part)
+                                         for quantity in family.derived)], -1) for part, known in parts])
 
 
 def _batches(every):

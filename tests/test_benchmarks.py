@@ -217,6 +217,10 @@ def test_cores_free_and_busy(benchmarks, monkeypatch):
     monkeypatch.setattr(benchmarks.cores, "in_a_process", benchmarks.growth.measure)  # whose process has its own test
     tables = benchmarks.cores.cores("small")
     found = tables["cores"]
+    processes = tables["processes"]
+    assert list(processes["processes"]) == [1, max(2, benchmarks.cores.available_cores())]
+    assert processes["ratio"][0] == 1
+    assert 0 < processes["ratio_low"][1] <= processes["ratio"][1] <= processes["ratio_high"][1]
     assert list(found["machine"]) == ["free", "free", "busy", "busy"]
     assert (found["ratio"][found["workers"] == 1] == 1).all()
     assert (found["seconds_per_object"] > 0).all()

@@ -38,7 +38,7 @@ __all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "join_surveys", "pla
 
 _log = logging.getLogger("clusterpost")
 #: Rows that are inferred, written and, after a kill, at most lost together.
-ROWS_PER_PART = 16384
+ROWS_PER_PART = 8192
 _CALLS = {"infer_table": (infer_table, TableInference), "exact_posterior": (exact_posterior, ExactInference)}
 # On the numbers; how columns are read is said by the options of reading.
 _WITHOUT_EFFECT = ("progress", "device", "workers", "columns", "unit", "missing")

@@ -301,7 +301,7 @@ def fit_polynomials(inputs: torch.Tensor, outputs: torch.Tensor, degree_gamma: i
     degrees = torch.tensor([(i, j, k) for i in range(degree_gamma + 1) for j in range(degree_gamma + 1 - i)
                             for k in range(degree_redshift + 1)
                             if (i + j) / degree_gamma + k / degree_redshift <= 1])
-    chosen = [chebyshev(x, max(degree_gamma, degree_redshift))[:, power]
+    chosen = [chebyshev(x, max(degree_gamma, degree_redshift))[power].T
               for x, power in zip(inputs.double().unbind(1), degrees.unbind(1), strict=True)]
     terms = chosen[0] * chosen[1] * chosen[2]
     held = torch.arange(len(inputs)) % 20 == 0

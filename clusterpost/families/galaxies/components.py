@@ -166,11 +166,15 @@ class Components:
         return torch.exp(self._evaluate(log_gamma, redshift, slice(-4, None)))
 
     def _evaluate(self, log_gamma, redshift, outputs):
+        if log_gamma.ndim == 1 and redshift.ndim == 0:
+            return self._evaluate(log_gamma[None], redshift[None], outputs)[0]
         low, high = self.log_gamma_range
-        gamma = (2 * log_gamma - (low + high)) / (high - low)
-        first, second = (chebyshev(x, int(self._first.max())) for x in gamma.unbind(-1))
-        pairs = first[..., self._first] * second[..., self._second]
-        powers = chebyshev(2 * redshift / self.max_redshift - 1, int(self._power.max()))
+        gamma = ((2 * log_gamma - (low + high)) / (high - low)).movedim(-1, 0).contiguous()
+        # Terms come before the draws, so that whatever is copied is long.
+        first, second = (chebyshev(torch.atleast_1d(x), int(degree.max())).index_select(-2, degree)
+                         for x, degree in zip(gamma, (self._first, self._second), strict=True))
+        pairs = (first * second).mT
+        powers = chebyshev(2 * torch.atleast_1d(redshift) / self.max_redshift - 1, int(self._power.max())).mT
         if log_gamma.ndim > 1 and redshift.shape[-1:] == (1,) and log_gamma.shape[-2] >= _FEW:
             # Many draws at each redshift: first the polynomial of two variables that there is at it.
             return pairs @ torch.tensordot(powers[..., 0, :], self._by_power[..., outputs], 1)
@@ -182,19 +186,19 @@ def chebyshev(x: torch.Tensor, degree: int) -> torch.Tensor:
 
     Parameters
     ----------
-    x : Tensor (...)
+    x : Tensor (..., n)
         From -1 to 1.
     degree : int
         At least 1.
 
     Returns
     -------
-    Tensor (..., degree + 1)
+    Tensor (..., degree + 1, n)
     """
     values = [torch.ones_like(x), x]
     for _ in range(degree - 1):
         values.append(2 * x * values[-1] - values[-2])
-    return torch.stack(values, -1)
+    return torch.stack(values, -2)
 
 
 @functools.cache

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from ...bands import BANDS
 from .parameters import SOLAR_Z
+from .simulator import interval
 from .table import PHOTONS, StarTable
 
 __all__ = ["VISUAL", "ExpectedLight"]
@@ -30,7 +33,8 @@ class ExpectedLight:
         visual = np.einsum("zak,zakc->za", number, in_v.light.astype(float))
         photons = np.einsum("zak,zak->za", number, table.photons.astype(float))
         mass = np.einsum("zak,zak->za", number, table.mass.astype(float)) + table.remnants
-        self._nodes = torch.as_tensor(table.log_z), torch.as_tensor(table.fine_log_age)
+        self._log_z = torch.as_tensor(table.log_z)
+        self._youngest, self._age_step = table.fine_log_age[0], np.diff(table.fine_log_age).mean()
 
         def between(values: np.ndarray) -> np.ndarray:
             """Interpolate rows to the finer ages."""
@@ -43,17 +47,14 @@ class ExpectedLight:
     def _at(self, values, theta):
         """Of each theta (..., n_parameter), per solar mass formed: linear in log Z and log age."""
         values = values.to(theta.device)
-        log_age, log_z = theta[..., 0].double(), theta[..., 3].double() + np.log10(SOLAR_Z)
-        total, places = 0.0, []
-        for nodes, at in zip(self._nodes, (log_z, log_age), strict=True):
-            nodes = nodes.to(at.device)
-            left = (torch.searchsorted(nodes, at.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
-            places.append((left, ((at - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)))
-        (j, v), (i, w) = places
-        for dj, di in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            weight = (v if dj else 1 - v) * (w if di else 1 - w)
-            total = total + weight * values[j + dj, i + di]
-        return total.to(theta)
+        j, v = interval(self._log_z.to(theta.device), theta[..., 3].double() + math.log10(SOLAR_Z))
+        # The ages are equally spaced: no search among hundreds of nodes, which is what this would mostly cost.
+        place = (theta[..., 0].double() - self._youngest) / self._age_step
+        i = place.long().clamp(0, values.shape[1] - 2)
+        first, w = j * values.shape[1] + i, (place - i).clamp(0, 1)
+        lower, upper = (torch.lerp(torch.take(values, corner), torch.take(values, corner + 1), w)
+                        for corner in (first, first + values.shape[1]))
+        return torch.lerp(lower, upper, v).to(theta)
 
     def log_stellar_mass(self, theta: torch.Tensor) -> torch.Tensor:
         """log10 of the present mass in stars and remnants, Msun."""

@@ -111,8 +111,8 @@ class StarSimulator:
         Light
         """
         log_age, log_z = log_age.float(), metallicity.float() + np.log10(SOLAR_Z)
-        i, w = _interval(self._log_age, log_age)
-        j, v = _interval(self._log_z, log_z)
+        i, w = interval(self._log_age, log_age)
+        j, v = interval(self._log_z, log_z)
         cell = j * len(self._log_age) + i
         if len(cell) < _FEW * len(torch.unique(cell)):
             def drawn(rate: torch.Tensor) -> torch.Tensor:
@@ -216,8 +216,8 @@ class StarSimulator:
         generator, k = torch.Generator(theta.device), theta.shape[1]
         log_u = torch.empty(k, device=theta.device).uniform_(*LOG_U, generator=generator.manual_seed(seed))
         log_age, log_mass, ebv, metallicity, rv, covering = theta.float().flatten(0, 1).unbind(-1)
-        i, w = _interval(self._log_age, log_age)
-        j, v = _interval(self._log_z, metallicity + np.log10(SOLAR_Z))
+        i, w = interval(self._log_age, log_age)
+        j, v = interval(self._log_z, metallicity + np.log10(SOLAR_Z))
         of_band = bands[self._to_band.argmax(1)]
         of_star = torch.cat([of_band, of_band.new_ones(2)])
         tables = self._of_star[..., of_star], self._ln_ratio[..., of_band], self._gas[..., of_band]
@@ -326,14 +326,14 @@ class StarSimulator:
             mJy at 10 pc.
         """
         log_age, log_mass, ebv, metallicity, rv, covering = theta.unbind(-1)
-        i, w = _interval(self._log_age, log_age.float())
-        j, v = _interval(self._log_z, metallicity.float() + np.log10(SOLAR_Z))
+        i, w = interval(self._log_age, log_age.float())
+        j, v = interval(self._log_z, metallicity.float() + np.log10(SOLAR_Z))
         light = self._gathered(lambda rate: rate, (self._of_star, self._ln_ratio, self._gas), j, i, log_age.float(),
                                log_mass, w, v, covering.float(), log_u.float())
         return self.redden(light.columns, ebv, rv)
 
 
-def _interval(nodes, values):
+def interval(nodes, values):
     """Find the node below each value, and how far it is from there to the next."""
     left = (torch.searchsorted(nodes, values.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
     return left, ((values - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)
