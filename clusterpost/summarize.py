@@ -110,11 +110,12 @@ def with_derived(theta: torch.Tensor, family: ModelFamily, covariates: dict) -> 
     -------
     Tensor (n, k, n_parameter + n_derived)
     """
-    size = max(1, _POINTS_IN_CACHE // theta.shape[1])
-    parts = [(theta[at:at + size], {name: values[at:at + size] for name, values in covariates.items()})
-             for at in range(0, len(theta), size)] if family.derived else [(theta, covariates)]
-    return torch.cat([torch.cat([part, *(quantity.function(part, known)[..., None].to(part)
-                                         for quantity in family.derived)], -1) for part, known in parts])
+    size, parts = max(1, _POINTS_IN_CACHE // theta.shape[1]), []
+    for at in range(0, max(1, len(theta)), size):
+        part, known = theta[at:at + size], {name: values[at:at + size] for name, values in covariates.items()}
+        derived = [quantity.function(part, known)[..., None].to(part) for quantity in family.derived]
+        parts.append(torch.cat([part, *derived], -1))
+    return torch.cat(parts)
 
 
 def _batches(every):
