@@ -333,8 +333,22 @@ class StarSimulator:
         return self.redden(light.columns, ebv, rv)
 
 
-def interval(nodes, values):
-    """Find the node below each value, and how far it is from there to the next."""
+def interval(nodes: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the node below each value, and how far it is from there to the next.
+
+    Parameters
+    ----------
+    nodes : Tensor (n,)
+        Increasing.
+    values : Tensor (...)
+
+    Returns
+    -------
+    left : Tensor (...) of int
+        From 0 to n - 2.
+    part : Tensor (...)
+        From 0 to 1; an end of it outside of the nodes.
+    """
     left = (torch.searchsorted(nodes, values.contiguous(), right=True) - 1).clamp(0, len(nodes) - 2)
     return left, ((values - nodes[left]) / (nodes[left + 1] - nodes[left])).clamp(0, 1)
 
