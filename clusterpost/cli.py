@@ -294,8 +294,10 @@ def _row(args, tbl):
         raise InputError("give --row or --id, not both")
     found = rows_with_id(tbl, args.id)
     if len(found) != 1:
-        where = f" (rows {', '.join(map(str, found[:5]))}); choose with --row" if len(found) else ""
-        raise InputError(f"--id {args.id} is in {len(found)} rows of {args.input}{where}")
+        if not len(found):
+            raise InputError(f"--id {args.id} is in no row of {args.input}")
+        some = ", ".join(map(str, found[:5])) + ", ..." * (len(found) > 5)
+        raise InputError(f"--id {args.id} is in {len(found)} rows of {args.input} ({some}); choose one with --row")
     return int(found[0])
 
 

@@ -112,9 +112,9 @@ class Findings:
             If some rows have such a fault, values were taken as missing, or columns are not used.
         """
         if self.rows and self.empty == self.rows:
-            which = "the only row is" if self.rows == 1 else f"all {self.rows} rows are"
+            which = "row {row} is" if self.rows == 1 else f"all {self.rows} rows are"
             raise InputError(f"{which} missing in every band (columns {', '.join(self.columns)}); "
-                             "are these the right columns? option:columns names others")
+                             "are these the right columns? option:columns names others", row=0)
         counted = {}
         for band, value, count in self.sentinels:
             counted.setdefault(band, Counter())[value] += count

@@ -12,6 +12,7 @@ from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
 from ..selection import select_rows
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
+from .rows import not_inferred
 from .style import COLORS, NUMERALS, new_figure, style
 
 if TYPE_CHECKING:
@@ -296,7 +297,7 @@ def plot_catalog(out: Table, *, where: str | Sequence | np.ndarray | None = None
                          for suffix in ("q16", "q50", "q84"))
     inferred = np.isfinite(low + median + high).all(1)
     if not inferred.any():
-        raise InputError("no row of this table was inferred; its flag column says why")
+        raise not_inferred(out, prefix)
     has_flags = f"{prefix}flag" in out.colnames
     good = inferred & (is_good(out, prefix=prefix) if has_flags else True)
     doubtful = inferred & ~good

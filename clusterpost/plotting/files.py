@@ -105,6 +105,6 @@ def write_pages(path: PathLike, kind: str, tbl: Table, rows: Sequence[int], *, p
             except InputError as error:
                 without.append(int(row))
                 if len(without) == len(rows):
-                    raise InputError(f"none of {len(rows)} rows can be drawn; row {row}: {error.unworded}") from None
+                    raise InputError(f"none of {len(rows)} rows can be drawn: {error.unworded}") from None
             bar.update(1)
     return without

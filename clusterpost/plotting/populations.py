@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ColumnError, InputError
-from ..flags import is_good
+from ..flags import NOT_INFERRED, flag_values, is_good
 from ..provenance import repeat, results_prefix
 from ..validation.fits import numbers
 from .colors import model_magnitudes, typical_distance
-from .rows import color_of, linear_column, scatter, shown_rows
+from .rows import color_of, linear_column, not_inferred, scatter, shown_rows
 from .style import COLORS, new_axes, plain_log_ticks, style
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_age_distribution", "plot_age_mass", "plot_mass_function"]
 
 _MOST_BARS = 300
+_NONE = "no row is left to count; by default good rows count, and option:where chooses others"
 _QUANTILES = (0.16, 0.5, 0.84)
 
 
@@ -260,7 +261,13 @@ def _draws(out, stem, where, prefix, n_draws, options):
 
         prefix = results_prefix(out, prefix)
         has_flags = f"{prefix}flag" in out.colnames
-        out = out[_chosen(out, where, is_good(out, prefix=prefix) if has_flags else None, prefix)]
+        chosen = _chosen(out, where, is_good(out, prefix=prefix) if has_flags else None, prefix)
+        asked = out[chosen] if where is not None else out
+        if has_flags and len(asked) and (flag_values(asked, prefix) & NOT_INFERRED).all():
+            raise not_inferred(asked, prefix)
+        if not chosen.any():
+            raise InputError(_NONE)
+        out = out[chosen]
         repeat(out, prefix=prefix)  # an error about the record comes before the work
         draws = sample_posterior(out, n_samples=n_draws, prefix=prefix, **{"progress": False} | options)
     if stem not in draws.colnames:
@@ -268,7 +275,7 @@ def _draws(out, stem, where, prefix, n_draws, options):
     values = numbers(draws[stem], draws[stem].unit)
     values = values[np.isfinite(values).all(1)]
     if not len(values):
-        raise InputError("no row is left to count")
+        raise InputError(_NONE)
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,16 @@ from astropy.table import Row, Table
 
 from ..catalogs.identity import object_names
 from ..errors import InputError
+from ..flags import NOT_POSITIVE, flag_values
 from ..flow.modelfile import find_family
 from ..provenance import AUTO, recorded_model, repeat, results_prefix
 from ..utils import require
 from ..validation.fits import inferred_parameters, numbers, published_fits
+from .rows import not_inferred
 from .style import COLORS, new_figure, style
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from matplotlib.figure import Figure, SubFigure
@@ -144,12 +147,13 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
     """
     corner = require("corner", "plot")
     name = object_name(row_or_table) if name is None else name
-    row = one_row(row_or_table, "plot_posterior")
+    row, label = one_row(row_or_table, "plot_posterior"), row_label(row_or_table)
     family = find_family(recorded_model(row, prefix) if str(model) == "default" else model)
     parameters = family.parameters
     linear = _linear(linear, parameters)
     if samples is None:
-        row, samples, prior = _infer(row, prefix, model, n_samples, seed, options, parameters)
+        with errors_of(row_or_table):
+            row, samples, prior = _infer(row, label, prefix, model, n_samples, seed, options, parameters)
         bounds = _bounds_of(prior, family) if bounds is None else bounds
     prefix = results_prefix(row, prefix)
     samples = np.asarray(samples, dtype=float)
@@ -157,7 +161,7 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
         raise InputError(f"samples must have shape (n, {len(parameters)}): {', '.join(family.parameter_names)}; "
                          f"not {samples.shape}")
     if not len(samples) or not np.isfinite(samples).all():
-        raise InputError("the posterior of this row has no finite draws; its flag column says why")
+        raise InputError(f"the samples of {label} are not finite; if it was not inferred, its flags say why")
     marks = _marks(row, prefix, truth, catalog, samples, parameters)
     bounds = np.array(_bounds_of(None, family) if bounds is None else bounds, dtype=float)
     size = 7.6 if len(parameters) <= 3 else 1.2 + 1.9 * len(parameters)
@@ -236,6 +240,57 @@ def object_name(row_or_table: Row | Table) -> str | None:
     return f"{column} {names[index]}" if names[index].isdigit() else names[index]
 
 
+@contextmanager
+def errors_of(row_or_table: Row | Table) -> Iterator[None]:
+    """Let errors about a table of one row name the row's number in the table that it is from."""
+    try:
+        yield
+    except InputError as error:
+        if error.row is not None and isinstance(row_or_table, Row):
+            error.row = row_or_table.index
+        raise
+
+
+def row_label(row_or_table: Row | Table) -> str:
+    """Return what a message calls one row: its number and its identifier, as far as there are such.
+
+    Parameters
+    ----------
+    row_or_table : Row or Table of one row
+
+    Returns
+    -------
+    str
+    """
+    name = object_name(row_or_table)
+    if not isinstance(row_or_table, Row):
+        return name or "this row"
+    number = f"row {row_or_table.index}"
+    return number if name in (None, number) else f"{number} ({name})"
+
+
+def refuse_unmeasured(row: Table, prefix: str, label: str) -> None:
+    """Refuse a row of a result that no other settings can infer, as it has no measurement at all.
+
+    Parameters
+    ----------
+    row : Table of one row
+        With or without results.
+    prefix : str
+        Of the results.
+    label : str
+        What a message calls it.
+
+    Raises
+    ------
+    InputError
+        With the flags of the row.
+    """
+    if {f"{prefix}n_bands", f"{prefix}flag"} <= set(row.colnames) and row[f"{prefix}n_bands"][0] == 0 and not (
+            flag_values(row, prefix)[0] & NOT_POSITIVE):  # which normal noise can describe
+        raise not_inferred(row, prefix, label)
+
+
 def one_row(row_or_table: Row | Table, caller: str) -> Table:
     """Return a row of a table, or a table of one row, as a table of one row.
 
@@ -259,7 +314,7 @@ def one_row(row_or_table: Row | Table, caller: str) -> Table:
     return row_or_table
 
 
-def _infer(row, prefix, model, n_samples, seed, options, parameters):
+def _infer(row, label, prefix, model, n_samples, seed, options, parameters):
     """Return the row with results, draws, and the prior of both."""
     from ..infer import infer_table, sample_posterior
 
@@ -267,8 +322,11 @@ def _infer(row, prefix, model, n_samples, seed, options, parameters):
     repeated = {name: options.pop(name, default) for name, default in _REPEATED.items()}
     bare, repeated = repeat(row, prefix=prefix, model=model, seed=seed, **repeated)
     others = {key: value for key, value in options.items() if key not in _ONLY_OF_INFER_TABLE}
+    refuse_unmeasured(row, prefix, label)
     drawn = sample_posterior(bare, n_samples=n_samples, **repeated, **others)
     samples = inferred_samples(drawn, parameters)
+    if not np.isfinite(samples).all():
+        raise not_inferred(drawn, "", label)
     if f"{prefix}{parameters[0].column}_map" not in row.colnames:
         row = infer_table(bare, n_samples=n_samples, prefix=prefix, **repeated, **options)
     return row, samples, repeated["prior"]

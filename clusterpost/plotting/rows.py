@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 from astropy.table import Table
 
 from ..errors import ColumnError, InputError
-from ..flags import flag_values, is_good
+from ..flags import NOT_INFERRED, decode_flags, flag_values, is_good
 from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
 from ..selection import select_rows
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-__all__ = ["Shown", "color_of", "linear_column", "point_size", "scatter", "shown_rows"]
+__all__ = ["Shown", "color_of", "linear_column", "not_inferred", "point_size", "scatter", "shown_rows"]
 
 _CROWD = 2000  # good rows; more are drawn as a density
 _DISCRETE = 6  # values of a column of whole numbers
@@ -90,9 +91,37 @@ def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: st
     if values is not None:
         there = np.isfinite(values(out, prefix)).reshape(len(out), -1).all(1)
     if not there.any():
-        raise InputError("no row of this table has what is drawn; was it inferred? Its flag column says why not")
+        raise not_inferred(out, prefix)
     good = there & is_good(flag_values(out, prefix)) if f"{prefix}flag" in out.colnames else there
     return Shown(out, good, there & ~good, prefix)
+
+
+def not_inferred(out: Table, prefix: str, name: str | None = None) -> InputError:
+    """Make the error of rows without a posterior, with what their flags say.
+
+    Parameters
+    ----------
+    out : Table
+        Rows none of which can be drawn.
+    prefix : str
+        Of the results.
+    name : str, optional
+        Of the one row.
+
+    Returns
+    -------
+    InputError
+        To be raised.
+    """
+    if f"{prefix}flag" not in out.colnames:
+        return InputError("the table has no results to draw; infer it first")
+    flags = decode_flags(flag_values(out, prefix) & ~NOT_INFERRED)
+    if name is not None:
+        return InputError(f"{name} was not inferred and has no posterior to draw; its flags: "
+                          f"{', '.join(flags[0]) or 'none'}")
+    counted = Counter(flag for row in flags for flag in row)
+    return InputError(f"none of these {len(out)} rows has a posterior to draw; their flags: "
+                      + (", ".join(f"{flag} ({n} rows)" for flag, n in counted.most_common()) or "none"))
 
 
 def linear_column(out: Table, name: str, prefix: str = "") -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from ..bands import get_band
-from ..errors import InputError
 from ..flow.modelfile import load_model
 from ..provenance import AUTO, repeat, results_prefix
-from .posterior import object_name, one_row, plot_posterior
+from .posterior import errors_of, object_name, one_row, plot_posterior, refuse_unmeasured, row_label
+from .rows import not_inferred
 from .style import COLORS, new_figure, plain_log_ticks, style
 
 if TYPE_CHECKING:
@@ -99,8 +99,9 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
     >>> figure = plot_sed(tbl[5], corner=True, n_samples=500)
     """
     name = object_name(row_or_table) if name is None else name
-    row = one_row(row_or_table, "plot_sed")
-    row, sed, samples = _predict(row, results_prefix(row, prefix), model, n_samples, seed, options)
+    row, label = one_row(row_or_table, "plot_sed"), row_label(row_or_table)
+    with errors_of(row_or_table):
+        row, sed, samples = _predict(row, results_prefix(row, prefix), model, n_samples, seed, options, label)
     with style():
         if not corner:
             figure = new_figure(figure, width=5.6, height=4.8)
@@ -115,7 +116,7 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
     return figure
 
 
-def _predict(row, prefix, model, n_samples, seed, options):
+def _predict(row, prefix, model, n_samples, seed, options, label="this row"):
     """Return the row with results, observed and predicted fluxes, and the draws that these are of."""
     from ..infer import infer_table, sample_posterior
     from ..inference import Job
@@ -124,13 +125,14 @@ def _predict(row, prefix, model, n_samples, seed, options):
                 {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None,
                  "columns": None}.items()}
     bare, repeated = repeat(row, prefix=prefix, model=model, seed=seed, **settings)
+    refuse_unmeasured(row, prefix, label)
     drawn = sample_posterior(bare, n_samples=n_samples, progress=False, **repeated, **options)
     known = load_model(repeated["model"])
     family = known.family
     values = [np.asarray(drawn[p.column][0], dtype=float) for p in family.parameters]
     theta = np.stack([p.from_column(x) for p, x in zip(family.parameters, values, strict=True)], -1)
     if not np.isfinite(theta).all():
-        raise InputError("this row cannot be inferred; its flag column says why")
+        raise not_inferred(drawn, "", label)
     reading = {name: repeated[name] for name in ("columns", "distance", "error_floor")}
     reading |= {"unit": options.get("unit"), "missing": options.get("missing", ())}
     job = Job(bare, repeated["model"], repeated["noise"], repeated["prior"], repeated["refine"], _FEWEST,

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..photometry import Photometry
 from ..provenance import recorded_model, repeat, results_prefix
 from ..utils import require
+from .rows import shown_rows
 from .style import COLORS, new_figure, plain_log_ticks, style
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def plot_support(out: Table, *, where: str | Sequence | np.ndarray | None = None
     ----------
     out : Table
         From `~clusterpost.infer_table`.
-    where : array of bool or int, optional
-        Rows to draw; all by default.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that says which; all by default.
     mocks : `~astropy.table.Table`, optional
         Mocks to draw behind the catalog as what the model knows: their photometry, with errors.  By default 20 000
         from the prior of the results' model, from `~clusterpost.simulate`, at the catalog's distances.
@@ -82,7 +83,7 @@ def plot_support(out: Table, *, where: str | Sequence | np.ndarray | None = None
     prefix = results_prefix(out, prefix)
     if f"{prefix}flag" not in out.colnames:
         raise InputError(f"the table has no column {prefix + 'flag'!r}; infer it first, and check option:prefix")
-    out = out if where is None else out[where]
+    out = shown_rows(out, where, prefix).table
     bare, reading = repeat(out, prefix=prefix, columns=columns, distance=None)
     magnitude, error, distance = _by_slot(bare, **reading)
     if not np.isfinite(magnitude).any():
