@@ -262,7 +262,7 @@ def test_targets_are_refused_before_the_work(tmp_path, catalog, capsys, monkeypa
     def work(*args, **kwargs):
         raise AssertionError("began to work")
 
-    importlib.import_module("clusterpost.scale.job")  # first, or it would keep this one
+    importlib.import_module("clusterpost.scale.stream")  # first, or it would keep these
     for name in ("clusterpost.infer.infer_table", "clusterpost.training.mocks.simulate",
                  "clusterpost.catalogs.phangs.fetch_phangs", "clusterpost.catalogs.reader.read_catalog"):
         monkeypatch.setattr(name, work)
