@@ -259,6 +259,8 @@ def test_an_interruption_says_what_it_leaves(tmp_path, capsys, monkeypatch, wher
 
 
 def test_targets_are_refused_before_the_work(tmp_path, catalog, capsys, monkeypatch):
+    importlib.import_module("clusterpost.scale.stream")  # or it keeps what replaces its functions here
+
     def work(*args, **kwargs):
         raise AssertionError("began to work")
 
@@ -346,7 +348,7 @@ def test_bad_simulations(tmp_path, capsys, arguments, message):
 
 
 @pytest.mark.filterwarnings("always::clusterpost.errors.InputWarning")
-def test_plot(tmp_path, posteriors, capsys):
+def test_plot(tmp_path, posteriors, capsys, coarse_figures):
     pytest.importorskip("corner")
     assert run("plot", posteriors, tmp_path / "overview.png") == 0
     assert run("plot", posteriors, tmp_path / "corner.png", "--row", 1, "--quiet") == 0
@@ -381,7 +383,7 @@ def pages(path):
     return len(re.findall(rb"/Type /Page\b", path.read_bytes()))
 
 
-def test_kinds_of_plots(tmp_path, posteriors, capsys):
+def test_kinds_of_plots(tmp_path, posteriors, capsys, coarse_figures):
     pytest.importorskip("corner")
     for kind in ("color-color", "color-magnitude", "age-mass", "mass-function", "age-distribution"):
         assert run("plot", posteriors, tmp_path / f"{kind}.svg", "--kind", kind, "--where", "age_q50 > 0") == 0
@@ -398,7 +400,7 @@ def test_kinds_of_plots(tmp_path, posteriors, capsys):
     assert not {"all.png", "a.png", "sky.png"} & set(files(tmp_path))
 
 
-def test_rows_that_cannot_be_drawn_are_named(tmp_path, posteriors, capsys):
+def test_rows_that_cannot_be_drawn_are_named(tmp_path, posteriors, capsys, coarse_figures):
     pytest.importorskip("corner")
     tbl = clusterpost.read_catalog(posteriors)
     for name in ("F275W", "F336W", "F438W", "F555W"):
@@ -644,7 +646,7 @@ def test_a_mass_slope_leaves_the_rest_of_the_prior(mixed, tmp_path):
         assert clusterpost.read_catalog(tmp_path / "out.fits").meta["CPPRIOR"] == words
 
 
-def test_plot_by_identifier(mixed, tmp_path, capsys):
+def test_plot_by_identifier(mixed, tmp_path, capsys, coarse_figures):
     pytest.importorskip("corner")
     tbl = clusterpost.read_catalog(mixed)
     tbl["name"] = ["n1", "n2", "n3", "n4"]

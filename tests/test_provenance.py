@@ -60,8 +60,23 @@ def corner_draws(figure):
 
 
 CHOICES = (("lognormal", "normal"), (None, SLOPE), (0.05, 0.2), ("any_bands", "walter2025"), (None, MINE), (None, 25.0))
+# Of these, with six choices of two: every three choices occur together in all their combinations.
+THIRDS = {index for index in itertools.product((0, 1), repeat=6)
+          if index[4] == sum(index[:3]) % 2 and index[5] == sum(index[1:4]) % 2}
 STAR_BY_STAR = ((None, "flat", ProductPrior(family="stochastic", ebv=Exponential(0.3))), ("auto", 0.2), (None, MINE),
                 (None, 25.0))
+
+
+def combinations(choices, kept):
+    """All combinations; those that are not kept are slow together."""
+    for index in itertools.product(*(range(len(one)) for one in choices)):
+        marks = () if kept(index) else pytest.mark.slow
+        yield pytest.param(*(one[i] for one, i in zip(choices, index, strict=True)), marks=marks)
+
+
+def test_every_three_choices_occur_together():
+    for three in itertools.combinations(range(6), 3):
+        assert len({tuple(index[i] for i in three) for index in THIRDS}) == 8
 
 
 def assert_drawn_again(columns, **options):
@@ -74,12 +89,14 @@ def assert_drawn_again(columns, **options):
     np.testing.assert_array_equal(drawn["age"], sample_posterior(tbl, n_samples=150, **options)["age"])
 
 
-@pytest.mark.parametrize(("noise", "prior", "floor", "model", "columns", "distance"), itertools.product(*CHOICES))
+@pytest.mark.parametrize(("noise", "prior", "floor", "model", "columns", "distance"),
+                         combinations(CHOICES, THIRDS.__contains__))
 def test_what_is_drawn_from_a_result_is_the_result(noise, prior, floor, model, columns, distance):
     assert_drawn_again(columns, noise=noise, prior=prior, error_floor=floor, model=model, distance=distance)
 
 
-@pytest.mark.parametrize(("prior", "floor", "columns", "distance"), itertools.product(*STAR_BY_STAR))
+@pytest.mark.parametrize(("prior", "floor", "columns", "distance"),
+                         combinations(STAR_BY_STAR, lambda index: sum(index) % 2 == 0))
 def test_what_is_drawn_from_a_result_of_drawn_stars_is_the_result(prior, floor, columns, distance):
     assert_drawn_again(columns, prior=prior, error_floor=floor, model="stochastic", distance=distance)
 

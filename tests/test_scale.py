@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -504,15 +505,22 @@ def test_killed_and_resumed(source, expected, tmp_path, monkeypatch, where, at, 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["expected.parquet", "out.parquet"]
 
 
-@pytest.fixture
-def interrupted(source, tmp_path, monkeypatch):
-    """A target of which three parts of four are there."""
-    with monkeypatch.context() as patch:
+@pytest.fixture(scope="module")
+def stopped(source, tmp_path_factory):
+    """Folder of a target of which three parts of four are there; not to be changed."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
         counted(patch, stop_after=3)
         with pytest.raises(KeyboardInterrupt):
-            infer_file(source, tmp_path / "out.parquet", rows_per_part=3, **FAST)
-    parts = tmp_path / "out.parquet.parts"
-    assert len(list(parts.glob("part-*.parquet"))) == 3
+            infer_file(source, folder / "out.parquet", rows_per_part=3, **FAST)
+    assert len(list((folder / "out.parquet.parts").glob("part-*.parquet"))) == 3
+    return folder
+
+
+@pytest.fixture
+def interrupted(stopped, tmp_path):
+    """A target of which three parts of four are there."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
     return tmp_path / "out.parquet"
 
 

@@ -201,7 +201,7 @@ def catalogs(draw):
 
 
 @given(tbl=catalogs(), quantities=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_reading_is_idempotent_and_loses_nothing(tbl, quantities):
     tbl = QTable(tbl) if quantities else tbl
     before = tbl.copy()
@@ -218,7 +218,7 @@ def test_reading_is_idempotent_and_loses_nothing(tbl, quantities):
 
 
 @given(tbl=catalogs(), floor=st.sampled_from([0.02, 0.05]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_floor_before_or_after_reading_is_the_same(tbl, floor):
     before = read_catalog(clusterpost.apply_error_floor(tbl, floor))
     after = clusterpost.apply_error_floor(read_catalog(tbl), floor)
@@ -232,7 +232,7 @@ def test_a_floor_before_or_after_reading_is_the_same(tbl, floor):
 
 
 @given(tbl=catalogs(), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_order_of_columns_does_not_matter(tbl, data):
     order = data.draw(st.permutations(tbl.colnames))
     wanted, got = read_catalog(tbl), read_catalog(tbl[order])
@@ -241,7 +241,7 @@ def test_the_order_of_columns_does_not_matter(tbl, data):
 
 
 @given(tbl=catalogs(), unit=st.sampled_from(["Jy", "uJy", "erg / (s cm2 Hz)", "nJy"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_units_do_not_matter(tbl, unit):
     other = tbl.copy()
     for columns in recognize(tbl).bands.values():

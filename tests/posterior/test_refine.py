@@ -202,7 +202,7 @@ class TestSupport:
 
     @pytest.mark.parametrize("wrong", ["reversed", "unit", "brown dwarf"])
     def test_what_the_model_cannot_make_is_outside(self, wrong):
-        _, observed, table = mocks(20, seed=8, error=(0.05, 0.12))
+        _, observed, table = mocks(12, seed=8, error=(0.05, 0.12))
         if wrong == "reversed":
             order = [4, 3, 2, 1, 0, 5, 6, 7]
             observed.flux, observed.error = observed.flux[:, order], observed.error[:, order]
