@@ -7,7 +7,7 @@ from machine import timed
 from mocks import LEVELS, REFERENCE, Rows, quantile_error
 
 from clusterpost.bands import WFC3_BANDS
-from clusterpost.families.clusters.grid import ExactGrid
+from clusterpost.families.clusters.exact_grid import ExactGrid
 from clusterpost.families.clusters.table import load_table
 
 #: Rows of each kind, draws of `infer_table`, cells of the grid, repetitions.

@@ -10,7 +10,7 @@ from mocks import LEVELS, observed
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
-from clusterpost.families.clusters.grid import ExactGrid
+from clusterpost.families.clusters.exact_grid import ExactGrid
 from clusterpost.families.clusters.table import TABLES, load_table
 from clusterpost.flow.spline import SplineFlow, SplineSpec
 from clusterpost.priors import ProductPrior

@@ -6,7 +6,7 @@ from astropy import units as u
 
 import clusterpost
 from clusterpost.bands import WFC3_BANDS
-from clusterpost.families.clusters.grid import ExactGrid
+from clusterpost.families.clusters.exact_grid import ExactGrid
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise

@@ -34,7 +34,7 @@ STAGES = {
     "MAP": [(summarize, "find_map")],
     "quantiles": [(summarize, "quantiles"), (summarize, "entropy")],
     "support": [(summarize, "support")],
-    "table": [(inference, "prepare"), (inference, "check_reach"), (inference, "conditions_of"),
+    "table": [(inference, "prepare"), (inference, "check_reach"), (inference, "encode_observations"),
               (inference, "load_model"), (inference, "_put"), (inference, "_completed")],
 }
 OTHER, _OUTER = "everything else", "draws of the mass"

@@ -22,9 +22,9 @@ from .config import conf
 from .errors import ColumnError, InputError, ModelError, shown
 from .families import ModelFamily
 from .flow.bundled import MODELS_PATH, model_stem
-from .flow.levels import corrected_levels
 from .flow.model import Model, torch_device
 from .flow.modelfile import find_family, load_model
+from .flow.quantile_levels import corrected_levels
 from .noise import get_noise
 from .photometry import check_table
 from .posterior.draws import rotation, sobol_points
@@ -35,7 +35,7 @@ from .posterior.simulated import sample_by_simulation
 from .posterior.target import NetworkTarget, Target
 from .posterior.trees import MOST_CELLS, can_sample, sample_by_cells
 from .posterior.weights import systematic_resample
-from .prepare import check_reach, conditions_of, prepare
+from .prepare import check_reach, encode_observations, prepare
 from .priors import as_prior
 from .provenance import EXACT_GRID, EXACT_MODEL, SIMULATIONS, Settings, add_record, free_column, resolve_floor
 from .schema import DISTANCE_COLUMN, SIMULATED_COLUMNS, output_columns
@@ -186,7 +186,7 @@ class ExactInference:
             target = NetworkTarget(observed, None, torch.zeros(1, 0), family, self.prior, self.noise)
             proposed = None
             if network is not None:
-                conditions = conditions_of(ready.observed[at], network, self.noise)
+                conditions = encode_observations(ready.observed[at], network, self.noise)
                 drawn = sampler(sampler.target(observed, conditions), conditions)
                 index = systematic_resample(drawn.weight.double(), _PROPOSED, order=drawn.theta[..., 0])[0]
                 proposed = drawn.theta[0, index] if torch.isfinite(drawn.theta).all() else None
@@ -218,7 +218,7 @@ class ExactInference:
             return draws, (summary.quantiles, summary.mean, summary.entropy)
 
         def weigh(observed, target):
-            return sample_by_cells(target, n_samples=_EXACT_DRAWS, seed=self.seed, aim=_EXACT_AIM), None
+            return sample_by_cells(target, n_samples=_EXACT_DRAWS, seed=self.seed, target_ess=_EXACT_AIM), None
 
         def summary(task):
             """Summarize the draws of a chunk."""
@@ -321,7 +321,7 @@ class Job:
 
     def conditions(self, at: slice) -> torch.Tensor:
         """Return the network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
-        return conditions_of(self.ready.observed[at], self.model, self.sampler.noise)
+        return encode_observations(self.ready.observed[at], self.model, self.sampler.noise)
 
     def orders(self, at: slice, n: int) -> torch.Tensor:
         """Return an order of ``n`` draws for each row: random, and unlike those of other rows.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .flow.model import Model
     from .noise import Noise
 
-__all__ = ["PreparedTable", "check_reach", "conditions_of", "prepare"]
+__all__ = ["PreparedTable", "check_reach", "encode_observations", "prepare"]
 
 _ROWS_AT_ONCE = 65_536  # for what is worked out on the way
 # An upper limit whose scale is not given is as sharp as this share of it.
@@ -200,7 +200,7 @@ def _to_bands(photometry, bands):
     return chosen, flag
 
 
-def conditions_of(observed: Observed, model: Model, noise: Noise) -> torch.Tensor:
+def encode_observations(observed: Observed, model: Model, noise: Noise) -> torch.Tensor:
     """Encode what a network is shown of objects.
 
     Parameters
@@ -235,7 +235,7 @@ def check_reach(ready: PreparedTable, model: Model, noise: Noise) -> None:
     ready : PreparedTable
         Changed.
     model, noise
-        As for `conditions_of`.
+        As for `encode_observations`.
     """
     errors, shown = model.metadata.simulator.errors, model.metadata.condition_range
     covered, computed = np.ones(len(ready.rows), bool), np.ones(len(ready.rows), bool)
@@ -244,7 +244,7 @@ def check_reach(ready: PreparedTable, model: Model, noise: Noise) -> None:
         relative = observed.error / observed.flux
         outside = (observed.measured & ((relative < errors.low) | (relative > errors.high))).any(dim=1).numpy()
         ready.flag[ready.rows[at.numpy()[outside]]] |= flags.ERROR_RANGE
-        conditions = conditions_of(observed, model, noise).cpu()
+        conditions = encode_observations(observed, model, noise).cpu()
         computed[at] = torch.isfinite(conditions).all(dim=1).numpy()
         if shown is not None:
             least, most = torch.tensor(shown.low), torch.tensor(shown.high)

@@ -13,7 +13,7 @@ import clusterpost
 from clusterpost import exact_posterior, flags, infer_table, sample_posterior
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputWarning
-from clusterpost.families.clusters.grid import ExactGrid
+from clusterpost.families.clusters.exact_grid import ExactGrid
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import load_table
 from clusterpost.noise import get_noise

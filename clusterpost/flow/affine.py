@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import torch
 from msgspec import Meta
 from torch import nn
 
-from .base import Bounds, Depth, Flow, Index, Size, Spec, check_order, count_dense
+from .base import Bounds, Depth, Flow, Index, Size, Spec, check_order, count_dense, log_normal
 from .transforms import ProbitBox, Standardize
 
 if TYPE_CHECKING:
@@ -166,11 +165,11 @@ class AffineFlow(Flow):
         x, log_box = self.box(theta)
         z, log_inn = self._run(x, standard, rev=False)
         inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
-        return torch.where(inside, _log_normal(z) + log_inn + log_box, -torch.inf)
+        return torch.where(inside, log_normal(z) + log_inn + log_box, -torch.inf)
 
     def _invert(self, z, standard):
         x, log_inn = self._run(z, standard, rev=True)
-        return self.box.inverse(x), _log_normal(z) - log_inn + self.box.log_det(x)
+        return self.box.inverse(x), log_normal(z) - log_inn + self.box.log_det(x)
 
     def _run(self, points, standard, *, rev):
         """Through the graph, which knows no second axis."""
@@ -190,7 +189,3 @@ class AffineFlow(Flow):
                     for part in ("weight", "bias"):
                         yield (f"block{block}.{half}.layer{layer}.{part}",
                                f"inn.module_list.{2 * block}.{subnet}.{2 * layer}.{part}")
-
-
-def _log_normal(z):
-    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from torch import nn
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Bounds", "Depth", "Flow", "Index", "Size", "Spec", "check_order", "count_dense"]
+__all__ = ["Bounds", "Depth", "Flow", "Index", "Size", "Spec", "check_order", "count_dense", "log_normal"]
 
 #: Types of an architecture's fields; a model file's numbers are checked against them.
 Size = Annotated[int, Meta(ge=1, le=2**20)]
@@ -153,3 +154,8 @@ class Flow(nn.Module):
         tensors : dict of Tensor
         """
         self.load_state_dict({theirs: tensors[ours] for ours, theirs in self._names()})
+
+
+def log_normal(z: torch.Tensor) -> torch.Tensor:
+    """Compute the log density of a standard normal distribution, summed over the last axis."""
+    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

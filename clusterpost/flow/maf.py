@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from ..utils import require
-from .base import Bounds, Depth, Flow, Size, Spec, count_dense
+from .base import Bounds, Depth, Flow, Size, Spec, count_dense, log_normal
 from .transforms import ProbitBox, Standardize
 
 __all__ = ["MafFlow", "MafSpec"]
@@ -113,8 +112,3 @@ class MafFlow(Flow):
             for layer in range(self.spec.depth + 1):
                 for part in ("weight", "bias", "mask"):
                     yield f"block{block}.layer{layer}.{part}", f"{theirs}hyper.{2 * layer}.{part}"
-
-
-def log_normal(z: torch.Tensor) -> torch.Tensor:
-    """Compute the log density of a standard normal distribution, summed over the last axis."""
-    return -0.5 * (z**2).sum(-1) - 0.5 * z.shape[-1] * math.log(2 * math.pi)

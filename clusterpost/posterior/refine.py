@@ -141,8 +141,8 @@ class WeightedSamples:
 
 
 def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, target: Target | NetworkTarget,
-           conditions: torch.Tensor, points: Callable | UnitPoints, *, n_samples: int, aim: float | None = None,
-           least: float | None = None, adapt: bool = True, mcmc: bool = True, seed: int = 0) -> WeightedSamples:
+           conditions: torch.Tensor, points: Callable | UnitPoints, *, n_samples: int, target_ess: float | None = None,
+           min_ess: float | None = None, adapt: bool = True, mcmc: bool = True, seed: int = 0) -> WeightedSamples:
     """Weighted draws from the exact posteriors.
 
     Parameters
@@ -157,17 +157,18 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     n_samples : int
         Draws of each cluster, first and last: of more draws as many are kept,
         with new weights.
-    aim : float, optional
+    target_ess : float, optional
         Effective draws that a cluster should have, or it is given more draws;
         by default 0.6 ``n_samples`` and at most 900 for three parameters, and
         0.6 times as many for every three more.
-    least : float, optional
+    min_ess : float, optional
         Effective draws that it must have, or it is given Markov chains and at
-        last a flag; by default half of ``aim``.
+        last a flag; by default half of ``target_ess``.
     adapt : bool
-        Fit kernels where eight times as many draws would leave fewer than ``least``.
+        Fit kernels where eight times as many draws would leave fewer than ``min_ess``.
     mcmc : bool
-        Run Markov chains where all that leaves fewer than ``least``, for at most six parameters, if emcee is installed.
+        Run Markov chains where all that leaves fewer than ``min_ess``, for at most six parameters, if emcee is
+        installed.
     seed : int
         Of the Markov chains.
 
@@ -182,21 +183,21 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     """
     # A proposal as good in each parameter leaves the fewer draws the more parameters there are.
     share = _AIM ** (len(target.prior.names) / 3)
-    aim = share * min(n_samples, _MOST) if aim is None else float(aim)
-    least = aim / 2 if least is None else float(least)
+    target_ess = share * min(n_samples, _MOST) if target_ess is None else float(target_ess)
+    min_ess = target_ess / 2 if min_ess is None else float(min_ess)
     mcmc = mcmc and len(target.prior.names) <= _MOST_CHAINED
     rows = torch.arange(len(target), device=conditions.device)
     sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()
-    _draw_more(sampler, out, aim, least if adapt else 0.0)
+    _draw_more(sampler, out, target_ess, min_ess if adapt else 0.0)
     without_chains = False
-    for row in (out.n_effective < least).nonzero()[:, 0].tolist():
+    for row in (out.n_effective < min_ess).nonzero()[:, 0].tolist():
         # Alone and from the first draw on: a sum over a batch is rounded as the batch's size has it, which would
         # choose other kernels and chains for the same cluster among other neighbors.
         if adapt:
             _fit_kde(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
-                         out, row, aim)
-        if out.n_effective[row] < least:
+                         out, row, target_ess)
+        if out.n_effective[row] < min_ess:
             out.flag[row] |= flags.LOW_EFFICIENCY
             without_chains |= mcmc and find_spec("emcee") is None
             if mcmc and not without_chains:
@@ -324,11 +325,11 @@ class _Sampler:
                            shift)
 
 
-def _draw_more(sampler, out, aim, least):
-    """Draw as many more times as it takes to the aim, or as many as there are if that gives the least at least."""
-    wanted = aim / out.n_effective
+def _draw_more(sampler, out, target_ess, min_ess):
+    """Draw as many more times as it takes to ``target_ess``, or as many as there are if that gives ``min_ess``."""
+    wanted = target_ess / out.n_effective
     times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE[:-1])))  # 0 where the first draws do
-    times = torch.where(out.n_effective * _MORE[-1] < least, -1, times)  # kernels will have to do
+    times = torch.where(out.n_effective * _MORE[-1] < min_ess, -1, times)  # kernels will have to do
     for i, many in enumerate(_MORE, 1):
         rows = (times == i).nonzero()[:, 0]
         for at in rows.split(max(1, _POINTS_AT_ONCE // (many * sampler.n_samples))) if len(rows) else ():
@@ -337,13 +338,13 @@ def _draw_more(sampler, out, aim, least):
             _put(out, at, group.result())
 
 
-def _fit_kde(sampler, out, row, aim):
+def _fit_kde(sampler, out, row, target_ess):
     """Draw from kernels fitted to the draws of one cluster, again and again."""
     efficiency = out.efficiency[row].clone()  # the proposal's own
     sampler.more(_BEFORE_FIT - 1)  # kernels know only of what the draws that they are fitted to have met
     for uniform in _UNIFORM:
         sampler.fit(uniform)
-        if sampler.n_effective >= aim:
+        if sampler.n_effective >= target_ess:
             break
     _put(out, torch.tensor([row], device=out.flag.device), sampler.result())
     out.efficiency[row] = efficiency

@@ -147,7 +147,7 @@ class CellTrees:
         return self._log_q[one, cell]
 
 
-def sample_by_cells(target: Target, *, n_samples: int, seed: int, aim: float | None = None) -> WeightedSamples:
+def sample_by_cells(target: Target, *, n_samples: int, seed: int, target_ess: float | None = None) -> WeightedSamples:
     """Draw from posteriors over an amplitude and two more parameters, without a network.
 
     Parameters
@@ -155,7 +155,7 @@ def sample_by_cells(target: Target, *, n_samples: int, seed: int, aim: float | N
     target : `~clusterpost.posterior.target.Target`
         Of n objects; its likelihood has an amplitude.
     n_samples, seed : int
-    aim : float, optional
+    target_ess : float, optional
         Effective draws that an object should have, of up to eight times as many as are kept; by default as of
         `~clusterpost.posterior.refine.refine`.
 
@@ -196,5 +196,5 @@ def sample_by_cells(target: Target, *, n_samples: int, seed: int, aim: float | N
     shift = rotation(torch.where(known, torch.asinh(observed.flux / observed.error), 0.0), dimensions)
     points = sobol_points(n_base_points(n_samples), dimensions, seed).to(low)
     numbers = torch.arange(len(target), device=low.device)[:, None]
-    return refine(proposal, target, numbers, UnitPoints(points, shift), n_samples=n_samples, seed=seed, aim=aim,
-                  least=0.3 * n_samples)
+    return refine(proposal, target, numbers, UnitPoints(points, shift), n_samples=n_samples, seed=seed,
+                  target_ess=target_ess, min_ess=0.3 * n_samples)

@@ -17,8 +17,8 @@ from astropy.table import Table
 
 from .. import __version__
 from ..errors import InputError
-from ..flow.levels import corrected_levels
 from ..flow.modelfile import load_model, update_card
+from ..flow.quantile_levels import corrected_levels
 from ..training.simulation import Simulator
 from .samplers import PosteriorSampler
 from .sbc import SBCResult, sbc_ranks

@@ -10,9 +10,9 @@ from scipy.stats import norm, truncnorm
 
 from clusterpost.bands import ACS_BANDS, WFC3_BANDS
 from clusterpost.errors import InputError
-from clusterpost.families.clusters import grid as grid_module
+from clusterpost.families.clusters import exact_grid as grid_module
 from clusterpost.families.clusters.dense import cell_quantiles
-from clusterpost.families.clusters.grid import ExactGrid
+from clusterpost.families.clusters.exact_grid import ExactGrid
 from clusterpost.families.clusters.likelihood import ClusterLikelihood
 from clusterpost.families.clusters.table import BandFluxTable, load_table
 from clusterpost.families.clusters.truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval

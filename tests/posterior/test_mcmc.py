@@ -102,7 +102,7 @@ def refined_by_a_poor_proposal(monkeypatch):
     target = Target(observed, ClusterLikelihood(table, noise), prior)
     likelihood = ClusterLikelihood(table, noise)
     return target, refine(AmplitudeProposal(Narrow(), likelihood, prior), target, torch.zeros(2, 1),
-                          UnitPoints(points, torch.zeros(2, 3)), n_samples=100, aim=1e9, least=1e9)
+                          UnitPoints(points, torch.zeros(2, 3)), n_samples=100, target_ess=1e9, min_ess=1e9)
 
 
 def test_a_cluster_that_nothing_else_settles_comes_from_chains_and_says_so(monkeypatch):

@@ -126,7 +126,8 @@ def test_no_more_draws_than_it_takes(width, aim, drawings, request):
             counts.append(unit.shape[1])
             return super().draw(observed, conditions, unit, **options)
 
-    out, _ = refined(observed, table, "lognormal", cluster_prior(), n_samples=500, aim=aim, kind=Counting, mcmc=False,
+    out, _ = refined(observed, table, "lognormal", cluster_prior(), n_samples=500, target_ess=aim, kind=Counting,
+                     mcmc=False,
                      flow=NormalFlow(width), conditions=theta[:, [0, 2]])
     assert drawn[:len(drawings)] == drawings
     assert len(drawn) == len(drawings) or drawings[-1] == "KernelDensity"

@@ -19,7 +19,7 @@ from .truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .grid import ExactGrid, LogFluxTerms
+    from .exact_grid import ExactGrid, LogFluxTerms
 
 __all__ = ["add_mass", "solve_by_cells"]
 
@@ -101,15 +101,15 @@ def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, 
 
     Parameters
     ----------
-    model : `~clusterpost.families.clusters.grid.ExactGrid`
-    terms : `~clusterpost.families.clusters.grid.LogFluxTerms`
+    model : `~clusterpost.families.clusters.exact_grid.ExactGrid`
+    terms : `~clusterpost.families.clusters.exact_grid.LogFluxTerms`
     levels : Tensor (n_level,)
     points : Tensor (k, 3) or None
 
     Returns
     -------
     dict of Tensor
-        By the names of `~clusterpost.families.clusters.grid.GridSummary`.
+        By the names of `~clusterpost.families.clusters.exact_grid.GridSummary`.
     """
     leaves = _pad(_divide(model, terms), len(terms))
     sigma = terms.sigma[:, None]
@@ -294,8 +294,8 @@ def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: 
 
     Parameters
     ----------
-    model : `~clusterpost.families.clusters.grid.ExactGrid`
-    terms : `~clusterpost.families.clusters.grid.LogFluxTerms`
+    model : `~clusterpost.families.clusters.exact_grid.ExactGrid`
+    terms : `~clusterpost.families.clusters.exact_grid.LogFluxTerms`
     log_age, ebv : Tensor (n, k)
     log_share : Tensor (n, k)
         The log density that these come from.

@@ -1,6 +1,6 @@
 """Posteriors on a dense grid of age and reddening, by matrix products.
 
-See :mod:`clusterpost.families.clusters.grid` for what is computed.
+See :mod:`clusterpost.families.clusters.exact_grid` for what is computed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .cells import add_mass
 from .table import LN10
 
 if TYPE_CHECKING:
-    from .grid import ExactGrid, LogFluxTerms
+    from .exact_grid import ExactGrid, LogFluxTerms
 
 __all__ = ["CellGrid", "cell_quantiles", "solve_on_grid"]
 
@@ -36,7 +36,7 @@ class CellGrid:
 
     Parameters
     ----------
-    model : `~clusterpost.families.clusters.grid.ExactGrid`
+    model : `~clusterpost.families.clusters.exact_grid.ExactGrid`
     shape : tuple of int
         Cells in age and reddening.
     least_cells : float
@@ -97,14 +97,14 @@ def solve_on_grid(grid: CellGrid, terms: LogFluxTerms, levels: torch.Tensor,
     Parameters
     ----------
     grid : CellGrid
-    terms : `~clusterpost.families.clusters.grid.LogFluxTerms`
+    terms : `~clusterpost.families.clusters.exact_grid.LogFluxTerms`
     levels : Tensor (n_level,)
     points : Tensor (k, 3) or None
 
     Returns
     -------
     dict of Tensor
-        By the names of `~clusterpost.families.clusters.grid.GridSummary`.
+        By the names of `~clusterpost.families.clusters.exact_grid.GridSummary`.
     enough : Tensor (n,) of bool
         Whether the cells resolve the posterior.
     """

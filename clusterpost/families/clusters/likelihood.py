@@ -8,7 +8,7 @@ from ...errors import InputError
 from ...noise import get_noise
 from ..photometric import PhotometricLikelihood
 from .amplitude import MassConditional
-from .grid import ExactGrid
+from .exact_grid import ExactGrid
 from .table import LN10, distance_term
 
 if TYPE_CHECKING:

@@ -160,7 +160,7 @@ class ExactGrid:
     --------
     >>> import torch
     >>> from clusterpost.families.clusters.table import load_table
-    >>> from clusterpost.families.clusters.grid import ExactGrid
+    >>> from clusterpost.families.clusters.exact_grid import ExactGrid
     >>> from clusterpost.observations import Observed
     >>> table = load_table().select(["F275W", "F336W", "F438W", "F555W", "F814W"])
     >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]), torch.tensor([10.0])))
