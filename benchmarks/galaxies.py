@@ -266,7 +266,10 @@ def as_text(table, path):
         if table[name].dtype.kind == "f":
             table[name].info.format = ".3f" if name != "ms" else ".1f"
     lines = table.pformat(max_lines=-1, max_width=-1)
-    lines += [f"{name}: {value}" for name, value in table.meta.items()]
+    for name, value in table.meta.items():
+        if isinstance(value, dict):  # of numbers, of which those that are not zero are worth a word
+            value = ", ".join(f"{key} {number}" for key, number in value.items() if number)
+        lines.append(f"{name}: {value}")
     path.write_text("\n".join(line.rstrip() for line in lines) + "\n")
 
 

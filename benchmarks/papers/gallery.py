@@ -53,10 +53,11 @@ def walter2025_2(data):
 
 
 def walter2025_3(data):
-    """Fig. 3: simulation-based calibration of the replica's network, without refinement."""
+    """Fig. 3: calibration of the replica's network, without refinement."""
     sampler = PosteriorSampler("walter2025", refine=False)
     simulator = Simulator.of(sampler.model)
-    return plot_sbc(sbc_ranks(sampler, simulator, n_mocks=20_000 // data.thrift, n_draws=100))
+    n_mocks = 20_000 // data.thrift
+    return plot_sbc(sbc_ranks(sampler, simulator, n_mocks=n_mocks, n_draws=100))
 
 
 def walter2025_4(data):
@@ -66,12 +67,14 @@ def walter2025_4(data):
 
 def walter2025_5(data):
     """Fig. 5: densities of four examples by the network, refined and exact."""
-    return plot_densities(data.out[data.examples], titles=["very young", "young", "intermediate", "old"])
+    titles = ["very young", "young", "intermediate", "old"]
+    return plot_densities(data.out[data.examples], titles=titles)
 
 
 def walter2025_6(data):
     """Fig. 6 (and B.1, B.2): MAPs and closest modes against the published fits."""
-    return plot_comparison(data.out, highlight=noisy_rows(data.out)[0], examples=data.examples)
+    noisy = noisy_rows(data.out)[0]
+    return plot_comparison(data.out, highlight=noisy, examples=data.examples)
 
 
 def walter2025_7(data):
@@ -80,25 +83,26 @@ def walter2025_7(data):
 
 
 def walter2025_8(data):
-    """Fig. 8: chi-square of the MAPs, the published fits and a grid's best points."""
-    others = ["chi2_catalog_free_mass", "chi2_catalog", "chi2_grid"] if data.published else "chi2_grid"
+    """Fig. 8: chi-square of MAPs, published fits and a grid's best points."""
+    published = ["chi2_catalog_free_mass", "chi2_catalog"] if data.published else []
+    others = [*published, "chi2_grid"]
     chi2 = map_chi2(data.out)
     chi2["chi2_grid"] = grid_chi2(data.out)
     return plot_chi2(chi2, reference=others, examples=data.examples)
 
 
 def walter2025_9(data):
-    """Fig. 9: the posterior of the noisy cluster whose published fit lies furthest from every mode."""
+    """Fig. 9: the noisy cluster whose published fit is furthest from every mode."""
     return plot_posterior(data.outlier, model="any_bands")
 
 
 def walter2025_324(data):
-    """Sect. 3.2.4: clusters with errors above 40 % in the ultraviolet under log-normal and under normal noise."""
+    """Sect. 3.2.4: clusters with large ultraviolet errors under either noise."""
     return plot_noise_models(data.noise)
 
 
 def walter2025_b3(data):
-    """Fig. B.3: deviation from the published fits against the width of the posterior."""
+    """Fig. B.3: deviation from published fits against the posterior's width."""
     return plot_deviation(data.out)
 
 
@@ -119,12 +123,12 @@ def sedflow_4(data):
 
 
 def sedflow_5(data):
-    """Figs. 1 and 5 of SEDflow: what the model covers, and where the rows lie that it cannot explain."""
+    """Figs. 1 and 5 of SEDflow: what the model covers and cannot explain."""
     return plot_support(clusterpost.infer_table(data.catalog, model="any_bands"))
 
 
 def coverage(data):
-    """Beyond the papers: how often credible regions hold the truth, by two tests."""
+    """Beyond the papers: how often credible regions hold the truth."""
     return plot_coverage(coverage_ranks(data.ensemble), tarp_ranks(data.ensemble))
 
 
@@ -188,7 +192,7 @@ class Data:
 
     @cached_property
     def ensemble(self):
-        """A thousand mocks, with a hundred draws from each of their refined posteriors."""
+        """A thousand mocks, with a hundred draws from each refined posterior."""
         sampler = PosteriorSampler("any_bands")
         simulator = Simulator.of(sampler.model)
         return draw_ensemble(sampler, simulator, 1000 // self.thrift, n_draws=100)

@@ -105,7 +105,7 @@ class ClaimsTable(RegistryTable):
         if not path.is_file():
             return [f"Not computed yet: ``docs/make_results.sh`` makes {path.name}."]
         table = Table.read(path)
-        rows = [[re.sub(r"([*|`_\\])", r"\\\1", str(cell)) for cell in row] for row in table]
+        rows = [["–" if cell == "-" else re.sub(r"([*|`_\\])", r"\\\1", str(cell)) for cell in row] for row in table]
         header = ("Claim", "Section", "The paper", "Here", "Why they differ")
         return list_table(header, rows, "20 9 17 27 27")
 
@@ -174,7 +174,8 @@ def spline_table(card):
         ("Conditions", network["n_conditions"]),
         ("Optimizer", f"{settings['optimizer']}, learning rate {settings['learning_rate']:g}, {settings['schedule']}"),
         ("Batch size", settings["batch_size"]),
-        ("Objective", ", ".join(f"{name} {value}" for name, value in training["objective"].items())),
+        ("Objective", ", ".join(f"{name} {value}".removeprefix("name ")
+                                for name, value in training["objective"].items())),
     ]
     return list_table(("Network", ""), rows, "35 65")
 
