@@ -127,8 +127,7 @@ def test_no_more_draws_than_it_takes(width, aim, drawings, request):
             return super().draw(observed, conditions, unit, **options)
 
     out, _ = refined(observed, table, "lognormal", cluster_prior(), n_samples=500, target_ess=aim, kind=Counting,
-                     mcmc=False,
-                     flow=NormalFlow(width), conditions=theta[:, [0, 2]])
+                     mcmc=False, flow=NormalFlow(width), conditions=theta[:, [0, 2]])
     assert drawn[:len(drawings)] == drawings
     assert len(drawn) == len(drawings) or drawings[-1] == "KernelDensity"
     more = {"four times": 1500, "eight times": 3500}  # besides the first 500
