@@ -40,7 +40,6 @@ from .simulation import Simulator, cluster_simulator, seeded_generator, walter20
 from .surveys import survey_bands
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Sequence
     from typing import Any
 
@@ -117,7 +116,7 @@ def walter2025(*, n_blocks: int = 12, width: int = 256, **config: Any) -> Recipe
                   n_samples=10_000)
 
 
-def any_bands(*, bands: Sequence[str] = _BANDS, table: str | os.PathLike | BandFluxTable | None = None,
+def any_bands(*, bands: Sequence[str] = _BANDS, table: PathLike | BandFluxTable | None = None,
               prior: Prior | None = None, errors: ErrorModel | None = None, width: tuple[int, int] = (64, 32),
               depth: tuple[int, int] = (3, 2), bins: tuple[int, int] = (12, 7), splines: tuple[int, int] = (1, 1),
               knots: int = 256, draws: int = 13, **config: Any) -> Recipe:
@@ -166,9 +165,8 @@ def any_bands(*, bands: Sequence[str] = _BANDS, table: str | os.PathLike | BandF
     return Recipe("any_bands", simulator, encoder, spec, LogVariance(draws=draws), FitConfig(**settings), learned)
 
 
-def spline(*, noise: str = "normal", bands: tuple[str, ...] = _BANDS,
-           table: str | os.PathLike | BandFluxTable | None = None, prior: Prior | None = None,
-           errors: ErrorModel | None = None, width: tuple[int, ...] = (256, 128, 128),
+def spline(*, noise: str = "normal", bands: Sequence[str] = _BANDS, table: PathLike | BandFluxTable | None = None,
+           prior: Prior | None = None, errors: ErrorModel | None = None, width: tuple[int, ...] = (256, 128, 128),
            depth: tuple[int, ...] = (2, 1, 1), bins: tuple[int, ...] = (32, 10, 16),
            splines: tuple[int, ...] = (2, 1, 1), knots: int = 256, **config: Any) -> Recipe:
     """Make the recipe of a network that learns the mass too, for noise under which it has no closed form.
@@ -204,9 +202,9 @@ def spline(*, noise: str = "normal", bands: tuple[str, ...] = _BANDS,
     return Recipe("spline", simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**(_MUON | config)))
 
 
-def maf(*, noise: str = "normal", bands: tuple[str, ...] = _BANDS,
-        table: str | os.PathLike | BandFluxTable | None = None, prior: Prior | None = None,
-        errors: ErrorModel | None = None, blocks: int = 15, width: int = 500, depth: int = 2, **config: Any) -> Recipe:
+def maf(*, noise: str = "normal", bands: Sequence[str] = _BANDS, table: PathLike | BandFluxTable | None = None,
+        prior: Prior | None = None, errors: ErrorModel | None = None, blocks: int = 15, width: int = 500,
+        depth: int = 2, **config: Any) -> Recipe:
     """Make the recipe of the flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
 
     Otherwise as `spline`; give `~clusterpost.training.observing.EmpiricalErrors`
