@@ -182,7 +182,7 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
                   "  clusterpost plot posteriors.fits corners.pdf --kind corner --good", _WHOLE)
     sub.add_argument("input", help="a catalog that clusterpost infer wrote")
     sub.add_argument("output", help=".png, .pdf or .svg")
-    sub.add_argument("--kind", choices=[*CATALOG_FIGURES, *OBJECT_FIGURES],
+    sub.add_argument("--kind", choices=[*CATALOG_FIGURES, *OBJECT_FIGURES], metavar="KIND",
                      help="of the catalog: overview (the default), color-color, color-magnitude, age-mass, "
                      "mass-function, age-distribution, sky or support; of one row: object (its photometry with what "
                      "the posterior predicts, and the corner plot; the default with --row or --id), corner or sed. "
