@@ -92,22 +92,27 @@ def spline_knots(parameters: torch.Tensor) -> torch.Tensor:
 
     Parameters
     ----------
-    parameters : Tensor (..., 3 n_bin + 1)
+    parameters : Tensor (..., 3 n_bin + 1, m)
         Widths, heights and slopes, unconstrained; all zero for the identity.
 
     Returns
     -------
-    Tensor (..., 3 (n_bin + 1))
+    Tensor (..., 3 (n_bin + 1), m)
         x, y and slope of each knot.  A mean of two such splines' knots is one too.
+
+    Notes
+    -----
+    The points come last, not the bins: there are thousands of those, and what goes over a few bins for each of many
+    points takes half the time.
     """
-    n_bins = (parameters.shape[-1] - 1) // 3
-    sizes = parameters[..., : 2 * n_bins].unflatten(-1, (2, n_bins))
+    n_bins = (parameters.shape[-2] - 1) // 3
+    sizes = parameters[..., : 2 * n_bins, :].unflatten(-2, (2, n_bins))
     # Sums of a softmax, which torch evaluates several times as slowly over so few bins.
-    sums = torch.exp(sizes - sizes.detach().amax(-1, keepdim=True)).cumsum(-1)
-    least = _LEAST_BIN * torch.arange(1, n_bins + 1, dtype=sums.dtype, device=sums.device)
-    places = functional.pad(least + (1 - _LEAST_BIN * n_bins) * (sums / sums[..., -1:]), (1, 0))
-    slopes = _LEAST_SLOPE + functional.softplus(parameters[..., 2 * n_bins :] + _UNIT_SLOPE)
-    return torch.cat([places.flatten(-2), slopes], -1)
+    sums = torch.exp(sizes - sizes.detach().amax(-2, keepdim=True)).cumsum(-2)
+    least = _LEAST_BIN * torch.arange(1, n_bins + 1, dtype=sums.dtype, device=sums.device)[:, None]
+    places = functional.pad(least + (1 - _LEAST_BIN * n_bins) * (sums / sums[..., -1:, :]), (0, 0, 1, 0))
+    slopes = _LEAST_SLOPE + functional.softplus(parameters[..., 2 * n_bins :, :] + _UNIT_SLOPE)
+    return torch.cat([places.flatten(-3, -2), slopes], -2)
 
 
 def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
@@ -118,8 +123,8 @@ def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
     ----------
     x : Tensor (..., m)
         In the unit interval.
-    knots : Tensor (..., 3 (n_bin + 1))
-        As `spline_knots` gives them, of the spline that all m points share.
+    knots : Tensor (..., 3 (n_bin + 1), m or 1)
+        As `spline_knots` gives them, of the spline of each point or of one that all m points share.
     inverse : bool
         From y to x.
 
@@ -129,14 +134,14 @@ def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
     log_slope : Tensor (..., m)
         ln dy/dx, or ln dx/dy of the inverse.
     """
-    n_knots = knots.shape[-1] // 3
+    n_knots = knots.shape[-2] // 3
     first = n_knots if inverse else 0
-    inner = knots[..., first + 1 : first + n_knots - 1].contiguous()
-    k = torch.searchsorted(inner, x.contiguous())
+    k = (knots[..., first + 1 : first + n_knots - 1, :] < x.unsqueeze(-2)).sum(-2, keepdim=True)
+    knots = knots.expand(*knots.shape[:-1], x.shape[-1])
 
     def at(place: int) -> torch.Tensor:
         """Look up a number of the knots around each point."""
-        return torch.gather(knots, -1, k + place)
+        return torch.gather(knots, -2, k + place).squeeze(-2)
 
     left, bottom, slope0, slope1 = at(0), at(n_knots), at(2 * n_knots), at(2 * n_knots + 1)
     width, height = at(1) - left, at(n_knots + 1) - bottom
@@ -226,25 +231,20 @@ class SplineBlock(Fm.InvertibleModule):
                 jac: bool = True) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Transform; the Jacobian is always given."""
         points = x[0]
-        moved = points[..., self.component].unsqueeze(-1)
+        moved = points[..., self.component]
         log_det = torch.zeros_like(moved)
         knots = self._knots(points, c[0])
-        if not self.given:  # one spline for all of an object's points
-            moved, log_det = moved.squeeze(-1), log_det.squeeze(-1)
         for spline in reversed(knots) if rev else knots:
             moved, log_slope = rational_quadratic(moved, spline, inverse=rev)
             log_det = log_det + log_slope
-        if self.given:
-            moved, log_det = moved.squeeze(-1), log_det.squeeze(-1)
         out = [moved if i == self.component else part for i, part in enumerate(points.unbind(-1))]
         return (torch.stack(out, -1),), log_det
 
     def _knots(self, points, conditions):
-        """Of each spline: (n, 3 (bins + 1)), or (n, k, 3 (bins + 1)) where a parameter is given."""
-        seen = self.seen(conditions)
+        """Of each spline: (n, 3 (bins + 1), k), or (n, 3 (bins + 1), 1) where no parameter is given."""
+        seen = self.seen(conditions).unsqueeze(1)
         if not self.given:
             return self._network(seen)
-        seen = seen.unsqueeze(1)
         if self.training:
             hats = torch.cat([self._hat(points[..., index]) for index in self.given], -1)
             return self._network(seen + hats @ torch.cat(list(self.embedding)))
@@ -253,13 +253,11 @@ class SplineBlock(Fm.InvertibleModule):
             return self._network(seen + self._embedded(places))
         (left, part), embedding = places[0], self.embedding[0]
         if 2 * left.shape[1] > self.knots:  # more ends than there are knots
-            splines = self._network(seen + embedding)
             start = (torch.arange(len(left), device=left.device) * (self.knots + 1))[:, None] + left
-            ends = [(_rows(spline.flatten(0, 1), start), _rows(spline.flatten(0, 1), start + 1)) for spline in splines]
-        else:
-            splines = self._network(seen + _rows(embedding, torch.cat([left, left + 1], 1)))
-            ends = [spline.chunk(2, 1) for spline in splines]
-        return [torch.lerp(one, other, part) for one, other in ends]
+            rows = [spline.mT.flatten(0, 1) for spline in self._network(seen + embedding)]
+            return [torch.lerp(_rows(each, start), _rows(each, start + 1), part).mT for each in rows]
+        splines = self._network(seen + _rows(embedding, torch.cat([left, left + 1], 1)))
+        return [torch.lerp(*spline.chunk(2, -1), part.mT) for spline in splines]
 
     def _embedded(self, places):
         """Sum of the embeddings, (n, k, width); in one pass over them, as memory is what it takes."""
@@ -272,7 +270,11 @@ class SplineBlock(Fm.InvertibleModule):
         return total.unflatten(0, left.shape[:2])
 
     def _network(self, hidden):
-        return [spline_knots(part) for part in self.last(functional.silu(self.hidden(hidden))).chunk(self.splines, -1)]
+        """Knots of each spline, (n, 3 (bins + 1), k), from hidden values (n, k, width)."""
+        last = functional.silu(self.hidden(hidden))
+        last = torch.addmm(self.last.bias[:, None], self.last.weight, last.flatten(0, 1).T)
+        last = last.unflatten(1, hidden.shape[:2]).movedim(0, 1)
+        return [spline_knots(part) for part in last.chunk(self.splines, 1)]
 
     def _place(self, unit):
         """Find the knot below each point of the unit interval, and how far it is from there to the next."""

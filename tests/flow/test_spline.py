@@ -47,7 +47,7 @@ def to_base(flow, theta, conditions):
 
 def random_spline(n=50, bins=7, scale=1.5, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
-    return scale * torch.randn(n, 3 * bins + 1, generator=generator, dtype=dtype)
+    return scale * torch.randn(n, 3 * bins + 1, 1, generator=generator, dtype=dtype)
 
 
 class TestSpline:
@@ -82,7 +82,7 @@ class TestSpline:
 
     def test_of_zero_parameters_is_the_identity_but_for_the_least_slope(self):
         x = points(3, 100)
-        y, log_slope = rational_quadratic(x, spline_knots(torch.zeros(3, 22, dtype=torch.float64)))
+        y, log_slope = rational_quadratic(x, spline_knots(torch.zeros(3, 22, 1, dtype=torch.float64)))
         torch.testing.assert_close(y, x, rtol=0, atol=1e-4)
         assert log_slope.abs().max() < 2e-3
 
