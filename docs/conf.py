@@ -40,7 +40,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "api/*.ipynb"]
 
-# Notebooks run when the pages are built, but for one whose catalog readers bring: its outputs are stored.
+# Notebooks run when the pages are built, except one that needs a catalog from MAST: its outputs are stored.
 nb_execution_mode = "cache"
 nb_execution_excludepatterns = ["notebooks/legus.ipynb"]
 nb_execution_in_temp = True
@@ -52,8 +52,7 @@ default_role = "py:obj"
 numfig = True
 highlight_language = "python"
 
-# Fetching other projects' inventories needs the network, and a failure is a
-# warning: only where it is asked for.
+# Downloading the inventories of other projects needs a network, and a failure is a warning: only on request.
 intersphinx_mapping = {}
 if os.environ.get("READTHEDOCS") or os.environ.get("CLUSTERPOST_INTERSPHINX"):
     intersphinx_mapping = {

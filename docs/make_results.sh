@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Regenerate the outputs and figures that the documentation quotes, in docs/results, and the certificates.
 #     docs/make_results.sh LEGUS_CATALOG.tab
-# with the catalog that docs/real_catalog.rst names.  Takes about an hour on two cores.  The searches for an
-# architecture (docs/results/search) and the training have commands of their own, in docs/models.rst.
+# LEGUS_CATALOG is described in docs/real_catalog.rst.  Takes about an hour on two cores.  docs/models.rst has the
+# commands for the architecture searches (docs/results/search) and the training.
 set -euo pipefail
 legus=$(realpath "$1")
 cd "$(dirname "$0")/.."
@@ -30,7 +30,7 @@ on_real_photometry() {
 }
 
 {
-    # Refined, it takes a second for each object.
+    # Refinement takes a second per object.
     validate walter2025 --refined 5000 --catalog "$legus" --distance-source legus --clusters 100
     on_real_photometry
 } &
@@ -40,5 +40,5 @@ sed "s|$scratch/||" "$scratch/first_catalog.txt" > "$results/first_catalog.txt"
 cp "$scratch"/first_catalog/overview.png "$scratch"/first_catalog/corner_*.png "$results"
 wait %1
 
-python benchmarks/run.py -o "$results/benchmarks"  # alone, or its times would mean little
+python benchmarks/run.py -o "$results/benchmarks"  # run alone, so that timings are reliable
 python -m clusterpost.scale.plan "$results/benchmarks/rates.ecsv" -o "$results/benchmarks/plan.txt"
