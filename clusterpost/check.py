@@ -1,4 +1,4 @@
-"""Check an installation: packages, bundled files, and one inference with a known answer."""
+"""Installation checks: packages, bundled files, and one inference with a known result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TABLE_SHA256 = {
 
 @dataclass
 class Finding:
-    """Finding of one check.
+    """Result of one check.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Finding:
     result : str
     problem : bool
     remedy : str
-        What to do about a problem, or how to add what is optional.
+        Remedy for a problem, or the command that installs an optional package.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Finding:
 
 
 def check_installation() -> Iterator[Finding]:
-    """Look at all that inference needs, one thing at a time.
+    """Check all requirements of inference one by one.
 
     Yields
     ------
@@ -66,7 +66,7 @@ def check_installation() -> Iterator[Finding]:
         yield _package(package, f"pip install 'clusterpost[{extra}]'", needed=False)
     if broken:
         return
-    # Models need the tables, and the inference needs a model: after a problem the rest would only repeat it.
+    # Models need the tables, and inference needs a model, so later checks would only repeat an earlier problem.
     for look in (_tables, _models, _inference):
         found = list(look())
         yield from found
@@ -98,7 +98,7 @@ def _tables():
             yield Finding(title, str(error), True, again)
         else:
             damaged = found != expected
-            yield Finding(title, "not the one that was shipped" if damaged else f"sha256 {found[:12]}", damaged,
+            yield Finding(title, "differs from the distributed file" if damaged else f"sha256 {found[:12]}", damaged,
                           again if damaged else "")
 
 
@@ -131,7 +131,7 @@ def _inference():
     out = infer_table(tbl, n_samples=1000, progress=False)
     low, high = out["age_q16"][0].value, out["age_q84"][0].value
     text = f"age {low:.0f} to {high:.0f} Myr for a noiseless cluster of 100 Myr"
-    # The errors are those of the floor alone: the true age is well inside what any working model allows.
+    # The only errors are those of the floor, so any working model includes the true age.
     if not (np.isfinite([low, high]).all() and low / 2 < 100 < high * 2):
         yield Finding("inference", text, True, "report this with the output of clusterpost check")
     else:

@@ -1,4 +1,4 @@
-"""References of a result, as BibTeX."""
+"""References for a result in BibTeX format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .provenance import recorded_model, recorded_settings
 
 __all__ = ["cite", "reference_keys", "short_citation"]
 
-# Of the name of a table's layout, and of where distances are from, how they begin.
+# References by the beginning of the layout name.
 _CATALOGS = {"PHANGS": ("lee2022", "maschmann2024"), "LEGUS": ("calzetti2015", "adamo2017"), "NSA": ("blanton2011",)}
 _ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", "c": "\u0327"}  # combining
 _DISTANCES = {"lee2022": ("lee2022",), "legus": ("calzetti2015",)}
@@ -28,21 +28,21 @@ _PACKAGE = """@software{{clusterpost,
 
 
 def cite(tbl: Table | None = None, *, prefix: str | None = None) -> str:
-    """Return the references that a result rests on.
+    """Return the references for a result.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`, optional
-        From `~clusterpost.infer_table` or `~clusterpost.sample_posterior`; by default what a result of the default
-        model rests on.
+        Output of `~clusterpost.infer_table` or `~clusterpost.sample_posterior`; by default a result of the default
+        model.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        The ``prefix`` passed to `~clusterpost.infer_table`, if the table has several results.
 
     Returns
     -------
     str
-        BibTeX: the package in the version that made the result, the method, the stellar populations, isochrones and
-        extinction of its model, and the catalogs and distances that are recognized.
+        BibTeX entries of the package version that made the result, the method, the stellar populations, isochrones, and
+        extinction of its model, and the recognized catalogs and distances.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def cite(tbl: Table | None = None, *, prefix: str | None = None) -> str:
 
 
 def reference_keys(tbl: Table, prefix: str | None = None) -> list[str]:
-    """Return the keys of the papers that a result rests on.
+    """Return the BibTeX keys of the papers for a result.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def reference_keys(tbl: Table, prefix: str | None = None) -> list[str]:
     Returns
     -------
     list of str
-        Without the package itself.
+        Keys, without that of the package itself.
     """
     exact = (settings := recorded_settings(tbl, prefix)) is not None and settings.model == "exact grid"
     family = find_family(recorded_model(tbl, prefix))
@@ -85,12 +85,12 @@ def reference_keys(tbl: Table, prefix: str | None = None) -> list[str]:
 
 
 def short_citation(key: str) -> str:
-    """Return a paper as a text names it.
+    """Return the short citation of a paper, such as author and year.
 
     Parameters
     ----------
     key : str
-        Of the package's BibTeX file.
+        Key in the package's BibTeX file.
 
     Returns
     -------
@@ -109,13 +109,13 @@ def short_citation(key: str) -> str:
 
 
 def _plain(text):
-    """Return text without the accents and braces of TeX."""
+    """Convert TeX accents to Unicode and remove braces."""
     accented = re.sub(r"\\([^\w\s]|c )(\w)", lambda found: found[2] + _ACCENTS[found[1][0]], text)
     return unicodedata.normalize("NFC", re.sub("[{}]", "", accented))
 
 
 def _entries():
-    """Return the entries of the package's BibTeX file by their keys."""
+    """Return the entries of the package's BibTeX file by key."""
     text = resources.files(__package__).joinpath("data/references.bib").read_text(encoding="utf-8")
     parts = re.split(r"\n(?=@)", text.strip())
     return {re.match(r"@\w+\{(\w+),", part)[1]: part for part in parts}

@@ -1,4 +1,4 @@
-"""The command line: arguments in, calls out."""
+"""Command line: translate arguments into calls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _distance(text):
 
 
 def _reading(args):
-    """Options of reading, as far as they are given."""
+    """Return the reading options that are given."""
     given = {"columns": _columns(args.columns), "distance_source": args.distance_source, "unit": args.unit,
              "missing": tuple(args.missing) or None, "hdu": args.hdu, "bands": args.bands}
     return {name: value for name, value in given.items() if value is not None}
@@ -47,20 +47,20 @@ def _columns(pairs):
     for pair in pairs:
         band, equals, names = pair.partition("=")
         if not equals or names.count(",") not in (1, 2):
-            raise InputError(f"--columns {pair!r} is not of the form BAND=FLUX,ERR")
+            raise InputError(f"--columns {pair!r} does not have the form BAND=FLUX,ERR")
         columns[band] = tuple(names.split(","))
     return columns
 
 
 def _options(args):
     options = {"distance": _distance(args.distance), "device": args.device}
-    # The columns are canonical once read.
+    # Reading makes the columns canonical, so --columns is not passed on.
     given = {"model": args.model, "error_floor": args.error_floor, "seed": args.seed, "workers": args.workers}
     return options | {name: value for name, value in given.items() if value is not None}
 
 
 def _posterior_options(args):
-    """Options of the posterior; the prior is left to the model where nothing is said about it."""
+    """Return the options of the posterior; without options for it, the prior is that of the model."""
     options = {"noise": args.noise, "refine": False if args.no_refine else None}
     if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error:
         options["prior"] = _changed_prior(args)
@@ -70,7 +70,7 @@ def _posterior_options(args):
 
 
 def _changed_prior(args):
-    """Return the model's own prior, or a named one, with what else is asked for."""
+    """Return the model's own prior, or a named one, with the requested changes."""
     from .flow.modelfile import find_family
     from .priors import Exponential, PowerLaw, as_prior
     from .provenance import EXACT_MODEL
@@ -96,7 +96,7 @@ def _infer(args):
         _check_exact(args)
         options = {k: v for k, v in options.items() if k != "refine"} | {"n_simulations": args.n_simulations}
     elif args.n_simulations is not None:
-        raise InputError("--n-simulations is for --exact; add that, or leave it out")
+        raise InputError("--n-simulations requires --exact; add --exact or omit --n-simulations")
     else:
         options["n_samples"] = args.n_samples
     options |= {"quantiles": args.quantiles, "prefix": args.prefix, "progress": _progress(args)}
@@ -105,16 +105,16 @@ def _infer(args):
     many = args.scheduler is not None or Path(args.input).is_dir()
     parquet = Path(args.output).suffix.lower() == ".parquet" and not {"hdu", "bands"} & reading.keys()
     if many and {"hdu", "bands"} & reading.keys():
-        raise InputError(f"--hdu and --bands are for single files of other formats; {args.input} holds Parquet files")
+        raise InputError(f"--hdu and --bands are for single files of other formats, not for Parquet ({args.input})")
     if many or parquet:
         return _infer_in_parts(args, many, {**reading, **options, "exact": args.exact})
     if args.rows_per_part is not None:
-        raise InputError(f"--rows-per-part is for output in parts, which is Parquet; {args.output} is written at once")
+        raise InputError(f"--rows-per-part is for Parquet output; {args.output} is not written in parts")
     return _infer_at_once(args, reading, options)
 
 
 def _where(args):
-    """Return the expression that says which rows to keep, checked as far as possible without a table; None for all."""
+    """Return the expression that selects rows, checked as far as possible without a table; None for all rows."""
     from .selection import column_names
 
     parts = [f"({args.where})"] if args.where is not None else []
@@ -132,7 +132,7 @@ def _infer_at_once(args, reading, options):
 
     check_writable(args.output, overwrite=args.overwrite)
     tbl, where = columns_for(read_catalog(args.input, **reading), args.output), _where(args)
-    early = where is not None and column_names(where) <= set(tbl.colnames)  # rows that nobody wants are not inferred
+    early = where is not None and column_names(where) <= set(tbl.colnames)  # do not infer rows that are not kept
     with _log_shown(not args.quiet):
         out = (exact_posterior if args.exact else infer_table)(
             _rows_where(tbl, where, "") if early else tbl, **options)
@@ -146,7 +146,7 @@ def _infer_at_once(args, reading, options):
 
 @contextlib.contextmanager
 def _log_shown(show):
-    """Show on standard error what inference says of itself: bands, distance, floor, noise, prior."""
+    """Show the log of the inference on standard error: bands, distance, floor, noise, prior."""
     log, handler = logging.getLogger("clusterpost"), logging.StreamHandler(sys.stderr)
     level = log.level
     if show:
@@ -181,7 +181,7 @@ def _rows_where(tbl, where, prefix):
         return tbl
     chosen = select_rows(tbl, where, prefix=prefix)
     if not chosen.any():
-        raise InputError(f"no row of {len(tbl)} is left by {where}")
+        raise InputError(f"none of the {len(tbl)} rows satisfies {where}")
     return tbl[chosen]
 
 
@@ -191,7 +191,7 @@ def _infer_in_parts(args, many, options):
     options |= {"where": _where(args), "flat": args.flat}
     if args.rows_per_part is not None:
         options["rows_per_part"] = args.rows_per_part
-    args.kept = "finished parts are kept, and the same command goes on with them"
+    args.kept = "finished parts are kept, and the same command resumes from them"
     with _log_shown(not args.quiet):
         if many:
             infer_dataset(args.input, args.output, args.scheduler, **options)
@@ -214,7 +214,7 @@ def _check_exact(args):
     given = {"--no-refine": args.no_refine, "-n": args.n_samples is not None}
     if any(given.values()):
         named = next(name for name, there in given.items() if there)
-        raise InputError(f"--exact needs no network; leave {named} out")
+        raise InputError(f"--exact uses no network; omit {named}")
 
 
 def _say_flags(flag):
@@ -255,9 +255,9 @@ def _plot(args):
     if kind in OBJECT_FIGURES:
         options |= {**_options(args), **_posterior_options(args)}
     elif row is not None:
-        raise InputError(f"--kind {kind} is of the whole catalog; leave --row and --id out")
+        raise InputError(f"--kind {kind} plots the whole catalog; omit --row and --id")
     if row is not None and where is not None:
-        raise InputError("--row and --id draw one row; leave --where and --good out")
+        raise InputError("--row and --id plot one row; omit --where and --good")
     if kind not in OBJECT_FIGURES:
         write_figure(args.output, draw(kind, tbl, where=where, **options))
     elif row is not None:
@@ -266,7 +266,7 @@ def _plot(args):
         chosen = np.ones(len(tbl), bool) if where is None else select_rows(tbl, where, prefix=args.prefix)
         without = write_pages(args.output, kind, tbl, np.flatnonzero(chosen), progress=_progress(args), **options)
         if without and not args.quiet:
-            _say(f"{len(without)} rows that were not inferred have no page: {', '.join(map(str, without[:10]))}"
+            _say(f"{len(without)} rows were not inferred and have no page: {', '.join(map(str, without[:10]))}"
                  + (", ..." if len(without) > 10 else ""))
     if not args.quiet:
         _say(args.output)
@@ -279,11 +279,11 @@ def _check_figure(args):
     from .plotting.files import SUFFIXES
 
     if Path(args.output).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{args.output}: a figure's file ends in one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{args.output}: the file name of a figure must end in one of {', '.join(SUFFIXES)}")
 
 
 def _row(args, tbl):
-    """Return the number of the one row to draw, or None."""
+    """Return the index of the row to plot, or None."""
     from .catalogs.identity import rows_with_id
 
     if args.id is None:
@@ -295,7 +295,7 @@ def _row(args, tbl):
     found = rows_with_id(tbl, args.id)
     if len(found) != 1:
         if not len(found):
-            raise InputError(f"--id {args.id} is in no row of {args.input}")
+            raise InputError(f"--id {args.id} is not in {args.input}")
         some = ", ".join(map(str, found[:5])) + ", ..." * (len(found) > 5)
         raise InputError(f"--id {args.id} is in {len(found)} rows of {args.input} ({some}); choose one with --row")
     return int(found[0])
@@ -331,7 +331,7 @@ def _fetch(args):
         print("\n".join(list_phangs().pformat(max_lines=-1, max_width=-1)))
         return 0
     if not args.target:
-        raise InputError("name a galaxy, or 'all'; clusterpost fetch --list lists them")
+        raise InputError("give a galaxy or 'all'; clusterpost fetch --list lists the galaxies")
     if args.output is not None:
         check_writable(args.output, overwrite=args.overwrite)
     tbl = fetch_phangs(args.target if len(args.target) > 1 else args.target[0], release=args.release,
@@ -355,7 +355,7 @@ def _cache(args):
     _say(f"{cache_dir()}: {len(table)} files")
     damaged = args.action == "verify" and (table["state"] == "damaged").sum()
     if damaged:
-        _say(f"{damaged} damaged; they are fetched anew when they are next asked for")
+        _say(f"{damaged} damaged; they are fetched again at the next use")
     return 1 if damaged else 0
 
 
@@ -382,13 +382,13 @@ def _train(args):
     from .training.recipes import RECIPES, train_model
 
     if args.recipe not in (*RECIPES, *([None] if args.search else [])):
-        raise InputError(f"no recipe {args.recipe!r}; choose from {', '.join(RECIPES)}")
+        raise InputError(f"unknown recipe {args.recipe!r}; choose from {', '.join(RECIPES)}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if args.threads:
         torch.set_num_threads(args.threads)
     options = {name: getattr(args, name) for name in ("bands", "table") if getattr(args, name) is not None}
     if options and args.recipe in ("walter2025", "galaxies", None):
-        raise InputError(f"--{next(iter(options))} is for recipes of any bands; choose another than {args.recipe}")
+        raise InputError(f"--{next(iter(options))} is not available for {args.recipe}; choose a recipe with free bands")
     if args.search:
         return _search(args, options)
     length = {name: getattr(args, name) for name in ("epochs", "mocks_per_epoch") if getattr(args, name) is not None}
@@ -409,7 +409,7 @@ def _search(args, options):
 
     families = {None: tuple(FAMILIES), "any_bands": tuple(FAMILIES), "walter2025": ("affine",)}
     if args.recipe not in families:
-        raise InputError(f"there is no search for {args.recipe}; name any_bands, walter2025 or no recipe")
+        raise InputError(f"no search is available for {args.recipe}; give any_bands, walter2025, or no recipe")
     simulator = RECIPES[args.recipe](**options).simulator if args.recipe else None
     table = search(args.output, simulator=simulator, families=families[args.recipe], trials=args.trials,
                    seconds=args.seconds_per_trial, budget=args.budget, seed=args.seed, device=args.device,
@@ -421,8 +421,8 @@ def _search(args, options):
     shown = complete[[name for name in _OF_SEARCH if name in complete.colnames]]
     print("\n".join(shown.pformat(max_lines=-1, max_width=-1)))
     best = table[0]
-    _say(f"{args.output}/search.ecsv: {len(table)} trials; the best is number {best['trial']}, of the {best['family']} "
-         f"family, with an NLL of {best['nll']:.4f} nats")
+    _say(f"{args.output}/search.ecsv: {len(table)} trials; the best is number {best['trial']} ({best['family']} flow), "
+         f"with an NLL of {best['nll']:.4f} nats")
     return 0
 
 
@@ -452,7 +452,7 @@ def _validate(args):
 
 
 def validation_options(args: argparse.Namespace) -> dict:
-    """Return the options of `~clusterpost.validation.validate_model` that arguments stand for."""
+    """Return the options of `~clusterpost.validation.validate_model` for these arguments."""
     return {"n_mocks": args.n, "n_draws": args.draws, "seed": args.seed,
             "n_refined": 0 if args.network_only else args.refined, "exact": args.exact, "controls": args.controls,
             "catalog": args.catalog, "distance_source": args.distance_source, "n_clusters": args.clusters,
@@ -460,7 +460,7 @@ def validation_options(args: argparse.Namespace) -> dict:
 
 
 def print_tables(tables: Mapping[str, Table]) -> None:
-    """Print a validation's tables, by their names."""
+    """Print the tables of a validation with their names as titles."""
     for title, table in tables.items():
         print(title, *(f"{name}: {table.meta[name]}" for name in ("n_mocks", "n_draws", "seed", "sha256")
                        if name in table.meta), sep="\n")
@@ -499,8 +499,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when done, 1 when ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
-        when interrupted, 141 when whoever reads standard output stopped (as of SIGINT and SIGPIPE).
+        0 on success, 1 if ``check`` or ``cache verify`` found a problem, 2 for bad input, 130
+        if interrupted, 141 if the reader of standard output stopped (as for SIGINT and SIGPIPE).
     """
     parser = make_parser(CALLS)
     args = parser.parse_args(argv)
@@ -511,7 +511,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _say_warning(show, elsewhere):
-    """Show what is wrong with input in the words of the shell, and other warnings as ever."""
+    """Show input warnings in terms of shell options, and other warnings unchanged."""
     def say(message, category, *args, **kwargs):
         if isinstance(message, InputWarning):
             _say(f"clusterpost: warning: {message.at_the_shell(elsewhere)}")
@@ -527,7 +527,7 @@ def _run(args):
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Python writes what is left at its end, which must not fail again.
+        # Python flushes standard output at exit, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (InputError, ArchiveError) as error:

@@ -1,6 +1,6 @@
-"""The exceptions that bad input stops with, and the warning about a model that nobody has tested.
+"""Exceptions and warnings about input and models.
 
-Each says what is wrong, in which column and row, and what to do about it.
+Each message states the problem, its column and row, and the remedy.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ __all__ = ["ArchiveError", "ColumnError", "DistanceError", "InputError", "InputW
 _LONGEST = 120
 _OPTION = re.compile(r"option:([a-z]+(?:-[a-z]+)*)(=?)")
 _SETTING = re.compile(r"setting:([a-z_]+)")
-# What options are called where their name alone is not enough.
+# Wording of options whose name alone is not clear.
 _IN_PYTHON = {"columns": "columns={...}", "prefix": "prefix='...'", "bands": "bands=(...)",
               "overwrite": "overwrite=True", "list": "clusterpost.list_phangs()",
               "coordinates": "coordinates=('alpha', 'delta')",
               "one-file": "infer a single file with clusterpost.scale.infer_file",
               "own-prior": "a ProductPrior or BoxPrior of clusterpost.priors, or a function that takes theta (..., 3) "
-                           "and gives a log density (...)"}
+                           "and returns a log density (...)"}
 _AT_THE_SHELL = {"columns": "--columns BAND=FLUX,ERR ...", "prior": "--prior, or --mass-slope and --ebv-scale",
                  "own-prior": "--mass-slope or --ebv-scale", "list": "clusterpost fetch --list",
                  "refine": "--no-refine", "coordinates": "the names 'ra' and 'dec'",
-                 "one-file": "leave --scheduler out"}
+                 "one-file": "omit --scheduler"}
 
 
 def shown(value: Any | None) -> str:
-    """Return a value as a message shows it, never longer than a line.
+    """Return a value as text for a message, at most one line long.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def shown(value: Any | None) -> str:
 
 
 class _Worded:
-    """A message about a row, options and settings, in the words of Python or of the shell."""
+    """A message about a row, options, and settings, in terms of Python or of the shell."""
 
     def __init__(self, message="", *, row=None):
         super().__init__(message)
@@ -64,12 +64,12 @@ class _Worded:
         return self._in_words(_IN_PYTHON, lambda name: f"{name.replace('-', '_')}=", "", r"clusterpost.conf.\1")
 
     def at_the_shell(self, elsewhere=()) -> str:
-        """Return the message in the words of the command line.
+        """Return the message with options of the command line.
 
         Parameters
         ----------
         elsewhere : collection of str, optional
-            Options of ``clusterpost infer`` that the command has not, with ``_`` for ``-``.
+            Options of ``clusterpost infer`` that the command lacks, with ``_`` for ``-``.
 
         Returns
         -------
@@ -82,7 +82,7 @@ class _Worded:
 
     @property
     def unworded(self) -> str:
-        """The message as another is to quote it, which puts its options into words with its own."""
+        """The message with its option placeholders, for use inside another message."""
         message = str(self.args[0])
         return message if self.row is None else message.replace("{row}", str(self.row))
 
@@ -96,16 +96,16 @@ class _Worded:
 
 
 class InputError(_Worded, ValueError):
-    """A table, file or option that cannot be used as it is.
+    """Input table, file, or option that cannot be used.
 
     Parameters
     ----------
     message : str
-        ``{row}`` in it stands for the number of the row, ``option:unit`` for
-        the option of that name, which is ``unit=`` in Python, ``option:n-samples=5`` for an option with its value,
+        The message. ``{row}`` stands for the row number, ``option:unit`` for
+        the option of that name (``unit=`` in Python), ``option:n-samples=5`` for an option with a value,
         and ``setting:cache_dir`` for a setting of ``clusterpost.conf``.
     row : int, optional
-        Row of the table that the message is about.
+        Row of the table with the problem.
 
     Attributes
     ----------
@@ -127,59 +127,59 @@ class InputError(_Worded, ValueError):
     """
 
     def moved(self, place: str = "", offset: int = 0) -> InputError:
-        """Return the same error about a row of a larger table.
+        """Return the same error with the row number of a larger table.
 
         Parameters
         ----------
         place : str
-            Put before the message.
+            Prefix of the message.
         offset : int
-            Number of rows before those that the error was raised for.
+            Number of preceding rows.
 
         Returns
         -------
         InputError
-            Of the same class.
+            Error of the same class.
         """
         return type(self)(f"{place}{self.args[0]}", row=None if self.row is None else self.row + offset)
 
 
 class ColumnError(InputError):
-    """A column is absent, ambiguous, of the wrong kind, or in the way."""
+    """A column is missing, ambiguous, of the wrong type, or in conflict with an output column."""
 
 
 class UnitError(InputError):
-    """A column's unit is absent or of the wrong kind."""
+    """The unit of a column is missing or of the wrong type."""
 
 
 class DistanceError(InputError):
-    """A distance is absent, impossible, or outside what the model can use."""
+    """A distance is missing, impossible, or outside the range of the model."""
 
 
 class ModelError(InputError):
-    """A model file is absent, damaged, or not what this version can run."""
+    """A model file is missing, damaged, or not supported by this version."""
 
 
 class ArchiveError(_Worded, OSError):
-    """An archive, or the cache of its files, does not give what was asked for.
+    """An archive, or the cache of its files, does not provide the requested data.
 
-    Its message may name options and settings as that of an `InputError` does.
+    The message may contain options and settings, as for `InputError`.
     """
 
 
 class InputWarning(_Worded, AstropyUserWarning):
-    """Something in a table, file or option that is probably not meant.
+    """A table, file, or option contains a probable mistake.
 
-    Its message may name options as that of an `InputError` does.
+    The message may contain options, as for `InputError`.
     """
 
 
 class UncertifiedModelWarning(AstropyUserWarning):
-    """A model is loaded whose calibration nobody has measured, or with other weights.
+    """The calibration of a model has not been measured for its present weights.
 
-    Once for each file and process.  ``clusterpost validate MODEL -o FOLDER --certify`` measures it.
+    Issued once per file and process.  ``clusterpost validate MODEL -o FOLDER --certify`` measures the calibration.
     """
 
 
 class PlatformWarning(AstropyUserWarning):
-    """A model computes slightly other numbers on this processor or with this torch than where it was written."""
+    """A model gives slightly different results with this processor or torch version than where it was written."""

@@ -1,4 +1,4 @@
-"""Faults that are judged over a whole table, counted chunk by chunk."""
+"""Input faults evaluated for a whole table, counted chunk by chunk."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings", "warn_of_improbable"]
 
-_FEW = 5  # rows of which nothing is concluded
-_EDGE = 0.02  # of the range of a parameter
+_FEW = 5  # rows, the minimum for a warning
+_EDGE = 0.02  # fraction of the range of a parameter
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Counts of rows with a fault that is an error if all rows have it, and a warning or a flag if some have.
+    """Counts of rows with faults that are errors if all rows have them, and warnings or flags otherwise.
 
-    Findings of successive chunks are added up with ``+``.
+    Use ``+`` to add the findings of successive chunks.
 
     Attributes
     ----------
     rows : int
-        Rows that were read.
+        Number of rows read.
     empty : int
-        Rows that are missing in every band.
+        Number of rows without data in any band.
     columns : tuple of str
-        The flux columns of the bands.
+        Flux columns of the bands.
     faults : dict of str to Fault
-        By kind.
+        Faults by kind.
     sentinels : tuple of (str, float, int)
-        Band, value that was taken as missing, and how often.
+        Band, value treated as missing, and number of occurrences.
     unused : tuple of str
-        Columns that look like photometry, and are not used.
+        Columns that look like photometry but are not used.
     known : tuple of str
         Bands of the model.
 
@@ -76,14 +76,14 @@ class Findings:
                         self.known or other.known)
 
     def moved(self, offset: int, place: str = "") -> Findings:
-        """Return the same findings with rows as they are counted in a larger table.
+        """Return the same findings with row numbers of a larger table.
 
         Parameters
         ----------
         offset : int
-            Number of rows before these.
+            Number of preceding rows.
         place : str
-            Put before the reason, such as the name of a file.
+            Prefix of the reason, such as a file name.
 
         Returns
         -------
@@ -97,24 +97,24 @@ class Findings:
         Parameters
         ----------
         stacklevel : int
-            As of `warnings.warn`; by default the caller of whoever calls this.
+            As for `warnings.warn`; by default the caller of the calling function.
 
         Raises
         ------
         InputError
-            If no row has a measurement, or all have another fault.
+            If no row has a measurement, or all rows have another fault.
         DistanceError
-            If every distance is not positive, or outside the model's range.
+            If no distance is positive, or none is within the model's range.
 
         Warns
         -----
         InputWarning
-            If some rows have such a fault, values were taken as missing, or columns are not used.
+            If some rows have such a fault, values were treated as missing, or columns are not used.
         """
         if self.rows and self.empty == self.rows:
             which = "row {row} is" if self.rows == 1 else f"all {self.rows} rows are"
             raise InputError(f"{which} missing in every band (columns {', '.join(self.columns)}); "
-                             "are these the right columns? option:columns names others", row=0)
+                             "check the columns, or give others with option:columns", row=0)
         counted = {}
         for band, value, count in self.sentinels:
             counted.setdefault(band, Counter())[value] += count
@@ -129,24 +129,24 @@ class Findings:
 
 
 def warn_of_improbable(out: Table, parameters: Sequence, prefix: str = "", stacklevel: int = 3) -> None:
-    """Ask about unit and distance where most results are improbable.
+    """Warn about unit and distance if most results are improbable.
 
     Parameters
     ----------
     out : `~astropy.table.Table`
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     parameters : sequence of `~clusterpost.families.base.Parameter`
-        Of the model.
+        Parameters of the model.
     prefix : str
-        Of the results.
+        Prefix of the results.
     stacklevel : int
-        As of `warnings.warn`.
+        As for `warnings.warn`.
 
     Warns
     -----
     InputWarning
-        If more than half of five rows or more fit badly or are outside the
-        support of the model, or if their median is at the edge of the prior in
+        If more than half of at least five rows fit badly or are outside the
+        support of the model, or have medians at the edge of the prior in
         a parameter that is proportional to the flux.
 
     Examples
@@ -161,15 +161,15 @@ def warn_of_improbable(out: Table, parameters: Sequence, prefix: str = "", stack
         return
     found = []
     if ((flag[inferred] & (flags.POOR_FIT | flags.OUTSIDE_SUPPORT)) != 0).mean() > 0.5:
-        found.append("fit badly or look like nothing that the model makes")
+        found.append("fit badly or are outside the support of the model")
     for parameter in parameters:
         name = f"{prefix}{parameter.column}_q50"
         if not parameter.log10 or "mass" not in parameter.name or name not in out.colnames:
-            continue  # only a mass follows from the flux and the distance
+            continue  # only masses scale with flux and distance squared
         place = (np.log10(np.asarray(out[name], float)[inferred]) - parameter.low) / (parameter.high - parameter.low)
         if (np.minimum(place, 1 - place) < _EDGE).mean() > 0.5:
             found.append(f"are at the edge of the prior in {parameter.column}")
     if found:
-        text = (f"most of {inferred.sum()} rows {' and '.join(found)}. Are the unit (option:unit), the system of "
-                "magnitudes and the distance (option:distance) right?")
+        text = (f"most of {inferred.sum()} rows {' and '.join(found)}. Check the unit (option:unit), the magnitude "
+                "system, and the distance (option:distance)")
         warnings.warn(InputWarning(text), stacklevel=stacklevel + 1)

@@ -1,4 +1,4 @@
-"""The flags of a row: one registry, from which decoding and documentation follow."""
+"""Row flags: one registry for decoding and documentation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FLAGS", "SEVERITIES", "Flag", "decode_flags", "flag_values", "is_good"]
 
-#: From harmless to useless.
+#: Severities, from harmless to unusable.
 SEVERITIES = ("information", "caution", "bad")
 
 
@@ -23,12 +23,12 @@ class Flag:
     Attributes
     ----------
     bit : int
-        Its value, a power of two.
+        Value of the bit, a power of two.
     name : str
-        What `decode_flags` calls it.
+        Name returned by `decode_flags`.
     severity : str
-        One of `SEVERITIES`: ``information`` about a row that is as good as others, ``caution`` where the
-        numbers are doubtful, ``bad`` where there are none or they are of no cluster of the model.
+        One of `SEVERITIES`: ``information`` about a usable row, ``caution`` if the results are
+        doubtful, ``bad`` if there are none or the model does not describe the object.
     description : str
 
     Examples
@@ -61,57 +61,57 @@ TOO_FEW_BANDS = 8192
 NUMBER_RANGE = 16384
 PERHAPS_OLD = 32768
 
-#: Every flag there is.
+#: All flags.
 FLAGS = (
     Flag(NOT_INFERRED, "not inferred", "bad",
-         "The model cannot use this row; its results are NaN and another flag says why."),
+         "The model cannot use this row; the results are NaN, and another flag gives the reason."),
     Flag(MISSING_BAND, "missing band", "information",
-         "A band of the model has no measurement (masked, NaN or a sentinel), with either camera."),
-    Flag(UPPER_LIMIT, "upper limit", "information", "A band holds an upper limit and not a detection."),
+         "A band of the model has no measurement with either camera (masked, NaN, or a sentinel value)."),
+    Flag(UPPER_LIMIT, "upper limit", "information", "A band has an upper limit instead of a detection."),
     Flag(NOT_POSITIVE, "flux not positive", "information",
-         "A measured flux (or its error) is zero or negative, which log-normal noise cannot describe: the band is "
+         "A measured flux (or its error) is zero or negative, which log-normal noise cannot describe; the band is "
          "ignored."),
     Flag(NO_DISTANCE, "no distance", "bad", "The row has no distance."),
     Flag(DISTANCE_RANGE, "distance outside range", "bad",
-         "The distance lies outside the range that the model was trained on."),
+         "The distance is outside the training range of the model."),
     Flag(ERROR_RANGE, "error outside range", "information",
-         "A relative error (with the floor) lies outside the range that the model was trained on, where its "
-         "posteriors are less reliable."),
+         "A relative error (including the floor) is outside the training range of the model; the posterior is less "
+         "reliable."),
     Flag(ACS_AS_WFC3, "ACS taken as WFC3", "information",
-         "The model knows WFC3/UVIS bands only; an ACS/WFC flux was taken for its WFC3 neighbor."),
+         "The model has WFC3/UVIS bands only; an ACS/WFC flux was used for the neighboring WFC3 band."),
     Flag(POOR_FIT, "poor fit", "caution",
-         "The MAP leaves a reduced chi-square above 10: a cluster of the model would hardly look like this."),
+         "The MAP has a reduced chi-square above 10: the model does not fit the photometry."),
     Flag(TRAINING_RANGE, "outside training range", "bad",
-         "The flux or error lies outside 99.999 % of the training set; the row is not inferred."),
+         "The flux or error is outside the range of 99.999 % of the training set; the row is not inferred."),
     Flag(OUTSIDE_SUPPORT, "outside support", "bad",
-         "Hardly any cluster of the model would be measured so (support below 0.001): another kind of object, a wrong "
-         "unit, or bands in a wrong order. The best answer is given all the same."),
+         "The photometry is very unlikely under the model (support below 0.001): another kind of object, a wrong unit, "
+         "or bands in the wrong order. The results are kept."),
     Flag(LOW_EFFICIENCY, "low efficiency", "caution",
-         "Few effective draws remain after every refinement, so that the numbers themselves are uncertain."),
+         "The effective sample size is small even after refinement, so the results have a large sampling error."),
     Flag(MCMC, "refined by MCMC", "information",
-         "Importance sampling left too few effective draws; the results come from Markov chains."),
-    Flag(TOO_FEW_BANDS, "too few bands", "bad", "Fewer bands hold a usable measurement than the model needs."),
+         "Importance sampling gave too small an effective sample size; the results come from Markov chains."),
+    Flag(TOO_FEW_BANDS, "too few bands", "bad", "Fewer bands have a usable measurement than the model needs."),
     Flag(NUMBER_RANGE, "number outside range", "information",
-         "A flux, error or distance is too large or too small to be computed with, such as a fill value of 1e20: the "
-         "band is left out; without a distance the row is not inferred."),
+         "A flux, error, or distance is too large or too small to compute with, such as a fill value of 1e20; the band "
+         "is ignored, and without a distance the row is not inferred."),
     Flag(PERHAPS_OLD, "perhaps old", "caution",
-         "An old cluster of few metals, such as the model has none, explains the photometry at least as well as one of "
-         "solar metallicity, and the answer does not reach 5 Gyr: age, mass and reddening may be those of neither."),
+         "An old metal-poor cluster, which the model does not include, fits the photometry at least as well as one of "
+         "solar metallicity, but the posterior does not reach 5 Gyr: age, mass, and reddening may be wrong."),
 )
 
 
 def decode_flags(flag: Any) -> list:
-    """Name the bits that are set.
+    """Return the names of the bits that are set.
 
     Parameters
     ----------
     flag : int or array-like of int
-        One value, or the ``flag`` column.
+        A single value or the ``flag`` column.
 
     Returns
     -------
     list of str, or list of list of str
-        For a single value its names; for a column one list per row.
+        The names for a single value; one list per row for a column.
 
     Examples
     --------
@@ -128,16 +128,16 @@ def decode_flags(flag: Any) -> list:
 
 
 def is_good(table_or_flag: Any, *, prefix: str | None = None) -> np.ndarray:
-    """Tell which rows to keep: those with no flag that calls for caution or worse.
+    """Select rows without a flag of severity caution or bad.
 
-    Flags that only inform, such as *missing band* or *upper limit*, are no reason to drop a row.
+    Informational flags, such as *missing band* or *upper limit*, do not exclude a row.
 
     Parameters
     ----------
     table_or_flag : `~astropy.table.Table` or array-like of int
         A result, or its ``flag`` column.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        The ``prefix`` passed to `~clusterpost.infer_table`, if the table has several results.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def is_good(table_or_flag: Any, *, prefix: str | None = None) -> np.ndarray:
     Raises
     ------
     ColumnError
-        If the table has no column of flags.
+        If the table has no flag column.
 
     Examples
     --------
@@ -183,7 +183,7 @@ def flag_values(table_or_flag: Table | list[int] | np.ndarray, prefix: str | Non
 
     name = f"{results_prefix(table_or_flag, prefix)}flag"
     if name not in table_or_flag.colnames:
-        raise ColumnError(f"the table has no column {name!r}; is it a result, and the prefix right?")
+        raise ColumnError(f"the table has no column {name!r}; use the output of an inference and check the prefix")
     return np.asarray(table_or_flag[name], dtype=int)
 
 

@@ -1,4 +1,4 @@
-"""The table face: photometry in, posteriors out, row by row in the order given."""
+"""Table interface: photometry in, posteriors out, one row per object in the input order."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["exact_posterior", "infer_table", "log_prob", "sample_posterior"]
 
 _log = logging.getLogger("clusterpost")
-_FEWEST = 250  # equally weighted draws, of which the first are given
+_FEWEST = 250  # equally weighted draws; only the first ones are returned
 _NO_OPTIONS = {
-    "metallicity": "models have the metallicity that they were made for, and those that infer it, such as stochastic, "
-                   "take what is known of it from a column 'metallicity' ([M/H])",
-    "redshift": "a model that needs one takes it from a column 'redshift'",
-    "threads": "workers= is the number of cores to use",
-    "n_jobs": "workers= is the number of cores to use",
-    "show_progress": "progress= shows a bar",
-    "rng": "seed= takes a whole number",
+    "metallicity": "a model has a fixed metallicity or infers it; models that infer it, such as stochastic, read known "
+                   "values from a column 'metallicity' ([M/H])",
+    "redshift": "models that need it read a column 'redshift'",
+    "threads": "workers= sets the number of cores",
+    "n_jobs": "workers= sets the number of cores",
+    "show_progress": "progress= shows a progress bar",
+    "rng": "seed= takes an integer",
 }
 
 
@@ -50,90 +50,90 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
                 error_floor: float | str | None = AUTO, distance: Any = None, columns: Mapping | None = None,
                 unit: Any = None, missing: Sequence[float] = (), prefix: str = "", seed: int = 0,
                 device: str | None = None, workers: int | None = None, progress: bool | None = None) -> Table:
-    """Infer the parameters of every object of a table: of star clusters age, mass, reddening and metallicity.
+    """Infer the parameters of every object in a table: age, mass, reddening, and metallicity for star clusters.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`, `~astropy.table.Row`, `pandas.DataFrame` or path
-        Photometry: one flux or magnitude column and one error column a band.
-        Not changed.
+        Photometry: one flux or magnitude column and one error column per band.
+        Not modified.
     model : str or path
-        A bundled model's name, or a model file.  By default `clusterpost.conf.default_model`, which is
-        ``stochastic``: clusters drawn star by star, of any metallicity, the right one for real clusters.
+        Name of a bundled model, or a model file.  The default is `clusterpost.conf.default_model`,
+        ``stochastic``: clusters with individually drawn stars and any metallicity, for real clusters.
         ``any_bands`` is the setting of Walter et al. (2025): fully sampled clusters of solar metallicity, exact for
         their likelihood.
     n_samples : int, optional
-        Draws from each posterior, to begin with: rows of which too few count as effective ones are given more.
-        By default what the model's card says, 1000 for most, which leaves 95 % of the quantiles of ``any_bands``
-        within 0.05 half-widths of the exact ones.
+        Initial number of draws from each posterior; rows with a small effective sample size get more.
+        The default is stored in the model's card, 1000 for most, with which 95 % of the quantiles of ``any_bands``
+        are within 0.05 half-widths of the exact ones.
     quantiles : sequence of float
-        Of the marginal posteriors, each between 0 and 1.
+        Quantiles of the marginal posteriors, each between 0 and 1.
     n_modes : int
-        At most this many modes are given; from 1 to 8.
+        Maximum number of modes to return, from 1 to 8.
     noise : str, optional
-        ``lognormal``, ``normal`` (as CIGALE has it; also takes fluxes of zero
-        and below) or ``walter2025``; by default the model's own.  Other noise than that of the training takes a
+        Noise model: ``lognormal``, ``normal`` (as in CIGALE; also accepts fluxes of zero
+        and below), or ``walter2025``; by default the model's own.  Noise other than that of the training needs a
         model with a likelihood, such as ``any_bands``.
     prior : object of `clusterpost.priors`, callable or str, optional
-        By default the model's own: ``survey`` for clusters drawn star by star; flat in log age, log mass and
-        E(B-V) for fully sampled ones.  A text is the name of a prior of the model's family, such as ``survey`` or
-        ``flat``.  A callable takes theta (..., n_parameter), a tensor, and gives a log density.
+        By default the model's own: ``survey`` for stochastic clusters; flat in log age, log mass, and
+        E(B-V) for fully sampled ones.  A string is the name of a prior of the model's family, such as ``survey`` or
+        ``flat``.  A callable takes a tensor theta (..., n_parameter) and returns a log density.
     refine : bool, optional
-        Weight the network's draws so that they follow the exact posterior,
-        and take more, or a Markov chain, where too few count.  False gives
-        the network's results alone.  By default wherever the model has a likelihood, as ``any_bands`` has and
-        ``stochastic`` has not.
+        Weight the network's draws to follow the exact posterior,
+        with more draws or a Markov chain if the effective sample size is small.  False returns
+        the network's results.  By default True if the model has a likelihood (``any_bands`` has one,
+        ``stochastic`` does not).
     recalibrated : bool
-        Take the quantiles at the levels of a correction that the model's file
-        holds (`clusterpost.validation.recalibrate`).
+        Apply the quantile correction stored in the model's file
+        (`clusterpost.validation.recalibrate`).
     error_floor : float or None
         Relative systematic error added in quadrature (Walter et al. 2025,
-        Eq. 10), unless the table records that it holds one already.  By default that of the model's family: 0.12 for
-        clusters drawn star by star, 0.05 for the others.
+        Eq. 10), unless the table records that its errors already include one.  By default that of the model's family:
+        0.12 for stochastic clusters, 0.05 for the others.
     distance : float, Quantity, array or str, optional
-        Mpc unless it has a unit; one for all or one per row; or a galaxy's
-        name.  By default from a column ``distance``, from ``tbl.meta``, or from
-        a galaxy's name there.  A column ``distance_err`` (Mpc) beside it is the
-        standard deviation of each row's, over which likelihoods are integrated;
-        rows without one have that of the prior.
+        Distance in Mpc unless it has a unit, one for all rows or one per row, or the name of a
+        galaxy.  By default from a column ``distance``, from ``tbl.meta``, or from
+        a galaxy name there.  A column ``distance_err`` (Mpc) gives the
+        standard deviation for each row, and likelihoods are integrated over it;
+        rows without a value use that of the prior.
     columns : dict, optional
-        ``{"F275W": ("my_flux", "my_error")}`` for columns of other names.
+        Names of columns, ``{"F275W": ("my_flux", "my_error")}``.
     unit : str or Unit, optional
-        Of all fluxes or magnitudes, where the columns do not tell it: ``"mJy"``,
+        Unit of all fluxes or magnitudes if the columns have none: ``"mJy"``,
         ``"uJy"``, ``"nmgy"``, ``"AB"``, ``"Vega"``, ``"ST"``, ...
     missing : sequence of float
-        Values that stand for missing, besides the customary ones (99, 999, 1e20, ...).
+        Additional values that mark missing data, besides the usual ones (99, 999, 1e20, ...).
     prefix : str
-        Put before the name of every column that is added.
+        Prefix for the name of every added column.
     seed : int
     device : str, optional
         ``cpu`` or ``cuda``; by default `clusterpost.conf.device`.
     workers : int, optional
-        Chunks of rows to work on at once, each on one core; by default `clusterpost.conf.workers`, which is all cores
-        that the process may use.  The numbers are the same whatever it is.
+        Number of chunks of rows to process in parallel, each on one core; by default `clusterpost.conf.workers`, all
+        cores available to the process.  It does not change the results.
     progress : bool, optional
-        Show a bar on standard error; by default on a terminal.
+        Whether to show a progress bar on standard error; by default only on a terminal.
 
     Returns
     -------
     `~astropy.table.Table`
-        A copy of ``tbl`` (of its class) with the columns of
-        :mod:`clusterpost.schema` added, and with ``distance`` (Mpc) where that was
-        given as an argument.  No row is dropped: one that cannot be
-        inferred holds NaN, and its ``flag`` says why.  ``meta`` holds all
-        settings, and what is drawn from the results repeats them.
+        A copy of ``tbl`` (of the same class) with the columns of
+        :mod:`clusterpost.schema` added, and with ``distance`` (Mpc) if it was
+        given as an argument.  No row is dropped: a row that cannot be
+        inferred contains NaN, and its ``flag`` gives the reason.  ``meta`` records all
+        settings, and functions that draw from the results reuse them.
 
     Raises
     ------
     InputError
-        Or one of its kinds (`clusterpost.errors`), naming column, row and remedy.
+        If the input is not valid; subclasses (`clusterpost.errors`) and messages name column, row, and remedy.
 
     Notes
     -----
-    Refined, quantiles and means are of weighted draws (neural importance
-    sampling; Dax et al. 2023) and the MAP is the maximum of the exact density.
-    Of a network alone, the MAP is the strongest mode (Walter et al. 2025,
-    Sect. 3.2.3).  The entropy is that of their Sect. 4.1.
+    Refined quantiles and means use weighted draws (neural importance
+    sampling; Dax et al. 2023), and the MAP is the maximum of the exact density.
+    For a network alone, the MAP is the strongest mode (Walter et al. 2025,
+    Sect. 3.2.3).  The entropy is defined in their Sect. 4.1.
 
     Examples
     --------
@@ -162,19 +162,19 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = EXACT_MO
                     distance: Any = None, columns: Mapping | None = None, unit: Any = None,
                     missing: Sequence[float] = (), prefix: str = "", seed: int = 0, device: str | None = None,
                     workers: int | None = None, progress: bool | None = None) -> Table:
-    """Compute the exact posteriors by a dense grid or, of a family without a likelihood, by simulation.
+    """Compute exact posteriors on a dense grid or, for a family without a likelihood, by simulation.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        As for `infer_table`; not changed.
+        Photometry, as for `infer_table`; not modified.
     model : str, path, Model or ModelFamily
-        A model, of which the family, its bands and its prior are taken; or the name of a family.  By default that of
-        fully sampled clusters, whose likelihood is known: **not** the default of `infer_table`, which is checked with
-        ``model="stochastic"``.
+        A model, whose family, bands, and prior are used, or the name of a family.  The default is
+        the family of fully sampled clusters, which has a likelihood, **not** the default of `infer_table`; use
+        ``model="stochastic"`` to check that one.
     n_simulations : int, optional
-        Objects to simulate for each row, of a family without a likelihood; by default 100,000, which take some
-        five seconds.
+        Number of objects to simulate for each row, for a family without a likelihood; by default 100,000, which take
+        about five seconds.
     quantiles, n_modes, noise, prior, error_floor, distance, columns, unit, missing, prefix, seed, device, workers, \
     progress
         As for `infer_table`.
@@ -183,26 +183,26 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = EXACT_MO
     -------
     `~astropy.table.Table`
         The same columns as from `infer_table`; with simulations also ``log_evidence`` and ``n_effective``, the
-        effective number of simulated objects, of which ``efficiency`` is the share.
+        effective number of simulated objects; ``efficiency`` is its ratio to the number of simulations.
 
     Raises
     ------
     InputError
-        As `infer_table`, and for a family with a likelihood other than that of fully sampled clusters: the grid takes
+        As for `infer_table`, and for a family with a likelihood other than fully sampled clusters: the grid requires
         an amplitude and two more parameters.
 
     Notes
     -----
     Under log-normal noise and a prior that is a power law in mass, rows of detections are integrated on 690 by 150
     cells in log age and E(B-V), the mass in closed form (Walter et al. 2025, Sect. 3.2.2), and ``efficiency`` is 1.
-    All other rows, those with an upper limit among them, have four thousand or more draws from cells that are
-    the smaller the denser the posterior is, weighted by the exact density over that of the cells.
+    All other rows, including those with an upper limit, use four thousand or more draws from cells that are
+    smaller where the posterior is denser, weighted by the exact density over that of the cells.
 
-    Without a likelihood, as for clusters drawn star by star, objects are simulated with parameters from about where
-    the posterior is, at first as the model's network has it if there is one, and weighted by the likelihood of the
-    fluxes under the noise times prior over proposal. Nothing is approximated; quantiles are uncertain by about
+    Without a likelihood, as for stochastic clusters, objects are simulated with parameters near
+    the posterior, starting from the model's network if there is one. Their weight is the likelihood of the
+    fluxes under the noise, times prior over proposal. Nothing is approximated; quantiles are uncertain by about
     1.3 over the root of ``n_effective`` in half-widths, and rows with fewer than 100 are flagged *low efficiency*.
-    The MAP is the strongest mode of the draws, and the entropy is not known.
+    The MAP is the strongest mode of the draws, and the entropy is not available.
 
     Examples
     --------
@@ -229,21 +229,21 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
                      missing: Sequence[float] = (), prefix: str | None = None, seed: int | None = None,
                      dtype: Any = float, device: str | None = None, workers: int | None = None,
                      progress: bool | None = None) -> QTable:
-    """Draw from the posterior of every cluster of a table.
+    """Draw from the posterior of every object in a table.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Photometry, as for `infer_table`, or what that returned; not changed.
+        Photometry as for `infer_table`, or its output; not modified.
     n_samples : int
-        Draws for each object.
+        Number of draws per object.
     model, noise, prior, refine, error_floor, distance, columns, unit, missing, seed
-        As for `infer_table`.  By default those that the results in the table
-        were made with; without results, the defaults of `infer_table`.
+        As for `infer_table`.  By default the settings of the results in the table;
+        without results, the defaults of `infer_table`.
     prefix : str, optional
-        Of the results whose settings are repeated, where the table has several.
+        Prefix of the results whose settings are reused, if the table has several.
     dtype : dtype
-        Of the draws; ``"float32"`` takes half the space. Quantities beyond its range, such as the rate of ionizing
+        Type of the draws; ``"float32"`` takes half the space. Quantities beyond its range, such as the rate of ionizing
         photons, stay in double precision.
     device, workers, progress
         As for `infer_table`.
@@ -251,29 +251,29 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
     Returns
     -------
     `~astropy.table.QTable`
-        One row per object, in order.  First the columns by which it is identified: those of text or whole
-        numbers, and coordinates.  Then one column for each parameter and derived quantity of the model, for
+        One row per object, in order.  The first columns identify it: those with text or integers,
+        and coordinates.  Next is one column for each parameter and derived quantity of the model, for
         clusters ``age`` (Myr), ``mass`` (solMass), ``ebv`` (mag), ``stellar_mass`` (solMass) and so on, and
-        ``log_prob``, of shape (n, n_samples); NaN, with the reason in ``flag``, where a row cannot be inferred.
+        ``log_prob``, of shape (n, n_samples); NaN if a row cannot be inferred, with the reason in ``flag``.
         ``log_prob`` is the log density of the parameters, for clusters in log10 age/Myr, log10 mass/Msun, E(B-V)/mag
-        and the others.  All draws count the same.
+        and the others.  All draws have equal weight.
 
     Raises
     ------
     InputError
-        As `infer_table`; and if the results in the table had a function as
-        prior, which has to be given again.
+        As for `infer_table`, and if the results in the table used a function as
+        prior, which must be given again.
 
     Warns
     -----
     AstropyUserWarning
-        If an option contradicts what the results in the table were made with.
+        If an option contradicts the settings of the results in the table.
 
     Notes
     -----
-    Refined draws are taken with replacement from four times as many weighted
-    ones, so that some may be the same.  The draws of different clusters are
-    independent of each other: the k-th of every row is one realization of the
+    Refined draws are resampled with replacement from four times as many weighted
+    ones, so some may be identical.  The draws of different objects are
+    independent: the k-th draws of all rows are one realization of the
     whole table.
 
     Examples
@@ -329,29 +329,29 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
              columns: Mapping | None = None, unit: Any = None, missing: Sequence[float] = (),
              prefix: str | None = None, seed: int | None = None, device: str | None = None,
              workers: int | None = None) -> np.ndarray:
-    """Log posterior density of parameters.
+    """Evaluate the log posterior density of parameters.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Photometry, as for `infer_table`, or what that returned; not changed.
+        Photometry as for `infer_table`, or its output; not modified.
     theta : array (n, n_parameter) or (n, k, n_parameter)
         One or ``k`` parameter vectors for each row, for clusters log10 age/Myr, log10
-        initial mass/Msun, E(B-V)/mag and, of those drawn star by star, [M/H], R_V and the nebular covering fraction.
+        initial mass/Msun, E(B-V)/mag and, for stochastic clusters, [M/H], R_V, and the nebular covering fraction.
     model, noise, prior, refine, error_floor, distance, columns, unit, missing, prefix, seed, device, workers
         As for `sample_posterior`.
 
     Returns
     -------
     ndarray (n,) or (n, k)
-        Natural log of the density in those coordinates: of likelihood
-        times prior over the evidence or, without refinement, of the network.
-        -inf outside the prior, NaN where a row cannot be inferred.
+        Natural log of the density in those coordinates: likelihood
+        times prior over evidence or, without refinement, the network's density.
+        -inf outside the prior, NaN if a row cannot be inferred.
 
     Raises
     ------
     InputError
-        As `infer_table`, and when ``theta`` has another shape.
+        As for `infer_table`, and if ``theta`` has another shape.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The columns that inference adds: names, units, descriptions and UCDs."""
+"""Output columns of the inference: names, units, descriptions, and UCDs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ __all__ = ["DISTANCE_COLUMN", "SIMULATED_COLUMNS", "OutputColumn", "output_colum
 
 @dataclass(frozen=True)
 class OutputColumn:
-    """One output column, or one per quantile where the name holds ``{q}``.
+    """One output column, or one per quantile if the name contains ``{q}``.
 
     Attributes
     ----------
     name : str
     unit : str
-        In astropy's notation; empty for a pure number.
+        Unit in astropy's notation; empty if dimensionless.
     description : str
     ucd : str
     shape : str
-        ``row`` for one number a row, ``modes`` for one number a mode.
+        ``row`` for one number per row, ``modes`` for one number per mode.
     """
 
     name: str
@@ -37,7 +37,7 @@ class OutputColumn:
 
 
 def result_columns(family: ModelFamily) -> tuple[OutputColumn, ...]:
-    """Return every column that inference with a model family adds, in order.
+    """Return all columns added by inference with a model family, in order.
 
     Parameters
     ----------
@@ -61,50 +61,50 @@ def result_columns(family: ModelFamily) -> tuple[OutputColumn, ...]:
         columns.append(OutputColumn(
             "chi2_map", "", "Reduced chi-square of the MAP parameters (bands used minus parameters degrees of freedom)",
             "stat.fit.chi2"))
-    columns.append(OutputColumn("n_modes", "", "Number of separate modes found, at most as many as asked for",
+    columns.append(OutputColumn("n_modes", "", "Number of separate modes found, up to the requested maximum",
                                 "meta.number"))
-    columns += [OutputColumn(f"{p.column}_modes", p.unit, f"Modes, strongest first, NaN beyond: {p.description}",
+    columns += [OutputColumn(f"{p.column}_modes", p.unit, f"Modes, strongest first, padded with NaN: {p.description}",
                              p.ucd, "modes") for p in family.parameters]
-    columns.append(OutputColumn("mode_weight", "", "Share of the posterior's mass in the basin of each mode; NaN "
-                                "beyond", "stat.weight", "modes"))
+    columns.append(OutputColumn("mode_weight", "", "Fraction of the posterior probability in the basin of each mode; "
+                                "padded with NaN", "stat.weight", "modes"))
     columns += [column for derived in family.derived for column in _numbers(derived)]
-    columns += [OutputColumn("n_bands", "", "Bands with a measurement that the model can use", "meta.number"),
+    columns += [OutputColumn("n_bands", "", "Number of bands with a measurement that the model can use", "meta.number"),
                 OutputColumn("entropy", "", "Differential entropy (nat) of the posterior in "
                              f"({', '.join(p.name for p in family.parameters)})", "stat.value"),
-                OutputColumn("efficiency", "", "Effective share of the network's draws after weighting, 0-1: "
-                             + ("how near it was to the exact posterior" if tractable else
-                                "how near the prior is to that of its training"), "stat.value")]
+                OutputColumn("efficiency", "", "Effective fraction of the network's draws after weighting, 0-1: "
+                             + ("similarity of the network and the exact posterior" if tractable else
+                                "similarity of the prior and the training density"), "stat.value")]
     if tractable:
         columns.append(OutputColumn("log_evidence", "", "Log evidence ln p(x) of the photometry under the model, its "
                                     "noise and its prior", "stat.likelihood"))
     return (*columns,
-            OutputColumn("support", "", "Posterior predictive p-value: how usual this photometry is for the model, 0-1",
+            OutputColumn("support", "", "Posterior predictive p-value of this photometry under the model, 0-1",
                          "stat.probability"),
             OutputColumn("flag", "", "Sum of flag bits; clusterpost.decode_flags names them", "meta.code"))
 
 
 def _numbers(quantity):
-    """Quantiles, mean and MAP of a parameter or a derived quantity."""
+    """Return the columns for quantiles, mean, and MAP of a parameter or derived quantity."""
     name, unit, ucd, what = quantity.column, quantity.unit, quantity.ucd, quantity.description
-    how = ", as the power of ten of the mean logarithm" if quantity.log10 else ""
+    how = " (ten to the power of the mean logarithm)" if quantity.log10 else ""
     return (OutputColumn(f"{name}_{{q}}", unit, f"{{percent}} % quantile of the {what}", f"stat.percentile;{ucd}"),
             OutputColumn(f"{name}_mean", unit, f"Posterior mean of the {what}{how}", f"{ucd};stat.mean"),
             OutputColumn(f"{name}_map", unit, f"Joint maximum a posteriori: {what}", f"{ucd};stat.max"))
 
 
-#: The distance of each row, added where it was given as an argument.
-DISTANCE_COLUMN = OutputColumn("distance", "Mpc", "Distance that was given to the inference", "pos.distance")
+#: The distance of each row, added if it was given as an argument.
+DISTANCE_COLUMN = OutputColumn("distance", "Mpc", "Distance used in the inference", "pos.distance")
 
 
-#: What simulated objects tell besides.
+#: Additional columns of posteriors from simulated objects.
 SIMULATED_COLUMNS = (
     OutputColumn("log_evidence", "", "Log evidence ln p(x) of the photometry under the model, its noise and its prior",
                  "stat.likelihood"),
-    OutputColumn("n_effective", "", "Effective number of simulated objects that the results rest on", "stat.value"))
+    OutputColumn("n_effective", "", "Effective number of simulated objects", "stat.value"))
 
 
 def quantile_label(quantile: float) -> str:
-    """Return the part of a column's name that stands for a quantile, without loss.
+    """Return the part of a column name that denotes a quantile, without loss of digits.
 
     Parameters
     ----------
@@ -130,13 +130,13 @@ def _percent(quantile):
 
 
 def output_columns(quantiles: Sequence[float], family: ModelFamily | None = None) -> list[OutputColumn]:
-    """Return the output columns for these quantiles, with no pattern left in a name.
+    """Return the output columns for these quantiles, with all name patterns filled in.
 
     Parameters
     ----------
     quantiles : sequence of float
     family : `~clusterpost.families.ModelFamily`, optional
-        By default that of fully sampled clusters.
+        The family; by default fully sampled clusters.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""Rows of a table chosen by an expression of its columns.
+"""Selection of table rows by an expression of its columns.
 
-The expression is parsed and each of its parts looked up in a short list of what is allowed; nothing is evaluated
+The expression is parsed and each node is checked against a short list of allowed operations; nothing is evaluated
 as Python.
 """
 
@@ -31,30 +31,30 @@ _LONGEST = 10_000
 
 
 def select_rows(tbl: Table, expression: str, *, prefix: str | None = None) -> np.ndarray:
-    """Tell for which rows an expression holds.
+    """Return the rows for which an expression is true.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     expression : str
-        Of column names, numbers and quoted texts with ``< <= > >= == !=``, ``in (...)``, ``and or not``,
-        ``+ - * / **``, ``& | ~`` and the functions abs, log10, sqrt and isfinite; ``good`` stands for
-        `~clusterpost.is_good`.  A name that holds other characters is put between backticks; ``age_modes[0]`` is the
+        Expression of column names, numbers, and quoted strings with ``< <= > >= == !=``, ``in (...)``, ``and or not``,
+        ``+ - * / **``, ``& | ~`` and the functions abs, log10, sqrt, and isfinite; ``good`` stands for
+        `~clusterpost.is_good`.  Put names with other characters between backticks; ``age_modes[0]`` is the
         first element of an array.  Numbers are in the column's unit.
     prefix : str, optional
-        Of the results that ``good`` is about, where the table has several.
+        Prefix of the results for ``good``, if the table has several.
 
     Returns
     -------
     ndarray of bool (n,)
-        False where a value is missing.
+        False if a value is missing.
 
     Raises
     ------
     InputError
-        If the expression holds something else, or is not true or false.
+        If the expression contains anything else, or its value is not boolean.
     ColumnError
-        If it names a column that the table has not.
+        If it contains a column that the table does not have.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def select_rows(tbl: Table, expression: str, *, prefix: str | None = None) -> np
     with np.errstate(all="ignore"):
         result = np.asarray(_Evaluation(tbl, names, expression, prefix).value(tree))
     if result.shape not in ((), (len(tbl),)) or result.dtype != bool:
-        raise InputError(f"{expression!r} does not say yes or no for each row; compare columns with numbers, as in "
+        raise InputError(f"{expression!r} is not true or false for each row; compare columns with numbers, as in "
                          "'age_q50 < 10'")
     return np.broadcast_to(result, len(tbl)).copy()
 
@@ -96,7 +96,7 @@ def column_names(expression: str) -> set[str]:
 
 
 def _parsed(expression):
-    """Return the expression's tree, and the names that stand between backticks."""
+    """Return the syntax tree of the expression and the names between backticks."""
     names = {}
 
     def placeholder(match):
@@ -146,8 +146,8 @@ class _Evaluation:
                 return self._compared(node)
             case ast.Call(func=ast.Name(id=name), keywords=[]) if name in _FUNCTIONS and len(node.args) == 1:
                 return self._applied(_FUNCTIONS[name], node.args[0])
-        raise InputError(f"{self.expression!r} holds {ast.unparse(node)!r}, which is not allowed in an expression; "
-                         f"allowed are columns, numbers, texts, comparisons, and, or, not, in, arithmetic and "
+        raise InputError(f"{self.expression!r} contains {ast.unparse(node)!r}, which is not allowed in an expression; "
+                         f"use columns, numbers, strings, comparisons, and, or, not, in, arithmetic, and "
                          f"{', '.join(_FUNCTIONS)}")
 
     def _column(self, name):
@@ -155,7 +155,7 @@ class _Evaluation:
             return is_good(flag_values(self.tbl, self.prefix))
         if name not in self.tbl.colnames:
             close = difflib.get_close_matches(name, [*self.tbl.colnames, _GOOD], n=1)
-            raise ColumnError(f"{self.expression!r} names a column {name!r} that the table has not"
+            raise ColumnError(f"{self.expression!r} contains a column {name!r} that is not in the table"
                               + (f" (did you mean {close[0]!r}?)" if close else ""))
         column = self.tbl[name]
         mask = np.asarray(getattr(column, "mask", False))
@@ -168,7 +168,7 @@ class _Evaluation:
 
     def _element(self, values, index):
         if np.ndim(values) < 2 or not -values.shape[-1] <= index < values.shape[-1]:
-            raise InputError(f"{self.expression!r} takes element {index} of what has no such element")
+            raise InputError(f"{self.expression!r} uses element {index}, which does not exist")
         return values[..., index]
 
     def _applied(self, function, *nodes):
@@ -176,14 +176,14 @@ class _Evaluation:
         try:
             return function(*(np.asarray(value) for value in values))
         except (TypeError, ValueError):
-            raise InputError(f"{self.expression!r}: {' and '.join(map(ast.unparse, nodes))} cannot be computed with; "
-                             "are these numbers?") from None
+            raise InputError(f"{self.expression!r}: cannot compute with {' and '.join(map(ast.unparse, nodes))}; use "
+                             "numbers") from None
 
     def _truth(self, node):
         value = np.asarray(self.value(node))
         if value.dtype != bool:
             raise InputError(f"{self.expression!r}: {ast.unparse(node)!r} is not true or false; compare it with "
-                             "something")
+                             "a value")
         return value
 
     def _compared(self, node):
@@ -197,13 +197,13 @@ class _Evaluation:
             found = np.isin(np.asarray(left), np.asarray(right))
             return found if isinstance(op, ast.In) else ~found
         if type(op) not in _COMPARE:
-            raise InputError(f"{self.expression!r} compares in a way that is not allowed; use < <= > >= == != or in")
+            raise InputError(f"{self.expression!r} has a comparison that is not allowed; use < <= > >= == != or in")
         left, right = np.asarray(left), np.asarray(right)
         if left.ndim > 1 or right.ndim > 1:
-            raise InputError(f"{self.expression!r} compares a column of arrays; take an element, as in "
+            raise InputError(f"{self.expression!r} compares a column of arrays; use one element, as in "
                              "'age_modes[0] < 10'")
         if (left.dtype.kind in "UO") != (right.dtype.kind in "UO"):
-            raise InputError(f"{self.expression!r} compares texts with numbers; put texts in quotes, and numbers not")
+            raise InputError(f"{self.expression!r} compares strings with numbers; quote strings, but not numbers")
         result = np.asarray(_COMPARE[type(op)](left, right), dtype=bool)
         nan = [values != values for values in (left, right) if values.dtype.kind == "f"]
         return result & ~np.logical_or.reduce(nan) if nan else result

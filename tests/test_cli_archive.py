@@ -78,7 +78,7 @@ def test_list(server, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ([], "name a galaxy, or 'all'"), (["NGC 1434"], "did you mean ngc1433"), (["M74", "--release", "dr9"], "release"),
+    ([], "give a galaxy or 'all'"), (["NGC 1434"], "did you mean ngc1433"), (["M74", "--release", "dr9"], "release"),
     (["M74", "-o", "x.txt"], "no format is known"), (["ngc1433", "--classes", "5"], "1, 2 and 3"),
 ])
 def test_bad_arguments(server, capsys, arguments, message):
@@ -129,7 +129,7 @@ def test_cache(server, capsys):
     assert run("cache", "verify") == 1
     shown = capsys.readouterr()
     assert re.search(r"ic1954\S+ +damaged", shown.out)
-    assert "fetched anew" in shown.err
+    assert "fetched again" in shown.err
     assert run("cache", "clear") == 0
     assert capsys.readouterr().err.endswith(": 2 files removed\n")
     assert not file.exists()

@@ -420,7 +420,7 @@ def test_rows_data_frames_and_paths(clusters, tmp_path):
 @pytest.mark.parametrize("call", [clusterpost.infer_table, clusterpost.exact_posterior, clusterpost.sample_posterior])
 @pytest.mark.parametrize(("option", "message"), [
     ("nsamples", "has no option nsamples=; did you mean n_samples=? It has: "),
-    ("metallicity", "a column 'metallicity'"), ("threads", "workers= is the number of cores"),
+    ("metallicity", "a column 'metallicity'"), ("threads", "workers= sets the number of cores"),
     ("quxx", "no option quxx=. It has: ")])
 def test_an_option_that_there_is_not(call, option, message):
     if (call, option) == (clusterpost.exact_posterior, "nsamples"):

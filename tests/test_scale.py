@@ -677,12 +677,12 @@ def test_command_line(source, expected, tmp_path, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         counted(patch, stop_after=1)
         assert cli.main(command) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     assert cli.main(command) == 0
     assert "out.parquet: 12 rows, 12 inferred, 0 flagged 'not inferred'" in capsys.readouterr().err
     assert_same_file(tmp_path / "out.parquet", expected, tmp_path)
     assert cli.main([*command[:2], str(tmp_path / "out.fits"), *command[3:]]) == 2
-    assert "--rows-per-part is for output in parts" in capsys.readouterr().err
+    assert "--rows-per-part is for Parquet output" in capsys.readouterr().err
 
 
 def test_options_of_other_formats_are_not_for_folders(tmp_path, capsys):

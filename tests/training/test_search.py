@@ -284,7 +284,7 @@ def test_from_the_shell(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "search", fake)
     assert main(["train", "--search", "-o", str(tmp_path), "--trials", "7", "--seconds-per-trial", "30"]) == 0
     printed = capsys.readouterr()
-    assert "1 trials; the best is number 3, of the spline family, with an NLL of -3.0000" in printed.err
+    assert "1 trials; the best is number 3 (spline flow), with an NLL of -3.0000" in printed.err
     assert "-3.000" in printed.out
     assert (seen["simulator"], seen["families"], seen["trials"], seen["seconds"]) == (None, ("affine", "spline"), 7, 30)
     assert main(["train", "any_bands", "--search", "-o", str(tmp_path), "--table", "z0.008"]) == 0
@@ -292,9 +292,9 @@ def test_from_the_shell(tmp_path, monkeypatch, capsys):
     assert seen["simulator"].coverage != AllBands()
     assert main(["train", "walter2025", "--search", "-o", str(tmp_path)]) == 0
     assert json.dumps(seen["simulator"].to_dict()) == json.dumps(walter2025().simulator.to_dict())
-    for arguments, message in ((["maf", "--search"], "no search for maf"), ([], "no recipe None; choose from"),
-                               (["other"], "no recipe 'other'"),
-                               (["walter2025", "--table", "z0.05"], "--table is for recipes of any bands")):
+    for arguments, message in ((["maf", "--search"], "no search is available for maf"), ([], "unknown recipe None; choose from"),
+                               (["other"], "unknown recipe 'other'"),
+                               (["walter2025", "--table", "z0.05"], "--table is not available for walter2025")):
         assert main(["train", *arguments, "-o", str(tmp_path)]) == 2
         assert message in capsys.readouterr().err
 
