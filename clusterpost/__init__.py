@@ -1,7 +1,7 @@
-"""Posteriors of star-cluster age, mass and reddening from HST photometry.
+"""Posteriors of star-cluster age, mass, and reddening from HST photometry.
 
 Functions take and return astropy Tables with units; see
-``help(clusterpost.infer_table)`` for the headline call.
+``help(clusterpost.infer_table)`` for the main function.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import lazy_loader
 if TYPE_CHECKING:
     from typing import Any
 
-# The public names and where they are from stand in the stub, which type checkers read, too.  They are imported when
-# first used, so that importing the package loads neither torch nor matplotlib.
+# The stub lists the public names and their modules, also for type checkers.  They are imported at first
+# use, so importing the package loads neither torch nor matplotlib.
 _lazy, _, _names = lazy_loader.attach_stub(__name__, __file__)
 __all__ = ["__version__", *_names]
 

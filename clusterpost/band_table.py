@@ -1,4 +1,4 @@
-"""Table of all bands, with the models that know them."""
+"""Table of all bands and the models that support them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["list_bands"]
 
 
 def list_bands() -> QTable:
-    """List every band.
+    """List all bands.
 
     Returns
     -------
     `~astropy.table.QTable`
         ``name``, ``instrument``, ``pivot`` wavelength, ``ab_minus_vega`` magnitude, ``aliases``, the bundled
-        ``models`` that know the band, and the origin of its ``curve``.
+        ``models`` that support the band, and the origin of its ``curve``.
 
     Examples
     --------

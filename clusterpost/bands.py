@@ -1,8 +1,8 @@
-"""The photometric bands that clusterpost knows.
+"""Photometric bands of clusterpost.
 
-Pivot wavelengths and AB minus Vega magnitudes follow from throughput curves of
-public packages and CALSPEC's spectrum of Vega; `clusterpost.training.curves`
-computes them, and says how to repeat it.
+Pivot wavelengths and AB minus Vega magnitudes are computed from throughput curves of
+public packages and the CALSPEC spectrum of Vega by `clusterpost.training.curves`,
+which documents the procedure.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class Band:
     name : str
         Canonical name, as used for columns, such as ``F275W`` or ``F435W_ACS``.
     instrument : str
-        ``WFC3/UVIS``, ``ACS/WFC``, ``WFC3/IR``, ``Johnson-Cousins``, ``SDSS``, or what a user calls it.
+        ``WFC3/UVIS``, ``ACS/WFC``, ``WFC3/IR``, ``Johnson-Cousins``, ``SDSS``, or a user-defined name.
     pivot : float
         Pivot wavelength in Angstrom.
     ab_minus_vega : float
-        AB magnitude minus Vega magnitude of the same flux; NaN where a user's band has none.
+        AB magnitude minus Vega magnitude of the same flux; NaN if not given for a user's band.
     wfc3 : str
-        The WFC3/UVIS band of the same color slot (the band itself where there is none).
+        The corresponding WFC3/UVIS band (the band itself if there is none).
     aliases : tuple of str
-        Other names under which the band is found, whatever the case.
+        Other names of the band, not case-sensitive.
     curve : str
         Origin of the throughput curve: package and file, as `clusterpost.training.curves` reads it.
     filter_alone : bool
-        Whether the curve is that of the filter without telescope and detector, as good for a
+        Whether the curve excludes telescope and detector, which is sufficient for a
         narrow band.
 
     Examples
@@ -120,7 +120,7 @@ _CURVES = {
         ("z_SDSS", 8904.2, 0.524, f"{_SDSS}z.ecsv"),
     ),
 }
-_WORDS = {  # of an instrument, before or after the filter's name
+_WORDS = {  # names of an instrument, before or after the filter name
     "WFC3/UVIS": ("UVIS", "WFC3", "WFC3_UVIS"),
     "ACS/WFC": ("ACS", "ACS_WFC", "WFC_ACS"),
     "WFC3/IR": ("IR", "WFC3_IR", "WFC3"),
@@ -128,7 +128,7 @@ _WORDS = {  # of an instrument, before or after the filter's name
     "SDSS": ("SDSS", "SLOAN"),
 }
 _SAME_SLOT = {"F435W_ACS": "F438W"}
-#: Filters that one camera alone has, and that their plain name therefore tells.
+#: Filters of a single camera, which their plain name identifies.
 _PLAIN = {"F435W": "F435W_ACS", "F850LP": "F850LP_ACS", "F110W": "F110W_IR", "F125W": "F125W_IR", "F160W": "F160W_IR"}
 
 
@@ -137,7 +137,7 @@ def _builtin():
     for instrument, rows in _CURVES.items():
         for name, pivot, zero, curve in rows:
             plain = name.split("_")[0]
-            broad = not plain.endswith("N")  # narrow bands of two cameras hold other lines
+            broad = not plain.endswith("N")  # narrow bands of the two cameras contain different lines
             slot = _SAME_SLOT.get(name, plain if instrument == "ACS/WFC" and plain in uvis and broad else name)
             names = [form for word in _WORDS[instrument] for form in (f"{plain}_{word}", f"{word}_{plain}")]
             names = [form.upper() for form in names] + [short for short, of in _PLAIN.items() if of == name]
@@ -145,23 +145,23 @@ def _builtin():
                        curve.startswith(f"{_PYPHOT}wfc3"))
 
 
-#: Every band by its canonical name: those of each instrument from blue to red.
+#: All bands by canonical name, from blue to red for each instrument.
 BANDS: dict[str, Band] = {band.name: band for band in _builtin()}
 #: The five bands of PHANGS-HST and of Walter et al. (2025).
 WFC3_BANDS = ("F275W", "F336W", "F438W", "F555W", "F814W")
-#: The ACS/WFC bands that stand in for three of them.
+#: The ACS/WFC bands that can replace three of them.
 ACS_BANDS = ("F435W_ACS", "F555W_ACS", "F814W_ACS")
 
-_user_curves = {}  # throughput curves of bands that a user added, by name
+_user_curves = {}  # throughput curves of user-defined bands, by name
 
 
 def find_band(name: str) -> Band | None:
-    """Look a band up by its name or an alias.
+    """Find a band by its name or an alias.
 
     Parameters
     ----------
     name : str
-        Such as ``"F275W"``, ``"acs_f814w"`` or ``"ACS/WFC F814W"``.
+        Name such as ``"F275W"``, ``"acs_f814w"``, or ``"ACS/WFC F814W"``.
 
     Returns
     -------
@@ -180,12 +180,12 @@ def find_band(name: str) -> Band | None:
 
 
 def get_band(name: str) -> Band:
-    """Look a band up by its name or an alias, and insist.
+    """Return a band by its name or an alias, or raise.
 
     Parameters
     ----------
     name : str
-        Such as ``"F275W"``, ``"f814w_acs"`` or ``"ACS_F814W"``.
+        Name such as ``"F275W"``, ``"f814w_acs"``, or ``"ACS_F814W"``.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def get_band(name: str) -> Band:
     Raises
     ------
     InputError
-        If there is no such band; the message lists those there are.
+        If the band is unknown; the message lists the known ones.
 
     Examples
     --------
@@ -209,7 +209,7 @@ def get_band(name: str) -> Band:
 
 
 def band_slots(bands: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Group bands that stand in for each other: the ACS/WFC ones with their WFC3/UVIS neighbors.
+    """Group interchangeable bands: ACS/WFC bands with their WFC3/UVIS neighbors.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ def band_slots(bands: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     Returns
     -------
     tuple of tuple of int
-        The bands of each slot, by index.
+        Indices of the bands in each slot.
     """
     slots = {}
     for i, band in enumerate(bands):
@@ -232,12 +232,12 @@ def pivot_wavelength(curve: tuple[np.ndarray, np.ndarray]) -> float:
     Parameters
     ----------
     curve : (wavelength, throughput)
-        Angstrom.
+        Throughput curve; wavelengths in Angstrom.
 
     Returns
     -------
     float
-        Angstrom: the square root of int T lambda dlambda / int T dlambda/lambda.
+        Pivot wavelength in Angstrom: the square root of int T lambda dlambda / int T dlambda/lambda.
 
     Examples
     --------
@@ -251,22 +251,22 @@ def pivot_wavelength(curve: tuple[np.ndarray, np.ndarray]) -> float:
 
 def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: float | None = None,
              aliases: Sequence[str] = ()) -> Band:
-    """Add a band of your own for this session.
+    """Add a user-defined band for this session.
 
-    Tables that `clusterpost.training.grid` and `clusterpost.training.stars` compute afterwards hold it, and with it
-    models trained on them; models that exist already do not know it.
+    Tables computed later by `clusterpost.training.grid` and `clusterpost.training.stars` include it, as do
+    models trained on them; existing models do not.
 
     Parameters
     ----------
     name : str
-        Canonical name: letters, digits and underscores.
+        Canonical name of letters, digits, and underscores.
     curve : (wavelength, throughput)
         Photon-counting total throughput, on any scale. Wavelengths increase, in Angstrom or as a
         `~astropy.units.Quantity`.
     instrument : str
-        As `list_bands` shows it.
+        Name of the instrument in `list_bands`.
     ab_minus_vega : float, optional
-        AB minus Vega magnitude; without it the band takes no Vega magnitudes.
+        AB minus Vega magnitude; without it, Vega magnitudes are not supported.
     aliases : sequence of str
         Other names.
 
@@ -277,7 +277,7 @@ def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: 
     Raises
     ------
     InputError
-        If a name is taken or no name at all, or if the curve is none.
+        If a name is taken or not valid, or the curve is not valid.
 
     Examples
     --------
@@ -290,10 +290,10 @@ def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: 
     wave, throughput = _checked_curve(name, curve)
     name, aliases = str(name).upper(), tuple(str(alias).upper() for alias in aliases)
     if not name.isidentifier():
-        raise InputError(f"{name!r} is no name for a band: use letters, digits and underscores, and no digit first")
+        raise InputError(f"{name!r} is not a valid band name; use letters, digits, and underscores, not a digit first")
     for form in (name, *aliases):
         if find_band(form) is not None:
-            raise InputError(f"the name {form!r} is taken by the band {find_band(form).name}")
+            raise InputError(f"the name {form!r} is already used by the band {find_band(form).name}; choose another")
     zero = float("nan") if ab_minus_vega is None else float(ab_minus_vega)
     _user_curves[name] = wave, throughput
     BANDS[name] = Band(name, str(instrument), pivot_wavelength((wave, throughput)), zero, name, aliases, "user")
@@ -301,7 +301,7 @@ def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: 
 
 
 def include_bands(bands: Iterator | tuple[Band, ...]) -> None:
-    """Make the bands of a model family known, so that tables with them can be read.
+    """Register the bands of a model family for reading tables.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ def include_bands(bands: Iterator | tuple[Band, ...]) -> None:
     Raises
     ------
     InputError
-        If another band has the name of one of them.
+        If another band has the same name.
 
     Examples
     --------
@@ -322,12 +322,12 @@ def include_bands(bands: Iterator | tuple[Band, ...]) -> None:
         if known is None:
             BANDS[band.name] = band
         elif known != band:
-            raise InputError(f"the model family has a band {band.name} with a pivot of {band.pivot:g} Angstrom, and "
-                             f"{known.name} is known already, with {known.pivot:g}; rename one of them")
+            raise InputError(f"the model family has a band {band.name} with a pivot of {band.pivot:g} Angstrom, but "
+                             f"{known.name} already exists with {known.pivot:g}; rename one of them")
 
 
 def remove_band(name: str) -> None:
-    """Remove a band that `add_band` added.
+    """Remove a band added with `add_band`.
 
     Parameters
     ----------
@@ -336,21 +336,21 @@ def remove_band(name: str) -> None:
     Raises
     ------
     InputError
-        If it is none of those.
+        If it is not such a band.
     """
     name = get_band(name).name
     if _user_curves.pop(name, None) is None:
-        raise InputError(f"{name} is a band of clusterpost's own and stays; only bands of add_band can be removed")
+        raise InputError(f"{name} is a built-in band; only bands added with add_band can be removed")
     del BANDS[name]
 
 
 def user_curves() -> dict:
-    """Return the throughput curves of the bands that `add_band` added, by name.
+    """Return the throughput curves of bands added with `add_band`, by name.
 
     Returns
     -------
     dict of (wavelength, throughput)
-        Angstrom.
+        Curves with wavelengths in Angstrom.
 
     Examples
     --------
@@ -369,10 +369,10 @@ def _checked_curve(name, curve):
     except (TypeError, ValueError) as error:
         raise InputError(f"the curve of {name!r} must be a pair of wavelengths and throughputs: {error}") from None
     if wave.ndim != 1 or wave.shape != throughput.shape or wave.size < 2:
-        raise InputError(f"the curve of {name!r} needs as many throughputs as wavelengths, two or more; got shapes "
+        raise InputError(f"the curve of {name!r} needs as many throughputs as wavelengths, at least two; got shapes "
                          f"{wave.shape} and {throughput.shape}")
     if not (np.isfinite(wave).all() and np.isfinite(throughput).all() and (wave > 0).all() and (np.diff(wave) > 0).all()
             and (throughput >= 0).all() and (throughput > 0).any()):
-        raise InputError(f"the curve of {name!r} needs wavelengths that increase and throughputs that are finite and "
-                         "not negative, some of them positive")
+        raise InputError(f"the curve of {name!r} needs increasing wavelengths and finite, non-negative throughputs, "
+                         "some of them positive")
     return wave, throughput

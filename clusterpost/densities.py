@@ -1,4 +1,4 @@
-"""One-dimensional densities, of which priors are made."""
+"""One-dimensional densities for priors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LN10 = math.log(10.0)
 
 @dataclass(frozen=True)
 class Uniform:
-    """A density that is the same between two bounds.
+    """Uniform density between two bounds.
 
     Attributes
     ----------
     low, high : float, optional
-        By default those of the parameter in `cluster_prior`.
+        Bounds; by default those of the parameter in `cluster_prior`.
 
     Examples
     --------
@@ -36,11 +36,11 @@ class Uniform:
     high: float | None = None
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density between the bounds."""
+        """Compute the log density between the bounds."""
         return torch.full_like(x, -math.log(self.high - self.low))
 
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
-        """Inverse of the distribution function."""
+        """Compute the inverse of the cumulative distribution function."""
         return self.low + (self.high - self.low) * unit
 
     def describe(self) -> str:
@@ -49,10 +49,10 @@ class Uniform:
 
 
 class Sloped:
-    """Density exp(slope x) between bounds; subclasses give the slope."""
+    """Density proportional to exp(slope x) between bounds; subclasses define the slope."""
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density between the bounds."""
+        """Compute the log density between the bounds."""
         slope, width = self.slope, self.high - self.low
         if slope == 0:
             return torch.full_like(x, -math.log(width))
@@ -60,7 +60,7 @@ class Sloped:
         return slope * from_top + math.log(abs(slope)) - math.log(-math.expm1(-abs(slope) * width))
 
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
-        """Inverse of the distribution function."""
+        """Compute the inverse of the cumulative distribution function."""
         slope, width = self.slope, self.high - self.low
         if slope == 0:
             return self.low + width * unit
@@ -70,13 +70,13 @@ class Sloped:
 
 @dataclass(frozen=True)
 class PowerLaw(Sloped):
-    """dN/dm proportional to m^index, for a parameter that is log10 of m.
+    """Power law dN/dm proportional to m^index, for the parameter log10 m.
 
     Attributes
     ----------
     index : float
-        -2 for the mass function of young star clusters; 0 for a density that
-        is uniform in m itself, -1 for one uniform in log10 m.
+        Power-law index: -2 for the mass function of young star clusters, 0 for a density that
+        is uniform in m, -1 for one uniform in log10 m.
     low, high : float, optional
         Bounds of log10 m; by default those of the parameter in `cluster_prior`.
 
@@ -105,14 +105,14 @@ class PowerLaw(Sloped):
 
 @dataclass(frozen=True)
 class Exponential(Sloped):
-    """A density exp(-x / scale), between bounds.
+    """Exponential density exp(-x / scale) between bounds.
 
     Attributes
     ----------
     scale : float
-        Positive.
+        Scale, positive.
     low, high : float, optional
-        By default those of the parameter in `cluster_prior`.
+        Bounds; by default those of the parameter in `cluster_prior`.
 
     Examples
     --------
@@ -143,13 +143,13 @@ class Exponential(Sloped):
 
 @dataclass(frozen=True)
 class Normal:
-    """A normal density, cut at bounds.
+    """Normal density, truncated at bounds.
 
     Attributes
     ----------
     mean, sigma : float
     low, high : float, optional
-        By default those of the parameter in `cluster_prior`.
+        Bounds; by default those of the parameter in `cluster_prior`.
 
     Examples
     --------
@@ -174,13 +174,13 @@ class Normal:
         return stats.truncnorm(low, high, self.mean, self.sigma)
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density between the bounds."""
+        """Compute the log density between the bounds."""
         within = min(max(self.mean, self.low), self.high)
         highest = float(self._scipy.logpdf(within)) + 0.5 * ((within - self.mean) / self.sigma) ** 2
         return highest - 0.5 * ((x - self.mean) / self.sigma) ** 2
 
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
-        """Inverse of the distribution function."""
+        """Compute the inverse of the cumulative distribution function."""
         return torch.as_tensor(self._scipy.ppf(unit.cpu().double().numpy())).to(unit)
 
     def describe(self) -> str:
@@ -190,17 +190,17 @@ class Normal:
 
 @dataclass(frozen=True)
 class Share:
-    """A density proportional to (x - low)^(power - 1), between bounds.
+    """Density proportional to (x - low)^(power - 1) between bounds.
 
-    If the k-th of n sticks breaks a share 1 - x off what is left, powers of n, n - 1, ... 1 make all shares
-    equally probable: a flat Dirichlet distribution.
+    If the k-th of n sticks breaks off a fraction 1 - x of the remainder, powers of n, n - 1, ... 1 give
+    a flat Dirichlet distribution of the fractions.
 
     Attributes
     ----------
     power : float
-        Positive; 1 is uniform.
+        Power, positive; 1 is uniform.
     low, high : float, optional
-        By default those of the parameter.
+        Bounds; by default those of the parameter.
 
     Examples
     --------
@@ -219,12 +219,12 @@ class Share:
             raise InputError(f"the power {self.power!r} of a prior must be positive")
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density between the bounds."""
+        """Compute the log density between the bounds."""
         unit = (x - self.low) / (self.high - self.low)
         return math.log(self.power / (self.high - self.low)) + torch.xlogy(torch.as_tensor(self.power - 1.0), unit)
 
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
-        """Inverse of the distribution function."""
+        """Compute the inverse of the cumulative distribution function."""
         return self.low + (self.high - self.low) * unit ** (1 / self.power)
 
     def describe(self) -> str:
@@ -233,12 +233,12 @@ class Share:
 
 
 def shape_in_ln(density: Uniform | Sloped | Normal | Share) -> tuple[float, float, float] | None:
-    """Compute slope a, center c and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln m.
+    """Compute slope a, center c, and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln m.
 
     Parameters
     ----------
     density : Uniform, Sloped, Normal or Share
-        Of log10 m.
+        Density of log10 m.
 
     Returns
     -------

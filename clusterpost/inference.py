@@ -1,6 +1,6 @@
-"""Inference of a table in steps: its rows are read and sorted out, inferred in chunks, and put into columns.
+"""Inference of a table in steps: prepare the rows, infer them in chunks, and fill the output columns.
 
-The only room that sees both the network and the physics.
+Only this module uses both the network and the physical model.
 """
 
 from __future__ import annotations
@@ -57,21 +57,21 @@ if TYPE_CHECKING:
 __all__ = ["ExactInference", "Job", "TableInference", "about", "float_type", "whole_number"]
 
 DEFAULT_SAMPLES = 1000
-_EXACT_DRAWS = DEFAULT_SAMPLES  # of the grid, for modes and support
-_EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws, where quantiles are of draws, too
-_SIMULATIONS, _LEAST_SIMULATIONS = 100_000, 1000  # objects that are simulated for a row
-_PROPOSED = 500  # draws of a network that tell where to simulate
+_EXACT_DRAWS = DEFAULT_SAMPLES  # draws from the grid, for modes and support
+_EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws if quantiles come from draws
+_SIMULATIONS, _LEAST_SIMULATIONS = 100_000, 1000  # simulated objects per row
+_PROPOSED = 500  # draws of a network to start the simulations from
 _RESERVE = 4  # weighted draws for each equally weighted one
-_CHUNKS, _LEAST_POINTS = 8, 131_072  # to divide rows into for several workers, and points of the smallest such chunk
+_CHUNKS, _LEAST_POINTS = 8, 131_072  # chunks to share among workers, and points of the smallest chunk
 
 
 class TableInference:
-    """`infer_table` in two steps: rows are read and sorted out first, and inferred by `run`.
+    """`infer_table` in two steps: the constructor prepares the rows, and `run` infers them.
 
     Attributes
     ----------
     findings : `~clusterpost.findings.Findings`
-        To be judged by whoever knows the whole table.
+        Findings, for evaluation over the whole table.
     """
 
     def __init__(self, tbl: Table, *, model: ModelLike, n_samples: int | None, quantiles: Sequence[float], n_modes: int,
@@ -88,11 +88,11 @@ class TableInference:
         self.findings = self.job.ready.findings
 
     def describe(self) -> str:
-        """Say in a line how the table is read and inferred."""
+        """Describe in one line how the table is read and inferred."""
         return _described(self.job.ready, self.job.settings)
 
     def run(self, progress: bool | None) -> Table:
-        """Infer the rows; return a copy of the table with the results."""
+        """Infer the rows and return a copy of the table with the results."""
         job, refine, taken = self.job, self.job.sampler.refined, None
         if self.recalibrated:
             taken = corrected_levels(job.model.card, self.levels, refine=refine)
@@ -110,9 +110,9 @@ class TableInference:
 
 
 def _with_further_bands(family, tbl, columns, unit, missing):
-    """Return the family with those of its further bands that the table holds, too."""
+    """Return the family including those of its further bands that are in the table."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # preparing the table warns of the same
+        warnings.simplefilter("ignore")  # preparing the table issues the same warnings
         found = recognize(tbl, columns, unit=unit, missing=missing).bands
     further = [band for band in found if band in family.further_bands]
     return family.with_bands((*family.band_names, *further)) if further else family
@@ -135,11 +135,11 @@ class ExactInference:
         self.prior = as_prior(prior, family)
         simulated = family.likelihood is None
         if not simulated and not can_sample(family.likelihood, self.prior):
-            raise InputError(f"the model family {family.name!r} has no exact grid: that takes an amplitude and two "
-                             "more parameters. Infer with a trained model instead")
+            raise InputError(f"the model family {family.name!r} has no exact grid, which requires an amplitude and two "
+                             "more parameters. Use a trained model instead")
         if not simulated and n_simulations is not None:
-            raise InputError(f"the model family {family.name!r} has an exact grid and needs no simulations; leave "
-                             "option:n-simulations out")
+            raise InputError(f"the model family {family.name!r} has an exact grid and needs no simulations; omit "
+                             "option:n-simulations")
         self.network = _network(model, self.device) if simulated else None
         wanted = _SIMULATIONS if n_simulations is None else n_simulations
         self.n_simulations = whole_number("n_simulations", wanted, least=_LEAST_SIMULATIONS) if simulated else None
@@ -159,11 +159,11 @@ class ExactInference:
             distance=None if distance is None else "", reading=_recorded_reading(columns=columns))
 
     def describe(self) -> str:
-        """Say in a line how the table is read and inferred."""
+        """Describe in one line how the table is read and inferred."""
         return _described(self.ready, self.settings)
 
     def run(self, progress: bool | None) -> QTable:
-        """Infer the rows; return a copy of the table with the results."""
+        """Infer the rows and return a copy of the table with the results."""
         ready, results = self.ready, _empty_results(self.registry, len(self.tbl), self.n_modes)
         tasks, summary = self._by_grid() if self.n_simulations is None else self._by_simulation()
         with progress_bar(len(ready.rows), show=progress, desc=self.settings.model, unit="row") as bar:
@@ -173,7 +173,7 @@ class ExactInference:
         return _completed(self.tbl, self.registry, results, self.prefix, ready, self.settings)
 
     def _by_simulation(self):
-        """Return the rows, and a function that infers one of them with simulated objects."""
+        """Return the rows and a function that infers one of them with simulated objects."""
         ready, family, network = self.ready, self.family, self.network
         sampler = None if network is None else Sampler(network, noise=self.noise, prior=self.prior, seed=self.seed,
                                                        n_samples=_PROPOSED, given=bool(ready.known),
@@ -198,9 +198,9 @@ class ExactInference:
         return [(at,) for at in torch.arange(len(ready.rows)).split(1)] if len(ready.rows) else [], summary
 
     def _by_grid(self):
-        """Return chunks of rows with a way to infer each, and a function that does it.
+        """Return chunks of rows with a method for each, and a function that applies it.
 
-        Rows whose posterior the family integrates are; the draws of others are from cells, and weighted.
+        Rows are integrated where the family can; the others use weighted draws from cells.
         """
         ready, device, family = self.ready, self.device, self.family.to(self.device)
         likelihood = family.likelihood.with_noise(self.noise)
@@ -236,7 +236,7 @@ class ExactInference:
 
 
 def _network(model, device):
-    """Return the model whose network proposes, or None for a family that has none here."""
+    """Return the model whose network proposes draws, or None for a family."""
     if isinstance(model, ModelFamily):
         return None
     try:
@@ -246,7 +246,7 @@ def _network(model, device):
 
 
 def _other_model(model, family):
-    """Return what names the model of the exact grid, where its family is not `EXACT_MODEL`'s; else None."""
+    """Return the name of the model of the exact grid if its family is not that of `EXACT_MODEL`, else None."""
     usual = find_family(EXACT_MODEL)
     if (family.name, family.to_dict()) == (usual.name, usual.to_dict()):
         return None
@@ -254,7 +254,7 @@ def _other_model(model, family):
 
 
 class Job:
-    """A table, a model, and how the one is inferred with the other."""
+    """A table, a model, and the settings of the inference."""
 
     def __init__(self, tbl: Table, model: ModelLike, noise: str | Noise | None, prior: Callable | Prior | str | None,
                  refine: bool | None, n_samples: int | None, seed: int, device: str | torch.device | None, *,
@@ -264,8 +264,8 @@ class Job:
         card, family = self.model.metadata, self.model.family
         noise = get_noise(card.simulator.noise if noise is None else noise)
         if family.likelihood is None and noise.name != card.simulator.noise:
-            raise InputError(f"the model {self.model.name} has no likelihood, and knows {card.simulator.noise} noise "
-                             "only; leave option:noise out, or take one that has a likelihood: "
+            raise InputError(f"the model {self.model.name} has no likelihood and supports {card.simulator.noise} noise "
+                             "only; omit option:noise, or choose a model with a likelihood: "
                              f"option:model={EXACT_MODEL!r}")
         refine = family.likelihood is not None if refine is None else bool(refine)
         asked = prior is not None
@@ -294,22 +294,22 @@ class Job:
 
     def map_chunks(self, function: Callable, progress: bool | None, points: int = 0,
                    draw: bool = True) -> Iterator[tuple[np.ndarray, Any]]:
-        """Call ``function(at, target, draws)`` for successive chunks of rows, some of them at the same time.
+        """Call ``function(at, target, draws)`` for successive chunks of rows, several in parallel.
 
-        ``at`` is a chunk's place in ``ready.rows``; ``draws`` are None unless wanted, and ``points`` besides them are
-        to be worked on for each row.
+        ``at`` is the slice of the chunk in ``ready.rows``; ``draws`` is None unless ``draw`` is True, and ``points`` is
+        the number of other points per row.
 
         Yields
         ------
         rows : ndarray of int
-            Of the table.
+            Rows of the table.
         result : object
-            The function's, in the order of the rows.
+            Result of the function, in row order.
         """
         tasks = _split(len(self.ready.rows), max(draw * self.sampler.n_samples, points), self.model.device)
 
         def call(at: slice) -> Any:
-            """Draw for a chunk of rows and hand the draws to the function."""
+            """Draw for a chunk of rows and pass the draws to the function."""
             conditions = self.conditions(at)
             target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
             return function(at, target, self.sampler(target, conditions) if draw else None)
@@ -320,13 +320,13 @@ class Job:
                 bar.update(at.stop - at.start)
 
     def conditions(self, at: slice) -> torch.Tensor:
-        """Return the network's, of a chunk of rows; worked out when wanted, as all of them would take much memory."""
+        """Compute the network's conditions for a chunk of rows, on demand to save memory."""
         return encode_observations(self.ready.observed[at], self.model, self.sampler.noise)
 
     def orders(self, at: slice, n: int) -> torch.Tensor:
-        """Return an order of ``n`` draws for each row: random, and unlike those of other rows.
+        """Return a random order of ``n`` draws for each row, different from those of other rows.
 
-        Without it the k-th draws of two clusters would go together, which shows in every sum over clusters.
+        Without it, the k-th draws of two clusters would be correlated, which affects every sum over clusters.
         """
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.sampler.seed)).to(self.model.device)
         turn = rotation(self.model.flow.standardize(self.conditions(at)), 1) * n
@@ -334,9 +334,9 @@ class Job:
 
 
 def _split(n_rows, points_per_row, device):
-    """Return slices of rows to work on at a time: as many as memory allows, and fewer if that makes work for several.
+    """Return slices of rows to process at a time, limited by memory and small enough to share among workers.
 
-    They are the same whatever the number of workers, and with them the numbers to the last digit.
+    They do not depend on the number of workers, so the results are identical to the last digit.
     """
     number = -(-n_rows * points_per_row // max(conf.points_per_pass, points_per_row))
     if torch.device(device).type == "cpu":
@@ -348,7 +348,7 @@ def _split(n_rows, points_per_row, device):
 def _check_outputs(tbl, family, quantiles, n_modes, prefix, further=()):
     check_table(tbl)
     if not isinstance(prefix, str):
-        raise InputError(f"option:prefix={shown(prefix)} must be a text, '' for none")
+        raise InputError(f"option:prefix={shown(prefix)} must be a string, '' for none")
     levels = _check_quantiles(quantiles)
     registry = [*output_columns(levels, family), *further]
     _check_free(tbl, [prefix + c.name for c in registry])
@@ -364,7 +364,7 @@ def _put(results, rows, chunk):
 
 
 def _leave_out_unknown(results):
-    """Flag rows with a parameter whose mean or MAP is no number, and leave all their results out."""
+    """Flag rows with a parameter whose mean or MAP is not finite, and remove all their results."""
     numbers = [values for name, values in results.items() if name.endswith(("_mean", "_map")) and name != "chi2_map"]
     inferred = (results["flag"] & flags.NOT_INFERRED) == 0
     unknown = inferred & ~np.all([np.isfinite(values) for values in numbers], axis=0)
@@ -375,13 +375,13 @@ def _leave_out_unknown(results):
 
 
 def _completed(tbl, registry, results, prefix, ready, settings):
-    """Return a copy of the table with the results and what they rest on."""
+    """Return a copy of the table with the results and their record."""
     results["flag"] |= ready.flag
     results["n_bands"][:] = ready.n_bands
     _leave_out_unknown(results)
-    ready.observed = None  # not needed any more, and half as large as the results
+    ready.observed = None  # no longer needed, and half as large as the results
     out = tbl.copy()
-    if settings.distance is not None:  # given as an argument: the table alone would not tell it
+    if settings.distance is not None:  # given as an argument, so the table does not contain it
         settings = replace(settings, distance=free_column(tbl, prefix))
         out[settings.distance] = _as_column(DISTANCE_COLUMN, ready.covariates["distance"], type(out))
     for column in registry:
@@ -397,7 +397,7 @@ def _described(ready, settings):
 
 
 def about(ready: PreparedTable) -> dict[str, str]:
-    """Return what else a table's meta records."""
+    """Return further entries of a table's meta."""
     known = {"CPKNOWN": "; ".join(f"{name}: {source}" for name, source in ready.known.items())} if ready.known else {}
     return {"CPVERS": __version__, "CPDIST": ready.sources.get("distance", ""), "CPLAYOUT": ready.layout, **known}
 
@@ -407,10 +407,10 @@ def _recorded_reading(columns):
 
 
 def whole_number(name: str, value: int, least: int = 1, most: int | None = None) -> int:
-    """Return a whole number, or raise an `InputError` that names the option."""
+    """Return an integer, or raise an `InputError` that names the option."""
     if not _is_whole(value) or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise InputError(f"option:{name.replace('_', '-')}={value!r} must be a whole number {limits}")
+        raise InputError(f"option:{name.replace('_', '-')}={value!r} must be an integer {limits}")
     return int(value)
 
 
@@ -448,8 +448,8 @@ def _check_quantiles(levels):
 def _check_free(tbl, names):
     taken = [name for name in names if name in tbl.colnames]
     if taken:
-        raise ColumnError(f"the table has a column {taken[0]!r} already"
-                          + (f" (and {len(taken) - 1} more that would be written)" if len(taken) > 1 else "")
+        raise ColumnError(f"the table already has a column {taken[0]!r}"
+                          + (f" (and {len(taken) - 1} more output columns)" if len(taken) > 1 else "")
                           + "; give option:prefix or remove them")
 
 

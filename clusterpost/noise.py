@@ -1,10 +1,10 @@
-"""The noise models: how a flux is observed, and how likely an observation is.
+"""Noise models: distributions of observed fluxes given true fluxes.
 
 Each model draws (`sample`) an observed flux and error from a true flux and a
-relative error, and gives the log likelihood of detections (`log_prob` of each,
-`log_likelihood` of all) and of upper limits (`log_limit`), their standardized
-residuals (`pull`), and a log-normal stand-in for a detection (`as_lognormal`), by
-which a network that knows log-normal noise alone can propose where to look.
+relative error. It computes the log likelihood of detections (`log_prob` for each,
+`log_likelihood` for all) and of upper limits (`log_limit`), standardized
+residuals (`pull`), and a log-normal approximation of a detection (`as_lognormal`),
+with which a network trained on log-normal noise proposes draws.
 Fluxes are linear, in mJy; f is a true flux, f* an observed one, s* its error.
 """
 
@@ -19,10 +19,10 @@ from .errors import InputError
 __all__ = ["NOISE_MODELS", "LogNormalNoise", "Noise", "NormalNoise", "Walter2025Noise", "get_noise"]
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-# A normal detection's stand-in: width r (1 + 3 r^2), by trial the one whose posteriors best cover the true ones; more
-# than about 1 is more than networks have seen.
+# Log-normal approximation of a normal detection: width r (1 + 3 r^2), chosen by trial to cover the exact posterior
+# best; networks were not trained on widths above about 1.
 _WIDENED, _WIDEST = 3.0, 1.05
-# The same of the mass, and the signal-to-noise ratio of all bands from which on it is nearly log-normal.
+# The same for the mass, and the total signal-to-noise ratio above which its likelihood is nearly log-normal.
 _SKEWED, _CLEAR = 2.0, 8.0
 
 
@@ -31,7 +31,7 @@ def _normal_log_prob(x, mean, sigma):
 
 
 def _normal_log_likelihood(x, mean, sigma, counts):
-    """Sum over those bands (n, n_band) that count, for means (n, k, n_band): a matrix product over the bands."""
+    """Sum over the selected bands (n, n_band) for means (n, k, n_band), as a matrix product over the bands."""
     weight = torch.where(counts, sigma**-2, 0.0)
     constant = torch.where(counts, torch.log(sigma) + _HALF_LOG_2PI, 0.0).sum(-1, keepdim=True)
     return -0.5 * ((x[:, None] - mean).square() @ weight[..., None])[..., 0] - constant
@@ -42,10 +42,10 @@ def _normal_like(x, generator):
 
 
 class Noise:
-    """Common base of the noise models."""
+    """Base class of the noise models."""
 
     def usable(self, flux: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        """Tell whether the likelihood of a detection exists.
+        """Return whether the likelihood of a detection exists.
 
         Parameters
         ----------
@@ -58,12 +58,12 @@ class Noise:
         return torch.isfinite(flux) & torch.isfinite(error) & (error > 0) & (flux > 0)
 
     def log_limit(self, limit: torch.Tensor, sigma: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log probability that a flux stays below an upper limit.
+        """Compute the log probability that a flux is below an upper limit.
 
         Parameters
         ----------
         limit, sigma : Tensor (..., n_band)
-            The limit and its scale, mJy.
+            Limit and its scale, mJy.
         ln_flux : Tensor (..., n_band)
             ln of the true flux.
 
@@ -76,7 +76,7 @@ class Noise:
 
     def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                        ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log likelihood of all detections of an object.
+        """Compute the log likelihood of all detections of an object.
 
         Parameters
         ----------
@@ -95,10 +95,10 @@ class Noise:
                   ln_flux: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the peak of the detections' likelihood in ln mass, and its width.
 
-        Given everything else, fluxes are proportional to the mass, so that ln m
-        has the weighted mean of ln f* - ln f over the bands, f being the flux of one
-        solar mass, and the variance 1 / sum of weights: of log-normal
-        stand-ins, unless the noise model knows better.
+        Fluxes are proportional to the mass at fixed other parameters. The mean of ln m
+        is therefore the weighted mean of ln f* - ln f over the bands, where f is the flux of one
+        solar mass, and the variance is 1 / sum of weights. The weights come from the log-normal
+        approximation unless the noise model overrides this.
 
         Parameters
         ----------
@@ -112,19 +112,19 @@ class Noise:
         """
         value, width, usable = self.as_lognormal(flux, error)
         weight = torch.where(usable & measured, width**-2, 0.0)
-        total = weight.sum(-1, keepdim=True).clamp(min=1e-4)  # of no detection: any mass
-        # The mean over the bands is a matrix product: no array (n, k, n_band) of residuals is made.
+        total = weight.sum(-1, keepdim=True).clamp(min=1e-4)  # without detections, any mass
+        # The mean over the bands is a matrix product, which avoids an array (n, k, n_band) of residuals.
         share = weight / total
         mean = (share * value).sum(-1, keepdim=True) - (ln_flux @ share[..., None])[..., 0]
         return mean, total.rsqrt().expand_as(mean)
 
     def clear(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
-        """Tell whether a normal density with the moments of `amplitude` stands for the likelihood in ln mass, (n,)."""
+        """Return whether the normal density from `amplitude` approximates the likelihood in ln mass, (n,)."""
         return torch.ones_like(flux[:, 0], dtype=torch.bool)
 
     def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
                    ln_mass: torch.Tensor) -> torch.Tensor:
-        """Log likelihood of the detections as a function of mass, but for a constant.
+        """Compute the log likelihood of the detections as a function of mass, up to a constant.
 
         Parameters
         ----------
@@ -145,9 +145,9 @@ class Noise:
 
 
 class LogNormalNoise(Noise):
-    """Log-normal scatter of mean f whose relative width is the reported one.
+    """Log-normal scatter with mean f and the reported relative width.
 
-    ln f* ~ N(ln f - s^2/2, s^2) with s^2 = ln(1 + r^2) and s* = r f*, so that
+    ln f* ~ N(ln f - s^2/2, s^2) with s^2 = ln(1 + r^2) and s* = r f*, so
     only ratios of fluxes matter.
     """
 
@@ -155,7 +155,7 @@ class LogNormalNoise(Noise):
 
     def sample(self, ln_flux: torch.Tensor, relative_error: torch.Tensor,
                generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observe true fluxes.
+        """Draw observed fluxes from true fluxes.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class LogNormalNoise(Noise):
         return flux, relative_error * flux
 
     def log_prob(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log density of ln f* given the true flux, per band.
+        """Compute the log density of ln f* given the true flux, per band.
 
         Parameters
         ----------
@@ -192,12 +192,12 @@ class LogNormalNoise(Noise):
 
     def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                        ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
+        """Compute the log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
         ln_value, width, _ = self.as_lognormal(flux, error)
         return _normal_log_likelihood(ln_value, ln_flux, width, measured)
 
     def pull(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """Residual that is standard normal for data made by this model.
+        """Compute residuals that are standard normal for data from this model.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class LogNormalNoise(Noise):
         return -0.5 * ((ln_mass - best[..., None]) / width[..., None]) ** 2
 
     def as_lognormal(self, flux: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the normal density of ln f that stands for a detection.
+        """Return the normal density of ln f that approximates a detection.
 
         Parameters
         ----------
@@ -231,9 +231,9 @@ class LogNormalNoise(Noise):
         -------
         ln_value, width : Tensor (..., n_band)
             Mean and standard deviation; the relative error of such a detection
-            is sqrt(exp(width^2) - 1).  Under log-normal noise this is exact.
+            is sqrt(exp(width^2) - 1).  This is exact under log-normal noise.
         usable : Tensor (..., n_band) of bool
-            Whether there is a stand-in; elsewhere the numbers mean nothing.
+            Whether the approximation exists; elsewhere the numbers have no meaning.
         """
         usable = self.usable(flux, error)
         positive = torch.where(usable, flux, 1.0)
@@ -242,35 +242,35 @@ class LogNormalNoise(Noise):
 
 
 class NormalNoise(Noise):
-    """Normal scatter about f, as CIGALE has it (Turner et al. 2021).
+    """Normal scatter about f, as in CIGALE (Turner et al. 2021).
 
-    f* ~ N(f, s*); a mock's s* is its relative error times the true flux.
+    f* ~ N(f, s*); in mocks, s* is the relative error times the true flux.
     """
 
     name = "normal"
 
     def sample(self, ln_flux: torch.Tensor, relative_error: torch.Tensor,
                generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observe true fluxes; see `LogNormalNoise.sample`."""
+        """Draw observed fluxes from true fluxes; see `LogNormalNoise.sample`."""
         truth = torch.exp(ln_flux)
         error = relative_error * truth
         return truth + error * _normal_like(truth, generator), error
 
     def log_prob(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log density of f* in 1/mJy given the true flux, per band."""
+        """Compute the log density of f* in 1/mJy given the true flux, per band."""
         return _normal_log_prob(flux, torch.exp(ln_flux), error)
 
     def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                        ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
+        """Compute the log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
         return _normal_log_likelihood(flux, torch.exp(ln_flux), error, measured)
 
     def usable(self, flux: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
-        """Tell whether the likelihood exists: also for fluxes of zero and below."""
+        """Return whether the likelihood exists, including fluxes of zero and below."""
         return torch.isfinite(flux) & torch.isfinite(error) & (error > 0)
 
     def pull(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """(f* - f) / s*; see `LogNormalNoise.pull`."""
+        """Compute (f* - f) / s*; see `LogNormalNoise.pull`."""
         return (flux - torch.exp(ln_flux)) / error
 
     def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
@@ -281,26 +281,26 @@ class NormalNoise(Noise):
 
     def amplitude(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                   ln_flux: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Peak and width of the likelihood in ln mass; see `Walter2025Noise.amplitude`.
+        """Compute peak and width of the likelihood in ln mass; see `Walter2025Noise.amplitude`.
 
-        A normal density of the mass is skewed in its logarithm, the more the
-        noisier it is; the width allows for that.
+        A normal density of the mass is skewed in its logarithm, especially if it is
+        noisy; the width allows for this.
         """
         scale, best, total = (x[..., 0] for x in self._linear(flux, error, measured, ln_flux))
-        # Where the best mass is negative, one about as large as its error stands for it.
+        # A negative best mass is replaced by one about as large as its error.
         best = 0.5 * (best + torch.sqrt(best**2 + 4 / total))
         relative = (best * total.sqrt()).reciprocal()
         return torch.log(best) - scale, relative * (1 + _SKEWED * relative**2)
 
     def clear(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
-        """Tell whether the mass is a log-normal one, nearly; see `Walter2025Noise.clear`."""
+        """Return whether the likelihood of the mass is nearly log-normal; see `Walter2025Noise.clear`."""
         return torch.where(measured, (flux / error).square(), 0.0).sum(-1) > _CLEAR**2
 
     @staticmethod
     def _linear(flux, error, measured, ln_flux):
-        """ln scale, best mass and its weight, (n, k, 1): least squares of fluxes that are proportional to the mass.
+        """Compute ln scale, best mass, and its weight, (n, k, 1), by least squares for fluxes proportional to the mass.
 
-        In units of each point's clearest band, so that no float overflows.
+        The unit is that of the band with the highest signal-to-noise of each point, to avoid overflow.
         """
         clear = torch.where(measured[:, None], ln_flux - torch.log(error)[:, None], -torch.inf)
         scale = clear.amax(-1, keepdim=True).nan_to_num(neginf=0.0)
@@ -310,9 +310,9 @@ class NormalNoise(Noise):
         return scale, best, total
 
     def as_lognormal(self, flux: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return a stand-in, wider than the detection the noisier it is; see `LogNormalNoise.as_lognormal`.
+        """Return the approximation, wider for noisier detections; see `LogNormalNoise.as_lognormal`.
 
-        There is none below a signal-to-noise ratio of one.
+        It does not exist below a signal-to-noise ratio of one.
         """
         usable = self.usable(flux, error) & (flux > error)
         positive = torch.where(usable, flux, 1.0)
@@ -321,7 +321,7 @@ class NormalNoise(Noise):
 
 
 class Walter2025Noise(Noise):
-    """The noise of Walter et al. (2025), Sect. 2.2.
+    """Noise model of Walter et al. (2025), Sect. 2.2.
 
     The relative error r belongs to the *true* flux: f* is log-normal with mean
     f and standard deviation s* = r f, and the reported relative error is
@@ -332,17 +332,17 @@ class Walter2025Noise(Noise):
 
     def sample(self, ln_flux: torch.Tensor, relative_error: torch.Tensor,
                generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Observe true fluxes; see `LogNormalNoise.sample`."""
+        """Draw observed fluxes from true fluxes; see `LogNormalNoise.sample`."""
         variance = torch.log1p(relative_error**2)
         flux = torch.exp(ln_flux - variance / 2 + variance.sqrt() * _normal_like(ln_flux, generator))
         return flux, relative_error * torch.exp(ln_flux)
 
     def log_prob(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """Log density of (ln f*, s*/f*) given the true flux, per band.
+        """Compute the log density of (ln f*, s*/f*) given the true flux, per band.
 
-        r follows from s* = r f; its change to the reported s*/f* at given f*
-        brings the Jacobian f*/f.  The density of r itself is uniform in
-        [0, 0.5] and left out but for its support.
+        r follows from s* = r f; the change of variables to the reported s*/f* at given f*
+        has the Jacobian f*/f.  The density of r is uniform in
+        [0, 0.5]; only its support is included.
         """
         log_ratio = torch.log(flux) - ln_flux
         relative = error / torch.exp(ln_flux)
@@ -351,13 +351,13 @@ class Walter2025Noise(Noise):
         return torch.where(relative <= 0.5, density, -torch.inf)
 
     def pull(self, flux: torch.Tensor, error: torch.Tensor, ln_flux: torch.Tensor) -> torch.Tensor:
-        """Residual of ln f*, with the width that this true flux gives; see `LogNormalNoise.pull`."""
-        # Infinite for a true flux so faint that the square is no number.
+        """Compute the residual of ln f* with the width for this true flux; see `LogNormalNoise.pull`."""
+        # The square overflows for very faint true fluxes.
         variance = torch.log1p((error / torch.exp(ln_flux)).square().clamp(max=1e30))
         return (torch.log(flux) + variance / 2 - ln_flux) / variance.sqrt()
 
     def as_lognormal(self, flux: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return a stand-in with the reported relative error; see `LogNormalNoise.as_lognormal`."""
+        """Return the approximation with the reported relative error; see `LogNormalNoise.as_lognormal`."""
         return NOISE_MODELS["lognormal"].as_lognormal(flux, error)
 
 
@@ -365,7 +365,7 @@ NOISE_MODELS = {noise.name: noise for noise in (LogNormalNoise(), NormalNoise(),
 
 
 def get_noise(name: str) -> Noise:
-    """Look up the noise model of that name.
+    """Return the noise model of a given name.
 
     Parameters
     ----------
@@ -375,12 +375,12 @@ def get_noise(name: str) -> Noise:
     Returns
     -------
     object
-        With ``sample`` and ``log_prob``.
+        Object with ``sample`` and ``log_prob``.
 
     Raises
     ------
     InputError
-        If there is none of that name.
+        If the name is unknown.
     """
     try:
         return NOISE_MODELS[name]

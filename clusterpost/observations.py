@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Observed"]
 
-_EXACT = 1e-4  # of ln distance: nobody knows one better
+_EXACT = 1e-4  # minimum error of ln distance
 
 
 @dataclass
 class Observed:
-    """Photometry of ``n`` objects, and what else is known of each.
+    """Photometry and other known quantities of ``n`` objects.
 
     Attributes
     ----------
     flux : Tensor (n, n_band)
-        mJy; the limit where ``limit``; any positive number where there is nothing.
+        Flux in mJy; the limit where ``limit`` is True; any positive number for missing bands.
     error : Tensor (n, n_band)
-        mJy; the scale of a limit; any positive number where there is nothing.
+        Error in mJy; the scale of a limit; any positive number for missing bands.
     measured : Tensor (n, n_band) of bool
-        Whether a band holds a detection that enters the likelihood.
+        Whether a band has a detection that enters the likelihood.
     limit : Tensor (n, n_band) of bool
-        Whether a band holds an upper limit.
+        Whether a band has an upper limit.
     covariates : dict of Tensor (n,)
-        The model family's known quantities by name, such as ``distance`` (Mpc) or ``redshift``; ``distance_err`` is
-        relative, and NaN where the table has none.
+        Known quantities of the model family by name, such as ``distance`` (Mpc) or ``redshift``; ``distance_err`` is
+        relative, NaN if not given.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class Observed:
         return len(self.flux)
 
     def __getitem__(self, rows: int | slice | Sequence[int] | np.ndarray | torch.Tensor) -> Observed:
-        """Select rows by an index, a slice, a mask or a tensor of indices."""
+        """Select rows by an index, a slice, a mask, or a tensor of indices."""
         if isinstance(rows, int):
             rows = [rows]
         return self._each(lambda x: x[rows])
@@ -79,12 +79,12 @@ class Observed:
         Parameters
         ----------
         prior : object of `clusterpost.priors`
-            Has one for the objects that come without one of their own.
+            Prior, with the default for objects without their own error.
 
         Returns
         -------
         Tensor (n, 1) or None
-            None where all distances are exact; never quite zero.
+            None if all distances are exact; otherwise always positive.
         """
         own, of_all = self.covariates.get("distance_err"), getattr(prior, "distance_error", 0.0)
         if own is None and not of_all:
@@ -95,7 +95,7 @@ class Observed:
 
     @classmethod
     def concatenate(cls, parts: tuple[Mocks, ...]) -> Mocks:
-        """Join batches of the same bands and covariates along the objects."""
+        """Concatenate batches with the same bands and covariates."""
         return cls._joined(lambda *tensors: torch.cat(tensors), *parts)
 
     def _each(self, function):

@@ -1,6 +1,6 @@
-"""From a table to plain arrays: fluxes, errors, limits and distances.
+"""Conversion of a table to plain arrays: fluxes, errors, limits, and distances.
 
-Units, sentinels, masks and magnitudes end here; what follows sees mJy and Mpc.
+Units, sentinels, masks, and magnitudes are handled here; later code uses mJy and Mpc.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ class Photometry:
     bands : tuple of str
         Canonical names.
     flux, error : ndarray (n, n_band)
-        mJy; NaN where a band is missing, and ``flux`` the limit where ``limit`` is True.
-        Errors are positive or zero, with the floor in them.
+        mJy; NaN for missing bands. ``flux`` is the limit where ``limit`` is True.
+        Errors are positive or zero and include the floor.
     limit : ndarray of bool (n, n_band)
         Upper limits.
     covariates : dict of ndarray (n,)
-        What else is known of each, such as ``distance`` (Mpc); NaN where unknown.
+        Other known quantities, such as ``distance`` (Mpc); NaN if unknown.
     sources : dict of str
-        Where the covariates come from.
+        Sources of the covariates.
     error_floor : float
-        The relative floor that the errors hold; zero for none.
+        Relative floor included in the errors; zero for none.
     layout : str
-        What the table was recognized as.
+        Recognized layout of the table.
     columns : tuple of str
-        The flux column of each band.
+        Flux column of each band.
     unused : tuple of str
-        Columns that look like photometry of bands that are not known.
+        Columns that look like photometry in unknown bands.
     sentinels : dict of str to Counter
-        How often which value was taken as missing, by band.
+        Values treated as missing and their counts, by band.
     faults : dict of str to Fault
-        Of the covariates.
+        Faults of the covariates.
     units : dict of str
-        Of the covariates.
+        Units of the covariates.
     recorded : dict
-        What a table's meta must say so that it is read in the same way again.
+        Entries for a table's meta with which it is read the same way again.
     """
 
     bands: tuple
@@ -89,27 +89,27 @@ class Photometry:
 
     @property
     def missing(self) -> np.ndarray:
-        """True where a band has neither a measurement nor a limit, (n, n_band)."""
+        """Whether a band has neither a measurement nor a limit, (n, n_band)."""
         return np.isnan(self.flux)
 
     @property
     def distance(self) -> np.ndarray | None:
-        """Distances in Mpc, NaN where unknown, (n,)."""
+        """Distances in Mpc, NaN if unknown, (n,)."""
         return self.covariates["distance"]
 
     @property
     def findings(self) -> Findings:
-        """Counts of rows and of rows without any measurement, and the values that are not taken for one."""
+        """Counts of rows, rows without any measurement, and values treated as missing."""
         counted = tuple((band, *found) for band, counts in self.sentinels.items() for found in counts.items())
         return Findings(len(self), int(self.missing.all(axis=1).sum()), self.columns, self.faults, counted)
 
     def describe(self, bands: Sequence[str] | None = None) -> str:
-        """Say in a line what was read: bands, distance and where it is from, error floor.
+        """Describe in one line what was read: bands, distance and its source, error floor.
 
         Parameters
         ----------
         bands : sequence of str, optional
-            Those that are used; all by default.
+            Bands in use; all by default.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class Photometry:
         return "; ".join([f"bands: {used}", *map(self._described, self.sources), floor])
 
     def _described(self, name):
-        """Say in which range a covariate is, and where it is from."""
+        """Describe the range and source of a covariate."""
         known, unit = self.covariates[name][np.isfinite(self.covariates[name])], self.units.get(name, "")
         if not len(known):
             return f"no {name}"
@@ -131,7 +131,7 @@ class Photometry:
         return f"{name} {f'{span} {unit}'.rstrip()} ({sources}{f', {where}' if where else ''})"
 
     def select(self, bands: Sequence[str]) -> Photometry:
-        """Return the same objects in other bands, by name; a band that is not there is missing.
+        """Return the same objects in other bands, by name; absent bands are missing.
 
         Parameters
         ----------
@@ -158,21 +158,21 @@ class Photometry:
         Parameters
         ----------
         tbl : `~astropy.table.Table`
-            Not changed.
+            Table with photometry; not modified.
         columns : dict or Layout, optional
-            ``{"F275W": ("my_flux", "my_error")}`` for columns of other names.
+            Names of columns, ``{"F275W": ("my_flux", "my_error")}``.
         unit : str or Unit, optional
-            Of all fluxes or magnitudes, where the columns do not tell it.
+            Unit of all fluxes or magnitudes if the columns have none.
         missing : sequence of float
-            Values that stand for missing, besides the customary ones.
+            Additional values that mark missing data, besides the usual ones.
         distance : float, Quantity, array or str, optional
-            Mpc unless it has a unit; one for all or one per row, or a galaxy's
-            name.  By default from the table.
+            Distance in Mpc unless it has a unit, one for all rows or one per row, or the name of a
+            galaxy.  By default from the table.
         error_floor : float or None
             Relative systematic error, added in quadrature unless the table
-            says that `apply_error_floor` did so (Walter et al. 2025, Eq. 10).
+            records that `apply_error_floor` added it (Walter et al. 2025, Eq. 10).
         covariates : sequence of Covariate
-            What else the model family needs to know; a distance by default.
+            Other known quantities required by the model family; a distance by default.
 
         Returns
         -------
@@ -181,7 +181,7 @@ class Photometry:
         Raises
         ------
         InputError
-            Or one of its kinds, naming column, row and remedy; also if no row
+            If the input is not valid, with column, row, and remedy, or if no row
             has a measurement.
         """
         photometry = cls.of_rows(tbl, columns=columns, unit=unit, missing=missing, distance=distance,
@@ -194,16 +194,16 @@ class Photometry:
                 unit: str | u.UnitBase | None = None, missing: Sequence[float] = (),
                 distance: u.Quantity | float | str | None = None, error_floor: float | str | None = 0.05,
                 covariates: tuple[Covariate, ...] = (DISTANCE,), optional: tuple[Covariate, ...] = ()) -> Photometry:
-        """Read some rows of a table, of which none needs to have a measurement; see `from_table`.
+        """Read rows of a table that may have no measurement; see `from_table`.
 
-        ``optional`` covariates, and their errors, are among the others where the table has columns of their names.
+        ``optional`` covariates and their errors are included if the table has columns with their names.
         """
         check_table(tbl)
         if len(tbl) == 0:
-            raise InputError("the table has no rows; give one with at least one cluster")
+            raise InputError("the table has no rows; give a table with at least one object")
         layout = recognize(tbl, columns, unit=unit, missing=missing)
         if layout.name.startswith("PHANGS") and not set(layout.bands) & set(tbl.colnames):
-            check_levels(tbl)  # read_catalog did so for what it read
+            check_levels(tbl)  # read_catalog has already checked other tables
         measured = layout.read(tbl)
         flux, error, limit = measured.flux, measured.error, measured.limit
         floor = 0.0 if error_floor is None else _check_floor(error_floor)
@@ -221,15 +221,15 @@ class Photometry:
 
 def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | None = None, unit: Any = None,
                       missing: Sequence[float] = ()) -> Table:
-    """Add a systematic relative error to every flux error, in quadrature.
+    """Add a systematic relative error to every flux error in quadrature.
 
     r' = sqrt(r^2 + floor^2) for the relative error r (Walter et al. 2025,
-    Eq. 10).  Upper limits and missing values stay as they are.
+    Eq. 10).  Upper limits and missing values do not change.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        With photometry in fluxes or magnitudes; not changed.
+        Table with photometry in fluxes or magnitudes; not modified.
     floor : float
         Relative error, 0.05 for 5 %.
     columns, unit, missing
@@ -239,12 +239,12 @@ def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | Non
     -------
     `~astropy.table.Table`
         A copy with larger errors and the floor recorded in its ``meta``.  A
-        table that has this floor already comes back as an unchanged copy.
+        table that already has this floor is returned as an unchanged copy.
 
     Raises
     ------
     InputError
-        If the table holds another floor already.
+        If the table already has another floor.
 
     Examples
     --------
@@ -262,7 +262,7 @@ def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | Non
     recorded = recorded_floor(tbl)
     if recorded is not None and recorded != floor:
         raise InputError(
-            f"this table's errors hold a floor of {recorded:g} already ({FLOOR_KEY} in the metadata); "
+            f"the errors of this table already include a floor of {recorded:g} ({FLOOR_KEY} in the metadata); "
             f"start from the table without it to apply {floor:g}"
         )
     out = tbl.copy()
@@ -284,7 +284,7 @@ def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | Non
 
 
 def check_table(tbl: Any) -> None:
-    """Raise if this is no table.
+    """Raise if the input is not a table.
 
     Parameters
     ----------
@@ -293,13 +293,13 @@ def check_table(tbl: Any) -> None:
     Raises
     ------
     InputError
-        With the way to make one.
+        If it is not, with the remedy.
     """
     if isinstance(tbl, Row):
-        raise InputError("a table is needed and this is a row of one; a slice of one row keeps it a table")
+        raise InputError("expected a table, not a row; a slice of one row is still a table")
     if not isinstance(tbl, Table):
-        raise InputError(f"an astropy Table is needed, not {type(tbl).__name__}; its Table or Table.from_pandas "
-                         "makes one, clusterpost.read_catalog reads one")
+        raise InputError(f"expected an astropy Table, not {type(tbl).__name__}; make one with Table or "
+                         "Table.from_pandas, or read one with clusterpost.read_catalog")
 
 
 def _check_floor(floor):

@@ -1,4 +1,4 @@
-"""From a table to what inference takes: tensors, one row each, and a flag that says what is wrong with a row."""
+"""Preparation of a table for inference: tensors of the usable rows, and flags of all rows."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedTable", "check_reach", "encode_observations", "prepare"]
 
-_ROWS_AT_ONCE = 65_536  # for what is worked out on the way
-# An upper limit whose scale is not given is as sharp as this share of it.
+_ROWS_AT_ONCE = 65_536  # limits the memory of intermediate arrays
+# Scale of an upper limit without one, as a fraction of the limit.
 _SHARPEST_LIMIT = 1e-3
-# Squares of fluxes and errors (mJy), and of the ratio of both, must be numbers in single precision.
+# Squares of fluxes and errors (mJy), and of their ratio, must be finite in single precision.
 _LARGEST = 1e15
-_NEAREST, _FARTHEST = 1e-6, 1e6  # Mpc, and for covariates of other units
+_NEAREST, _FARTHEST = 1e-6, 1e6  # in Mpc, and for covariates in other units
 
 
 @dataclass
 class PreparedTable:
-    """A table as inference sees it.
+    """A table prepared for inference.
 
     Attributes
     ----------
     error_floor, covariates, sources, layout
-        Of the `~clusterpost.photometry.Photometry` that was read.
+        As in the `~clusterpost.photometry.Photometry` that was read.
     flag : ndarray of int32 (n_row,)
     n_bands : ndarray of int (n_row,)
-        Measurements that can be used.
+        Number of usable measurements.
     rows : ndarray of int (n,)
-        The rows that can be inferred.
+        Rows that can be inferred.
     observed : Observed
-        Of those rows, in double precision.
+        Photometry of these rows, in double precision.
     findings : Findings
-        What is an error if it holds for all rows.
+        Faults that are errors if all rows have them.
     recorded : dict
-        What a table's meta must say so that it is read in the same way again.
+        Entries for a table's meta with which it is read the same way again.
     description : str
-        What was read, in a line: bands, distance, error floor.
+        One-line description: bands, distance, error floor.
     known : dict of str
-        Where optional covariates come from, of those that the table has.
+        Sources of the optional covariates in the table.
     """
 
     error_floor: float
@@ -75,12 +75,12 @@ class PreparedTable:
     known: dict = field(default_factory=dict)
 
     def add_doubts(self, family: ModelFamily) -> None:
-        """Flag rows that the family has doubts about."""
+        """Flag rows that the family marks as doubtful."""
         if len(self.rows):
             self.flag[self.rows] |= family.doubts(self.observed)
 
     def keep(self, good: np.ndarray) -> None:
-        """Leave out rows that turned out not to be inferable.
+        """Drop rows that cannot be inferred.
 
         Parameters
         ----------
@@ -92,27 +92,27 @@ class PreparedTable:
 
 def prepare(tbl: Table, bands: Sequence[str], noise: Noise, *, slots: Sequence, at_least: int, whole: bool = True,
             covariates: Sequence = (DISTANCE,), optional: Sequence = (), **reading: Any) -> PreparedTable:
-    """Read a table's photometry and sort out its rows.
+    """Read the photometry of a table and classify its rows.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     bands : sequence of str
-        Those to use.
+        Bands to use.
     noise : object of :mod:`clusterpost.noise`
-        It says which measurements can be used.
+        Noise model, which determines the usable measurements.
     slots : sequence of sequence of int
-        The bands, by index, that stand in for each other.
+        Groups of interchangeable bands, by index.
     at_least : int
-        Slots that must be measured for a row to be inferred.
+        Number of slots that must be measured for a row to be inferred.
     whole : bool
         Whether a table is expected to have all slots, unless it has photometry in other bands.
     covariates : sequence of Covariate
-        Of the model family; a row of which one is unknown cannot be inferred.
+        Covariates of the model family; a row without one of them cannot be inferred.
     optional : sequence of Covariate
-        Those that may be unknown.
+        Covariates that may be unknown.
     **reading
-        ``columns``, ``unit``, ``missing``, ``distance`` and ``error_floor``, as for `~clusterpost.infer_table`.
+        ``columns``, ``unit``, ``missing``, ``distance``, and ``error_floor``, as for `~clusterpost.infer_table`.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def prepare(tbl: Table, bands: Sequence[str], noise: Noise, *, slots: Sequence, 
     limit = there & photometry.limit & (photometry.flux > 0) & computable
     filled = np.stack([there[:, list(slot)].any(axis=1) for slot in slots], axis=1)
     usable = np.stack([measured[:, list(slot)].any(axis=1) for slot in slots], axis=1)
-    # Where a table has photometry in other bands, a band that it does not have is not one that is missing.
+    # If a table has photometry in other bands, absent bands are not flagged as missing.
     expected = [any(bands[i] in in_table for i in slot) or (whole and not other) for slot in slots]
     flag[~filled[:, expected].all(axis=1)] |= flags.MISSING_BAND
     flag[photometry.limit.any(axis=1)] |= flags.UPPER_LIMIT
@@ -161,10 +161,10 @@ def prepare(tbl: Table, bands: Sequence[str], noise: Noise, *, slots: Sequence, 
 
 
 def _computable(flux, error, noise):
-    """Tell whether single precision can hold what is computed of fluxes and errors, each (n, n_band), in mJy."""
+    """Return whether fluxes and errors (n, n_band), in mJy, can be processed in single precision."""
     with np.errstate(all="ignore"):
         size, ratio = np.abs(flux), np.abs(flux) / error
-    # An error of zero is left to the noise model, which has no use for it.
+    # Errors of zero are rejected by the noise model.
     good = (size < _LARGEST) & (error < _LARGEST) & ((error == 0) | ((error > 1 / _LARGEST) & (ratio < _LARGEST)))
     if not noise.usable(torch.zeros(()), torch.ones(())):  # only the ratio to its error bounds a flux from below
         good &= (ratio > 1 / _LARGEST) | (flux <= 0)
@@ -172,7 +172,7 @@ def _computable(flux, error, noise):
 
 
 def _taken_and_other(photometry, bands):
-    """Return the model's bands that a table has columns for, and those of its flux columns that are of no such band."""
+    """Return the model's bands that are in the table, and flux columns of other bands."""
     in_table, other = set(), list(photometry.unused)
     for band, column in zip(photometry.bands, photometry.columns, strict=True):
         taken = next((b for b in (band, BANDS[band].wfc3) if b in bands), None)
@@ -184,7 +184,7 @@ def _taken_and_other(photometry, bands):
 
 
 def _to_bands(photometry, bands):
-    """Return these bands, with ACS fluxes in place of missing WFC3 ones where only the latter are known."""
+    """Return these bands, with ACS fluxes in place of missing WFC3 ones if the model has only the latter."""
     chosen = photometry.select(bands)
     flag = np.zeros(len(photometry), np.int32)
     for band in photometry.bands:
@@ -201,21 +201,21 @@ def _to_bands(photometry, bands):
 
 
 def encode_observations(observed: Observed, model: Model, noise: Noise) -> torch.Tensor:
-    """Encode what a network is shown of objects.
+    """Compute the network input for observed objects.
 
     Parameters
     ----------
     observed : Observed
-        In double precision.
+        Photometry in double precision.
     model : Model
     noise : object of :mod:`clusterpost.noise`
-        Where it is not the model's own, the network is shown log-normal
-        stand-ins of the measurements.
+        Noise model; if it is not the model's own, the network receives log-normal
+        approximations of the measurements.
 
     Returns
     -------
     Tensor (n, n_condition)
-        On the model's device.
+        Conditions on the model's device.
     """
     flux, error, measured = observed.flux, observed.error, observed.measured
     if noise.name != model.metadata.simulator.noise:
@@ -223,7 +223,7 @@ def encode_observations(observed: Observed, model: Model, noise: Noise) -> torch
         measured = measured & usable
         flux = torch.where(measured, torch.exp(value - width**2 / 2), 1.0)
         error = torch.where(measured, flux * torch.sqrt(torch.expm1(width**2)), 1.0)
-    # Rounded last, so that another unit, brightness or distance moves them by no more than that.
+    # Round last, so a change of unit, brightness, or distance changes the conditions only by rounding.
     return model.encode(replace(observed, flux=flux, error=error, measured=measured)).float().to(model.device)
 
 
@@ -233,7 +233,7 @@ def check_reach(ready: PreparedTable, model: Model, noise: Noise) -> None:
     Parameters
     ----------
     ready : PreparedTable
-        Changed.
+        Prepared table, modified in place.
     model, noise
         As for `encode_observations`.
     """
@@ -257,7 +257,7 @@ def check_reach(ready: PreparedTable, model: Model, noise: Noise) -> None:
 
 
 def _outside_training(ready, model):
-    """Find rows with a covariate that the network sees as it is, and that is beyond the range of its training."""
+    """Find rows with a covariate that is a direct input of the network and outside its training range."""
     far = np.zeros(len(ready.rows), bool)
     for covariate in model.family.covariates:
         if covariate.name not in model.encoder.covariates:
@@ -269,7 +269,7 @@ def _outside_training(ready, model):
             first, unit = np.argmax(beyond), f" {covariate.unit}".rstrip()
             fault = Fault(len(values), int(beyond.sum()), int(ready.rows[first]), (
                 f"{ready.sources[covariate.name]} gives {values[first]:g}{unit} in row {{row}}; the model {model.name} "
-                f"knows {covariate.low:g} to {covariate.high:g}{unit}"), f"Check the unit of the {covariate.name}")
+                f"supports {covariate.low:g} to {covariate.high:g}{unit}"), f"Check the unit of the {covariate.name}")
         faults = {**ready.findings.faults, f"{covariate.name} outside range": fault}
         ready.findings = replace(ready.findings, faults=faults)
         far |= beyond

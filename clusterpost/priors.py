@@ -1,8 +1,8 @@
 """Prior densities over the parameters.
 
-A prior is `BoxPrior`, `ProductPrior`, or a function that gives a log density
-(`FunctionPrior`).  Each holds between bounds and knows its distance
-uncertainty, which refinement marginalizes.
+A prior is a `BoxPrior`, a `ProductPrior`, or a function that returns a log density
+(`FunctionPrior`).  Each has bounds and a distance
+uncertainty, which refinement marginalizes over.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["BoxPrior", "Exponential", "FunctionPrior", "Normal", "PowerLaw", "ProductPrior", "Share", "Uniform",
            "as_prior", "cluster_prior", "prior_from_record"]
 
-_POINTS_OF_A_FUNCTION = 8  # whose densities tell a function from another
+_POINTS_OF_A_FUNCTION = 8  # points whose densities identify a function
 
 
 def _relative_error(value):
-    """Return the error of a distance, or raise an `InputError`."""
+    """Return the relative error of a distance, or raise an `InputError`."""
     if not 0 <= float(value) < 1:
         raise InputError(f"option:distance-error={value!r} must be a relative standard deviation from 0 to below 1, "
                          "such as 0.05 for 5 %")
@@ -40,14 +40,14 @@ def _relative_error(value):
 
 
 class _Bounded:
-    """Bounds, names and the relative standard deviation of the distance."""
+    """Bounds, names, and the relative standard deviation of the distance."""
 
     def __init__(self, low, high, names, distance_error):
         self.names = tuple(names)
         self.low = torch.as_tensor(low, dtype=torch.float32)
         self.high = torch.as_tensor(high, dtype=torch.float32)
         if not (self.low < self.high).all():
-            raise InputError("every lower bound of a prior must lie below its upper bound")
+            raise InputError("every lower bound of a prior must be below its upper bound")
         if not (len(self.low) == len(self.high) == len(self.names)):
             raise InputError(f"a prior over {', '.join(self.names)} needs {len(self.names)} lower and upper bounds")
         self.distance_error = _relative_error(distance_error)
@@ -65,7 +65,7 @@ class _Bounded:
         Returns
         -------
         object
-            Of the same class.
+            Prior of the same class.
 
         Examples
         --------
@@ -78,19 +78,19 @@ class _Bounded:
         return other
 
     def with_densities(self, family, **densities):
-        """Return the same prior with other densities of some parameters, whatever the others are.
+        """Return the same prior with some densities replaced.
 
         Parameters
         ----------
         family : str or ModelFamily
-            Whose parameters they are.
+            Family of the parameters.
         **densities
-            As of `ProductPrior`.
+            As for `ProductPrior`.
 
         Raises
         ------
         InputError
-            If the prior is a function, or a density no density of the family's parameters.
+            If the prior is a function, or a density is not valid or not for a parameter of the family.
 
         Examples
         --------
@@ -98,7 +98,7 @@ class _Bounded:
         >>> print(cluster_prior().with_densities("clusters", log_mass=PowerLaw(-2)).describe())
         log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv uniform 0..1.5
         """
-        raise InputError(f"{self.describe()} has no densities of single parameters to replace; put them into the "
+        raise InputError(f"{self.describe()} has no densities of single parameters to replace; include them in the "
                          "function")
 
     def of_family(self, family):
@@ -111,26 +111,26 @@ class _Bounded:
         Raises
         ------
         InputError
-            If it is over other parameters.
+            If the prior is for other parameters.
         """
         if self.names != family.parameter_names:
-            raise InputError(f"the prior is over {', '.join(self.names)}, and the model infers "
+            raise InputError(f"the prior is for {', '.join(self.names)}, but the model infers "
                              f"{', '.join(family.parameter_names)}")
         return self
 
     @property
     def mass_shape(self) -> tuple[float, float, float] | None:
-        """Slope a, center c and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln mass, or None."""
+        """Slope a, center c, and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln mass, or None."""
         return None
 
     @property
     def mass_slope(self):
-        """d ln density / d ln mass, where it is the same everywhere within the bounds, else None."""
+        """d ln density / d ln mass if it is constant within the bounds, else None."""
         shape = self.mass_shape
         return None if shape is None or shape[2] else shape[0]
 
     def inside(self, theta):
-        """Tell whether parameters lie within the bounds.
+        """Return whether parameters are within the bounds.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class _Bounded:
         return functools.reduce(torch.logical_and, within)
 
     def log_prob(self, theta):
-        """Log density; -inf outside.
+        """Compute the log density; -inf outside the bounds.
 
         Parameters
         ----------
@@ -158,7 +158,7 @@ class _Bounded:
         return torch.where(self.inside(theta), self.log_within(theta), -torch.inf)
 
     def log_within(self, theta):
-        """Log density of parameters that are known to be within the bounds.
+        """Compute the log density of parameters within the bounds.
 
         Parameters
         ----------
@@ -167,17 +167,17 @@ class _Bounded:
         Returns
         -------
         Tensor (...)
-            Without meaning where they are not.
+            Log density; without meaning outside the bounds.
         """
         raise NotImplementedError
 
     def to_record(self) -> dict:
-        """Return plain values, from which `prior_from_record` makes the same prior.
+        """Return plain values from which `prior_from_record` makes the same prior.
 
         Returns
         -------
         dict
-            Of numbers, texts, lists and dicts.
+            Numbers, strings, lists, and dicts.
         """
         raise NotImplementedError
 
@@ -211,7 +211,7 @@ class BoxPrior(_Bounded):
 
     @classmethod
     def of(cls, parameters: tuple[Parameter, ...], distance_error: float = 0.0) -> BoxPrior:
-        """Make the uniform prior between the bounds of a family's parameters."""
+        """Make a uniform prior within the bounds of a family's parameters."""
         return cls([p.low for p in parameters], [p.high for p in parameters], [p.name for p in parameters],
                    distance_error)
 
@@ -221,12 +221,12 @@ class BoxPrior(_Bounded):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BoxPrior:
-        """Make the prior from what `to_dict` returned."""
+        """Make the prior from the output of `to_dict`."""
         return cls(values["low"], values["high"], values["names"])
 
     @property
     def mass_shape(self) -> tuple[float, ...]:
-        """Flat: the density is the same at every log mass."""
+        """Flat in log mass."""
         return 0.0, 0.0, 0.0
 
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
@@ -236,7 +236,7 @@ class BoxPrior(_Bounded):
         ----------
         n : int
         generator : torch.Generator
-            Its device is the device of the draws.
+            Generator on the device of the draws.
 
         Returns
         -------
@@ -247,17 +247,17 @@ class BoxPrior(_Bounded):
         return torch.lerp(low, self.high.to(generator.device), unit)
 
     def with_densities(self, family: str | ModelFamily, **densities: Density) -> Prior:
-        """Return the same prior with other densities of some parameters; a `ProductPrior`."""
+        """Return the same prior with some densities replaced, as a `ProductPrior`."""
         own = {name: Uniform(low, high)
                for name, low, high in zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)}
         return ProductPrior(family=family, distance_error=self.distance_error, **own | densities)
 
     def log_within(self, theta: torch.Tensor) -> torch.Tensor:
-        """Log density within the bounds: the same everywhere."""
+        """Compute the log density within the bounds, a constant."""
         return torch.full_like(theta[..., 0], -math.log((self.high - self.low).prod().item()))
 
     def describe(self) -> str:
-        """One line for a table's meta.
+        """Describe the prior in one line for a table's meta.
 
         Returns
         -------
@@ -278,18 +278,18 @@ class ProductPrior(_Bounded):
     Parameters
     ----------
     family : str or ModelFamily
-        Family whose parameters they are of, or its name.
+        Family of the parameters, or its name.
     distance_error : float
         Standard deviation of ln distance.
     **densities : Uniform, PowerLaw, Exponential, Normal or Share
-        By the name of the parameter: ``log_age``, ``log_mass`` and ``ebv`` for clusters, for log10 age/Myr,
-        log10 initial mass/Msun and E(B-V)/mag.  Parameters without one are uniform, or what the family says is usual,
-        as of R_V of clusters drawn star by star; bounds that are not given are those of the parameter.
+        Densities by parameter name: ``log_age``, ``log_mass``, and ``ebv`` for clusters, for log10 age/Myr,
+        log10 initial mass/Msun, and E(B-V)/mag.  Other parameters have the usual density of the family, as R_V of
+        stochastic clusters, or are uniform; missing bounds are those of the parameter.
 
     Raises
     ------
     InputError
-        If bounds are the wrong way round, a parameter is unknown, or no density of this kind is known.
+        If bounds are reversed, a parameter is unknown, or a density is not valid.
 
     Examples
     --------
@@ -304,32 +304,32 @@ class ProductPrior(_Bounded):
         names = [p.name for p in parameters]
         unknown = [name for name in densities if name not in names]
         if unknown:
-            raise InputError(f"no parameter is called {unknown[0]!r}; there are {', '.join(names)}. For another model, "
-                             "name its family with option:family")
+            raise InputError(f"unknown parameter {unknown[0]!r}; choose from {', '.join(names)}. For another model, "
+                             "give its family with option:family")
         self.family = family if isinstance(family, str) else family.name
         self.given, pieces = {name: piece for name, piece in densities.items() if piece is not None}, []
-        bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded as the tensors of bounds are
+        bounds = torch.tensor([[p.low, p.high] for p in parameters])  # rounded like the tensors of bounds
         for name, parameter, (low, high) in zip(names, parameters, bounds.tolist(), strict=True):
             piece = self.given.get(name, parameter.usual)
             if not isinstance(piece, Uniform | Sloped | Normal | Share):
-                raise InputError(f"{name} {piece!r} is no density; give a Uniform, PowerLaw, Exponential, Normal or "
-                                 "Share of clusterpost.priors, or a function of all parameters as the prior")
+                raise InputError(f"{name} {piece!r} is not a density; give a Uniform, PowerLaw, Exponential, Normal, "
+                                 "or Share of clusterpost.priors, or a function of all parameters as the prior")
             piece = replace(piece, low=low if piece.low is None else piece.low,
                             high=high if piece.high is None else piece.high)
             if not piece.low < piece.high:
                 raise InputError(f"the prior of {name} has the bounds {piece.low:g}..{piece.high:g}; "
-                                 "the lower must lie below the upper")
+                                 "the lower must be below the upper")
             pieces.append(piece)
         super().__init__([p.low for p in pieces], [p.high for p in pieces], names, distance_error)
         self.pieces = tuple(pieces)
 
     def of_family(self, family: ModelFamily) -> Prior:
-        """Return the same densities for a family's parameters; those without one have their usual one."""
+        """Return the same densities for a family's parameters; other parameters have their usual density."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given)
 
     @property
     def mass_shape(self) -> tuple[float, ...]:
-        """Slope, center and precision of the density in ln mass, where it is a power law or normal, else None."""
+        """Slope, center, and precision of the density in ln mass if it is a power law or normal, else None."""
         return shape_in_ln(self.pieces[self.names.index("log_mass")]) if "log_mass" in self.names else None
 
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
@@ -337,7 +337,7 @@ class ProductPrior(_Bounded):
         return self.from_unit(torch.rand(n, len(self.pieces), generator=generator, device=generator.device))
 
     def from_unit(self, unit: torch.Tensor) -> torch.Tensor:
-        """Map the unit cube to parameters, so that the uniform density becomes this one.
+        """Map the unit cube to parameters with this prior as their density.
 
         Parameters
         ----------
@@ -352,15 +352,15 @@ class ProductPrior(_Bounded):
         return torch.minimum(torch.maximum(draws, low), high)
 
     def log_within(self, theta: torch.Tensor) -> torch.Tensor:
-        """Log density within the bounds: the sum of those of the parameters."""
+        """Compute the log density within the bounds, the sum over the parameters."""
         return sum(p.log_prob(x) for p, x in zip(self.pieces, theta.unbind(-1), strict=True))
 
     def with_densities(self, family: str | ModelFamily, **densities: Density) -> Prior:
-        """Return the same prior with other densities of some parameters."""
+        """Return the same prior with some densities replaced."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given | densities)
 
     def describe(self) -> str:
-        """One line for a table's meta."""
+        """Describe the prior in one line for a table's meta."""
         text = ", ".join(f"{n} {p.describe()}" for n, p in zip(self.names, self.pieces, strict=True))
         return self._with_distance(text)
 
@@ -371,17 +371,17 @@ class ProductPrior(_Bounded):
 
 
 class FunctionPrior(_Bounded):
-    """A prior given as a function, inside bounds.
+    """Prior given as a function, within bounds.
 
     Parameters
     ----------
     function : callable
-        Takes theta, a tensor (..., n_parameter), for clusters of log10 age/Myr, log10 mass/Msun and
-        E(B-V)/mag, and gives the log density (...), normalized or not.
+        Function of theta, a tensor (..., n_parameter), for clusters log10 age/Myr, log10 mass/Msun, and
+        E(B-V)/mag. It returns the log density (...), normalized or not.
     low, high : sequence of float, optional
-        By default those of the family's parameters.
+        Bounds; by default those of the family's parameters.
     family : str or ModelFamily
-        Family whose parameters theta holds, or its name.
+        Family of the parameters theta, or its name.
     distance_error : float
         Standard deviation of ln distance.
 
@@ -400,21 +400,21 @@ class FunctionPrior(_Bounded):
         self.function, self._given = function, (low, high)
 
     def of_family(self, family: ModelFamily) -> Prior:
-        """Return the same function for a family's parameters, with its bounds where none were given."""
+        """Return the same function for a family's parameters, with the family's bounds if none were given."""
         return FunctionPrior(self.function, *self._given, family=family, distance_error=self.distance_error)
 
     def sample(self, n: int, generator: torch.Generator) -> NoReturn:
-        """Not possible of a function.
+        """Raise, because a function cannot be sampled.
 
         Raises
         ------
         InputError
             Always.
         """
-        raise InputError("a prior given as a function cannot be drawn from; use a ProductPrior to simulate")
+        raise InputError("a prior given as a function cannot be sampled; use a ProductPrior to simulate")
 
     def log_within(self, theta: torch.Tensor) -> torch.Tensor:
-        """Log density within the bounds: the function's, elsewhere that at the nearest point within them.
+        """Compute the log density within the bounds; elsewhere, use the nearest point within them.
 
         Raises
         ------
@@ -425,23 +425,24 @@ class FunctionPrior(_Bounded):
         at = torch.minimum(torch.maximum(theta, low), high)
         values = torch.as_tensor(self.function(at))
         if values.shape != theta.shape[:-1]:
-            raise InputError(f"the prior {self._name} gave the shape {tuple(values.shape)} for parameters of shape "
-                             f"{tuple(theta.shape)}; it must give {tuple(theta.shape[:-1])}: index with theta[..., 0]")
+            raise InputError(f"the prior {self._name} returned the shape {tuple(values.shape)} for parameters of shape "
+                             f"{tuple(theta.shape)}; it must return {tuple(theta.shape[:-1])}: index with "
+                             "theta[..., 0]")
         values = values.to(theta)
         bad = torch.isnan(values) | torch.isposinf(values)
         if bad.any():
             point = [round(x, 4) for x in at[bad][0].tolist()]
-            raise InputError(f"the prior {self._name} gave {values[bad][0].item()} at ({', '.join(self.names)}) = "
-                             f"{point}; it must give a log density, -inf where there is none")
+            raise InputError(f"the prior {self._name} returned {values[bad][0].item()} at ({', '.join(self.names)}) = "
+                             f"{point}; it must return a log density, -inf where the density is zero")
         return values
 
     def describe(self) -> str:
-        """One line for a table's meta."""
+        """Describe the prior in one line for a table's meta."""
         bounds = zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)
         return self._with_distance(f"function {self._name} in " + ", ".join(f"{n} {a:g}..{b:g}" for n, a, b in bounds))
 
     def to_record(self) -> dict:
-        """Return plain values: bounds, and the density at a few points, by which another function is told from it."""
+        """Return plain values: bounds, and the density at a few points, which identify the function."""
         unit = torch.rand(_POINTS_OF_A_FUNCTION, len(self.names), generator=torch.Generator().manual_seed(0))
         values = self.log_within(torch.lerp(self.low, self.high, unit)).tolist()
         return {"kind": "function", "name": self._name, "low": self.low.tolist(), "high": self.high.tolist(),
@@ -453,12 +454,12 @@ class FunctionPrior(_Bounded):
 
 
 def cluster_prior(distance_error: float = 0.0) -> BoxPrior:
-    """Make the prior of Walter et al. (2025): uniform in log10 t, log10 m and E(B-V).
+    """Make the prior of Walter et al. (2025): uniform in log10 t, log10 m, and E(B-V).
 
     Parameters
     ----------
     distance_error : float
-        Standard deviation of ln distance; none by default.
+        Standard deviation of ln distance; zero by default.
 
     Returns
     -------
@@ -475,7 +476,7 @@ def cluster_prior(distance_error: float = 0.0) -> BoxPrior:
 
 
 def _cluster_parameters():
-    from .families.clusters.parameters import PARAMETERS  # which knows priors in its turn
+    from .families.clusters.parameters import PARAMETERS  # imports priors itself
 
     return PARAMETERS
 
@@ -487,24 +488,24 @@ def _family(family):
 
 
 def as_prior(prior: Any | None, family: ModelFamily | None = None) -> Any:
-    """Make a prior of what a user gave.
+    """Convert user input to a prior.
 
     Parameters
     ----------
     prior : object, callable, str or None
-        None for the family's own; a text for one that it has a name for.
+        None for the family's own prior; a string for one of its named priors.
     family : ModelFamily, optional
-        Whose parameters it is over; by default those of fully sampled clusters.
+        Family of the parameters; by default fully sampled clusters.
 
     Returns
     -------
     object
-        With ``log_prob``, ``low``, ``high``, ``names``, ``distance_error``, ``mass_slope`` and ``describe``.
+        Object with ``log_prob``, ``low``, ``high``, ``names``, ``distance_error``, ``mass_slope``, and ``describe``.
 
     Raises
     ------
     InputError
-        If it is no prior, or one over other parameters.
+        If the input is not a prior, or is a prior for other parameters.
 
     Examples
     --------
@@ -524,27 +525,27 @@ def as_prior(prior: Any | None, family: ModelFamily | None = None) -> Any:
     if isinstance(prior, _Bounded):
         return prior if family is None else prior.of_family(family)
     named = f"{', '.join(map(repr, names))}, " if names else ""
-    raise InputError(f"option:prior={prior!r} is no prior; give {named}option:own-prior")
+    raise InputError(f"option:prior={prior!r} is not a prior; give {named}option:own-prior")
 
 
 def prior_from_record(values: dict) -> Prior:
-    """Make the prior that plain values describe.
+    """Make the prior described by plain values.
 
     Parameters
     ----------
     values : dict
-        From a prior's ``to_record``.
+        Output of a prior's ``to_record``.
 
     Returns
     -------
     Prior
-        Of a family's own kind where the record is one of its name.
+        Prior of a family's own class if the record has its name.
 
     Raises
     ------
     InputError
-        If the prior was a function, which plain values cannot hold, or of a
-        kind that this version does not know.
+        If the prior was a function, which plain values cannot represent, or of a
+        kind unknown to this version.
 
     Examples
     --------
@@ -562,21 +563,21 @@ def prior_from_record(values: dict) -> Prior:
         pieces = _densities(values["pieces"])
         return ProductPrior(**pieces, family=values.get("family", "clusters"), distance_error=values["distance_error"])
     if kind == "function":
-        raise InputError(f"the prior was a function, {values['name']}, which a table cannot hold")
+        raise InputError(f"the prior was a function, {values['name']}, which a table cannot store")
     if kind in family_names() and (named := get_family(kind).named_priors.get(rest.pop("name", None))):
         densities = _densities(rest.pop("densities", {}))
         prior = named(**rest)
         return prior.with_densities(kind, **densities) if densities else prior
-    raise InputError(f"this version of clusterpost knows no prior of the kind {kind!r}")
+    raise InputError(f"this version of clusterpost does not know the prior kind {kind!r}")
 
 
 def record_densities(pieces: dict[str, Any]) -> dict:
-    """Return plain values of densities by parameter."""
+    """Return plain values for densities by parameter."""
     return {name: {"density": type(piece).__name__, **asdict(piece)} for name, piece in pieces.items()}
 
 
 def _densities(pieces):
-    """Make densities by parameter of plain values."""
+    """Make densities by parameter from plain values."""
     return {name: _DENSITIES[piece["density"]](**{k: v for k, v in piece.items() if k != "density"})
             for name, piece in pieces.items()}
 

@@ -1,7 +1,7 @@
-"""Record of how the results in a table were made, so that whatever is drawn from them repeats it.
+"""Record of the inference settings of the results in a table, for reuse in later draws.
 
-``meta`` says so under one readable key for each setting (`KEYS`), for the results that were added last, and completely,
-for the results under each prefix, as JSON under ``CPRECORD``.
+``meta`` contains one readable key per setting (`KEYS`) for the results that were added last, and the complete
+record for the results under each prefix as JSON under ``CPRECORD``.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ if TYPE_CHECKING:
 __all__ = ["AUTO", "EXACT_GRID", "EXACT_MODEL", "KEYS", "SIMULATIONS", "Settings", "add_record", "free_column",
            "recorded_model", "recorded_reading", "recorded_settings", "repeat", "resolve_floor", "results_prefix"]
 
-#: Takes the place of an option for which None is a choice: what the results were made with, or else the default.
+#: Default of options for which None is a valid value: the setting of the results, or else the default.
 AUTO = "auto"
 #: The readable key of each setting.
 KEYS = {"model": "CPMODEL", "sha256": "CPHASH", "noise": "CPNOISE", "prior": "CPPRIOR", "refine": "CPREFINE",
         "error_floor": "CPFLOOR", "seed": "CPSEED", "n_samples": "CPDRAWS", "recalibrated": "CPRECAL"}
 _DEFAULTS = {"model": "default", "error_floor": AUTO, "seed": 0}
-#: In the place of a model's name, for what needs no network.
+#: Model names of methods without a network.
 EXACT_GRID, SIMULATIONS = "exact grid", "simulations"
-#: Model whose family the exact grid takes unless told otherwise: that of the paper.
+#: Default model of the exact grid, the setting of the paper.
 EXACT_MODEL = "any_bands"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides on a posterior, besides the photometry.
+    """All settings that determine a posterior, besides the photometry.
 
     Attributes
     ----------
     model : str
         Name of the model; ``exact grid`` or ``simulations`` without one.
     path : str or None
-        Of the model's file, where it is not bundled; what names the model whose family the exact grid took, where that
-        is not `EXACT_MODEL`'s.
+        Path of the model file if it is not bundled; for the exact grid, the name of the model if its family is not
+        that of `EXACT_MODEL`.
     sha256 : str or None
-        First digits of the hash of its weights.
+        First digits of the hash of the weights.
     noise : str
     prior : dict or None
-        As `clusterpost.priors.prior_from_record` takes it; None for the model's own.
+        Record for `clusterpost.priors.prior_from_record`; None for the model's own prior.
     words : str
-        The prior's description.
+        Description of the prior.
     refine : bool or None
     error_floor : float
     seed : int
     n_samples : int or None
-        Draws that were asked for.
+        Requested number of draws.
     recalibrated : bool
     distance : str or None
-        Column that holds the distances, where they were given as an argument.
+        Column of the distances if they were given as an argument.
     reading : dict
-        How the photometry was read, as far as the table does not say it: ``columns``.
+        Reading options that the table does not record: ``columns``.
     """
 
     model: str
@@ -84,7 +84,7 @@ class Settings:
 
     @property
     def readable(self) -> dict:
-        """One value for each of `KEYS` that applies."""
+        """Values for all `KEYS` that apply."""
         values = asdict(self) | {"prior": self.words, "recalibrated": self.recalibrated or None}
         return {key: values[name] for name, key in KEYS.items() if values[name] is not None}
 
@@ -95,12 +95,12 @@ def add_record(meta: dict, settings: Settings, *, prefix: str = "", before: Tabl
     Parameters
     ----------
     meta : dict
-        Of the table that holds them; changed.
+        Meta of the table with the results; modified in place.
     settings : Settings
     prefix : str
-        Of the results' columns.
+        Prefix of the result columns.
     before : Table, optional
-        The table that they are added to, whose other results keep their records.
+        Table to which the results are added; records of its other results are kept.
     """
     entries = {} if before is None else recorded_entries(before)
     entries.pop(prefix, None)
@@ -114,23 +114,23 @@ def add_record(meta: dict, settings: Settings, *, prefix: str = "", before: Tabl
 
 
 def recorded_settings(tbl: Table, prefix: str | None = None) -> Settings | None:
-    """Return how the results in a table were made.
+    """Return the settings of the results in a table.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     prefix : str, optional
-        Of the results; by default the table's only ones.
+        Prefix of the results; by default the only ones in the table.
 
     Returns
     -------
     Settings or None
-        None where the table says nothing of it.
+        None if the table has no record.
 
     Raises
     ------
     InputError
-        If there are results of several prefixes, made in different ways, and none is chosen.
+        If there are results with several prefixes and different settings, and none is chosen.
     """
     entries = recorded_entries(tbl)
     readable = {name: meta_value(tbl, key) for name, key in KEYS.items()}
@@ -138,7 +138,7 @@ def recorded_settings(tbl: Table, prefix: str | None = None) -> Settings | None:
         return _from_readable(readable) if readable["model"] is not None else None
     if prefix not in entries:
         if len({json.dumps(entry, sort_keys=True) for entry in entries.values()}) > 1 and prefix is None:
-            raise InputError(f"the table has results of several inferences, under the prefixes "
+            raise InputError(f"the table has results of several inferences with the prefixes "
                              f"{', '.join(map(repr, entries))}; choose one with option:prefix")
         prefix = next(reversed(entries))
     settings = Settings(**entries[prefix])
@@ -149,7 +149,7 @@ def recorded_settings(tbl: Table, prefix: str | None = None) -> Settings | None:
 
 
 def recorded_model(tbl: Table, prefix: str | None = None) -> str:
-    """Return the model that results were made with, by name or path; ``default`` where the table does not say.
+    """Return the model of the results, by name or path; ``default`` if the table has no record.
 
     Parameters
     ----------
@@ -168,14 +168,14 @@ def recorded_model(tbl: Table, prefix: str | None = None) -> str:
 
 
 def _from_readable(values):
-    """Return settings of a table that only has the readable keys: its prior is known in words alone."""
+    """Return the settings of a table with only the readable keys, where the prior is known as text."""
     values = {name: value for name, value in values.items() if value is not None}
     values["words"] = values.pop("prior", "")
     return Settings(**{"noise": "lognormal", "prior": {"kind": "words"}, **values})
 
 
 def _amended(settings, readable):
-    """Return settings with what the readable keys say instead: someone changed them."""
+    """Return the settings with values of readable keys that were edited."""
     changed = _from_readable(readable)
     values = asdict(settings) | {name: value for name, value in asdict(changed).items()
                                  if name in readable and name != "prior" and readable[name] is not None}
@@ -187,36 +187,36 @@ def _amended(settings, readable):
 
 
 def repeat(tbl: Table, *, prefix: str | None = None, **given: Any) -> tuple[Table, dict]:
-    """Complete options by those that the results in a table were made with.
+    """Complete options with the settings of the results in a table.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        With or without results; not changed.
+        Table with or without results; not modified.
     prefix : str, optional
         As for `recorded_settings`.
     **given
-        Options of `~clusterpost.sample_posterior` as a user gave them: None, `AUTO` or the model ``"default"`` for
-        those that are left open.  Only these are completed.
+        Options of `~clusterpost.sample_posterior` as given by the user: None, `AUTO`, or the model ``"default"`` for
+        open options, which are completed.
 
     Returns
     -------
     bare : `~astropy.table.Table`
-        The table without its record, as all that counts is in the options.
+        The table without its record, whose content is in the options.
     options : dict
         Values for the names of ``given``.
 
     Raises
     ------
     InputError
-        If the prior was a function, or another that the table cannot hold, and is not given.
+        If the prior was a function or cannot be stored in the table, and is not given.
     ModelError
-        If the model is not here.
+        If the model is not available.
 
     Warns
     -----
     InputWarning
-        If an option contradicts the record, or the model has other weights now.
+        If an option contradicts the record, or the model's weights have changed.
     """
     settings = recorded_settings(tbl, prefix)
     bare = tbl.copy(copy_data=False)
@@ -252,8 +252,8 @@ def _card(model, settings):
     try:
         stem = model if hasattr(model, "card") else model_stem(model)
     except ModelError as error:
-        raise ModelError(f"the results in this table were made with the model {settings.model!r}, which is not here "
-                         f"({error.unworded}); name a model with option:model") from None
+        raise ModelError(f"the results in this table were made with the model {settings.model!r}, which is not "
+                         f"available ({error.unworded}); give a model with option:model") from None
     return load_model(stem).card
 
 
@@ -271,18 +271,18 @@ def _recorded_prior(settings, card):
     if settings.prior["kind"] == "words":
         if settings.words in ("", _family(card).default_prior.describe()):
             return None
-        why = f"their prior is recorded in words only ({settings.words})"
+        why = f"their prior is recorded as text only ({settings.words})"
     else:
         try:
             return prior_from_record(settings.prior)
         except InputError as error:
             why = error.unworded
-    raise InputError(f"what the results in this table are cannot be drawn again: {why}. Give the prior with "
+    raise InputError(f"the posteriors in this table cannot be reproduced: {why}. Give the prior with "
                      "option:prior")
 
 
 def _check_same(settings, card, explicit, options):
-    """Warn where the options are not those of the record."""
+    """Warn if the options differ from the record."""
     different = []
     if settings.sha256 and not card["sha256"].startswith(settings.sha256):
         different.append(f"the model ({settings.model}, weights {settings.sha256[:8]}; now {card['name']}, weights "
@@ -294,7 +294,7 @@ def _check_same(settings, card, explicit, options):
     if "prior" in explicit and not _same_prior(options["prior"], settings, card):
         different.append(f"prior ({settings.words}; now another)")
     if settings.recalibrated:
-        different.append("the levels of their quantiles (recalibrated, which draws are not)")
+        different.append("the quantile levels (the results are recalibrated, draws are not)")
     _warn_different(different)
 
 
@@ -312,7 +312,7 @@ def _same_prior(given, settings, card):
 
 
 def _check_same_photometry(tbl, recorded, given):
-    """Warn where distances or columns are not those of the record."""
+    """Warn if distances or columns differ from the record."""
     from .catalogs.recognition import recognize
     from .catalogs.table_distances import table_distances
 
@@ -325,7 +325,7 @@ def _check_same_photometry(tbl, recorded, given):
     if "distance" in given:
         try:
             before = table_distances(tbl, layout, recorded.get("distance"))[0]
-        except DistanceError:  # the results have none, or it was lost on the way
+        except DistanceError:  # the results have no distance, or it was lost
             before = None
         now = table_distances(tbl, layout, given["distance"])[0]
         if before is not None and not np.allclose(before, now, rtol=1e-6, equal_nan=True):
@@ -336,13 +336,13 @@ def _check_same_photometry(tbl, recorded, given):
 
 def _warn_different(different):
     if different:
-        text = ("what is drawn now is not what the results in this table are. They were made with other settings: "
-                f"{', '.join(different)}. Leave the options out to repeat the results, or infer the table anew")
+        text = ("the draws will not match the results in this table, which were made with other settings: "
+                f"{', '.join(different)}. Omit the options to reproduce the results, or infer the table again")
         warnings.warn(InputWarning(text), stacklevel=6)
 
 
 def resolve_floor(error_floor: float | str | None, family: ModelFamily | type) -> float | None:
-    """Return an error floor as a user gave it, or that of the model family for `AUTO`.
+    """Return the given error floor, or that of the model family for `AUTO`.
 
     Parameters
     ----------
@@ -364,7 +364,7 @@ def resolve_floor(error_floor: float | str | None, family: ModelFamily | type) -
 
 
 def free_column(tbl: Table, prefix: str) -> str:
-    """Return a name for the column of distances that were given as an argument.
+    """Return a column name for distances given as an argument.
 
     Parameters
     ----------
@@ -374,6 +374,6 @@ def free_column(tbl: Table, prefix: str) -> str:
     Returns
     -------
     str
-        ``distance``, or ``distance_used`` beside a column of that name, with the prefix.
+        ``distance``, or ``distance_used`` if that column exists, with the prefix.
     """
     return f"{prefix}distance" if f"{prefix}distance" not in tbl.colnames else f"{prefix}distance_used"

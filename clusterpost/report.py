@@ -1,4 +1,4 @@
-"""A result as one page of HTML: what it is, which rows to keep, figures, and a table to click through."""
+"""HTML report of a result: summary, flags, figures, and an interactive table."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = ["methods_paragraph", "write_report"]
 
 _FIGURES = (("overview", "Medians of all rows, how often each flag is set, and histograms of good rows."),
             ("age-mass", "Ages and masses: medians, and 16 to 84 % ranges."),
-            ("mass-function", "Mass function of the good rows, from draws of their posteriors. Not corrected for "
-                              "completeness; the prior is in it."),
+            ("mass-function", "Mass function of the good rows, from draws of their posteriors. It includes the prior "
+                              "and is not corrected for completeness."),
             ("age-distribution", "Age distribution of the good rows, from draws of their posteriors."),
             ("color-magnitude", "Photometry of the catalog with tracks of fully sampled clusters."),
             ("sky", "Positions."))
 _CANNOT = (ColumnError, DistanceError, InputError)
-_MOST_DRAWN_FROM = 2000  # rows; the distributions of more are of a random part
+_MOST_DRAWN_FROM = 2000  # rows; distributions of larger tables use a random subset
 _DIGITS = 4
 _NOISES = {"lognormal": "log-normal", "normal": "normal", "walter2025": "log-normal (as in Walter et al. 2025)"}
 
@@ -44,38 +44,38 @@ _NOISES = {"lognormal": "log-normal", "normal": "normal", "walter2025": "log-nor
 def write_report(out: Table, path: str, *, objects: int = 20, where: str | Sequence | np.ndarray | None = None,
                  title: str | None = None, prefix: str | None = None, overwrite: bool = False,
                  progress: bool | None = None) -> Path:
-    """Write a result as one page of HTML that needs no other file and no network.
+    """Write a result as one self-contained HTML page.
 
     Parameters
     ----------
     out : `~astropy.table.Table`
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     path : str or Path
-        Ends in ``.html``.
+        Output file, ending in ``.html``.
     objects : int
-        Rows whose photometry and corner plot are in the page: the first good ones; about 60 kB and a second for each.
+        Number of rows, the first good ones, with photometry and corner plot; about 60 kB and a second for each.
     where : array of bool or int, or str, optional
-        Rows to show, or an expression that says which; all by default.
+        Rows to show, or an expression that selects them; all by default.
     title : str, optional
-        By default the target in the table's meta.
+        Title of the page; by default the target in the table's meta.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        The ``prefix`` passed to `~clusterpost.infer_table`, if the table has several results.
     overwrite : bool
         Whether to replace the file.
     progress : bool, optional
-        Whether to show a bar; by default on a terminal and in a notebook.
+        Whether to show a progress bar; by default on a terminal and in a notebook.
 
     Returns
     -------
     Path
-        Of the page.
+        Path of the page.
 
     Raises
     ------
     ImportError
         If jinja2 or matplotlib is not installed.
     InputError
-        If no row is left, or the file exists and is not to be replaced.
+        If no row is selected, or the file exists and ``overwrite`` is False.
     ColumnError
         If the table has no results.
 
@@ -92,15 +92,15 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
     require("corner", "report")
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{path}: a report ends in .html")
+        raise InputError(f"{path}: the file name of a report must end in .html")
     check_target(path, overwrite=overwrite)
     prefix = results_prefix(out, prefix)
     if f"{prefix}flag" not in out.colnames:
-        raise ColumnError(f"the table has no column {prefix + 'flag'!r}; infer it first, and check the prefix")
+        raise ColumnError(f"the table has no column {prefix + 'flag'!r}; infer it first and check the prefix")
     if where is not None:
         out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
     if not len(out):
-        raise InputError("no row is left to report on")
+        raise InputError("no row is selected for the report")
     good = is_good(out, prefix=prefix)
     chosen = np.flatnonzero(good)[:objects]
     bar = progress_bar(len(_FIGURES) + len(chosen), show=progress, desc="figures")
@@ -119,14 +119,14 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
 
 
 def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
-    """Write how a result was made, as the paragraph of a paper.
+    """Describe how a result was made, as a paragraph for a paper.
 
     Parameters
     ----------
     out : `~astropy.table.Table`
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        The ``prefix`` passed to `~clusterpost.infer_table`, if the table has several results.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     Raises
     ------
     InputError
-        If the table does not say how it was made.
+        If the table does not record how it was made.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     prefix = results_prefix(out, prefix)
     settings = recorded_settings(out, prefix)
     if settings is None:
-        raise InputError("the table does not say how its results were made; is it from infer_table?")
+        raise InputError("the table does not record how its results were made; use the output of infer_table")
     family = find_family(recorded_model(out, prefix))
     version, bands = meta_value(out, "CPVERS"), _used_bands(out, prefix)
     good, flags = is_good(out, prefix=prefix), flag_values(out, prefix)
@@ -161,20 +161,20 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     parts = [
         f"We infer {', '.join(names[:-1])} and {names[-1]} with clusterpost {version} {by}, a model of "
         f"{family.summary}.",
-        *([f"It rests on {', '.join(map(short_citation, family.references))}."] if family.references else []),
+        *([f"The model is based on {', '.join(map(short_citation, family.references))}."] if family.references else []),
         f"The photometry is in {', '.join(bands)}; " + (
             f"a relative error of {100 * settings.error_floor:g} % is added in quadrature. " if settings.error_floor
             else "no systematic error is added. ")
         + f"Noise is {_NOISES.get(settings.noise, settings.noise)}. The prior is {settings.words}.",
     ]
     if not exact:
-        parts.append("The draws of the network are weighted with the likelihood, so that they follow the exact "
-                     "posterior." if settings.refine else "The draws are those of the network itself.")
+        parts.append("The draws of the network are weighted with the likelihood to follow the exact "
+                     "posterior." if settings.refine else "The draws are those of the network.")
     distance = _distance(out, prefix)
     parts += [f"Distances are {distance}."] if distance else []
     inferred = (flags & 1) == 0
-    parts.append(f"Of {len(out):,} objects {inferred.sum():,} are inferred, and {good.sum():,} of these carry no flag "
-                 "that calls for caution. We quote medians and the 16 to 84 % ranges of the marginal posteriors.")
+    parts.append(f"Of {len(out):,} objects, {inferred.sum():,} are inferred, and {good.sum():,} of these have no flag "
+                 "of severity caution or bad. We quote medians and 16 to 84 % ranges of the marginal posteriors.")
     return " ".join(parts)
 
 
@@ -204,7 +204,7 @@ def _distance(out, prefix):
 
 
 def _facts(out, prefix, good):
-    """Return names and values of the summary."""
+    """Return names and values for the summary."""
     settings, flags = recorded_settings(out, prefix), flag_values(out, prefix)
     facts = {"rows": f"{len(out):,}", "inferred": f"{((flags & 1) == 0).sum():,}", "good": f"{good.sum():,}",
              "bands": " ".join(_used_bands(out, prefix)), "distance": _distance(out, prefix) or "none",
@@ -225,14 +225,14 @@ def _flag_rows(out, prefix):
 
 
 def _population(out, prefix, bar):
-    """Return the figures of the catalog that can be drawn, and why others cannot."""
+    """Return the figures of the catalog, and the reasons for those that cannot be drawn."""
     figures, absent = [], []
     part = out
     if len(out) > _MOST_DRAWN_FROM:
         part = out[np.sort(np.random.default_rng(0).choice(len(out), _MOST_DRAWN_FROM, replace=False))]
     for kind, text in _FIGURES:
         sampled = kind in ("mass-function", "age-distribution")
-        note = f" Of {len(part):,} rows, drawn at random." if sampled and part is not out else ""
+        note = f" Based on {len(part):,} randomly drawn rows." if sampled and part is not out else ""
         try:
             options = {"n_draws": 100} if sampled else {}
             figures.append({"kind": kind, "text": text + note, "image": _picture(
@@ -244,7 +244,7 @@ def _population(out, prefix, bar):
 
 
 def _picture(kind, tbl, bar, *, dpi, **options):
-    """Draw a figure and return it as the source of an image."""
+    """Draw a figure and return it as an image source."""
     from .plotting.files import draw
 
     buffer = io.BytesIO()
@@ -254,7 +254,7 @@ def _picture(kind, tbl, bar, *, dpi, **options):
 
 
 def _table(out, prefix):
-    """Return the columns of the page's table, and the values of each row."""
+    """Return the columns of the table on the page and the values of each row."""
     names, flags = object_names(out), flag_values(out, prefix)
     columns = [{"name": "object", "label": names[0] or "row", "text": True}]
     values = [names[1]]
@@ -279,13 +279,13 @@ def _table(out, prefix):
 
 
 def _numbers(column):
-    """Return plain rounded numbers, None where there is none."""
+    """Return plain rounded numbers, None for missing values."""
     plain = np.ma.filled(np.ma.asarray(getattr(column, "value", column)).astype(float), np.nan)
     return [float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None for value in plain]
 
 
 def _colors(out, prefix):
-    """Return AB magnitudes by band, and the model's track in the same bands."""
+    """Return AB magnitudes by band and the model track in the same bands."""
     from .plotting.colors import are_modeled, bands_by_pivot, magnitudes_of, model_magnitudes, photometry_of
 
     photometry = photometry_of(out, prefix)
@@ -303,5 +303,5 @@ def _colors(out, prefix):
 
 
 def _as_script(values):
-    """Return JSON that may stand in a script element, whatever texts are in it."""
+    """Return JSON that is safe inside a script element."""
     return re.sub("[<>&\u2028\u2029]", lambda found: f"\\u{ord(found[0]):04x}", json.dumps(values, allow_nan=False))

@@ -1,4 +1,4 @@
-"""From weighted draws to the numbers of a row, by column name."""
+"""Summaries of weighted draws, by column name."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ __all__ = ["summarize", "with_derived"]
 
 _POOR_CHI2 = 10.0
 _POINTS_AT_ONCE = 400_000
-_POINTS_IN_CACHE = 16_384  # whose derived quantities are worked out at a time, so that what is between them stays there
-_SUPPORT_STRIDE = 7  # of the draws that the predictive p-value is taken over; odd, as Sobol points want it
+_POINTS_IN_CACHE = 16_384  # processed at a time for derived quantities, to keep intermediate results in cache
+_SUPPORT_STRIDE = 7  # stride of the draws for the predictive p-value; odd because of the Sobol points
 
 
 def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Sequence[float], n_modes: int, *,
@@ -41,18 +41,18 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
     draws : WeightedSamples
     target : Target
     levels : sequence of float
-        Of the quantiles.
+        Quantile levels.
     n_modes : int
     family : `~clusterpost.families.ModelFamily`
-        Whose parameters ``theta`` holds.
+        Family of the parameters ``theta``.
     ascend : bool
-        Take the maximum of ``target``'s density for the MAP, and not the strongest mode of the draws (Walter et al.
+        Use the maximum of ``target``'s density as the MAP instead of the strongest mode of the draws (Walter et al.
         2025, Sect. 3.2.3).
     taken : array (n_parameter, n_level), optional
-        Where the quantiles of the parameters are taken in their stead.
+        Corrected quantile levels of the parameters.
     marginals : tuple of Tensor, optional
-        Quantiles (n, n_parameter + n_derived, n_level), means of the parameters (n, n_parameter) and entropy (n,)
-        where they are known better than from the draws.
+        Quantiles (n, n_parameter + n_derived, n_level), means of the parameters (n, n_parameter), and entropy (n,),
+        if they are known more accurately than from the draws.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
     quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
     if marginals is None:
         for rows, every in _batches(draws.every):
-            # Quantiles of all draws there are: of those that are kept, they are less certain.
+            # Quantiles of all draws are more accurate than those of the draws that are kept.
             log_density = every.log_density - draws.log_evidence[rows].nan_to_num(nan=0.0)[:, None]
             of_rows = {name: values[rows] for name, values in known.items()}
             found = _marginals(every.theta, every.weight, log_density, family, of_rows, taken)
@@ -98,7 +98,7 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
 
 
 def with_derived(theta: torch.Tensor, family: ModelFamily, covariates: dict) -> torch.Tensor:
-    """Put the derived quantities of a family behind its parameters.
+    """Append the derived quantities of a family to its parameters.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def with_derived(theta: torch.Tensor, family: ModelFamily, covariates: dict) -> 
 
 
 def _batches(every):
-    """Join the draws of rows that have as many: rows, and their draws."""
+    """Yield rows with equal numbers of draws, and their stacked draws."""
     alike = defaultdict(list)
     for row, draws in every.items():
         alike[len(draws.weight)].append(row)
@@ -132,9 +132,9 @@ def _batches(every):
 
 
 def _marginals(theta, weight, log_density, family, covariates, taken):
-    """Quantiles (n, n_quantity, n_level), means (n, n_quantity) and entropy (n,) of weighted draws."""
+    """Compute quantiles (n, n_quantity, n_level), means (n, n_quantity), and entropy (n,) of weighted draws."""
     every = with_derived(theta, family, covariates)
-    # Draws beyond the prior have no weight, and derived quantities there need not be numbers.
+    # Draws outside the prior have no weight, and their derived quantities may not be finite.
     counted = torch.where(weight[..., None] > 0, every.double(), 0.0)
     return (torch.stack([quantiles(x, at, weight) for x, at in zip(every.unbind(-1), taken, strict=True)], 1),
             (weight[..., None].double() * counted).sum(1), entropy(log_density, weight))

@@ -1,4 +1,4 @@
-"""Names for the types of what users give."""
+"""Type aliases for user input."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ TableLike: TypeAlias = "Table | Row | pandas.DataFrame | str | os.PathLike"
 ModelLike: TypeAlias = "str | os.PathLike | Model"
 #: Density of one parameter.
 Density: TypeAlias = "Uniform | Sloped | Normal | Share"
-#: What turns photometry into the conditions of a network.
+#: Encoder of photometry into the conditions of a network.
 Encoder: TypeAlias = "Walter2025Conditions | RelativeConditions | FluxConditions | SetConditions | ColorConditions"
-#: What draws the errors of mocks.
+#: Model of the errors of mocks.
 ErrorModel: TypeAlias = "FlatErrors | MixedErrors | LevelErrors | EmpiricalErrors | FlooredErrors | PaperErrors"
-#: What draws which bands of mocks are measured.
+#: Model of the measured bands of mocks.
 Coverage: TypeAlias = "AllBands | AnyBands | SurveyBands"

@@ -1,4 +1,4 @@
-"""Small tools that every room may use."""
+"""General utilities."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ __all__ = ["check_target", "exclusive", "named_options", "progress_bar", "remove
 
 
 def named_options(hints: dict[str, str]) -> Callable:
-    """Have a function say which options it has, and which of them may be meant, where it is given another.
+    """Decorate a function to list its options and suggest one if it receives an unknown option.
 
     Parameters
     ----------
     hints : dict
-        What to say of names that the function does not have.
+        Hints for option names that the function does not have.
 
     Returns
     -------
     callable
-        A decorator.
+        The decorator.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def named_options(hints: dict[str, str]) -> Callable:
 
         @functools.wraps(function)
         def checked(*args: Any, **given: Any) -> Table | np.ndarray:
-            """Call the function if it has all options."""
+            """Call the function if all options are known."""
             unknown = next((name for name in given if name not in known), None)
             if unknown is None:
                 return function(*args, **given)
@@ -77,94 +77,93 @@ def named_options(hints: dict[str, str]) -> Callable:
 
 @contextlib.contextmanager
 def exclusive(path: PathLike, *, wait: bool = True) -> Iterator:
-    """Hold a lock that excludes other processes, also those on other machines with the same file system.
+    """Hold a lock that excludes other processes, including those on other machines with the same file system.
 
-    The system frees the lock of a process that dies.  The file goes while the
-    lock is held: who has it open then is told by filelock that it is gone, and
-    locks a new one.
+    The system frees the lock of a process that dies.  The file is removed while the
+    lock is held; filelock then makes waiting processes lock a new file.
 
     Parameters
     ----------
     path : path
-        Of the lock file, which must not be used for anything else.
+        Path of the lock file, which must have no other use.
     wait : bool
-        Wait for a process that holds it.
+        Whether to wait for a process that holds the lock.
 
     Raises
     ------
     TimeoutError
-        If another process holds it and ``wait`` is False.
+        If another process holds the lock and ``wait`` is False.
     InputError
-        If there is something else in its place, such as a link, which is not followed.
+        If the path is something else, such as a link, which is not followed.
     """
     from filelock import FileLock
 
     path = Path(path)
     if path.is_symlink() or path.is_dir():
-        raise InputError(f"{path} is no file of its own, where clusterpost keeps a lock; remove it")
+        raise InputError(f"{path} must be a regular file, because clusterpost keeps a lock there; remove it")
     with FileLock(path, timeout=-1 if wait else 0):
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # Windows removes no open file
+            with contextlib.suppress(OSError):  # Windows does not remove open files
                 os.unlink(path)
 
 
 def check_target(path: PathLike, *, overwrite: bool = False) -> None:
-    """Raise before long work if no file can be written to this path.
+    """Raise before a long computation if the path cannot be written.
 
     Parameters
     ----------
     path : path
     overwrite : bool
-        Whether a file that exists may be replaced.
+        Whether an existing file may be replaced.
 
     Raises
     ------
     InputError
-        If the folder is absent, the file exists, or there is something that is
-        no plain file: a folder, a link, a pipe or a device.
+        If the folder does not exist, the file exists, or the path is
+        not a regular file but a folder, link, pipe, or device.
     """
     path = Path(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_symlink():
-        raise InputError(f"{path} is a link, which is not written to; name the file itself")
+        raise InputError(f"{path} is a link, which is not written to; give the file itself")
     if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file")
+        raise InputError(f"{path} is a folder; give a file")
     if path.exists() and not path.is_file():
-        raise InputError(f"{path} is a pipe or a device and no plain file; name another")
+        raise InputError(f"{path} is a pipe or a device; give a regular file")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: nothing can be written to the folder {path.parent}; choose another")
+        raise InputError(f"{path}: the folder {path.parent} is not writable; choose another")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; give another name, or overwrite it with option:overwrite")
 
 
 @contextlib.contextmanager
 def whole_file(path: PathLike) -> Iterator[Path]:
-    """Give a temporary path that becomes ``path`` only on success, and that no other process has.
+    """Provide a temporary path that becomes ``path`` only on success and is exclusive to this process.
 
     Parameters
     ----------
     path : path
-        The file to appear.  What was there before stays until the new one is
-        whole and on the disk.
+        Final path.  An existing file stays until the new one is
+        complete and on disk.
 
     Yields
     ------
     pathlib.Path
-        A file of the same name, to be made, in a hidden folder beside it.  What
-        a killed process left of that folder is removed.
+        Path of a file with the same name in a hidden folder next to it.  Leftovers
+        of a killed process in that folder are removed.
 
     Raises
     ------
     InputError
-        As from `check_target`.
+        As for `check_target`.
     """
     path = Path(path)
     check_target(path, overwrite=True)
     with _partial(path) as folder:
-        folder.mkdir(mode=0o700)  # so that nobody else can put a link there
+        folder.mkdir(mode=0o700)  # prevents others from placing a link there
         yield folder / path.name
         to_disk(folder / path.name)
         os.replace(folder / path.name, path)
@@ -172,7 +171,7 @@ def whole_file(path: PathLike) -> Iterator[Path]:
 
 
 def remove_leftovers(path: PathLike) -> None:
-    """Remove what a process that was killed while it wrote this file left beside it.
+    """Remove the leftovers of a process that was killed while writing this file.
 
     Parameters
     ----------
@@ -184,7 +183,7 @@ def remove_leftovers(path: PathLike) -> None:
 
 @contextlib.contextmanager
 def _partial(path):
-    """Give the name of the hidden folder that a file is made in, which is not there before and after."""
+    """Yield the path of the hidden folder in which a file is made; it does not exist before and after."""
     folder = path.with_name(f".{path.name}.partial")
     with exclusive(path.with_name(f".{path.name}.lock")):
         _remove(folder)
@@ -195,8 +194,8 @@ def _partial(path):
 
 
 def to_disk(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk."""
-    with contextlib.suppress(PermissionError):  # of folders on Windows
+    """Flush a file, or the entries of a folder, to disk."""
+    with contextlib.suppress(PermissionError):  # for folders on Windows
         handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
         try:
             os.fsync(handle)
@@ -224,14 +223,14 @@ def write_whole(path: PathLike, data: bytes) -> None:
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional module, or say how to install it.
+    """Import an optional module, or raise with the install command.
 
     Parameters
     ----------
     module : str
-        Name to import.
+        Name of the module.
     extra : str
-        The extra of clusterpost that brings it.
+        Extra of clusterpost that installs it.
 
     Returns
     -------
@@ -240,33 +239,33 @@ def require(module: str, extra: str) -> ModuleType:
     Raises
     ------
     ImportError
-        With the install line.
+        If it is not installed; the message contains the install command.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{module.split('.')[0]} is needed for this; install it with: pip install 'clusterpost[{extra}]'"
+            f"{module.split('.')[0]} is required; install it with: pip install 'clusterpost[{extra}]'"
         ) from error
 
 
 def progress_bar(total: int, *, show: bool | None = None, **options: Any) -> tqdm.tqdm:
-    """Make a progress bar: on standard error, or in a notebook a widget.
+    """Make a progress bar, on standard error or as a notebook widget.
 
     Parameters
     ----------
     total : int
     show : bool, optional
-        By default where standard error is a terminal, and in IPython.
+        Whether to show the bar; by default if standard error is a terminal, and in IPython.
     **options
-        Of `tqdm.tqdm`.
+        Options of `tqdm.tqdm`.
 
     Returns
     -------
     tqdm.tqdm
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a notebook without ipywidgets is given a bar of text
+        warnings.simplefilter("ignore")  # notebooks without ipywidgets get a text bar
         from tqdm.auto import tqdm
 
     seen = sys.stderr.isatty() or _in_ipython()

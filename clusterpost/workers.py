@@ -1,4 +1,4 @@
-"""Work on several chunks of rows at once, in threads: torch releases Python's lock while it computes."""
+"""Parallel processing of chunks of rows in threads; torch releases the GIL while it computes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import InputError
 
 __all__ = ["available_cores", "count_workers", "in_parallel"]
 
-_AHEAD = 2  # results of each worker that may wait to be taken
+_AHEAD = 2  # maximum number of waiting results per worker
 
 
 def available_cores() -> int:
@@ -34,14 +34,14 @@ def available_cores() -> int:
 
 
 def count_workers(workers: int | None = None, device: Any = "cpu") -> int:
-    """Return how many chunks to work on at once.
+    """Return the number of chunks to process in parallel.
 
     Parameters
     ----------
     workers : int, optional
-        By default `clusterpost.conf.workers`, of which 0 means all cores that the process may use.
+        Number of workers; by default `clusterpost.conf.workers`, where 0 means all available cores.
     device : torch.device or str
-        A GPU is one worker's.
+        Device; a GPU uses one worker.
 
     Returns
     -------
@@ -50,12 +50,12 @@ def count_workers(workers: int | None = None, device: Any = "cpu") -> int:
     Raises
     ------
     InputError
-        If it is no whole number of at least one.
+        If the number is not an integer of at least one.
     """
     chosen = conf.workers or None if workers is None else workers
     if chosen is not None and (isinstance(chosen, bool) or not isinstance(chosen, int) or chosen < 1):
-        raise InputError(f"option:workers={chosen!r} must be a whole number of at least 1, the chunks of rows to "
-                         "work on at once")
+        raise InputError(f"option:workers={chosen!r} must be an integer of at least 1, the number of chunks of rows "
+                         "to process in parallel")
     if torch.device(device).type != "cpu":
         return 1
     return available_cores() if chosen is None else chosen
@@ -67,19 +67,19 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     Parameters
     ----------
     function : callable
-        Called with one task, in inference mode.  It must not change what other calls read.
+        Function of one task, called in inference mode.  It must not modify data that other calls read.
     tasks : sequence
     workers : int
 
     Yields
     ------
     object
-        The results, in the order of the tasks.
+        Results in the order of the tasks.
 
     Notes
     -----
-    The calling thread only waits, and keeps its own torch settings.  If it is interrupted, or one call fails, those
-    that run are stopped at their next step in Python, and no other begins.
+    The calling thread only waits and keeps its own torch settings.  If it is interrupted or a call fails, running
+    calls stop at their next step in Python, and no others start.
     """
     running: set[int] = set()
 
@@ -107,24 +107,24 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
             for future in waiting:
                 future.cancel()
             for thread in list(running):
-                # Between two steps of Python: a chunk may take minutes, and nobody waits for it any more.
+                # Stop between two Python steps: a chunk may take minutes, and its result is no longer needed.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Stopped))
             pool.shutdown(cancel_futures=True)
 
 
 class _Stopped(BaseException):
-    """Raised in a thread whose result nobody wants any more."""
+    """Raised in a thread whose result is no longer needed."""
 
 
 _lock = threading.Lock()
-_depth, _threads = 0, 1  # uses of `_one_torch_thread` that overlap, and the setting before the first
+_depth, _threads = 0, 1  # overlapping uses of `_one_torch_thread`, and the setting before the first
 
 
 @contextmanager
 def _one_torch_thread():
-    """Give the function that limits a new thread to one torch thread, and restore torch's setting at the end.
+    """Yield a function that limits a new thread to one torch thread, and restore torch's setting at the end.
 
-    The setting of OpenMP is each thread's own; that of MKL, and what torch gives to threads to come, is the process's.
+    The OpenMP setting belongs to each thread; that of MKL, and torch's default for new threads, to the process.
     """
     global _depth, _threads
 

@@ -625,11 +625,11 @@ def test_improbable_results_in_parts(tmp_path, capsys):
 
 def test_a_prior_by_its_name(mixed, tmp_path, capsys):
     for options, message in (
-            (["--prior", "survey"], "--prior 'survey' is no prior; give --mass-slope or --ebv-scale"),
+            (["--prior", "survey"], "--prior 'survey' is not a prior; give --mass-slope or --ebv-scale"),
             (["--prior", "none", "--mass-slope", "-2"], "--prior 'none' is no prior"),
-            (["-n", "5"], "--n-samples 5 must be a whole number of at least 10"),
-            (["--seed", "-1"], "--seed -1 must be a whole number"),
-            (["--workers", "0"], "--workers 0 must be a whole number of at least 1"),
+            (["-n", "5"], "--n-samples 5 must be an integer of at least 10"),
+            (["--seed", "-1"], "--seed -1 must be an integer"),
+            (["--workers", "0"], "--workers 0 must be an integer of at least 1"),
             (["--error-floor", "2"], "--error-floor 2.0 must be"),
             (["--quantiles", "2"], r"--quantiles (2.0,) must be")):
         for output in ("out.fits", "out.parquet"):

@@ -137,7 +137,7 @@ class TestRemedies:
 
     def test_at_the_shell(self, files, capsys):
         assert run("infer", files / "catalog.fits", files / "no.fits", "--noise", "normal") == 2
-        assert "leave --noise out, or take one that has a likelihood: --model 'any_bands'" in capsys.readouterr().err
+        assert "omit --noise, or choose a model with a likelihood: --model 'any_bands'" in capsys.readouterr().err
         assert not (files / "no.fits").exists()
 
     def test_parameters_of_fully_sampled_clusters(self):

@@ -348,12 +348,12 @@ def test_the_grid_of_another_model(clusters, exact):
     out, solar = (exact_posterior(mocks, model=model, error_floor=None) for model in (poor, "clusters"))
     assert out["log_evidence"].sum() > solar["log_evidence"].sum() + 10
     assert_close(exact_posterior(clusters, model=clusterpost.load_model("any_bands")), exact)
-    with pytest.raises(ModelError, match="name a model with model"):
+    with pytest.raises(ModelError, match="give a model with model"):
         sample_posterior(out)
 
 
 def test_a_family_without_a_grid(clusters):
-    with pytest.raises(InputError, match=r"'galaxies' has no exact grid.*Infer with a trained model instead"):
+    with pytest.raises(InputError, match=r"'galaxies' has no exact grid.*Use a trained model instead"):
         exact_posterior(clusters, model="galaxies")
 
 

@@ -574,7 +574,7 @@ BAD = {
         "'F336W_vega_err' has a negative error in row 1; mask it or correct it",
     ),
     "a row": (lambda: plain()[1], InputError, r"a slice of one row"),
-    "a dict": (lambda: {"F275W": [1.0]}, InputError, r"an astropy Table is needed, not dict; its Table "),
+    "a dict": (lambda: {"F275W": [1.0]}, InputError, r"expected an astropy Table, not dict; make one with Table "),
 }
 
 

@@ -173,8 +173,8 @@ def test_a_function_is_a_prior_inside_the_box():
 
 
 @pytest.mark.parametrize(("function", "message"), [
-    (lambda theta: theta, r"gave the shape \(2, 3\).*must give \(2,\)"),
-    (lambda theta: 0.0, r"gave the shape \(\)"),
+    (lambda theta: theta, r"returned the shape \(2, 3\).*must return \(2,\)"),
+    (lambda theta: 0.0, r"returned the shape \(\)"),
     (lambda theta: torch.log(theta[..., 2] - 1), r"gave nan at \(log_age, log_mass, ebv\) = \[1.0, 4.0, 0.3\]"),
     (lambda theta: torch.inf * theta[..., 0], r"gave inf"),
 ])
@@ -184,8 +184,8 @@ def test_a_function_that_gives_no_density_is_refused(function, message):
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: as_prior("flat"), "prior='flat' is no prior; give a ProductPrior"),
-    (lambda: ProductPrior(ebv=0.3), "ebv 0.3 is no density; give a Uniform"),
+    (lambda: as_prior("flat"), "prior='flat' is not a prior; give a ProductPrior"),
+    (lambda: ProductPrior(ebv=0.3), "ebv 0.3 is not a density; give a Uniform"),
     (lambda: ProductPrior(log_age=Uniform(3, 2)), r"prior of log_age has the bounds 3\.\.2"),
     (lambda: ProductPrior(distance_error=5), "distance_error=5 must be a relative"),
     (lambda: cluster_prior(distance_error=-0.1), "must be a relative"),
@@ -235,7 +235,7 @@ def test_priors_take_the_bounds_of_the_model(tmp_path):
 
 
 def test_priors_of_other_parameters():
-    with pytest.raises(InputError, match="no parameter is called 'metallicity'; there are log_age, log_mass, ebv"):
+    with pytest.raises(InputError, match="unknown parameter 'metallicity'; choose from log_age, log_mass, ebv"):
         ProductPrior(metallicity=Normal(0, 0.2))
     with pytest.raises(InputError, match="is over a, b, and the model infers log_age, log_mass, ebv"):
         as_prior(BoxPrior([0, 0], [1, 1], ["a", "b"]), FullySampledClusters())

@@ -84,7 +84,7 @@ def test_methods_paragraph(out):
     assert "10 Mpc" in text
     assert f"Of 12 objects 11 are inferred, and {clusterpost.is_good(out).sum()} of these" in text
     assert "; Walter et al. 2026)" in text
-    assert "It rests on Bruzual & Charlot 2003, Bressan et al. 1993, " in text
+    assert "The model is based on Bruzual & Charlot 2003, Bressan et al. 1993, " in text
     exact = clusterpost.exact_posterior(clusterpost.simulate(1, model="any_bands"), error_floor=None)
     assert "Walter" not in methods_paragraph(exact)
     assert "on a dense grid" in methods_paragraph(exact)
@@ -97,14 +97,14 @@ def test_methods_of_galaxies_credit_their_own_papers():
     galaxies = clusterpost.simulate(2, model="galaxies", seed=1)
     text = methods_paragraph(clusterpost.infer_table(galaxies, model="galaxies", n_samples=50))
     assert "; Hahn & Melchior 2022)" in text
-    assert "It rests on Hahn et al. 2023, " in text
+    assert "The model is based on Hahn et al. 2023, " in text
     assert "Walter" not in text
 
 
 def test_refusals(out, tmp_path):
     with pytest.raises(ColumnError, match="infer it first"):
         write_report(out["id", "F555W"], tmp_path / "a.html")
-    with pytest.raises(InputError, match=r"ends in \.html"):
+    with pytest.raises(InputError, match=r"must end in \.html"):
         write_report(out, tmp_path / "a.pdf")
     with pytest.raises(InputError, match="no row is left"):
         write_report(out, tmp_path / "a.html", where="age_q50 < 0")

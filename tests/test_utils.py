@@ -189,7 +189,7 @@ def test_what_lies_in_the_place_of_a_lock_is_left_alone(tmp_path):
     (tmp_path / "link.lock").symlink_to(tmp_path / "thesis.txt")
     (tmp_path / "folder.lock").mkdir()
     for name in ("link.lock", "folder.lock"):
-        with pytest.raises(InputError, match=f"{name} is no file of its own"), exclusive(tmp_path / name):
+        with pytest.raises(InputError, match=f"{name} must be a regular file"), exclusive(tmp_path / name):
             pass
     assert (tmp_path / "thesis.txt").read_text() == "kept"
 

@@ -105,7 +105,7 @@ class TestTable:
         assert out["metallicity_q50"][0] == pytest.approx(-0.5, abs=0.04)
 
     def test_bad_numbers(self, mocks):
-        with pytest.raises(InputError, match="n_simulations=10 must be a whole number of at least 1000"):
+        with pytest.raises(InputError, match="n_simulations=10 must be an integer of at least 1000"):
             clusterpost.exact_posterior(mocks, model="stochastic", n_simulations=10)
-        with pytest.raises(InputError, match="has an exact grid and needs no simulations; leave n_simulations="):
+        with pytest.raises(InputError, match="has an exact grid and needs no simulations; omit n_simulations="):
             clusterpost.exact_posterior(mocks, model="any_bands", n_simulations=5000)

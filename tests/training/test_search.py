@@ -292,7 +292,8 @@ def test_from_the_shell(tmp_path, monkeypatch, capsys):
     assert seen["simulator"].coverage != AllBands()
     assert main(["train", "walter2025", "--search", "-o", str(tmp_path)]) == 0
     assert json.dumps(seen["simulator"].to_dict()) == json.dumps(walter2025().simulator.to_dict())
-    for arguments, message in ((["maf", "--search"], "no search is available for maf"), ([], "unknown recipe None; choose from"),
+    for arguments, message in ((["maf", "--search"], "no search is available for maf"),
+                               ([], "unknown recipe None; choose from"),
                                (["other"], "unknown recipe 'other'"),
                                (["walter2025", "--table", "z0.05"], "--table is not available for walter2025")):
         assert main(["train", *arguments, "-o", str(tmp_path)]) == 2

@@ -80,9 +80,9 @@ class TestModel:
             clusterpost.sample_posterior(out, n_samples=20, prior={"survey": "flat", "flat": "survey"}[name])
 
     def test_prior_of_no_such_name_is_refused(self, model, mocks):
-        with pytest.raises(InputError, match="prior='dusty' is no prior; give 'survey', 'flat', 'training', a Prod"):
+        with pytest.raises(InputError, match="prior='dusty' is not a prior; give 'survey', 'flat', 'training', a Prod"):
             clusterpost.infer_table(mocks, model=model, prior="dusty")
-        with pytest.raises(InputError, match="prior='survey' is no prior; give a ProductPrior"):
+        with pytest.raises(InputError, match="prior='survey' is not a prior; give a ProductPrior"):
             clusterpost.infer_table(clusterpost.simulate(1), model="any_bands", prior="survey")
 
     def test_upper_limits(self, model, mocks):

@@ -155,5 +155,5 @@ def test_densities_of_a_user_are_recorded():
     assert torch.equal(again.log_prob(theta), prior.log_prob(theta))
     further = again.with_densities(log_mass=PowerLaw(-2))
     assert set(further.replaced) == {"ebv", "log_mass"}
-    with pytest.raises(InputError, match="no parameter is called 'dust'"):
+    with pytest.raises(InputError, match="unknown parameter 'dust'"):
         prior.with_densities(dust=Exponential(0.1))
