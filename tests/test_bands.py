@@ -125,7 +125,7 @@ def test_own_band_takes_wavelengths_with_unit(mine):
 
 @pytest.mark.parametrize("name", ["F275W", "acs_f814w", "GEE", "1band", "a b", ""])
 def test_names_that_no_own_band_can_have(mine, name):
-    with pytest.raises(InputError, match=r"taken|no name"):
+    with pytest.raises(InputError, match=r"already used by|not a valid band name"):
         add_band(name, TRIANGLE)
 
 
@@ -139,6 +139,6 @@ def test_curves_that_are_none(curve):
 
 
 def test_own_bands_alone_can_be_removed():
-    with pytest.raises(InputError, match="stays"):
+    with pytest.raises(InputError, match="built-in"):
         remove_band("F275W")
     assert "F275W" in BANDS

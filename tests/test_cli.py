@@ -626,7 +626,7 @@ def test_improbable_results_in_parts(tmp_path, capsys):
 def test_a_prior_by_its_name(mixed, tmp_path, capsys):
     for options, message in (
             (["--prior", "survey"], "--prior 'survey' is not a prior; give --mass-slope or --ebv-scale"),
-            (["--prior", "none", "--mass-slope", "-2"], "--prior 'none' is no prior"),
+            (["--prior", "none", "--mass-slope", "-2"], "--prior 'none' is not a prior"),
             (["-n", "5"], "--n-samples 5 must be an integer of at least 10"),
             (["--seed", "-1"], "--seed -1 must be an integer"),
             (["--workers", "0"], "--workers 0 must be an integer of at least 1"),

@@ -23,7 +23,7 @@ def results(flag=0, mass=1e4, n=12):
 def test_results_that_fit_badly(flag):
     out = results(flag)
     out["flag"][:5] = 0
-    with pytest.warns(InputWarning, match=r"most of 12 rows fit badly.*distance \(distance=\) right\?") as told:
+    with pytest.warns(InputWarning, match=r"most of 12 rows fit badly.*distance \(distance=\)") as told:
         warn_of_improbable(out, PARAMETERS)
     assert "--distance" in told[0].message.at_the_shell()
     out["flag"][:6] = 0

@@ -383,7 +383,7 @@ def test_the_floor_adds_in_quadrature_and_once(relative, floor, kind):
 def test_another_floor_is_refused():
     out = apply_error_floor(plain(), 0.05)
     with pytest.raises(
-        InputError, match=r"hold a floor of 0.05 already \(ERRFLOOR in the metadata\); start from .* apply 0.1"
+        InputError, match=r"already include a floor of 0.05 \(ERRFLOOR in the metadata\); start from .* apply 0.1"
     ):
         apply_error_floor(out, 0.1)
     out.meta = {"errfloor": 0.05}
@@ -534,7 +534,7 @@ BAD = {
         UnitError,
         "'F275W' is in magnitudes, and of which system is not said; give unit= as AB, ST or Vega",
     ),
-    "empty": (lambda: plain()[:0], InputError, "no rows; give one with at least one"),
+    "empty": (lambda: plain()[:0], InputError, "no rows; give a table with at least one"),
     "all masked": (all_masked, InputError, "all 3 rows are missing in every band .columns F275W, F336W.*columns={"),
     "all NaN": (
         lambda: plain(F275W=np.full(3, np.nan), F336W=np.full(3, -9999.0)),

@@ -168,15 +168,15 @@ def test_a_function_is_a_prior_inside_the_box():
     theta = torch.tensor([[[1.0, 4.0, 0.3], [1.0, 9.0, 0.3]]])
     torch.testing.assert_close(prior.log_prob(theta), torch.tensor([[-1.0, -torch.inf]]))
     assert isinstance(as_prior(None), BoxPrior)
-    with pytest.raises(InputError, match="cannot be drawn from"):
+    with pytest.raises(InputError, match="cannot be sampled"):
         prior.sample(3, torch.Generator())
 
 
 @pytest.mark.parametrize(("function", "message"), [
     (lambda theta: theta, r"returned the shape \(2, 3\).*must return \(2,\)"),
     (lambda theta: 0.0, r"returned the shape \(\)"),
-    (lambda theta: torch.log(theta[..., 2] - 1), r"gave nan at \(log_age, log_mass, ebv\) = \[1.0, 4.0, 0.3\]"),
-    (lambda theta: torch.inf * theta[..., 0], r"gave inf"),
+    (lambda theta: torch.log(theta[..., 2] - 1), r"returned nan at \(log_age, log_mass, ebv\) = \[1.0, 4.0, 0.3\]"),
+    (lambda theta: torch.inf * theta[..., 0], r"returned inf"),
 ])
 def test_a_function_that_gives_no_density_is_refused(function, message):
     with pytest.raises(InputError, match=message):
@@ -237,7 +237,7 @@ def test_priors_take_the_bounds_of_the_model(tmp_path):
 def test_priors_of_other_parameters():
     with pytest.raises(InputError, match="unknown parameter 'metallicity'; choose from log_age, log_mass, ebv"):
         ProductPrior(metallicity=Normal(0, 0.2))
-    with pytest.raises(InputError, match="is over a, b, and the model infers log_age, log_mass, ebv"):
+    with pytest.raises(InputError, match="is for a, b, but the model infers log_age, log_mass, ebv"):
         as_prior(BoxPrior([0, 0], [1, 1], ["a", "b"]), FullySampledClusters())
 
 

@@ -82,14 +82,14 @@ def test_methods_paragraph(out):
     assert "F275W, F336W, F438W, F555W, F814W" in text
     assert "a relative error of 5 %" in text
     assert "10 Mpc" in text
-    assert f"Of 12 objects 11 are inferred, and {clusterpost.is_good(out).sum()} of these" in text
+    assert f"Of 12 objects, 11 are inferred, and {clusterpost.is_good(out).sum()} of these" in text
     assert "; Walter et al. 2026)" in text
     assert "The model is based on Bruzual & Charlot 2003, Bressan et al. 1993, " in text
     exact = clusterpost.exact_posterior(clusterpost.simulate(1, model="any_bands"), error_floor=None)
     assert "Walter" not in methods_paragraph(exact)
     assert "on a dense grid" in methods_paragraph(exact)
     assert "no systematic error" in methods_paragraph(exact)
-    with pytest.raises(InputError, match="does not say how"):
+    with pytest.raises(InputError, match="does not record how"):
         methods_paragraph(Table({"flag": [0]}))
 
 
@@ -106,7 +106,7 @@ def test_refusals(out, tmp_path):
         write_report(out["id", "F555W"], tmp_path / "a.html")
     with pytest.raises(InputError, match=r"must end in \.html"):
         write_report(out, tmp_path / "a.pdf")
-    with pytest.raises(InputError, match="no row is left"):
+    with pytest.raises(InputError, match="no row is selected"):
         write_report(out, tmp_path / "a.html", where="age_q50 < 0")
     (tmp_path / "a.html").write_text("precious")
     with pytest.raises(InputError, match="exists"):

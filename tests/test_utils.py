@@ -82,13 +82,13 @@ def test_require_gives_the_module():
 
 def test_require_says_how_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "corner", None)
-    with pytest.raises(ImportError, match="corner is needed") as info:
+    with pytest.raises(ImportError, match="corner is required") as info:
         require("corner", "plot")
     assert "pip install 'clusterpost[plot]'" in str(info.value)
 
 
 def test_require_names_the_package_not_the_submodule():
-    with pytest.raises(ImportError, match=r"^no_such_package is needed"):
+    with pytest.raises(ImportError, match=r"^no_such_package is required"):
         require("no_such_package.sub.module", "all")
 
 

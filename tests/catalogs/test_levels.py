@@ -104,7 +104,7 @@ def test_a_floor_of_the_canonical_columns_is_not_one_of_the_magnitudes():
     both = apply_error_floor(tbl, 0.05, columns=columns)
     np.testing.assert_allclose(Photometry.from_table(both, columns=columns, error_floor=0.3).error, wanted.error,
                                rtol=1e-9)
-    with pytest.raises(InputError, match=r"hold a floor of 0\.05 already"):
+    with pytest.raises(InputError, match=r"already include a floor of 0\.05"):
         apply_error_floor(tbl, 0.1, columns=columns)
 
 
