@@ -1,4 +1,4 @@
-"""Model families: what is inferred, from which photometry, and how both are related."""
+"""Model families: inferred parameters, photometric bands, and forward models."""
 
 from .base import Derived, Likelihood, ModelFamily, Parameter, Prior
 from .covariates import Covariate, Distance

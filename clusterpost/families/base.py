@@ -1,4 +1,4 @@
-"""Description of a model family: parameters, covariates, bands, prior, likelihood and simulator."""
+"""Base class of model families: parameters, covariates, bands, prior, likelihood, and simulator."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
 
 _UNIFORM = Uniform()
-_GOOD_ERRORS = (0.05, 0.5)  # relative: of good photometry
+_GOOD_ERRORS = (0.05, 0.5)  # relative errors of good photometry
 
 
 @dataclass(frozen=True)
 class _Column:
-    """Column of a quantity: how ``theta`` or a function of it becomes a table's column.
+    """Column of a quantity: conversion between ``theta``, or a function of it, and a table column.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class _Column:
     column : str
         Stem of its columns, such as ``age`` for ``age_q50``.
     unit : str
-        Unit of the columns, in astropy's notation; empty for a pure number.
+        Unit of the columns, in astropy's notation; empty if dimensionless.
     ucd : str
         Unified content descriptor.
     label : str
@@ -50,11 +50,11 @@ class _Column:
     description : str
         Noun phrase for column descriptions.
     log10 : bool
-        Whether the internal coordinate is log10 of what the columns hold.
+        Whether the internal coordinate is log10 of the column values.
     symbol : str
-        Short form of the label, for a narrow column of a figure.
+        Short form of the label, for narrow columns of figures.
     wide : bool
-        Whether the columns may hold numbers beyond the range of single precision, 3e38.
+        Whether column values may exceed the range of single precision, 3e38.
     """
 
     name: str
@@ -68,11 +68,11 @@ class _Column:
     wide: bool = False
 
     def to_column(self, values):
-        """Convert internal values, an array or a tensor, to what the columns hold."""
+        """Convert internal values, an array or a tensor, to column values."""
         return 10**values if self.log10 else values
 
     def from_column(self, values):
-        """Convert what the columns hold, an array or a tensor in `unit`, to internal values."""
+        """Convert column values, an array or a tensor in `unit`, to internal values."""
         if not self.log10:
             return values
         return torch.log10(values) if isinstance(values, torch.Tensor) else np.log10(values)
@@ -85,14 +85,14 @@ class Parameter(_Column):
     Attributes
     ----------
     name, column, unit, ucd, label, description, log10
-        Name of the coordinate in ``theta``, stem, unit and descriptor of its columns, axis label,
-        noun phrase, and whether ``theta`` holds log10 of what the columns hold.
+        Name of the coordinate in ``theta``; stem, unit, and descriptor of its columns; axis label;
+        noun phrase; and whether ``theta`` contains log10 of the column values.
     low, high : float
         Bounds of the coordinate.
     wide : bool
-        Whether the columns may hold numbers beyond the range of single precision, 3e38.
+        Whether column values may exceed the range of single precision, 3e38.
     usual : object of `clusterpost.densities`
-        Its density in a `~clusterpost.priors.ProductPrior` that gives none; uniform by default.
+        Default density in a `~clusterpost.priors.ProductPrior`; uniform by default.
 
     Examples
     --------
@@ -109,12 +109,12 @@ class Parameter(_Column):
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise InputError(f"the parameter {self.name} has the bounds {self.low:g} and {self.high:g}; "
-                             "the lower must lie below the upper")
+                             "the lower must be below the upper")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Derived(_Column):
-    """Quantity that follows from the parameters and gets columns of its own.
+    """Quantity computed from the parameters, with columns of its own.
 
     Attributes
     ----------
@@ -157,14 +157,14 @@ class Prior(Protocol):
         """Draw ``theta`` (n, n_parameter)."""
 
     def describe(self) -> str:
-        """Return one line for a table's meta."""
+        """Return a one-line description for a table's meta."""
 
 
 class Likelihood(Protocol):
     """Probability of the observed photometry; only tractable families have one.
 
-    Methods take `Observed` of n objects and ``theta`` (n, k, n_parameter).  ``covariates``, where given,
-    takes the place of the observed ones: a mapping of tensors (n, k) or (n, 1).
+    Methods take an `Observed` of n objects and ``theta`` (n, k, n_parameter).  ``covariates``, if given,
+    replaces the observed ones: a mapping of tensors (n, k) or (n, 1).
 
     Examples
     --------
@@ -188,54 +188,54 @@ class Likelihood(Protocol):
         """Return the sum of squared standardized residuals, chi-square distributed for the true theta, (n, k)."""
 
     def amplitude(self, prior: Prior) -> Any:
-        """Return the conditional density of the one linear amplitude under a prior, or None."""
+        """Return the conditional density of the linear amplitude under a prior, or None."""
 
     def quadrature(self, prior: Prior) -> Any:
-        """Return the grid that integrates posteriors without limits, or None where they have weighted draws only."""
+        """Return the grid that integrates posteriors without limits, or None if only weighted draws are available."""
 
     def with_noise(self, noise: str | Noise) -> Likelihood:
         """Return the same likelihood with another noise model."""
 
 
 class ModelFamily(ABC):
-    """Forward model of one kind of object, and everything that depends on what it is.
+    """Forward model of one kind of object, and everything that depends on it.
 
-    Subclasses set the attributes and implement `simulate`, `to_dict` and `from_dict`.  Tables, summaries,
-    figures, calibration tests, training and files follow from them.
+    Subclasses set the attributes and implement `simulate`, `to_dict`, and `from_dict`.  Tables, summaries,
+    figures, calibration tests, training, and files use these.
 
     Attributes
     ----------
     name : str
-        Identifies the family in model files and in the registry.
+        Name of the family in model files and in the registry.
     version : int
-        Raised when the same options would give other fluxes or another prior.
+        Version, increased if the same options give different fluxes or a different prior.
     parameters : tuple of Parameter
         Inferred parameters, in the order of ``theta``.
     derived : tuple of Derived
     covariates : tuple of Covariate
     optional_covariates : tuple of Covariate
-        Quantities on which priors depend where a table holds them.
+        Known quantities that change the prior if a table has them.
     bands : tuple of Band
         Bands that the family predicts, in order.
     prior : Prior
         Prior of training.
     likelihood : Likelihood or None
-        None where only a simulator exists.
+        None if only a simulator exists.
     min_bands : int
-        Fewest measured places in the spectrum for an object to be inferred.
+        Minimum number of measured slots (places in the spectrum) for inference.
     error_floor : float
-        Relative error that inference adds in quadrature unless told otherwise.
+        Default relative error that inference adds in quadrature.
     summary : str
-        What its objects are, as the sentence "... of (summary)" in a methods section puts it.
+        Noun phrase for its objects, for the sentence "a model of (summary)" in a methods section.
     method : tuple of str
-        Papers whose way of inferring with a network it follows, by the keys of the package's BibTeX file.
+        Papers on the inference method, as keys of the package's BibTeX file.
     references : tuple of str
-        What its fluxes rest on, by the keys of the package's BibTeX file (`~clusterpost.cite`).
+        Papers on the fluxes, as keys of the package's BibTeX file (`~clusterpost.cite`).
     redrawn : int or None
-        The parameter, by index, of which `simulate_redrawn` sees each object with many values.
+        Index of the parameter that `simulate_redrawn` varies for each object.
     named_priors : mapping of callable
-        Priors by the names under which they can be asked for, as functions that need no arguments; those of a prior's
-        ``to_record`` besides ``kind``, the family's name, and ``name`` make it again.
+        Named priors, as functions without required arguments. The entries of a prior's ``to_record`` other than
+        ``kind`` (the family's name) and ``name`` are the arguments that reproduce it.
 
     Examples
     --------
@@ -256,7 +256,7 @@ class ModelFamily(ABC):
     likelihood: Likelihood | None = None
     min_bands: int = 2
     error_floor: float = 0.05
-    summary: str = "objects of an own model family"
+    summary: str = "objects of a custom model family"
     method: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     redrawn: int | None = None
@@ -272,7 +272,7 @@ class ModelFamily(ABC):
         theta : Tensor (n, n_parameter)
         covariates : mapping of Tensor (n,)
         generator : torch.Generator, optional
-            Source of what is random in the model itself; not used by deterministic families.
+            Random generator of the model itself; not used by deterministic families.
 
         Returns
         -------
@@ -290,7 +290,7 @@ class ModelFamily(ABC):
         covariates : mapping of Tensor (n,)
         seed : int
         bands : Tensor (n_band,) of bool
-            Those that are needed; the fluxes of others may be anything.
+            Required bands; fluxes of the others are arbitrary.
 
         Returns
         -------
@@ -303,7 +303,7 @@ class ModelFamily(ABC):
 
     def simulate_redrawn(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],
                          generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Simulate objects and see each with many values of one parameter; by default with its own alone.
+        """Simulate objects, each with many values of one parameter; by default only with its own value.
 
         Parameters
         ----------
@@ -315,27 +315,27 @@ class ModelFamily(ABC):
         -------
         ln_flux : Tensor (n, k, n_band)
         theta : Tensor (n, k, n_parameter)
-            With k values of the parameter `redrawn`, evenly over its range from a random one on.
+            Parameters, with k values of the parameter `redrawn`, evenly spaced over its range with a random start.
         """
         return self.simulate(theta, covariates, generator)[:, None], theta[:, None]
 
     @abstractmethod
     def to_dict(self) -> dict:
-        """Return options as plain values, from which `from_dict` makes the family again."""
+        """Return the options as plain values for `from_dict`."""
 
     @classmethod
     @abstractmethod
     def from_dict(cls, options: Mapping) -> ModelFamily:
-        """Make the family from what `to_dict` returned."""
+        """Make the family from the output of `to_dict`."""
 
     @property
     def default_prior(self) -> Prior:
-        """Prior of inference unless another is given; by default that of training."""
+        """Default prior of inference; by default that of training."""
         return self.prior
 
     @property
     def domain(self) -> tuple[tuple[float, float], ...]:
-        """Lowest and highest value of each parameter that `simulate` takes; by default the parameters' bounds."""
+        """Range of each parameter in `simulate`; by default the parameters' bounds."""
         return tuple((p.low, p.high) for p in self.parameters)
 
     def draw_covariates(self, n: int, generator: torch.Generator,
@@ -345,28 +345,28 @@ class ModelFamily(ABC):
         return {c.name: empty.clone().uniform_(c.low, c.high, generator=generator) for c in self.covariates}
 
     def prior_given(self, prior: Prior, known: Mapping[str, torch.Tensor]) -> Prior:
-        """Return the prior of objects of which more is known; by default it is the same for all.
+        """Return the prior for objects with known quantities; by default it is the same for all.
 
         Parameters
         ----------
         prior : Prior
         known : mapping of Tensor (n,)
-            Covariates and `optional_covariates` of n objects; the latter are NaN where they are not known.
+            Covariates and `optional_covariates` of n objects; the latter are NaN if unknown.
 
         Returns
         -------
         Prior
-            For theta (n, k, n_parameter).
+            Prior for theta (n, k, n_parameter).
         """
         return prior
 
     def doubts(self, observed: Observed) -> np.ndarray:
-        """Flag objects whose photometry something that the model does not have explains as well; by default none.
+        """Flag objects that an effect missing from the model explains equally well; by default none.
 
         Parameters
         ----------
         observed : Observed
-            Of n objects.
+            Photometry of n objects.
 
         Returns
         -------
@@ -377,12 +377,12 @@ class ModelFamily(ABC):
 
     def draw_errors(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],
                     generator: torch.Generator) -> torch.Tensor:
-        """Draw relative errors (n, n_band) for mocks of which nothing is said; by default uniform from 0.05 to 0.5."""
+        """Draw default relative errors (n, n_band) for mocks; by default uniform from 0.05 to 0.5."""
         empty = torch.empty(len(theta), len(self.bands), dtype=theta.dtype, device=theta.device)
         return empty.uniform_(*_GOOD_ERRORS, generator=generator)
 
     def read_encoder(self, values: str | dict[str, Any]) -> Encoder:
-        """Make the encoder that a model file describes; families with encoders of their own add them here."""
+        """Make the encoder described in a model file; families with custom encoders override this."""
         return read_encoder(values)
 
     def with_bands(self, names: Sequence[str]) -> ModelFamily:
@@ -395,15 +395,15 @@ class ModelFamily(ABC):
         Raises
         ------
         InputError
-            If it does not predict them; by default a family predicts all its bands and no others.
+            If the family does not predict them; by default it predicts exactly its own bands.
         """
         if tuple(names) != self.band_names:
-            raise InputError(f"the model family {self.name!r} predicts {', '.join(self.band_names)}, in this order and "
-                             "no others; leave option:bands out")
+            raise InputError(f"the model family {self.name!r} predicts exactly {', '.join(self.band_names)}, in this "
+                             "order; omit option:bands")
         return self
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
-        """Return the same family with its tensors on another device or in another precision; by default it has none."""
+        """Return the same family with its tensors on another device or in another precision; by default unchanged."""
         return self
 
     @property
@@ -413,7 +413,7 @@ class ModelFamily(ABC):
 
     @property
     def further_bands(self) -> tuple[str, ...]:
-        """Names of the bands that `with_bands` takes besides its own; by default none."""
+        """Names of additional bands supported by `with_bands`; by default none."""
         return ()
 
     @property
@@ -423,12 +423,12 @@ class ModelFamily(ABC):
 
     @property
     def mock_bands(self) -> tuple[str, ...]:
-        """Names of the bands of mock catalogs, unless others are asked for; by default all."""
+        """Names of the default bands of mock catalogs; by default all."""
         return self.band_names
 
     @property
     def filter_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of bands that can stand in for each other; by default each band is a group of its own."""
+        """Indices of interchangeable bands; by default each band is a group of its own."""
         return tuple((i,) for i in range(len(self.bands)))
 
     @property
@@ -438,10 +438,10 @@ class ModelFamily(ABC):
 
     @property
     def statistics(self) -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
-        """Functions of ``theta`` (..., n_parameter) whose ranks calibration tests look at.
+        """Functions of ``theta`` (..., n_parameter) whose ranks calibration tests use.
 
         By default each parameter, and the product of each pair of parameters scaled to the unit interval.
-        The parameters come first, in order; arrays and tensors are taken alike.
+        The parameters come first, in order; the functions accept arrays and tensors.
         """
         def unit(theta: np.ndarray, i: int) -> np.ndarray:
             """Scale a parameter to the unit interval."""

@@ -1,4 +1,4 @@
-"""Known quantities of each object, such as its distance or its redshift, and how a table tells them."""
+"""Known quantities of each object, such as distance or redshift, and how they are read from a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Covariate", "Distance", "read_covariates", "read_optional"]
 
-#: Values of no [M/H] that stand for missing.
+#: Values that mark missing data and are not possible for [M/H].
 _SENTINELS = (99.0, 99.9, 99.99, 99.999, 999.0, 999.9, 9999.0, -99.0, -99.9, -99.99, -99.999, -999.0, -999.9, -9999.0)
 _LOGARITHMIC = ("dex", "dex(1)", "[-]", "[Sun]")
 
@@ -38,14 +38,14 @@ class Covariate:
     name : str
         Name of the input column, and key of the covariates.
     unit : str
-        Unit that tensors hold.
+        Unit of the values in tensors.
     low, high : float
-        Range of training; rows outside are flagged.
+        Training range; rows outside are flagged.
     log : bool
         Whether its error is a standard deviation of the natural logarithm (a relative error).
     description : str
     error : bool
-        Whether the likelihood is integrated over it where a table has its error, in a column of its name with ``_err``.
+        Whether the likelihood is integrated over it if a table has its error in a column with suffix ``_err``.
 
     Examples
     --------
@@ -71,28 +71,28 @@ class Covariate:
         tbl : `~astropy.table.Table`
         layout : `~clusterpost.catalogs.layouts.Layout`
         given : object, optional
-            Given by the user in place of the table's own.
+            Value given by the user, instead of that in the table.
 
         Returns
         -------
         values : ndarray (n,)
-            In `unit`; NaN where unknown.
+            Values in `unit`; NaN if unknown.
         source : str
-            Where they come from.
+            Source of the values.
         fault : Fault or None
-            Of rows whose value is none.
+            Rows with invalid values.
 
         Raises
         ------
         ColumnError, UnitError
-            If the table has no column of the name, or one of another kind.
+            If the table has no column with this name, or one of the wrong type.
         """
         if given is not None:
             return np.broadcast_to(self.convert(given), len(tbl)).copy(), "argument", None
         name = _column_called(tbl, self.name)
         if name is None:
-            raise ColumnError(f"the model needs a column {self.name!r} ({self.description}), and the table has none; "
-                              "rename the one that holds it")
+            raise ColumnError(f"the model needs a column {self.name!r} ({self.description}), but the table has none; "
+                              "rename the column with these values")
         unit = tbl[name].unit or self.unit
         if not self.unit and str(unit) in _LOGARITHMIC:
             unit = ""
@@ -100,41 +100,41 @@ class Covariate:
             factor = u.Unit(unit).to(self.unit)
         except u.UnitConversionError:
             raise UnitError(f"column {name!r} is in {unit}; {self.name} needs "
-                            f"{self.unit or 'a pure number'}") from None
+                            f"{self.unit or 'dimensionless values'}") from None
         values = factor * np.asarray(numbers(tbl, name), float)
         if self.log:
             values = np.where(values > 0, values, np.nan)
         return np.where(np.isfinite(values), values, np.nan), f"column {name!r}", None
 
     def convert(self, values: Any, unit: str | u.UnitBase | None = None) -> np.ndarray:
-        """Convert what a user gives for mocks.
+        """Convert user input for mocks.
 
         Parameters
         ----------
         values : float, Quantity, Column or array
         unit : Unit, optional
-            Of values that have none.
+            Unit of values without one.
 
         Returns
         -------
         ndarray
-            In `unit`.
+            Values in `unit`.
 
         Raises
         ------
         UnitError
-            If they are of another kind.
+            If the unit is of the wrong type.
         """
         try:
             return np.asarray(u.Quantity(values, self.unit if unit is None else None).to_value(self.unit), float)
         except (u.UnitsError, TypeError):
-            raise UnitError(f"column {self.name!r} is in {unit}; it needs the unit {self.unit or 'of a pure number'}, "
-                            "or none") from None
+            raise UnitError(f"column {self.name!r} is in {unit}; it needs {self.unit or 'a dimensionless unit'} "
+                            "or no unit") from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distance(Covariate):
-    """Distance, which a table tells by columns of several kinds or by the name of a galaxy.
+    """Distance, read from several kinds of columns or from the name of a galaxy.
 
     Examples
     --------
@@ -153,12 +153,12 @@ class Distance(Covariate):
         return table_distances(tbl, layout, given)
 
     def convert(self, values: Any, unit: str | u.UnitBase | None = None) -> np.ndarray:
-        """Convert what a user gives for mocks; see `Covariate.convert`.
+        """Convert user input for mocks; see `Covariate.convert`.
 
         Raises
         ------
         DistanceError
-            If one is no distance, or not positive.
+            If a value is not a distance, or not positive.
         """
         mpc = to_mpc(values, "option:distance", unit)
         if not (mpc > 0).all():
@@ -176,28 +176,28 @@ def read_covariates(tbl: Table, layout: Layout | None, covariates: Sequence,
     layout : `~clusterpost.catalogs.layouts.Layout`
     covariates : sequence of Covariate
     **given
-        Values in place of the table's own, by the names of covariates: ``distance`` is as for
+        Values instead of those in the table, by covariate name: ``distance`` is as for
         `~clusterpost.infer_table`.
 
     Returns
     -------
     values : dict of ndarray (n,)
-        In the covariates' units; NaN where unknown.  ``distance_err`` is relative.
+        Values in the covariates' units; NaN if unknown.  ``distance_err`` is relative.
     sources : dict of str
-        Where they come from.
+        Sources of the values.
     faults : dict of str to Fault
-        Of rows whose distance is not positive, or whose error is none.
+        Rows whose distance is not positive, or whose error is not valid.
 
     Raises
     ------
     ColumnError, UnitError
-        If a covariate has no column, or one of another kind.
+        If a covariate has no column, or one of the wrong type.
     DistanceError
-        If there is no distance, or one was given and the model takes none.
+        If there is no distance, or one was given and the model does not use it.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if unknown := given.keys() - {covariate.name for covariate in covariates}:
-        raise DistanceError(f"the model takes no {min(unknown)}; leave option:{min(unknown)} out")
+        raise DistanceError(f"the model does not use a {min(unknown)}; omit option:{min(unknown)}")
     values, sources, faults = {}, {}, {}
     for covariate in covariates:
         name = covariate.name
@@ -210,7 +210,7 @@ def read_covariates(tbl: Table, layout: Layout | None, covariates: Sequence,
 
 
 def _add_error(tbl, covariate, values, sources, faults):
-    """Add the relative error of a covariate, where the table has a column of it; NaN where that says nothing."""
+    """Add the relative error of a covariate if the table has a column of it; NaN for rows without a value."""
     name = f"{covariate.name}_err"
     if _column_called(tbl, name) is None:
         return
@@ -222,31 +222,31 @@ def _add_error(tbl, covariate, values, sources, faults):
     if bad.any():
         row = int(np.argmax(bad))
         faults[name] = Fault(int(np.isfinite(error).sum()), int(bad.sum()), row,
-                             f"{sources[name]} gives in row {{row}} an error of {error[row]:g} {covariate.unit} of a "
-                             f"{covariate.name} of {values[covariate.name][row]:g}; it must be from zero to below that",
-                             "Correct it, or mask it where it is not known", "are inferred without it", InputError)
+                             f"{sources[name]} gives an error of {error[row]:g} {covariate.unit} for a {covariate.name} "
+                             f"of {values[covariate.name][row]:g} in row {{row}}; it must be from 0 to below that value",
+                             "Correct it, or mask it if it is unknown", "are inferred without it", InputError)
     values[name] = np.where(bad, np.nan, relative)
 
 
 def read_optional(tbl: Table, covariates: Sequence,
                   sentinels: Sequence[float] = ()) -> tuple[dict, dict[str, str], dict]:
-    """Read what else a table may tell of its objects, with errors.
+    """Read optional covariates and their errors.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     covariates : sequence of Covariate
-        Of columns of their names, and of these names with ``_err``.
+        Covariates, read from columns with their names and, for errors, with the suffix ``_err``.
     sentinels : sequence of float
-        Values that stand for missing, besides the customary ones.
+        Additional values that mark missing data, besides the usual ones.
 
     Returns
     -------
     values : dict of ndarray (n,)
-        Of those that have a column, and of their errors under the name with ``_err``; NaN where unknown.
+        Values of those with a column, and their errors under the name with ``_err``; NaN if unknown.
     sources : dict of str
     faults : dict of str to Fault
-        Of rows whose value or error is none.
+        Rows with an invalid value or error.
     """
     values, sources, faults = {}, {}, {}
     for covariate in covariates:
@@ -265,12 +265,12 @@ def read_optional(tbl: Table, covariates: Sequence,
         bad = beyond | negative
         if bad.any():
             row = int(np.argmax(bad))
-            what = (f"a {name} of {value[row]:g}; it is {covariate.description}, from {covariate.low:g} to "
-                    f"{covariate.high:g}" if beyond[row] else f"an error of {error[row]:g}; errors are positive")
+            what = (f"a {name} of {value[row]:g} ({covariate.description}, from {covariate.low:g} to "
+                    f"{covariate.high:g})" if beyond[row] else f"an error of {error[row]:g} (errors are positive)")
             faults[name] = Fault(int(np.isfinite(value).sum()), int(bad.sum()), row,
-                                 f"{sources[name]} gives in row {{row}} {what}",
-                                 f"Correct it, mask it where it is not known, or rename a column {name!r} that is "
-                                 "something else", "are inferred without it", InputError)
+                                 f"{sources[name]} gives {what} in row {{row}}",
+                                 f"Correct it, mask it if it is unknown, or rename a column {name!r} with other "
+                                 "content", "are inferred without it", InputError)
         values[name], values[f"{name}_err"] = np.where(bad, np.nan, value), np.where(bad, np.nan, error)
     return values, sources, faults
 
@@ -280,5 +280,5 @@ def _column_called(tbl, name):
 
 
 def _error_of(covariate):
-    """Describe the column of a covariate's error."""
+    """Return the covariate for the error column of another."""
     return Covariate(name=f"{covariate.name}_err", unit=covariate.unit, description=covariate.description)

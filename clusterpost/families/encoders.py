@@ -1,7 +1,7 @@
-"""Encoders: what a network is shown of an object's measured values.
+"""Encoders of photometry into network inputs.
 
-An encoder turns fluxes and errors (mJy), which of them were measured, and
-distances (Mpc) into a tensor of conditions.  A model file describes its encoder.
+An encoder converts fluxes and errors (mJy), masks of measured bands, and
+distances (Mpc) to a tensor of conditions.  A model file describes its encoder.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ __all__ = ["AbsoluteConditions", "FluxConditions", "RelativeConditions", "SetCon
 
 
 class Walter2025Conditions:
-    """log10 fluxes, relative errors and the distance (Walter et al. 2025, Sect. 2.2)."""
+    """Conditions of Walter et al. (2025), Sect. 2.2: log10 fluxes, relative errors, and distance."""
 
     name = "log-flux, relative error, distance"
-    #: Covariates that the network sees as they are, which must lie in the range of training.
+    #: Covariates that are direct inputs of the network and must be within the training range.
     covariates = ("distance",)
-    #: Beyond what it was shown in training the network has no answer.
+    #: The network cannot be used outside its training range.
     bounded = True
 
     def to_dict(self) -> str:
-        """As plain values for a model's card: its name says it all."""
+        """Return the name, which is the complete description for a model's card."""
         return self.name
 
     def size(self, n_bands: int) -> int:
@@ -39,13 +39,12 @@ class Walter2025Conditions:
         return 2 * n_bands + 1
 
     def __call__(self, observed: Observed) -> torch.Tensor:
-        """Encode.
+        """Encode observations.
 
         Parameters
         ----------
         observed : Observed
-            Fluxes positive.
-            All True: this network needs every band.
+            Photometry with positive fluxes; all bands must be measured.
 
         Returns
         -------
@@ -56,41 +55,41 @@ class Walter2025Conditions:
 
 
 class RelativeConditions:
-    """Colors and errors of whatever bands there are; blind to brightness and distance.
+    """Colors and errors of any set of bands, independent of brightness and distance.
 
-    Of each slot (a place in the spectrum that one of a few similar bands fills):
-    ln flux less the object's own weighted mean, ln of its error, whether it
-    was measured at all, and which of the slot's bands it was.
+    For each slot (a place in the spectrum with one or two similar bands):
+    ln flux minus the object's weighted mean, ln of the error, whether the slot
+    was measured, and which of its bands was used.
 
     Parameters
     ----------
     slots : sequence of sequence of int
-        The bands, by index, that can fill each slot.
+        Indices of the bands in each slot.
 
     Notes
     -----
-    Multiplying all fluxes of an object, or changing its distance, leaves the
-    conditions as they are but for rounding.  s^2 = ln(1 + r^2) is the variance
+    Scaling all fluxes of an object, or changing its distance, does not change the
+    conditions except for rounding.  s^2 = ln(1 + r^2) is the variance
     of ln f* for a relative error r, and s^2/2 its bias.
     """
 
     name = "relative"
-    #: Neither colors nor the brightness at a standard distance depend on the range of distances.
+    #: Colors and the brightness at a standard distance do not depend on the range of distances.
     covariates = ()
-    #: Values beyond its range are shown as its ends, which training has covered.
+    #: Values outside the range are clipped to its ends, which training covers.
     bounded = False
-    #: ln f* beyond these widths are shown to the network as these; the likelihood knows better.
+    #: Widths of ln f* are clipped to this range for the network; the likelihood uses the true ones.
     error_range = (0.02, 1.5)
-    _FARTHEST = 12.0  # ln of the largest flux ratio shown
+    _FARTHEST = 12.0  # ln of the largest flux ratio
 
     def __init__(self, slots: Sequence):
         self.slots = tuple(tuple(slot) for slot in slots)
         self._double = tuple(i for i, slot in enumerate(self.slots) if len(slot) > 1)
         if any(len(slot) not in (1, 2) for slot in self.slots):
-            raise ValueError("a slot is filled by one band or by one of two")
+            raise ValueError("a slot must have one or two bands")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for a model's card."""
+        """Return plain values for a model's card."""
         return {"name": self.name, "slots": [list(slot) for slot in self.slots]}
 
     def size(self, n_bands: int | None = None) -> int:
@@ -98,12 +97,12 @@ class RelativeConditions:
         return 3 * len(self.slots) + len(self._double)
 
     def __call__(self, observed: Observed) -> torch.Tensor:
-        """Encode.
+        """Encode observations.
 
         Parameters
         ----------
         observed : Observed
-            Fluxes and errors positive where measured.
+            Photometry with positive fluxes and errors of measured bands.
 
         Returns
         -------
@@ -122,7 +121,7 @@ class RelativeConditions:
         return torch.cat([part.to(flux.dtype) for part in parts], dim=1)
 
     def _fill(self, value, sigma, *others):
-        """Choose the better measured band of each slot, and tell whether it is the second one."""
+        """Choose the band with the smaller error in each slot, and return whether it is the second one."""
         first = torch.tensor([slot[0] for slot in self.slots], device=value.device)
         last = torch.tensor([slot[-1] for slot in self.slots], device=value.device)
         second = (sigma[:, last] < sigma[:, first]) & torch.isfinite(sigma[:, last])
@@ -131,21 +130,21 @@ class RelativeConditions:
 
 
 class AbsoluteConditions(RelativeConditions):
-    """Fluxes of whatever bands there are, of any sign, and how bright the object is at 10 Mpc.
+    """Fluxes of any set of bands and of any sign, and the brightness at 10 Mpc.
 
-    Of each slot: asinh magnitude (Lupton et al. 1999; in nats, softened by the
-    flux's error) less the object's own weighted mean, asinh of half the
-    signal-to-noise ratio, whether it was measured, and which of the slot's bands
-    it was; and that mean, with the distance taken out.
+    For each slot: asinh magnitude (Lupton et al. 1999; in nats, softened by the
+    flux error) minus the object's weighted mean, asinh of half the
+    signal-to-noise ratio, whether the slot was measured, and which of its bands
+    was used; in addition, the mean at a standard distance.
 
     Parameters
     ----------
     slots : sequence of sequence of int
-        The bands, by index, that can fill each slot.
+        Indices of the bands in each slot.
 
     Notes
     -----
-    What a flow needs that learns the mass too, and under noise that gives
+    For flows that also learn the mass, and for noise with
     negative fluxes.
     """
 
@@ -156,19 +155,19 @@ class AbsoluteConditions(RelativeConditions):
         return super().size() + 1
 
     def __call__(self, observed: Observed) -> torch.Tensor:
-        """Encode.
+        """Encode observations.
 
         Parameters
         ----------
         observed : Observed
-            Fluxes of any sign, errors positive, where measured.
+            Photometry with fluxes of any sign and positive errors of measured bands.
 
         Returns
         -------
         Tensor (n, n_condition)
         """
         measured, (signal, value) = observed.measured, _asinh_magnitudes(observed)
-        # The relative error of a good measurement; one below zero has no say in how bright the object is.
+        # The relative error of a good measurement; negative fluxes have almost no weight in the brightness.
         sigma = torch.where(measured, torch.exp(-signal), torch.inf).clamp(min=self.error_range[0])
         second, value, sigma, signal = self._fill(value, sigma, signal)
         there = torch.isfinite(sigma)
@@ -181,10 +180,10 @@ class AbsoluteConditions(RelativeConditions):
 
 
 class FluxConditions:
-    """Fluxes of any sign, their errors and the covariates, for families without an encoder of their own.
+    """Fluxes of any sign, their errors, and covariates, for families without a custom encoder.
 
-    Of each band: asinh magnitude (Lupton et al. 1999; in nats, softened by the flux's error) less the object's
-    own weighted mean, asinh of half the signal-to-noise ratio, and whether it was measured; then that mean, and
+    For each band: asinh magnitude (Lupton et al. 1999; in nats, softened by the flux error) minus the object's
+    weighted mean, asinh of half the signal-to-noise ratio, and whether it was measured; then the mean and
     each covariate.
 
     Parameters
@@ -196,7 +195,7 @@ class FluxConditions:
 
     name = "flux"
     bounded = False
-    _SMALLEST_ERROR = 0.02  # a better measurement has no greater say in the mean
+    _SMALLEST_ERROR = 0.02  # better measurements do not get more weight in the mean
 
     def __init__(self, n_bands: int, covariates: Sequence[str]):
         self.n_bands, self.covariates = int(n_bands), tuple(covariates)
@@ -210,12 +209,12 @@ class FluxConditions:
         return 3 * self.n_bands + 1 + len(self.covariates)
 
     def __call__(self, observed: Observed) -> torch.Tensor:
-        """Encode.
+        """Encode observations.
 
         Parameters
         ----------
         observed : Observed
-            Fluxes of any sign, errors positive, where measured.
+            Photometry with fluxes of any sign and positive errors of measured bands.
 
         Returns
         -------
@@ -229,29 +228,29 @@ class FluxConditions:
 
 
 class SetConditions:
-    """Whatever was measured, band by band, for networks that see a set of bands; with upper limits.
+    """Measurements and upper limits, band by band, for networks that take a set of bands.
 
-    Of each band ln flux less the object's own weighted mean, ln of its error, and a mark: 0 nothing, 1 a
-    measurement, 2 an upper limit.  Of the object that mean, as it were at 10 pc, ln of its total weight, and the
-    number of bands with anything.
+    For each band: ln flux minus the object's weighted mean, ln of the error, and a mark: 0 missing, 1
+    measurement, 2 upper limit.  For the object: the mean scaled to 10 pc, ln of the total weight, and the
+    number of bands with data.
 
     Parameters
     ----------
     n_bands : int
     distance : str, optional
-        Name of the covariate that holds the distance, Mpc; None for a family without.
+        Name of the covariate with the distance, Mpc; None for a family without distances.
 
     Notes
     -----
-    s^2 = ln(1 + r^2) is the variance of ln f* under log-normal noise of a relative error r, and s^2/2 its bias.
+    s^2 = ln(1 + r^2) is the variance of ln f* under log-normal noise with relative error r, and s^2/2 its bias.
     """
 
     name = "set"
-    #: A distance enters by the brightness at a standard distance alone.
+    #: A distance enters only through the brightness at a standard distance.
     covariates = ()
     bounded = False
     error_range = (0.01, 1.5)
-    _FARTHEST = 12.0  # ln of the largest flux ratio shown
+    _FARTHEST = 12.0  # ln of the largest flux ratio
     _TEN_PC = 2 * math.log(1e5)  # of ln flux, from 1 Mpc
 
     def __init__(self, n_bands: int, distance: str | None = "distance"):
@@ -266,18 +265,18 @@ class SetConditions:
         return 3 * self.n_bands + 3
 
     def farther(self, conditions: torch.Tensor, ln_shift: float | torch.Tensor) -> torch.Tensor:
-        """Return what the conditions are at distances whose ln is larger by ``ln_shift``, Tensor (n, n_condition)."""
+        """Return the conditions for ln distances increased by ``ln_shift``, Tensor (n, n_condition)."""
         shift = torch.zeros_like(conditions)
         shift[:, 3 * self.n_bands] = 2 * ln_shift
         return conditions + shift
 
     def __call__(self, observed: Observed) -> torch.Tensor:
-        """Encode.
+        """Encode observations.
 
         Parameters
         ----------
         observed : Observed
-            Fluxes and errors positive where measured or a limit.
+            Photometry with positive fluxes and errors of measurements and limits.
 
         Returns
         -------
@@ -288,7 +287,7 @@ class SetConditions:
         bias = torch.where(measured, variance / 2, 0.0)
         value = torch.where(any_there, torch.log(torch.where(any_there, observed.flux, 1.0)) + bias, 0.0)
         error = variance.sqrt().clamp(*self.error_range)
-        # Limits tell how bright an object is only where nothing else does.
+        # Limits determine the brightness only if there are no measurements.
         counts = torch.where(measured.any(1, keepdim=True), measured, any_there)
         weight = torch.where(counts, error**-2, 0.0)
         total = weight.sum(1, keepdim=True).clamp(min=1e-6)
@@ -304,19 +303,19 @@ class SetConditions:
 def _asinh_magnitudes(observed):
     """Return asinh of half the signal-to-noise ratio, and the asinh magnitude in nats (Lupton et al. 1999).
 
-    Both are zero where nothing is measured; exp of minus the first is the relative error of a good measurement.
+    Both are zero for missing bands; exp of minus the first is the relative error of a good measurement.
     """
     signal = torch.where(observed.measured, torch.asinh(observed.flux / (2 * observed.error)), 0.0)
     return signal, torch.where(observed.measured, signal + torch.log(observed.error), 0.0)
 
 
 def read_encoder(values: str | dict[str, Any] | None) -> Any:
-    """Make the encoder that a model file describes.
+    """Make the encoder described in a model file.
 
     Parameters
     ----------
     values : str or dict
-        What an encoder's ``to_dict`` returned.
+        Output of an encoder's ``to_dict``.
 
     Returns
     -------
@@ -325,11 +324,11 @@ def read_encoder(values: str | dict[str, Any] | None) -> Any:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If the name is unknown.
     """
     if values == Walter2025Conditions.name:
         return Walter2025Conditions()
     for encoder in (RelativeConditions, AbsoluteConditions, FluxConditions, SetConditions):
         if isinstance(values, dict) and values.get("name") == encoder.name:
             return encoder(**{key: value for key, value in values.items() if key != "name"})
-    raise ValueError(f"this version of clusterpost has no conditions {values!r}")
+    raise ValueError(f"this version of clusterpost does not know the conditions {values!r}")

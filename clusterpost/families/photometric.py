@@ -1,4 +1,4 @@
-"""Likelihood of photometry, for families that predict each band's flux."""
+"""Likelihood of photometry, for families that predict band fluxes."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["PhotometricLikelihood"]
 
 
 class PhotometricLikelihood:
-    """Detections times the probabilities of upper limits, bands being independent.
+    """Product of the densities of detections and the probabilities of upper limits, for independent bands.
 
     Parameters
     ----------
     ln_flux : callable
-        Takes ``theta`` (n, k, n_parameter) and covariates, a mapping of tensors (n, 1) or (n, k), and
+        Function of ``theta`` (n, k, n_parameter) and covariates, a mapping of tensors (n, 1) or (n, k), that
         returns the natural log of the flux in mJy, (n, k, n_band).
     noise : object of `clusterpost.noise`
     band_names : sequence of str
-        For messages.
+        Names of the bands, for messages.
     """
 
     def __init__(self, ln_flux: Callable, noise: Noise, band_names: Sequence[str]):
@@ -41,11 +41,11 @@ class PhotometricLikelihood:
         return PhotometricLikelihood(self._ln_flux, noise, self.band_names)
 
     def amplitude(self, prior: Prior) -> Any:
-        """Return None: no parameter has a conditional density in closed form."""
+        """Return None, because no parameter has a conditional density in closed form."""
         return None
 
     def quadrature(self, prior: Prior) -> Any:
-        """Return None: no posterior is known but for weighted draws."""
+        """Return None, because posteriors are available only as weighted draws."""
         return None
 
     def check(self, observed: Observed) -> None:
@@ -54,34 +54,34 @@ class PhotometricLikelihood:
         Raises
         ------
         InputError
-            For a flux that it cannot, such as a negative one under log-normal noise.
+            If it cannot, such as for a negative flux under log-normal noise.
         """
         bad = observed.measured & ~self.noise.usable(observed.flux, observed.error)
         if bad.any():
             row, band = bad.nonzero()[0].tolist()
             raise InputError(
-                f"option:noise={self.noise.name!r} has no use for the flux {observed.flux[row, band]:g} mJy in row "
-                f"{row}, band {self.band_names[band]}; leave that band out or choose option:noise='normal'")
+                f"option:noise={self.noise.name!r} cannot describe the flux {observed.flux[row, band]:g} mJy in row "
+                f"{row}, band {self.band_names[band]}; omit that band or choose option:noise='normal'")
 
     def check_prior(self, prior: Prior) -> None:
-        """Check that the model is defined wherever a prior is; by default it is everywhere.
+        """Check that the model covers the range of a prior; by default it always does.
 
         Raises
         ------
         InputError
-            If the prior reaches beyond.
+            If the prior extends beyond the model.
         """
 
     def ln_flux(self, observed: Observed, theta: torch.Tensor, covariates: dict | None = None) -> torch.Tensor:
-        """Compute the natural log of the flux in mJy of objects with parameters ``theta``.
+        """Compute the natural log of the flux in mJy for parameters ``theta``.
 
         Parameters
         ----------
         observed : Observed
-            Of n objects.
+            Photometry of n objects.
         theta : Tensor (n, k, n_parameter)
         covariates : mapping of Tensor (n, 1) or (n, k), optional
-            In place of the observed ones.
+            Covariates to use instead of the observed ones.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class PhotometricLikelihood:
                           covariates: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Compute the sum of squared residuals over the detections, standardized by the noise model, (n, k).
 
-        For data made with that theta it is chi-square distributed with as many degrees of freedom as detections.
+        For data simulated with theta, it is chi-square distributed with one degree of freedom per detection.
         """
         pull = self.noise.pull(observed.flux[:, None], observed.error[:, None],
                                self.ln_flux(observed, theta, covariates))

@@ -13,7 +13,7 @@ from .base import ModelFamily
 __all__ = ["family_names", "family_of_simulator", "get_family", "register_family"]
 
 ENTRY_POINTS = "clusterpost.families"
-# Families of this package, imported when first asked for.
+# Families of this package, imported at first use.
 _BUILT_IN = {
     "clusters": "clusterpost.families.clusters:FullySampledClusters",
     "galaxies": "clusterpost.families.galaxies:Galaxies",
@@ -25,7 +25,7 @@ _registered: dict[str, type[ModelFamily]] = {}
 
 
 def register_family(family: type[ModelFamily]) -> type[ModelFamily]:
-    """Register a family, so that model files that name it can be loaded.
+    """Register a family for loading its model files.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def register_family(family: type[ModelFamily]) -> type[ModelFamily]:
     Returns
     -------
     type
-        The same class, so that this serves as a decorator.
+        The same class, for use as a decorator.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def register_family(family: type[ModelFamily]) -> type[ModelFamily]:
 
 
 def family_names() -> list[str]:
-    """Return the names of all families: built in, registered, or offered by entry points of other packages.
+    """Return the names of all families: built-in, registered, or provided by entry points of other packages.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def family_names() -> list[str]:
 
 
 def get_family(name: str) -> type[ModelFamily]:
-    """Look a family up by name.
+    """Return a family by name.
 
     Parameters
     ----------
@@ -90,17 +90,17 @@ def get_family(name: str) -> type[ModelFamily]:
         return getattr(import_module(module), attribute)
     for point in entry_points(group=ENTRY_POINTS, name=name):
         return point.load()
-    raise ModelError(f"no model family is called {name!r}; known families: {', '.join(family_names())}. If it belongs "
+    raise ModelError(f"unknown model family {name!r}; known families: {', '.join(family_names())}. If it belongs "
                      "to another package, install or import that package first")
 
 
 def family_of_simulator(values: Mapping) -> ModelFamily:
-    """Make the family that a model file was trained with.
+    """Make the family of a model file's simulator.
 
     Parameters
     ----------
     values : mapping
-        Simulator of the model file.  One without ``family`` is of fully sampled clusters.
+        Simulator of the model file.  Without ``family``, it is for fully sampled clusters.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def family_of_simulator(values: Mapping) -> ModelFamily:
     Raises
     ------
     ModelError
-        If the family is unknown, or of a later version.
+        If the family is unknown or has a later version.
 
     Examples
     --------
@@ -124,12 +124,12 @@ def family_of_simulator(values: Mapping) -> ModelFamily:
         return _included(get_family("clusters").from_dict(values))
     family = get_family(described["name"])
     if described["version"] > family.version:
-        raise ModelError(f"the model needs version {described['version']} of the family {family.name!r}, and version "
-                         f"{family.version} is installed; upgrade clusterpost, or the package of the family")
+        raise ModelError(f"the model needs version {described['version']} of the family {family.name!r}, but version "
+                         f"{family.version} is installed; upgrade clusterpost or the package of the family")
     return _included(family.from_dict(described["options"]))
 
 
 def _included(family):
-    """Make the bands of a family known, too: tables are read by the names of bands."""
+    """Register the bands of a family, which are needed to read tables, and return it."""
     include_bands(family.bands)
     return family

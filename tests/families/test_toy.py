@@ -141,7 +141,7 @@ def test_missing_redshift(model, mocks):
     out = clusterpost.infer_table(without, model=model, n_samples=50)
     assert (out["flag"][4] & clusterpost.flags.NOT_INFERRED) != 0
     assert np.isfinite(out["tau_q50"]).sum() == len(out) - 1
-    with pytest.raises(DistanceError, match="takes no distance"):
+    with pytest.raises(DistanceError, match="does not use a distance"):
         clusterpost.infer_table(mocks, model=model, distance=10)
     far = mocks.copy()
     far["redshift"][:3] = 0.5

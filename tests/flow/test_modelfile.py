@@ -193,7 +193,7 @@ def test_an_architecture_that_does_not_fit(stem, change):
 def test_unknown_conditions(stem):
     change_card(stem, conditions={"name": "colors", "slots": [[0], [1]]})
     state_hash(stem)
-    refused(stem, "has no conditions .*colors.*get both files anew")
+    refused(stem, "does not know the conditions .*colors.*get both files anew")
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])

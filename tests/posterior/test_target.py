@@ -141,7 +141,7 @@ def test_precision_can_be_changed_and_masks_stay_masks():
 def test_a_flux_that_the_noise_model_cannot_take_is_named():
     _, observed, table = mocks(3)
     observed.flux[1, 2] = -0.5
-    with pytest.raises(InputError, match=r"no use for the flux -0.5 mJy in row 1, band F438W.*noise='normal'"):
+    with pytest.raises(InputError, match=r"cannot describe the flux -0.5 mJy in row 1, band F438W.*noise='normal'"):
         Target(observed, ClusterLikelihood(table, get_noise("lognormal")), None)
     assert len(Target(observed, ClusterLikelihood(table, get_noise("normal")), None)) == 3
     observed.measured[1, 2] = False

@@ -105,5 +105,5 @@ def test_encoder_in_a_model_file(family):
     encoder = ColorConditions(5, 0.2)
     again = family.read_encoder(encoder.to_dict())
     assert again.to_dict() == encoder.to_dict()
-    with pytest.raises(ValueError, match="no conditions"):
+    with pytest.raises(ValueError, match="does not know the conditions"):
         family.read_encoder({"name": "spectra"})

@@ -154,7 +154,7 @@ class TestMetallicity:
             infer(with_columns(mocks, metallicity="solar"))
 
     def test_impossible_values(self, infer, mocks):
-        with pytest.raises(InputError, match=r"gives in row 0 a metallicity of 8.7; it is \[M/H\]"):
+        with pytest.raises(InputError, match=r"gives a metallicity of 8.7 \(\[M/H\].*\) in row 0"):
             infer(with_columns(mocks, metallicity=8.7))
         tbl = with_columns(mocks, metallicity=-0.6)
         tbl["metallicity"][2] = 8.7
