@@ -546,7 +546,7 @@ def test_rows_to_write(mixed, tmp_path, capsys):
     (["{out}.fits", "--where", "class <"], "cannot be understood"),
     (["{out}.fits", "--where", "clas == 1"], "did you mean 'class'"),
     (["{out}.fits", "--where", "class > 5"], "none of the 4 rows satisfies"),
-    (["{out}.parquet", "--where", "class > 5"], "none of the 4 rows satisfies"),
+    (["{out}.parquet", "--where", "class > 5"], "no row of 4 is left by"),
     (["{out}.parquet", "--where", "clas == 1"], "did you mean 'class'"),
     (["{out}.parquet", "--where", "class <"], "cannot be understood"),
 ])

@@ -84,9 +84,9 @@ def test_what_is_drawn_from_results_repeats_it(mocks):
 def test_errors_that_are_none(mocks, error):
     tbl = with_errors(mocks, 0.3)
     tbl["distance_err"][1] = error * u.Mpc
-    with pytest.warns(InputWarning, match=f"an error of {error:g} Mpc for a distance of 10 in row 1; it must be from 0"):
+    with pytest.warns(InputWarning, match=f"an error of {error:g} Mpc for a distance of 10 in row 1; it must be"):
         out = infer_table(tbl, **OPTIONS)
     assert away(out[1:2], infer_table(mocks[1:2], **OPTIONS)) < 0.1
     tbl["distance_err"] = error * u.Mpc
-    with pytest.raises(InputError, match="it must be from zero to below"):
+    with pytest.raises(InputError, match="it must be from 0 to below"):
         infer_table(tbl, **OPTIONS)

@@ -154,7 +154,7 @@ def test_a_flux_that_the_noise_model_cannot_take_is_named():
 ])
 def test_a_prior_beyond_the_table_is_refused(prior, name):
     _, observed, table = mocks(1)
-    with pytest.raises(InputError, match=f"prior of {name} goes from .* the band-flux table"):
+    with pytest.raises(InputError, match=f"prior of {name} covers .* the band-flux table"):
         Target(observed, ClusterLikelihood(table, get_noise("lognormal")), prior)
     assert len(Target(observed, ClusterLikelihood(table, get_noise("lognormal")), ProductPrior())) == 1
 

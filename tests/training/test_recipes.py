@@ -105,7 +105,7 @@ class TestOptions:
     def test_a_table_by_its_path_or_itself(self):
         one, two = any_bands(table=load_table("z0.05")), any_bands(table="z0.05")
         assert torch.equal(one.simulator.family.table.ln_flux_nodes, two.simulator.family.table.ln_flux_nodes)
-        with pytest.raises(InputError, match="packaged are"):
+        with pytest.raises(InputError, match="give one of z0"):
             any_bands(table="z0.1")
 
     def test_two_slots_are_the_least(self):

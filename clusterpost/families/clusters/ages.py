@@ -10,11 +10,11 @@ __all__ = ["WholeMyrPrior", "at_whole_myr"]
 
 
 class WholeMyrPrior(BoxPrior):
-    """Box prior whose draws of the age are spread uniformly over their whole Myr.
+    """Box prior that spreads drawn ages uniformly within their whole Myr.
 
     Notes
     -----
-    Its density is that of the box: the difference, within half a Myr, is ignored as in the paper.
+    The density is that of the box; the difference, within half a Myr, is ignored as in the paper.
     """
 
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:

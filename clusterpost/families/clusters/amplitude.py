@@ -1,6 +1,6 @@
-"""The density of a cluster's mass, given its age, reddening and photometry.
+"""Conditional density of a cluster's mass, given age, reddening, and photometry.
 
-Known in closed form under log-normal noise, and otherwise tabulated along the mass.
+It has a closed form under log-normal noise and is tabulated otherwise.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["MassConditional", "MassDensity", "Tabulated"]
 
-_FLOOR = 40.0  # nothing within the bounds is proposed less than exp(-_FLOOR) as often as the peak
-# Places in standard deviations from the peak where a mass density is tabulated: dense at the peak, up to any bound.
+_FLOOR = 40.0  # minimum of the proposal within the bounds, as minus ln of its ratio to the peak
+# Nodes of tabulated mass densities in standard deviations from the peak: dense at the peak, up to any bound.
 _HALF = (0.35, 0.7, 1.05, 1.4, 1.75, 2.1, 2.5, 3.0, 3.6, 4.5, 6.0, 10.0, 20.0, 50.0, 150.0)
 _PLACES = tuple(-x for x in reversed(_HALF)) + (0.0,) + _HALF
-_EDGES = (0.0, 1e-5, 1e-4, 1e-3)  # places from each bound, in ln mass
-_N_COARSE, _N_CLOSER = 24, 2  # more places where the prior may have a peak of its own, and looks at it
+_EDGES = (0.0, 1e-5, 1e-4, 1e-3)  # nodes at each bound, distance in ln mass
+_N_COARSE, _N_CLOSER = 24, 2  # additional nodes and refinements for priors with their own peak
 
 
 class Tabulated:
-    """Densities known at nodes, log-linear between them.
+    """Tabulated densities, log-linear between nodes.
 
     Parameters
     ----------
     nodes : Tensor (..., n_node)
-        Ascending; equal ones are allowed.
+        Nodes in ascending order; duplicates are allowed.
     log_density : Tensor (..., n_node)
-        Not normalized.
+        Log density at the nodes, not normalized.
     """
 
     def __init__(self, nodes: torch.Tensor, log_density: torch.Tensor):
@@ -53,7 +53,7 @@ class Tabulated:
         self.cumulative = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
 
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
-        """Inverse of the distribution function; ``unit`` (..., n) between 0 and 1."""
+        """Compute the inverse of the cumulative distribution function for ``unit`` (..., n) between 0 and 1."""
         wanted = (unit * self.cumulative[..., -1:]).contiguous()
         i = (torch.searchsorted(self.cumulative, wanted, right=True) - 1).clamp(0, self.nodes.shape[-1] - 2)
         start, end = self._take(self.cumulative, i)
@@ -61,14 +61,14 @@ class Tabulated:
         low, high = self._take(self.log_density, i)
         part = ((wanted - start) / (end - start).clamp(min=1e-37)).clamp(0, 1)
         slope = high - low
-        # From the higher end, so that nothing overflows.
+        # Integrate from the higher end to avoid overflow.
         steep = -slope.abs().clamp(min=1e-6)
         along = torch.log1p(torch.where(slope < 0, part, 1 - part) * torch.expm1(steep)) / steep
         along = torch.where(slope.abs() < 1e-5, part, torch.where(slope < 0, along, 1 - along))
         return left + (right - left) * along.clamp(0, 1)
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density at ``x`` (..., n) within the nodes."""
+        """Compute the log density at ``x`` (..., n) within the nodes."""
         i = (torch.searchsorted(self.nodes, x.contiguous(), right=True) - 1).clamp(0, self.nodes.shape[-1] - 2)
         left, right = self._take(self.nodes, i)
         low, high = self._take(self.log_density, i)
@@ -99,7 +99,7 @@ class MassDensity:
         -------
         log_mass : Tensor (n, k)
         log_q : Tensor (n, k)
-            Their log density, in log10 mass.
+            Log density of the draws, in log10 mass.
         """
         def quantile(rows: torch.Tensor, density: Tabulated | CutNormal) -> torch.Tensor:
             """Return the quantiles of some rows and their log density."""
@@ -110,7 +110,7 @@ class MassDensity:
         return (ln_mass / LN10).clamp(self._low / LN10, self._high / LN10), log_q + math.log(LN10)
 
     def log_prob(self, log_mass: torch.Tensor) -> torch.Tensor:
-        """Log density, in log10 mass, of given masses (n, k) within the prior's bounds."""
+        """Compute the log density in log10 mass for masses (n, k) within the prior's bounds."""
         def at(rows: torch.Tensor, density: Tabulated | CutNormal) -> torch.Tensor:
             """Compute the log density of some rows."""
             return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0].to(log_mass.dtype)
@@ -122,7 +122,7 @@ class MassDensity:
 
 
 class MassConditional:
-    """The density of log10 mass, given age, reddening and the photometry.
+    """Conditional density of log10 mass, given age, reddening, and photometry.
 
     Parameters
     ----------
@@ -132,14 +132,13 @@ class MassConditional:
 
     Notes
     -----
-    Under log-normal noise ln m is normal with weight W = sum 1/s^2 about the
-    weighted mean of y - ln F, moved by slope / W where the prior is a power law or
-    multiplied by it where that is normal in ln m, and cut at the prior's bounds: exact where no band is an upper
-    limit.
-    Otherwise the density of a cluster is tabulated at some 40 masses about that mean.
+    Under log-normal noise, ln m is normal with weight W = sum 1/s^2 about the
+    weighted mean of y - ln F. A power-law prior shifts the mean by slope / W, a prior that is normal in ln m
+    multiplies the density, and the prior's bounds truncate it. This is exact if no band is an upper limit.
+    Otherwise, the density is tabulated at about 40 masses around that mean.
     """
 
-    #: Name of the parameter whose density this is.
+    #: Name of the parameter.
     parameter = "log_mass"
 
     def __init__(self, table: BandFluxTable, noise: Noise, prior: Prior):
@@ -155,12 +154,12 @@ class MassConditional:
         observed : Observed
         log_age, ebv : Tensor (n, k)
         shift : Tensor (n, k), optional
-            Added to ln distance.
+            Shift of ln distance.
         closed : bool
-            Take a closed form for every cluster that is nearly log-normal in its
-            mass: that of the detections, without limits, and without a
-            prior that is neither a power law nor normal.  What it leaves out must then be
-            weighted; it is many times quicker than a table.
+            Use a closed form for every cluster whose likelihood is nearly log-normal in
+            mass. It includes the detections, but not limits or a
+            prior that is neither a power law nor normal; weights must correct for the rest.
+            It is many times faster than a table.
 
         Returns
         -------
@@ -172,30 +171,30 @@ class MassConditional:
         exact = self.is_closed(observed)
         closed = exact | self.noise.clear(observed.flux, observed.error, observed.measured) if closed else exact
         parts = []
-        # Closed form or table, each cluster by itself whatever the others are.
+        # Choose closed form or table for each cluster independently of the others.
         for kind, rows in ((self._closed, closed.nonzero()[:, 0]), (self._tabulated, (~closed).nonzero()[:, 0])):
             if len(rows):
                 parts.append((rows, kind(observed[rows], log_age[rows], ebv[rows], ln_flux[rows])))
         return MassDensity(parts, self.low, self.high)
 
     def is_closed(self, observed: Observed) -> torch.Tensor:
-        """Of which clusters the closed form is exact, (n,)."""
+        """Return whether the closed form is exact for each cluster, (n,)."""
         if self.noise.name != "lognormal" or self.prior.mass_shape is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
         return ~observed.limit.any(-1)
 
     def _ln_flux(self, observed, log_age, ebv):
-        """Of one solar mass, (n, k, n_band)."""
+        """Compute ln flux for one solar mass, (n, k, n_band)."""
         return self.table.ln_flux(log_age, ebv) + distance_term(observed.covariates["distance"])[:, None, None]
 
     def _peak(self, observed, ln_flux):
-        """Mean and standard deviation of ln mass, each (n, k)."""
+        """Compute mean and standard deviation of ln mass, each (n, k)."""
         return self.noise.amplitude(observed.flux, observed.error, observed.measured, ln_flux)
 
     def _closed(self, observed, log_age, ebv, ln_flux):
         mean, sigma = (x[..., None].double() for x in self._peak(observed, ln_flux))
         slope, center, precision = self.prior.mass_shape or (0.0, 0.0, 0.0)
-        share = 1 / (1 + precision * sigma**2)  # of the likelihood in the product of two normal densities
+        share = 1 / (1 + precision * sigma**2)  # share of the likelihood in the product of two normal densities
         mean = (mean + (slope + precision * center) * sigma**2) * share
         return CutNormal(mean, sigma * share**0.5, self.low, self.high)
 
@@ -203,14 +202,14 @@ class MassConditional:
         mean, sigma = self._peak(observed, ln_flux)
         places = torch.tensor(_PLACES, dtype=mean.dtype, device=mean.device)
         ends = torch.tensor([self.low, self.high], dtype=mean.dtype, device=mean.device).expand(*mean.shape, 2)
-        # A peak beyond a bound: the density then falls from that bound.
+        # For a peak outside the bounds, the density decreases from the bound.
         nodes = mean.clamp(self.low, self.high)[..., None] + sigma[..., None] * places
         edges = torch.tensor(_EDGES, dtype=mean.dtype, device=mean.device)
         nodes = torch.cat([ends[..., :1] + edges, nodes, ends[..., 1:] - edges], dim=-1).clamp(self.low, self.high)
         nodes = nodes.sort(-1).values
         if self.prior.mass_slope is not None:
             return Tabulated(nodes, self._log_density(observed, log_age, ebv, ln_flux, nodes))
-        # The prior may have its peak elsewhere: look everywhere, then closer where there is something.
+        # The prior may peak elsewhere: sample the whole range, then refine where the density is high.
         everywhere = torch.linspace(self.low, self.high, _N_COARSE, dtype=mean.dtype, device=mean.device)
         nodes = torch.cat([nodes, everywhere.expand(*mean.shape, -1)], dim=-1).sort(-1).values
         log_density = self._log_density(observed, log_age, ebv, ln_flux, nodes)
@@ -223,7 +222,7 @@ class MassConditional:
         return Tabulated(nodes, log_density)
 
     def _log_density(self, observed, log_age, ebv, ln_flux, nodes):
-        """Log likelihood plus log prior along the mass, but for a constant, (n, k, n_node)."""
+        """Compute log likelihood plus log prior along the mass, up to a constant, (n, k, n_node)."""
         total = self.noise.along_mass(observed.flux, observed.error, observed.measured, ln_flux, nodes)
         for band in observed.limit.any(0).nonzero()[:, 0].tolist():
             limit, sigma, there = (x[:, band, None, None] for x in (observed.flux, observed.error, observed.limit))

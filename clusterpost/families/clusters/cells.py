@@ -1,8 +1,8 @@
-"""The exact posterior of few objects where a dense grid is too coarse: its cells are divided.
+"""Exact posteriors of objects for which a dense grid is too coarse, by subdivision of its cells.
 
-A cell is kept unless no point of it can come near the best, divided until the
-density changes little across it, and then taken as a plane through what it is in
-the middle and on the four faces.
+A cell is dropped if none of its points can come close to the maximum. Other cells are divided until the
+density changes little across them, and the density is then linear through its values
+at the center and on the four faces.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 __all__ = ["add_mass", "solve_by_cells"]
 
-_REACH = 16.0  # in log density below the best; what lies lower is left out
-_DEEP = -100.0  # log of the part of a normal density within bounds, below which it must stay a logarithm
-_SAFETY = 1.3  # on how much a flux changes within a cell, known at a few points of it
-_LARGEST_CHANGE = 0.5  # of the residuals, in standard deviations, from a cell's middle to a face
-_LARGEST_SLOPE = 1.0  # of the log density, from a cell's middle to a face
+_REACH = 16.0  # in log density below the maximum; lower cells are dropped
+_DEEP = -100.0  # ln of the normal probability within bounds, below which logarithms are needed
+_SAFETY = 1.3  # on the change of a flux within a cell, which is known at a few points
+_LARGEST_CHANGE = 0.5  # of the residuals, in standard deviations, from the center of a cell to a face
+_LARGEST_SLOPE = 1.0  # of the log density, from the center of a cell to a face
 _MOST_DIVISIONS = 24
-# The middle of a cell, and the middles of its faces, in units of half its width.
+# Center of a cell and centers of its faces, in units of half its width.
 _FACES = ((0.0, 0.0), (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0))
 
 
 @dataclass
 class _Cells:
-    """Cells of a few objects in one list.
+    """Cells of several objects in one list.
 
     ``size`` (m, 2) are full widths in log age and reddening; ``value`` (m, 5) is
-    the log density and ``mean`` (m, 5) the mean of ln m at the middle and faces.
+    the log density and ``mean`` (m, 5) the mean of ln m at the center and faces.
     """
 
     owner: torch.Tensor
@@ -53,18 +53,18 @@ class _Cells:
 
     @staticmethod
     def join(parts):
-        """All of several lists."""
+        """Concatenate several lists."""
         values = zip(*(vars(part).values() for part in parts), strict=True)
         return _Cells(*(None if column[0] is None else torch.cat(column) for column in values))
 
     def points(self):
-        """Middle and faces, log age and reddening, each (m, 5)."""
+        """Return center and faces, log age and reddening, each (m, 5)."""
         faces = torch.tensor(_FACES, dtype=self.log_age.dtype, device=self.log_age.device)
         offset = faces * self.size[:, None, :] / 2
         return self.log_age[:, None] + offset[..., 0], self.ebv[:, None] + offset[..., 1]
 
     def divided(self, axis):
-        """Two halves of each along one axis."""
+        """Divide each cell in two along one axis."""
         size = self.size.clone()
         size[:, axis] /= 2
         shift = torch.zeros_like(size)
@@ -81,7 +81,7 @@ class _Density:
         self.bounds = LN10 * model.low[1], LN10 * model.high[1]
 
     def __call__(self, owner, log_age, ebv):
-        """At points (m, 5) of objects (m,): log density, mean of ln m, squared residuals, log prior, log fluxes."""
+        """Compute log density, mean of ln m, squared residuals, log prior, and log fluxes at points (m, 5)."""
         weight, total = self.terms.weight[owner, None], self.terms.total[owner, None]
         sigma = self.terms.sigma[owner, None]
         ln_flux = self.model.fine.ln_flux(log_age, ebv)
@@ -97,7 +97,7 @@ class _Density:
 
 
 def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, points: torch.Tensor | None) -> dict:
-    """Exact posteriors by dividing cells.
+    """Compute exact posteriors by subdivision of cells.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, 
     Returns
     -------
     dict of Tensor
-        By the names of `~clusterpost.families.clusters.exact_grid.GridSummary`.
+        Attributes of `~clusterpost.families.clusters.exact_grid.GridSummary` by name.
     """
     leaves = _pad(_divide(model, terms), len(terms))
     sigma = terms.sigma[:, None]
@@ -135,7 +135,7 @@ def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, 
         start, step, slope = center - leaves["size"][..., axis] / 2, leaves["size"][..., axis], tilt[axis]
 
         def below(x: torch.Tensor) -> torch.Tensor:
-            """Return the share of each cell below a value."""
+            """Return the fraction of each cell below a value."""
             u = ((x - start) / step).clamp_(0, 1)
             return u + slope / 2 * (u**2 - u)
         return below
@@ -147,7 +147,7 @@ def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, 
     def normal(shift: float | torch.Tensor) -> Callable:
         """Make the distribution function of the mass in each cell."""
         def below(x: torch.Tensor) -> torch.Tensor:
-            """Return the share of each cell below a value."""
+            """Return the fraction of each cell below a value."""
             z = torch.minimum(torch.maximum((x * LN10 - middle - shift) / width, alpha), beta)
             return torch.exp(log_interval(alpha, z) - log_inside) if deep else interval(alpha, z) / inside
         return below
@@ -177,7 +177,7 @@ def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, 
 
 
 def _divide(model, terms):
-    """Cells fine enough, with the density at middle and faces."""
+    """Return sufficiently fine cells with the density at center and faces."""
     density = _Density(model, terms)
     cells = _first_cells(model, terms, density)
     done, best = [], torch.full((len(terms),), torch.inf, dtype=torch.float64, device=terms.y.device)
@@ -209,21 +209,21 @@ def _divide(model, terms):
 
 
 def _may_matter(square, prior, change, best):
-    """Tell whether any point of a cell can come near the best.
+    """Return whether any point of a cell can come close to the maximum.
 
-    The length of the vector of residuals, ``square`` of which is known in the
-    middle, changes by no more than ``change`` within the cell.
+    The norm of the residual vector, whose ``square`` is known at the
+    center, changes by at most ``change`` within the cell.
     """
     least = (torch.sqrt(square) - _SAFETY * change).clamp(min=0)
     return least**2 - 2 * prior < best + 2 * _REACH
 
 
 def _first_cells(model, terms, density):
-    """Find the cells of the model's finest grid that may matter."""
+    """Find the relevant cells of the model's finest grid."""
     grid = model.grids[-1]
     fluxes, changes = grid.cells
     parts = []
-    for number in range(len(terms)):  # each has enough cells to fill a vector
+    for number in range(len(terms)):  # each object has enough cells for vectorized operations
         weight, total = terms.weight[number], terms.total[number]
         residual = terms.y[number] - fluxes
         mean = residual @ weight / total
@@ -241,7 +241,7 @@ def _first_cells(model, terms, density):
 
 
 def _pad(cells, n):
-    """Arrange the list as arrays (n, m), by age, with ``there`` False beyond an object's last cell."""
+    """Arrange the list as arrays (n, m), sorted by age, with ``there`` False for padding."""
     order = cells.log_age.argsort()
     order = order[cells.owner[order].argsort(stable=True)]
     cells = cells[order]
@@ -252,14 +252,14 @@ def _pad(cells, n):
     result["there"][cells.owner, rank] = True
     for name in ("log_age", "ebv", "size", "value", "mean"):
         values = getattr(cells, name)
-        # What fills the gaps has no weight, but must be finite.
+        # Padding has no weight, but must be finite.
         result[name] = values[:1].expand(n * shape[1], *values.shape[1:]).reshape(*shape, *values.shape[1:]).clone()
         result[name][cells.owner, rank] = values
     return result
 
 
 def _mixture_quantiles(share, below, low, high, levels):
-    """Quantiles of a mixture, of which ``below(x)`` are the distribution functions, by bisection."""
+    """Compute quantiles of a mixture with cumulative distribution functions ``below(x)`` by bisection."""
     columns = []
     for level in levels:
         left = torch.full((len(share), 1), float(low), dtype=share.dtype, device=share.device)
@@ -290,7 +290,7 @@ def _draw(model, terms, leaves, share, points):
 
 def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: torch.Tensor, log_share: torch.Tensor,
              unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draws of age and reddening completed by masses.
+    """Add masses to draws of age and reddening.
 
     Parameters
     ----------
@@ -298,7 +298,7 @@ def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: 
     terms : `~clusterpost.families.clusters.exact_grid.LogFluxTerms`
     log_age, ebv : Tensor (n, k)
     log_share : Tensor (n, k)
-        The log density that these come from.
+        Log density of the distribution of these draws.
     unit : Tensor (k,)
         Points in [0, 1].
 
@@ -307,7 +307,7 @@ def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: 
     theta : Tensor (n, k, 3)
         log10 age, log10 mass, E(B-V).
     log_q : Tensor (n, k)
-        The log density that theta comes from.
+        Log density of the distribution of theta.
     """
     low, high = LN10 * model.low[1], LN10 * model.high[1]
     residual = terms.y[:, None] - model.fine.ln_flux(log_age, ebv)

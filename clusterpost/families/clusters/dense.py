@@ -1,6 +1,6 @@
 """Posteriors on a dense grid of age and reddening, by matrix products.
 
-See :mod:`clusterpost.families.clusters.exact_grid` for what is computed.
+See :mod:`clusterpost.families.clusters.exact_grid` for the method.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ __all__ = ["CellGrid", "cell_quantiles", "solve_on_grid"]
 
 _CELLS_PER_PASS = 830_000  # eight objects of the default grid
 _MASS_BINS = 256
-_MASS_GROUPS = 32  # of surviving fraction, to place the bounds of the initial mass among present-day masses
-_REACH = 23.0  # in ln weight: an age at which no reddening comes that near to the best has none
-_NEGLIGIBLE = 1e-9  # of the largest weight
-_FLOOR, _LEAST_INSIDE = -40.0, 1e-9  # of ln weight and its part within the bounds: subnormal numbers are slow
+_MASS_GROUPS = 32  # groups of surviving fraction, to map the bounds of the initial mass to present-day mass
+_REACH = 23.0  # in ln weight below the maximum; ages without any such cell are dropped
+_NEGLIGIBLE = 1e-9  # relative to the largest weight
+_FLOOR, _LEAST_INSIDE = -40.0, 1e-9  # minimum ln weight and fraction within the bounds, to avoid slow subnormal numbers
 _ROOT_HALF = math.sqrt(0.5)
-_DEEP = 1e-3  # a largest weight below which, for the mass bounds, float32 does not do
-_CLEAR = 7.0  # standard deviations from the bounds at which these do not matter
+_DEEP = 1e-3  # largest weight below which float32 is insufficient for the mass bounds
+_CLEAR = 7.0  # standard deviations from the bounds beyond which they have no effect
 
 
 class CellGrid:
-    """Fluxes in the middle of equal cells of log age and reddening.
+    """Fluxes at the centers of equal cells in log age and reddening.
 
     Parameters
     ----------
     model : `~clusterpost.families.clusters.exact_grid.ExactGrid`
     shape : tuple of int
-        Cells in age and reddening.
+        Number of cells in age and reddening.
     least_cells : float
-        exp of the entropy of the cells' weights, the number of cells that in effect
-        hold the posterior, from which on they resolve it.
+        Minimum effective number of cells (exp of the entropy of the cell weights)
+        that resolves a posterior.
     """
 
     def __init__(self, model: ExactGrid, shape: tuple[int, ...], least_cells: float):
@@ -68,7 +68,7 @@ class CellGrid:
 
     @property
     def work(self) -> _Workspace:
-        """Arrays of this thread."""
+        """Work arrays of this thread."""
         if not hasattr(self._local, "work"):
             self._local.work = _Workspace(self.shape, self.log_age.device)
         return self._local.work
@@ -79,7 +79,7 @@ class CellGrid:
 
     @cached_property
     def cells(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """ln flux in the middle of each cell, and how much it changes within, both (n_cell, n_band)."""
+        """ln flux at the center of each cell and its change within the cell, both (n_cell, n_band)."""
         age, ebv = self._points
         middle = self.model.fine.ln_flux(age, ebv)
         change = torch.zeros_like(middle)
@@ -92,7 +92,7 @@ class CellGrid:
 
 def solve_on_grid(grid: CellGrid, terms: LogFluxTerms, levels: torch.Tensor,
                   points: torch.Tensor | None) -> tuple[dict, torch.Tensor]:
-    """Exact posteriors of a block of objects, where the cells are fine enough.
+    """Compute exact posteriors of a block of objects if the cells are fine enough.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def solve_on_grid(grid: CellGrid, terms: LogFluxTerms, levels: torch.Tensor,
     Returns
     -------
     dict of Tensor
-        By the names of `~clusterpost.families.clusters.exact_grid.GridSummary`.
+        Attributes of `~clusterpost.families.clusters.exact_grid.GridSummary` by name.
     enough : Tensor (n,) of bool
         Whether the cells resolve the posterior.
     """
@@ -112,7 +112,7 @@ def solve_on_grid(grid: CellGrid, terms: LogFluxTerms, levels: torch.Tensor,
 
 
 class _Workspace:
-    """Large arrays that are used again and again; taking them anew costs as much as filling them."""
+    """Large arrays for reuse, because allocation costs as much as filling them."""
 
     def __init__(self, shape, device):
         n_age, n_ebv = shape
@@ -125,8 +125,8 @@ class _Workspace:
 class _Block:
     """A block of objects on one grid.
 
-    What has a number for each cell is computed for a few objects at a time, in
-    float32; what is left of it is kept in double precision.
+    Arrays over cells are computed for a few objects at a time in
+    float32; their sums are kept in double precision.
     """
 
     def __init__(self, grid, terms, points):
@@ -148,13 +148,13 @@ class _Block:
         self.sums = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _pass(self, objects, points):
-        """Sum over the cells of a few objects."""
+        """Sum over the cells of several objects."""
         grid, work, n = self.grid, self.work, len(objects)
         n_age, n_ebv = grid.shape
         scaled = torch.mm(self.scale_factors[objects], grid.linear, out=work.whole[0][:n])
         log_weight = torch.mm(self.factors[objects], grid.basis, out=work.whole[1][:n])
         log_weight.addcmul_(scaled, scaled, value=0.5)
-        # From here on only those ages of an object that have any weight: rows of n_ebv cells.
+        # From here on, use only ages with weight: rows of n_ebv cells.
         highest = log_weight.view(n, n_age, n_ebv).amax(2)
         top = highest.amax(1)
         chosen = (highest > (top - _REACH)[:, None]).view(-1).nonzero()[:, 0]
@@ -170,18 +170,18 @@ class _Block:
         return sums
 
     def lattice(self, objects, mean_low, mean_high, present_day):
-        """Begin and width of the bins of ln m, with room for the normal densities about the outer means."""
+        """Start and width of the bins of ln m, with margins for the normal densities around the outer means."""
         sigma, shift = self.terms.sigma[objects], self.grid.ln_surviving
         least, largest = (shift.min(), shift.max()) if present_day else (0.0, 0.0)
         first = mean_low + least - _CLEAR * sigma
         return first, (mean_high + largest + _CLEAR * sigma - first) / _MASS_BINS
 
     def summarize(self, levels):
-        """Everything that follows from the sums, and whether the cells are fine enough."""
+        """Compute the results from the sums, and whether the cells are fine enough."""
         grid, sums = self.grid, self.sums
         age, ebv = sums["age"].double(), sums["ebv"].double()
         total = age.sum(1)
-        spread = torch.log(total) - sums["information"].double() / total  # entropy of the cells' weights
+        spread = torch.log(total) - sums["information"].double() / total  # entropy of the cell weights
         area = math.log(grid.step[0] * grid.step[1])
         mass, mass_mean = self._mass_quantiles("mass", levels)
         stellar_mass, _ = self._mass_quantiles("stellar_mass", levels)
@@ -199,17 +199,17 @@ class _Block:
         return result, enough
 
     def _group_shift(self):
-        """Mean ln surviving fraction of the ages of each group, (n, group)."""
+        """Compute the mean ln surviving fraction of the ages in each group, (n, group)."""
         age = self.sums["age"].double()
         sums = [torch.zeros(len(age), _MASS_GROUPS, dtype=age.dtype, device=age.device).index_add_(
             1, self.grid.group, age * factor) for factor in (1.0, self.grid.ln_surviving)]
         return sums[1] / sums[0].clamp(min=1e-300)
 
     def _edge_entropy(self):
-        """Compute what the bounds change in the entropy of ln m at given age and reddening, times the weights.
+        """Compute the weighted change of the entropy of ln m at given age and reddening due to the bounds.
 
-        That of the cut normal density has the log of the part within, which
-        cancels with its counterpart in the cells' weights, and this.
+        The entropy of the truncated normal also contains the log of the fraction within the bounds, which
+        cancels with its counterpart in the cell weights.
         """
         first, width = self.lattice(slice(None), self.sums["mean_low"], self.sums["mean_high"], False)
         mean = first[:, None] + (torch.arange(_MASS_BINS, device=width.device) + 0.5) * width[:, None]
@@ -218,10 +218,10 @@ class _Block:
         return (self.sums["mass"][:, 0].double() * (low - high)).sum(1) * (0.5 / math.sqrt(2 * math.pi))
 
     def _mass_quantiles(self, name, levels):
-        """Quantiles and mean of log10 mass, each mean in the histogram being that of a cut normal density."""
+        """Compute quantiles and mean of log10 mass from a histogram of means of truncated normal densities."""
         present_day = name == "stellar_mass"
         first, width = self.lattice(slice(None), self.sums["mean_low"], self.sums["mean_high"], present_day)
-        # A density much narrower than a bin would ring.
+        # Avoid ringing of densities much narrower than a bin.
         sigma = torch.maximum(self.terms.sigma, width) / width
         wave = 2 * math.pi * torch.fft.rfftfreq(2 * _MASS_BINS, device=width.device, dtype=width.dtype)
         kernel = torch.exp(-0.5 * (sigma[:, None] * wave) ** 2)[:, None, :]
@@ -237,7 +237,7 @@ class _Block:
 
 
 class _Rows:
-    """The ages of a few objects that have weight, each a row of n_ebv cells."""
+    """Ages with weight of several objects, each a row of n_ebv cells."""
 
     def __init__(self, block, objects, chosen, scaled, log_weight, top):
         self.block, self.grid, self.work = block, block.grid, block.work
@@ -256,7 +256,7 @@ class _Rows:
         self._find_means()
 
     def _find_means(self):
-        """Find the range of the mean of ln m among cells that matter, by object and by row."""
+        """Find the range of the mean of ln m among relevant cells, by object and by row."""
         significant = self.weight > _NEGLIGIBLE
         inf = torch.tensor(torch.inf, device=self.spare.device)
         least = torch.where(significant, self.scaled, inf, out=self.spare).amin(1)
@@ -272,7 +272,7 @@ class _Rows:
         return result.scatter_reduce_(0, self.owner, values, how, include_self=False)
 
     def histogram(self, present_day):
-        """Weight by the mean of ln m, (n, group, bin), before the prior's bounds are seen."""
+        """Compute the histogram of weights in mean ln m, (n, group, bin), without the prior's bounds."""
         first, width = self.block.lattice(self.objects, self.mean_low, self.mean_high, present_day)
         start, slot = ((self.center - first) / width)[self.owner], self.owner
         groups = 1
@@ -288,11 +288,11 @@ class _Rows:
         return histogram.view(self.n, groups, _MASS_BINS)
 
     def cut(self):
-        """Take from each cell the share of its mass beyond the prior's bounds."""
+        """Remove from each cell the probability outside the prior's bounds on the mass."""
         (low, high), room = self.block.bounds, (_CLEAR * self.sigma)[self.owner]
         rows = ((self.row_low < low + room) | (self.row_high > high - room)).nonzero()[:, 0]
         owner, m = self.owner[rows], len(rows)
-        # As `interval`, in place; beyond is how far the mean lies outside, in standard deviations.
+        # As `interval`, in place; beyond is the distance of the mean outside the bounds, in standard deviations.
         half = ((high - low) / 2 / self.sigma)[owner, None].float()
         middle = (((low + high) / 2 - self.center) / self.sigma)[owner, None].float()
         beyond = torch.index_select(self.scaled, 0, rows, out=self.spare[:m])
@@ -324,13 +324,13 @@ class _Rows:
         return theta, self.weight[row, j]
 
     def _row_of(self, i):
-        """Return the number of the row of each age (n, k)."""
+        """Return the row index of each age (n, k)."""
         number = torch.zeros(self.n * self.grid.shape[0], dtype=torch.int64, device=i.device)
         number[self.chosen] = torch.arange(len(self.chosen), device=i.device)
         return torch.gather(number.view(self.n, -1), 1, i)
 
     def draw(self, age, points):
-        """Points of the unit cube through the inverse distribution functions of age, reddening and mass."""
+        """Map points of the unit cube through the inverse distribution functions of age, reddening, and mass."""
         grid, n_ebv = self.grid, self.grid.shape[1]
         cdf = age.cumsum(1)
         u = (points[:, 0].double() * cdf[:, -1:]).contiguous()
@@ -341,7 +341,7 @@ class _Rows:
         row = self._row_of(i) * n_ebv
         within = torch.cumsum(self.weight, 1, out=self.spare).view(-1)
         v = points[:, 1].float() * within[row + n_ebv - 1]
-        j = torch.zeros_like(i)  # cells of the row that lie below
+        j = torch.zeros_like(i)  # number of lower cells in the row
         for bit in reversed(range(n_ebv.bit_length())):
             trial = j + (1 << bit)
             below = within[row + (trial - 1).clamp(max=n_ebv - 1)] <= v
@@ -357,17 +357,17 @@ class _Rows:
 
 def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float | torch.Tensor, levels: torch.Tensor,
                    smooth: bool = True) -> torch.Tensor:
-    """Quantiles of a smooth density known in the middle of equal cells.
+    """Compute quantiles of a smooth density known at the centers of equal cells.
 
     Parameters
     ----------
     density : Tensor (n, n_cell)
-        Up to a factor.
+        Density up to a factor.
     low, step : float or Tensor (n,)
-        Where the first cell begins, and how wide each is.
+        Start of the first cell and cell width.
     levels : Tensor (n_level,)
     smooth : bool
-        Whether ``density`` is of a point, not the mean over the cell.
+        Whether ``density`` is the value at the center, not the mean over the cell.
 
     Returns
     -------
@@ -375,8 +375,8 @@ def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float
 
     Notes
     -----
-    In each cell the density is a parabola of the right integral through its
-    values at the edges (Colella & Woodward 1984); the integral is the midpoint's
+    In each cell, the density is a parabola through its edge values with the correct integral
+    (Colella & Woodward 1984); the integral is the midpoint rule
     with the next order, h f + h^3 f'' / 24.
     """
     padded = torch.cat([density[:, :1], density, density[:, -1:]], 1)

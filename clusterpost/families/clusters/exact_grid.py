@@ -1,15 +1,15 @@
-"""The exact posterior under log-normal noise: a dense grid in age and reddening.
+"""Exact posteriors under log-normal noise on a dense grid in age and reddening.
 
-At given age and reddening the log mass has a normal posterior, cut at the
-prior's bounds, so that only two of the three dimensions need a grid.  What is
-left of chi-square, with y the observed and c the model's log fluxes at unit mass,
-w the weights of the bands, W their sum and y shifted to sum w y = 0, is
+At given age and reddening, the log mass has a normal posterior, truncated at the
+prior's bounds, so only two of the three dimensions need a grid.  The remaining
+chi-square, with y the observed and c the model's log fluxes at unit mass,
+w the weights of the bands, W their sum, and y shifted to sum w y = 0, is
 
     sum w y^2 - 2 sum w y c + sum w c^2 - (sum w c)^2 / W,
 
-two matrix products of fixed arrays, (c, c^2) and c, with a batch of objects.  A
-band that was not measured has the weight zero.  Objects whose posterior is
-narrower than a few cells go to :mod:`clusterpost.families.clusters.cells`.
+two matrix products of fixed arrays, (c, c^2) and c, with a batch of objects.  Missing
+bands have zero weight.  Objects with posteriors
+narrower than a few cells are solved by :mod:`clusterpost.families.clusters.cells`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = ["ExactGrid", "GridSummary"]
 
 _OBJECTS_PER_BLOCK = 128
 _DIVIDED_PER_BLOCK = 4
-_ENOUGH_CELLS, _LEAST_CELLS = 640.0, 160.0  # that hold a posterior, for the grid to do where there is a finer, or none
+_ENOUGH_CELLS, _LEAST_CELLS = 640.0, 160.0  # minimum effective cells, if there is a finer grid, or none
 
 
 @dataclass
@@ -48,24 +48,24 @@ class GridSummary:
     Attributes
     ----------
     quantiles : Tensor (n, 4, n_level)
-        Of log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag and log10
+        Quantiles of log10 age/Myr, log10 initial mass/Msun, E(B-V)/mag, and log10
         present-day mass/Msun.
     mean : Tensor (n, 3)
-        Of the first three.
+        Means of the first three.
     best : Tensor (n, 3)
-        The densest of the cells: where an ascent to the MAP may start.
+        Cell of highest density, a starting point for an ascent to the MAP.
     entropy : Tensor (n,)
         Differential entropy in the first three, nat.
     log_evidence : Tensor (n,)
-        ln p(x), where x is ln of the observed fluxes, as of
+        ln p(x), where x is ln of the observed fluxes, as in
         `~clusterpost.noise.LogNormalNoise`.
     divided : Tensor (n,) of bool
         Whether the grid was too coarse and its cells were divided.
     theta : Tensor (n, k, 3), optional
-        Draws, equally weighted.
+        Equally weighted draws.
     log_q : Tensor (n, k), optional
-        Log of the density that ``theta`` was drawn from: the posterior, but for
-        being flat in age and reddening within a cell.
+        Log density of the distribution of ``theta``: the posterior, but
+        flat in age and reddening within a cell.
     """
 
     quantiles: torch.Tensor
@@ -79,34 +79,34 @@ class GridSummary:
 
 
 class LogFluxTerms:
-    """The likelihood of log fluxes as sums over bands, in double precision.
+    """Likelihood of log fluxes as sums over bands, in double precision.
 
-    Given age and reddening, ln m is normal with the standard deviation
-    ``sigma``, about a mean that follows from the fluxes.
+    Given age and reddening, ln m is normal with standard deviation
+    ``sigma`` about a mean that depends on the fluxes.
 
     Attributes
     ----------
     y : Tensor (n, n_band)
-        What ln f at one solar mass and 10 pc would be if the mass were one; zero where not measured.
+        ln of the observed flux scaled to 10 pc, to compare with that of one solar mass; zero if not measured.
     weight : Tensor (n, n_band)
     total : Tensor (n,)
         Sum of the weights.
     sigma : Tensor (n,)
-        Of ln m; an uncertain distance widens it.
+        Standard deviation of ln m, including the distance uncertainty.
     constant : Tensor (n,)
-        Of the log evidence.
+        Constant term of the log evidence.
     """
 
     def __init__(self, observed: Observed, distance_error: torch.Tensor | None, slope: float):
         used = observed.measured
         if not used.any(1).all():
             row = int((~used.any(1)).nonzero()[0])
-            raise InputError(f"row {row} has no measured band; leave such rows out")
+            raise InputError(f"row {row} has no measured band; remove such rows")
         flux, error = observed.flux.double(), observed.error.double()
         if not (((flux > 0) & (error > 0)) | ~used).all():
             row, band = (used & ~((flux > 0) & (error > 0))).nonzero()[0].tolist()
             raise InputError(f"log-normal noise needs positive fluxes and errors; row {row}, band number {band} has "
-                             f"{flux[row, band]:g} +- {error[row, band]:g} mJy. Leave that band out")
+                             f"{flux[row, band]:g} +- {error[row, band]:g} mJy. Omit that band")
         value, width, _ = get_noise("lognormal").as_lognormal(flux, error)
         variance = torch.where(used, width**2, 1.0)
         self.weight = torch.where(used, 1 / variance, 0.0)
@@ -134,26 +134,26 @@ class ExactGrid:
     Parameters
     ----------
     table : `~clusterpost.families.clusters.table.BandFluxTable`
-        With the bands of what is observed, on the device to use.
+        Table with the observed bands, on the device to use.
     prior : object of `clusterpost.priors`, optional
-        Whose density is a power law in mass, of any form in age and reddening;
-        by default `~clusterpost.priors.cluster_prior`.  Its uncertainty of the
-        distance is marginalized exactly.
+        Prior that is a power law in mass and of any form in age and reddening;
+        by default `~clusterpost.priors.cluster_prior`.  Its distance uncertainty
+        is marginalized exactly.
     n_age, n_ebv : int
-        Cells of the fine grid.
+        Number of cells of the fine grid.
 
     Raises
     ------
     InputError
-        If the prior is no power law in mass.
+        If the prior is not a power law in mass.
 
     Notes
     -----
-    Density is evaluated in the middle of a cell.  Marginals of age and
-    reddening are integrated with the next order; the one of mass is a sum of
-    normal densities.  A grid of half as many cells along each axis comes first,
-    and the whole one where the posterior covers few cells of that.  Where even
-    these are few, or the mass lies beyond the prior's bounds, cells are divided
+    The density is evaluated at the center of a cell.  Marginals of age and
+    reddening are integrated with the next order; the marginal of mass is a sum of
+    normal densities.  A grid of half as many cells along each axis is tried first,
+    then the full grid if the posterior covers few cells.  If it still covers
+    few cells, or the mass is outside the prior's bounds, cells are divided
     until the posterior is resolved.
 
     Examples
@@ -178,14 +178,14 @@ class ExactGrid:
         self.slope = self.prior.mass_slope
         if self.slope is None:
             raise InputError(f"the exact grid needs a prior that is a power law in mass, not "
-                             f"{self.prior.describe()}; exact_posterior takes any")
+                             f"{self.prior.describe()}; use exact_posterior for other priors")
         self.fine = table.to(dtype=torch.float64)
         shape = int(n_age), int(n_ebv)
         half = max(2, shape[0] // 2), max(2, shape[1] // 2)
         self.grids = [CellGrid(self, half, _ENOUGH_CELLS), CellGrid(self, shape, _LEAST_CELLS)]
 
     def log_prior(self, log_age: torch.Tensor, ebv: torch.Tensor) -> torch.Tensor:
-        """Log prior density at one solar mass, from which a power law leads on.
+        """Compute the log prior density at one solar mass, the normalization of the power law.
 
         Parameters
         ----------
@@ -197,27 +197,27 @@ class ExactGrid:
         """
         middle = 0.5 * (self.low[1] + self.high[1])
         theta = torch.stack([log_age, torch.full_like(log_age, middle), ebv], -1).float()
-        # A middle of a cell may leave the box by rounding to float32 only if the cell is that small.
+        # Rounding to float32 moves the center of a cell out of the box only if the cell is very small.
         theta = torch.minimum(torch.maximum(theta, self.prior.low.to(theta)), self.prior.high.to(theta))
         return self.prior.log_prob(theta).double() - self.slope * LN10 * middle
 
     def summarize(self, observed: Observed, levels: Sequence[float] = (0.16, 0.5, 0.84),
                   points: torch.Tensor | None = None) -> GridSummary:
-        """Quantiles, means, evidence and draws of each object.
+        """Compute quantiles, means, evidence, and draws of each object.
 
         Parameters
         ----------
         observed : Observed
-            Rows with at least one measured band; limits are not looked at.
+            Rows with at least one measured band; limits are ignored.
         levels : sequence of float
-            Of the quantiles.
+            Quantile levels.
         points : Tensor (k, 3), optional
-            Points of the unit cube, evenly spread, that become draws.
+            Evenly spread points of the unit cube for the draws.
 
         Returns
         -------
         GridSummary
-            Double precision.
+            Summaries in double precision.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Star clusters whose stars sample the initial mass function fully."""
+"""Star clusters with a fully sampled initial mass function."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["FullySampledClusters"]
 
 
 class FullySampledClusters(ModelFamily):
-    """Simple stellar populations behind a screen of dust, one metallicity per table.
+    """Simple stellar populations behind a dust screen, one metallicity per table.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ class FullySampledClusters(ModelFamily):
     noise : str
         Noise model of the likelihood.
     prior : BoxPrior, optional
-        By default that of Walter et al. (2025), Sect. 2.2.
+        Prior; by default that of Walter et al. (2025), Sect. 2.2.
     distance : tuple of float
-        Range of training, Mpc.
+        Training range in Mpc.
     whole_myr : bool
-        Take the photometry at whole Myr and spread the true age uniformly over that Myr: the age grid of
-        Walter et al. (2025), Sect. 2.2.
+        Whether to compute the photometry at whole Myr and spread the true age uniformly over that Myr, the age grid
+        of Walter et al. (2025), Sect. 2.2.
     table : BandFluxTable, optional
-        Band fluxes; by default those of solar metallicity.
+        Band fluxes; by default for solar metallicity.
 
     Notes
     -----
@@ -76,7 +76,7 @@ class FullySampledClusters(ModelFamily):
         self.table = (table or load_table()).select(self.band_names)
         if prior is None:
             prior = BoxPrior.of(self.parameters)
-        else:  # columns, figures and other priors are bounded as this one
+        else:  # columns, figures, and other priors have the same bounds
             bounds = zip(self.parameters, prior.low.tolist(), prior.high.tolist(), strict=True)
             self.parameters = tuple(replace(p, low=low, high=high) for p, low, high in bounds)
         self.prior = WholeMyrPrior(prior.low, prior.high, prior.names) if whole_myr else prior
@@ -96,19 +96,19 @@ class FullySampledClusters(ModelFamily):
 
     @property
     def summary(self) -> str:
-        """Description of its clusters, as a methods section puts it."""
+        """Noun phrase for the clusters in a methods section."""
         return (f"fully sampled simple stellar populations ({self.table.header['ssp']}) behind a foreground screen of "
                 "dust (O'Donnell 1994, R_V = 3.1), without nebular emission")
 
     @property
     def domain(self) -> tuple[tuple[float, float], ...]:
-        """Lowest and highest value of each parameter: of the table, and any mass."""
+        """Range of each parameter: that of the table, and any mass."""
         log_age, ebv = self.table.log_age, self.table.ebv
         return ((log_age[0].item(), log_age[-1].item()), (-math.inf, math.inf), (ebv[0].item(), ebv[-1].item()))
 
     @property
     def mock_bands(self) -> tuple[str, ...]:
-        """Names of the bands of mock catalogs: those of WFC3/UVIS."""
+        """Names of the default bands of mock catalogs, those of WFC3/UVIS."""
         return WFC3_BANDS
 
     def with_bands(self, names: Sequence[str]) -> ModelFamily:
@@ -117,12 +117,12 @@ class FullySampledClusters(ModelFamily):
 
     @property
     def further_bands(self) -> tuple[str, ...]:
-        """Names of the bands that the packaged tables know besides."""
+        """Names of additional bands in the packaged tables."""
         return tuple(band for band in self.table.further_bands if band not in self.band_names)
 
     @property
     def filter_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
+        """Indices of interchangeable bands: ACS/WFC bands and their WFC3/UVIS neighbors."""
         return band_slots(self.band_names)
 
     @property
@@ -135,13 +135,13 @@ class FullySampledClusters(ModelFamily):
         return self._with(table=self.table.to(device, dtype))
 
     def doubts(self, observed: Observed) -> np.ndarray:
-        """Flag what an old cluster of few metals explains as well; see `~clusterpost.families.ModelFamily.doubts`."""
-        from .old import explained_by_old  # which loads the stars of another family, once there are objects
+        """Flag objects that old metal-poor clusters also fit; see `~clusterpost.families.ModelFamily.doubts`."""
+        from .old import explained_by_old  # loads the stars of another family only if needed
 
         return np.where(explained_by_old(observed, self.band_names), PERHAPS_OLD, 0).astype(np.int32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return options as plain values; see `from_dict`."""
+        """Return the options as plain values; see `from_dict`."""
         return {"bands": list(self.band_names), "noise": self.likelihood.noise.name, "prior": self.prior.to_dict(),
                 "distance": list(self._distance), "whole_myr": self.whole_myr, **_origin(self.table)}
 
@@ -152,9 +152,9 @@ class FullySampledClusters(ModelFamily):
         Parameters
         ----------
         options : mapping
-            What `to_dict` returned, or the simulator of an older model file, which holds the same.
+            Output of `to_dict`, or the simulator of an older model file, which has the same content.
         table : BandFluxTable, optional
-            By default `~clusterpost.families.clusters.table.find_table` looks for it.
+            Band fluxes; by default `~clusterpost.families.clusters.table.find_table` finds them.
 
         Returns
         -------
@@ -163,13 +163,13 @@ class FullySampledClusters(ModelFamily):
         Raises
         ------
         InputError
-            If the band-flux table was not loaded, or the one given is another.
+            If the band-flux table was not loaded, or the given table does not match.
         """
         origin = {key: options[key] for key in ("sed_sha256", "extinction") if key in options}
         table = table or find_table(**origin)
         if _origin(table) != origin:
-            raise InputError("the band-flux table that was given is of other spectra or another extinction than the "
-                             f"model file's, {origin}")
+            raise InputError("the given band-flux table has other spectra or another extinction curve than the "
+                             f"model file, {origin}")
         return cls(bands=options["bands"], noise=options["noise"], prior=BoxPrior.from_dict(options["prior"]),
                    distance=tuple(options["distance"]), whole_myr=options["whole_myr"], table=table)
 
@@ -189,7 +189,7 @@ class FullySampledClusters(ModelFamily):
 
 
 def _origin(table):
-    """Identify a band-flux table; the extinction is stated only where it is not that of the packaged ones."""
+    """Identify a band-flux table; include the extinction only if it differs from the packaged tables."""
     header = table.header
     other = {} if header["extinction"] == EXTINCTION else {"extinction": header["extinction"]}
     return {"sed_sha256": header["sed_sha256"], **other}

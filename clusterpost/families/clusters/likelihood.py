@@ -23,7 +23,7 @@ __all__ = ["ClusterLikelihood"]
 
 
 class ClusterLikelihood(PhotometricLikelihood):
-    """Photometric likelihood whose fluxes are proportional to the mass.
+    """Photometric likelihood with fluxes proportional to the mass.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class ClusterLikelihood(PhotometricLikelihood):
         return MassConditional(self.table, self.noise, prior)
 
     def quadrature(self, prior: Prior) -> ExactGrid | None:
-        """Return the grid that integrates posteriors without limits, where noise and prior allow that; else None."""
+        """Return the grid that integrates posteriors without limits, or None if noise or prior do not allow it."""
         return ExactGrid(self.table, prior) if self.noise.name == "lognormal" and prior.mass_slope is not None else None
 
     def log_prob_of_colors(self, observed: Observed, theta: torch.Tensor) -> torch.Tensor:
-        """Compute ln of the log-normal likelihood of age and reddening, any mass being equally likely in log m.
+        """Compute ln of the log-normal likelihood of age and reddening, marginalized over a uniform log mass.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class ClusterLikelihood(PhotometricLikelihood):
         Returns
         -------
         Tensor (n, k)
-            Up to a number of each object.
+            Log likelihood up to a constant for each object.
         """
         noise, seen = get_noise("lognormal"), (observed.flux, observed.error, observed.measured)
         ln_flux = self.table.ln_flux(*theta.unbind(-1))
@@ -67,19 +67,19 @@ class ClusterLikelihood(PhotometricLikelihood):
         return noise.log_likelihood(*seen, ln_flux + best[..., None])
 
     def check_prior(self, prior: Prior) -> None:
-        """Check that a prior stays within the table.
+        """Check that a prior is within the range of the table.
 
         Raises
         ------
         InputError
-            If it reaches beyond.
+            If the prior extends beyond the table.
         """
         for name, nodes in (("log_age", self.table.log_age), ("ebv", self.table.ebv)):
             i, ends = prior.names.index(name), (nodes[0].item(), nodes[-1].item())
             low, high = prior.low[i].item(), prior.high[i].item()
             if low < ends[0] - 1e-5 or high > ends[1] + 1e-5:
-                raise InputError(f"the prior of {name} goes from {low:g} to {high:g}, but the band-flux table only "
-                                 f"from {ends[0]:g} to {ends[1]:g}; give bounds within it")
+                raise InputError(f"the prior of {name} covers {low:g} to {high:g}, but the band-flux table only "
+                                 f"{ends[0]:g} to {ends[1]:g}; give bounds within the table")
 
     def _predict(self, theta, covariates):
         log_age, log_mass, ebv = theta.unbind(-1)

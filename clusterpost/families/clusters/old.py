@@ -1,8 +1,8 @@
-"""Comparison of photometry with old clusters of few metals.
+"""Comparison of photometry with old metal-poor clusters.
 
-Fully sampled clusters of solar metallicity take a globular cluster for a young one behind dust, without a poor fit.
-Both kinds are compared by their evidence on small grids, with the light that the stars of
-`clusterpost.families.stochastic` have in the mean.
+A model with fully sampled clusters of solar metallicity fits a globular cluster well as a young dusty one.
+This module compares the evidence of both on small grids, with the mean light of the stars of
+`clusterpost.families.stochastic`.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
 __all__ = ["explained_by_old"]
 
 _ROWS_AT_ONCE = 1024
-_MODEL_ERROR = 0.1  # of both, in ln flux, so that small grids do
+_MODEL_ERROR = 0.1  # of both models, in ln flux, so small grids suffice
 _STEP = 0.05  # mag of E(B-V)
-_SOLAR, _POOR = 0.02, 0.004  # Z: that of the one, and the most that the other has
+_SOLAR, _POOR = 0.02, 0.004  # Z of the solar model, and maximum Z of the metal-poor one
 _OLD = math.log10(5000.0)  # log10 age/Myr
-_LITTLE_DUST, _MOST_DUST = 0.1, 0.5  # scale of an exponential prior of the old one's E(B-V), and its end
-_REACHED = 0.16  # a posterior that gives the old so much has not overlooked them
+_LITTLE_DUST, _MOST_DUST = 0.1, 0.5  # scale and upper bound of the exponential prior of E(B-V) of old clusters
+_REACHED = 0.16  # probability of old ages at which the solar posterior includes them
 
 
 def explained_by_old(observed: Observed, bands: tuple[str, ...]) -> np.ndarray:
-    """Tell where an old metal-poor cluster has at least the evidence of one with solar metallicity.
+    """Return whether an old metal-poor cluster has at least the evidence of one with solar metallicity.
 
     Parameters
     ----------
     observed : Observed
-        Of n objects; their detections are taken.
+        Photometry of n objects; only detections are used.
     bands : tuple of str
 
     Returns
     -------
     ndarray of bool (n,)
-        Also False where the solar posterior reaches 5 Gyr at its 84 % quantile.
+        Also False if the 84 % quantile of the solar posterior reaches 5 Gyr.
 
     Notes
     -----
-    Solar: Z = 0.02, flat in log age from 1 Myr on and in E(B-V) from 0 to 1.5. Old: Z = 0.0004 to 0.004, evenly in the
-    table's nodes, flat in log age above 5 Gyr, E(B-V) exponential with 0.1 mag. Mass is free in both, and a relative
-    error of 0.1 is added to the photometry's.
+    Solar: Z = 0.02, flat in log age above 1 Myr and in E(B-V) from 0 to 1.5. Old: Z = 0.0004 to 0.004, with equal
+    weights of the table's nodes, flat in log age above 5 Gyr, E(B-V) exponential with 0.1 mag. The mass is free in
+    both, and a relative error of 0.1 is added to the photometric errors.
     """
     known = [band for band in bands if band in load_stars().stored_bands]
     at = [bands.index(band) for band in known]
@@ -70,7 +70,7 @@ def explained_by_old(observed: Observed, bands: tuple[str, ...]) -> np.ndarray:
 
 
 def _log_likelihood(value, weight, template):
-    """Log likelihood of values (n, n_band) under each template (n_template, n_band) of the best amplitude."""
+    """Compute the log likelihood of values (n, n_band) under templates (n_template, n_band) with the best amplitude."""
     total = weight.sum(1, keepdim=True).clamp(min=1e-12)
     residual = (weight * value).sum(1, keepdim=True) - weight @ template.T
     squared = (weight * value**2).sum(1, keepdim=True) - 2 * (weight * value) @ template.T + weight @ (template**2).T
@@ -79,7 +79,7 @@ def _log_likelihood(value, weight, template):
 
 @lru_cache(maxsize=16)
 def _templates(bands):
-    """Light of solar clusters, with a mask of the old ones, of old metal-poor ones, and the ln prior of the latter."""
+    """Return fluxes of solar clusters, a mask of the old ones, fluxes of old metal-poor ones, and their ln prior."""
     table = load_stars().select(bands)
     simulator = StarSimulator(table)
     fine = np.searchsorted(table.fine_log_age, table.log_age - 1e-6).clip(max=len(table.fine_log_age) - 1)
@@ -88,7 +88,7 @@ def _templates(bands):
     z, age = 10**table.log_z, table.log_age
 
     def behind(some, ebv):
-        """ln flux (n, n_screen, n_band) of populations behind dust."""
+        """Compute ln flux (n, n_screen, n_band) of populations behind dust."""
         ebv = torch.as_tensor(ebv).float()
         flux = simulator.redden(some[:, None], ebv.expand(len(some), -1), torch.tensor(3.1))
         return torch.log(flux).double().flatten(0, 1)

@@ -19,8 +19,8 @@ PARAMETERS = (
     Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
               label=r"$E(B-V)$ [mag]", symbol=r"$E(B-V)$", description="color excess E(B-V) of a foreground screen"),
 )
-#: T1 to T6 of Walter et al. (2025), Sect. 3.1, as functions of theta (..., 3); arrays and tensors alike.
-#: T1 and T2 are log10 t and log10 m in place of t and m: a monotone map leaves ranks as they are.
+#: T1 to T6 of Walter et al. (2025), Sect. 3.1, as functions of theta (..., 3), an array or tensor.
+#: T1 and T2 are log10 t and log10 m instead of t and m; a monotone map does not change ranks.
 STATISTICS = MappingProxyType({
     "T1": lambda theta: theta[..., 0],
     "T2": lambda theta: theta[..., 1],
@@ -29,5 +29,5 @@ STATISTICS = MappingProxyType({
     "T5": lambda theta: theta[..., 1] * theta[..., 2],
     "T6": lambda theta: theta[..., 0] * theta[..., 2],
 })
-#: Distance, with the range of training of Walter et al. (2025).
+#: Distance, with the training range of Walter et al. (2025).
 DISTANCE = Distance(low=1.0, high=30.0, description="distance of the cluster")

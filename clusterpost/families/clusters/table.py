@@ -1,7 +1,7 @@
-"""The forward model: band fluxes of a star cluster from age, mass and reddening.
+"""Forward model: band fluxes of a star cluster from age, mass, and reddening.
 
 f_b(theta, d) = m F_b(t, E) (10 pc / d)^2 with F_b from the band-flux table
-that :mod:`clusterpost.training.grid` computes.
+computed by :mod:`clusterpost.training.grid`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table
 #: The packaged tables, by metallicity.
 TABLES = {f"z{z}": Path(__file__).parents[2] / "data" / f"bc03_chabrier_z{z}_o94.safetensors"
           for z in ("0.008", "0.02", "0.05")}
-#: The further bands of each, which are looked for where a table does not hold a band itself.
+#: Additional bands of each table.
 FURTHER_BANDS = {name: path.with_name(f"{path.stem}_further{path.suffix}") for name, path in TABLES.items()}
-#: The one that is used where none is named.
+#: Default table.
 TABLE_PATH = TABLES["z0.02"]
 #: Extinction of the packaged tables.
 EXTINCTION = "dust_extinction.parameter_averages.O94, Rv=3.1, foreground screen"
 LN10 = math.log(10.0)
-_CELLS = 2**14  # of log age, by which a node is looked up
+_CELLS = 2**14  # cells of log age for looking up nodes
 
 
 class BandFluxTable:
@@ -49,14 +49,14 @@ class BandFluxTable:
     ln_flux : Tensor (n_age, n_ebv, n_band)
         ln of the flux in mJy.
     surviving_mass : Tensor (n_age,)
-        Stellar mass left per solar mass formed, remnants included.
+        Surviving stellar mass per solar mass formed, including remnants.
     header : dict
         Provenance; ``header["bands"]`` names the bands.
 
     Notes
     -----
     Linear in (log age, E(B-V), ln flux) between nodes, and therefore
-    differentiable nearly everywhere; runs where its tensors are.
+    differentiable almost everywhere; runs on the device of its tensors.
     """
 
     def __init__(self, log_age: torch.Tensor, ebv: torch.Tensor, ln_flux: torch.Tensor, surviving_mass: torch.Tensor,
@@ -65,8 +65,8 @@ class BandFluxTable:
         self.surviving_nodes = surviving_mass
         self.header = header
         self.bands = tuple(header["bands"])
-        # Equal cells of log age, narrow enough to hold few nodes: from the last node before its cell, few steps lead
-        # to the node below an age.
+        # Equal cells of log age with few nodes each, so the node below an age is a few steps after the last
+        # node before its cell.
         self._youngest, self._cells_per_dex = log_age[0], _CELLS / (log_age[-1] - log_age[0])
         cell = self._cell(log_age)
         every = torch.arange(_CELLS, dtype=cell.dtype, device=cell.device)
@@ -82,7 +82,7 @@ class BandFluxTable:
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["header"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if "ln_flux" not in tensors:  # factors of each band's matrix of ages and color excesses
+        if "ln_flux" not in tensors:  # low-rank factors of each band's matrix of ages and color excesses
             of_band = [tensors["factor_band"] == band for band in range(len(header["bands"]))]
             tensors["ln_flux"] = torch.stack([tensors["age_factors"][:, own] @ tensors["ebv_factors"][own]
                                               for own in of_band], -1)
@@ -97,18 +97,18 @@ class BandFluxTable:
 
     @property
     def further_bands(self) -> tuple[str, ...]:
-        """Bands that `select` knows besides those that the table holds."""
+        """Additional bands supported by `select`."""
         return tuple(band for further in _further_tables(self) for band in further.bands if band not in self.bands)
 
     def select(self, bands: Sequence[str]) -> BandFluxTable:
-        """Return the same table with only these bands, in this order; packaged ones know more than they hold."""
+        """Return the same table with only these bands, in this order, including additional packaged ones."""
         nodes, known = self.ln_flux_nodes, self.bands
         if not set(bands) <= set(known):
             for further in _further_tables(self):
                 nodes, known = torch.cat([nodes, further.ln_flux_nodes.to(nodes)], -1), (*known, *further.bands)
         missing = [b for b in bands if b not in known]
         if missing:
-            raise InputError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(known)}")
+            raise InputError(f"the band-flux table has no {', '.join(missing)}; choose from {', '.join(known)}")
         index = [known.index(b) for b in bands]
         return BandFluxTable(self.log_age, self.ebv, nodes[..., index].contiguous(), self.surviving_nodes,
                              {**self.header, "bands": list(bands)})
@@ -117,14 +117,14 @@ class BandFluxTable:
         return ((log_age.detach() - self._youngest) * self._cells_per_dex).int().clamp(0, _CELLS - 1)
 
     def _age_interval(self, log_age):
-        """Find the node below each age, and how far it is from there to the next."""
+        """Find the node below each age, and the fractional distance to the next node."""
         left = _take(self._node_before, self._cell(log_age))
         for _ in range(self._most_in_a_cell):
             left = (left + (log_age >= _take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
         return left, (log_age - _take(self.log_age, left)) * _take(self._inverse_width, left)
 
     def ln_flux(self, log_age: torch.Tensor, ebv: torch.Tensor) -> torch.Tensor:
-        """Natural log of the flux in mJy at 10 pc per solar mass formed.
+        """Compute ln of the flux in mJy at 10 pc per solar mass formed.
 
         Parameters
         ----------
@@ -150,7 +150,7 @@ class BandFluxTable:
         return flux.reshape(*a.shape, -1)
 
     def surviving_mass(self, log_age: torch.Tensor) -> torch.Tensor:
-        """Stellar mass left per solar mass formed, remnants included.
+        """Compute the surviving stellar mass per solar mass formed, including remnants.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ class BandFluxTable:
         return torch.lerp(_take(self.surviving_nodes, i), _take(self.surviving_nodes, i + 1), a)
 
     def predict(self, theta: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
-        """ln of the observed flux in mJy of clusters with parameters ``theta``.
+        """Compute ln of the observed flux in mJy for parameters ``theta``.
 
         Parameters
         ----------
@@ -183,12 +183,12 @@ class BandFluxTable:
 
 
 def _take(values, i):
-    """Elements of a one-dimensional tensor; by `torch.index_select`, as `torch.take` wants twice as wide an index."""
+    """Select elements of a one-dimensional tensor; `torch.take` would need a 64-bit index."""
     return values.index_select(0, i.reshape(-1)).reshape(i.shape)
 
 
 def distance_term(distance: torch.Tensor) -> torch.Tensor:
-    """ln (10 pc / d)^2 for a distance in Mpc.
+    """Compute ln (10 pc / d)^2 for a distance in Mpc.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def distance_term(distance: torch.Tensor) -> torch.Tensor:
 
 
 def _further_tables(table):
-    """Yield the packaged tables of further bands for the same spectra, extinction and nodes."""
+    """Yield the packaged tables of additional bands for the same spectra, extinction, and nodes."""
     same = ("sed_sha256", "extinction")
     for path in FURTHER_BANDS.values():
         further = load_table(path)
@@ -212,7 +212,7 @@ def _further_tables(table):
             yield further
 
 
-_READ = {}  # every table that was read, by path
+_READ = {}  # all tables that were read, by path
 
 
 def load_table(name: PathLike = TABLE_PATH) -> BandFluxTable:
@@ -221,18 +221,18 @@ def load_table(name: PathLike = TABLE_PATH) -> BandFluxTable:
     Parameters
     ----------
     name : str or path
-        ``z0.008``, ``z0.02`` (the default) or ``z0.05`` for the packaged table of that
-        metallicity, or the path of one that :mod:`clusterpost.training.grid` wrote.
+        ``z0.008``, ``z0.02`` (the default), or ``z0.05`` for the packaged table of that
+        metallicity, or the path of a table written by :mod:`clusterpost.training.grid`.
 
     Returns
     -------
     BandFluxTable
-        Float32, on the CPU.
+        Table in float32 on the CPU.
 
     Raises
     ------
     InputError
-        If there is no such table.
+        If the table does not exist.
 
     Examples
     --------
@@ -243,31 +243,31 @@ def load_table(name: PathLike = TABLE_PATH) -> BandFluxTable:
     path = Path(TABLES.get(str(name), name))
     if path not in _READ:
         if not path.is_file():
-            raise InputError(f"no band-flux table {str(name)!r}: packaged are {', '.join(TABLES)}; a path names a file "
-                             "that python -m clusterpost.training.grid wrote")
+            raise InputError(f"no band-flux table {str(name)!r}; give one of {', '.join(TABLES)}, or the path of a "
+                             "file written by python -m clusterpost.training.grid")
         _READ[path] = BandFluxTable.read(path)
     return _READ[path]
 
 
 def find_table(sed_sha256: str, extinction: str = EXTINCTION) -> BandFluxTable:
-    """Find the band-flux table that was computed from certain spectra.
+    """Find the band-flux table for given spectra.
 
     Parameters
     ----------
     sed_sha256 : str
-        Hash of the file with the spectra, as tables and models' cards state it.
+        Hash of the file with the spectra, as in tables and model cards.
     extinction : str
-        The extinction curve, as a table's header states it.
+        Extinction curve, as in the header of a table.
 
     Returns
     -------
     BandFluxTable
-        A packaged one, or one that `load_table` has read before.
+        A packaged table, or one that `load_table` has read before.
 
     Raises
     ------
     InputError
-        If there is none.
+        If there is no such table.
 
     Examples
     --------
@@ -279,5 +279,5 @@ def find_table(sed_sha256: str, extinction: str = EXTINCTION) -> BandFluxTable:
         table = load_table(path)
         if (table.header["sed_sha256"], table.header["extinction"]) == (sed_sha256, extinction):
             return table
-    raise InputError(f"no band-flux table at hand is of the spectra with sha256 {sed_sha256[:12]} and the extinction "
-                     f"{extinction!r}; from Python, clusterpost.families.clusters.table.load_table loads yours")
+    raise InputError(f"no loaded band-flux table has the spectra with sha256 {sed_sha256[:12]} and the extinction "
+                     f"{extinction!r}; in Python, load yours with clusterpost.families.clusters.table.load_table")

@@ -1,4 +1,4 @@
-"""The normal distribution cut at two bounds, stable however far outside its mean lies.
+"""Truncated normal distribution, numerically stable for means far outside the bounds.
 
 ``alpha`` and ``beta`` are the bounds in standard deviations from the mean, ``alpha < beta``.
 """
@@ -14,34 +14,34 @@ __all__ = ["CutNormal", "cut_entropy", "cut_mean", "cut_sample", "interval", "lo
 
 _ROOT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
-_UNSEEN = 8.5  # standard deviations beyond which a bound leaves nothing out in double precision
-_FAR = 30.0  # standard deviations beyond which the tail is a Rayleigh distribution's; Phi underflows soon after
+_UNSEEN = 8.5  # standard deviations beyond which a bound has no effect in double precision
+_FAR = 30.0  # standard deviations beyond which the tail is a Rayleigh distribution; Phi underflows soon after
 
 
 class CutNormal:
-    """Normal densities cut at bounds.
+    """Normal densities truncated at bounds.
 
     Parameters
     ----------
     mean, sigma, low, high : Tensor
-        Of shapes that broadcast.
+        Parameters with broadcastable shapes.
     """
 
     def __init__(self, mean: torch.Tensor, sigma: torch.Tensor, low: float, high: float):
         self.mean, self.sigma = mean.double(), sigma.double()
         self.alpha, self.beta = (low - self.mean) / self.sigma, (high - self.mean) / self.sigma
-        # Bounds further away do not change a digit; what follows costs time.
+        # More distant bounds have no effect, and the computation is slow.
         self._cut = (self.alpha > -_UNSEEN) | (self.beta < _UNSEEN)
 
     @cached_property
     def log_inside(self) -> torch.Tensor:
-        """ln of the share of the whole normal that lies within the bounds, float64."""
+        """ln of the probability within the bounds, float64."""
         result = torch.zeros_like(self.alpha)
         result[self._cut] = log_interval(self.alpha[self._cut], self.beta[self._cut])
         return result
 
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
-        """Inverse of the distribution function; float64.
+        """Compute the inverse of the cumulative distribution function in float64.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class CutNormal:
         return self.mean + self.sigma * z
 
     def log_prob(self, x: torch.Tensor) -> torch.Tensor:
-        """Log density within the bounds; float64.
+        """Compute the log density within the bounds in float64.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class CutNormal:
 
 
 def interval(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """Phi(beta) - Phi(alpha), without cancellation; zero where that underflows.
+    """Compute Phi(beta) - Phi(alpha) without cancellation; zero on underflow.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def interval(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
 
 
 def log_interval(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """ln of `interval`, at any distance; slower.
+    """Compute ln of `interval` without underflow, but slower.
 
     Parameters
     ----------
@@ -101,12 +101,12 @@ def log_interval(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
     """
     near, far = _mirrored(alpha, beta)
     top = torch.special.log_ndtr(-near)
-    # Where both are the same point there is nothing, not a number.
+    # Empty intervals have -inf, not NaN.
     return torch.where(far > near, top + torch.log1p(-torch.exp(torch.special.log_ndtr(-far) - top)), -torch.inf)
 
 
 def cut_mean(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """Mean of the cut standard normal.
+    """Compute the mean of the truncated standard normal.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def cut_mean(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
 
 
 def cut_entropy(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """Differential entropy of the cut standard normal, nat.
+    """Compute the differential entropy of the truncated standard normal in nats.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def cut_entropy(alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
 
 
 def cut_sample(unit: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
-    """Inverse distribution function of the cut standard normal.
+    """Compute the inverse distribution function of the truncated standard normal.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def cut_sample(unit: torch.Tensor, alpha: torch.Tensor, beta: torch.Tensor) -> t
     flip = alpha + beta > 0
     low, high = torch.where(flip, -beta, alpha), torch.where(flip, -alpha, beta)
     unit = torch.where(flip, 1 - unit, unit)
-    # Now more of the interval lies below zero, where Phi keeps its digits (torch's own ndtr does not).
+    # Now most of the interval is below zero, where this Phi is accurate (that of torch.special.ndtr is not).
     phi_low, phi_high = (0.5 * torch.erfc(-x * _ROOT_HALF) for x in (low, high))
     near = torch.special.ndtri(torch.lerp(phi_low, phi_high, unit))
     tail = -torch.sqrt((high**2 - 2 * torch.log(unit.clamp(min=1e-30))).clamp(min=0))

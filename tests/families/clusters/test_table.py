@@ -98,7 +98,7 @@ class TestTables:
 
     @pytest.mark.parametrize("name", ["z0.03", "no/such.safetensors"])
     def test_unknown_is_refused(self, name):
-        with pytest.raises(InputError, match=r"packaged are z0\.008, z0\.02, z0\.05; a path names a file"):
+        with pytest.raises(InputError, match=r"give one of z0\.008, z0\.02, z0\.05, or the path of a file"):
             load_table(name)
 
     def test_differ_in_metallicity_alone(self):
@@ -122,7 +122,7 @@ class TestTables:
     def test_found_by_the_hash_of_their_spectra(self, tmp_path):
         for name in TABLES:
             assert find_table(load_table(name).header["sed_sha256"]) is load_table(name)
-        with pytest.raises(InputError, match="at hand is of the spectra with sha256 abababab"):
+        with pytest.raises(InputError, match="loaded band-flux table has the spectra with sha256 abababab"):
             find_table("ab" * 32)
         with safe_open(str(TABLE_PATH), framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
