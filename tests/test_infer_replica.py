@@ -81,7 +81,7 @@ def test_a_distance_out_of_range_in_one_row(clusters, replicated):
     tbl = clusters.copy()
     tbl["distance"][3] = 500 * u.Mpc
     with pytest.warns(
-        AstropyUserWarning, match=r"column 'distance' gives 500 Mpc in row 3; .* knows 1 to 30 Mpc. 1 such rows"
+        AstropyUserWarning, match=r"column 'distance' gives 500 Mpc in row 3; .* supports 1 to 30 Mpc. 1 such rows"
     ):
         out = infer_replica(tbl)
     assert_not_inferred(out, 3, "distance outside range")

@@ -223,8 +223,8 @@ def _add_error(tbl, covariate, values, sources, faults):
         row = int(np.argmax(bad))
         faults[name] = Fault(int(np.isfinite(error).sum()), int(bad.sum()), row,
                              f"{sources[name]} gives an error of {error[row]:g} {covariate.unit} for a "
-                             f"{covariate.name} of {values[covariate.name][row]:g} in row {{row}}; it must be from 0 to "
-                             "below that value",
+                             f"{covariate.name} of {values[covariate.name][row]:g} in row {{row}}; it must be from "
+                             "0 to below that value",
                              "Correct it, or mask it if it is unknown", "are inferred without it", InputError)
     values[name] = np.where(bad, np.nan, relative)
 

@@ -108,7 +108,7 @@ class BandFluxTable:
                 nodes, known = torch.cat([nodes, further.ln_flux_nodes.to(nodes)], -1), (*known, *further.bands)
         missing = [b for b in bands if b not in known]
         if missing:
-            raise InputError(f"the band-flux table has no {', '.join(missing)}; choose from {', '.join(known)}")
+            raise InputError(f"the band-flux table has no {', '.join(missing)}; it has {', '.join(known)}")
         index = [known.index(b) for b in bands]
         return BandFluxTable(self.log_age, self.ebv, nodes[..., index].contiguous(), self.surviving_nodes,
                              {**self.header, "bands": list(bands)})

@@ -1,4 +1,4 @@
-"""The likelihood of galaxies, and the density of the mass given everything else."""
+"""Likelihood of galaxies, and conditional density of the mass."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["FormedMass", "GalaxyLikelihood"]
 
 _LN10 = math.log(10.0)
-_LEAST_WEIGHT = 1e-4  # of an object of which no band tells the brightness
+_LEAST_WEIGHT = 1e-4  # of an object without brightness information
 
 
 class GalaxyLikelihood(PhotometricLikelihood):
-    """Photometric likelihood whose fluxes are proportional to the mass, the first parameter."""
+    """Photometric likelihood with fluxes proportional to the mass, the first parameter."""
 
     def with_noise(self, noise: Noise) -> GalaxyLikelihood:
         """Return the same likelihood with another noise model."""
@@ -34,7 +34,7 @@ class GalaxyLikelihood(PhotometricLikelihood):
 
 
 class FormedMass:
-    """The density of log10 of the mass formed, given the other parameters and the photometry.
+    """Conditional density of log10 of the mass formed, given the other parameters and the photometry.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ class FormedMass:
 
     Notes
     -----
-    Under log-normal noise and a prior that is flat in log10 mass, ln of the mass is normal, cut at the prior's bounds:
-    its weight is the sum of the weights 1/s^2 of the bands, its mean the weighted mean of what they say.  With another
-    noise model, limits or another prior this is the density of log-normal stand-ins, and draws need weights.
+    Under log-normal noise and a prior that is flat in log10 mass, ln mass is normal, truncated at the prior's bounds.
+    Its weight is the sum of the weights 1/s^2 of the bands, and its mean the weighted mean of their estimates.  With
+    another noise model, limits, or another prior, this is a log-normal approximation, and draws need weights.
     """
 
-    #: Name of the parameter whose density this is.
+    #: Name of the parameter.
     parameter = "log_mstar"
 
     def __init__(self, likelihood: GalaxyLikelihood, prior: Prior):
@@ -57,21 +57,21 @@ class FormedMass:
         self.low, self.high = (float(end[self.first]) * _LN10 for end in (prior.low, prior.high))
 
     def at(self, observed: Observed, *others_and_shift: torch.Tensor, closed: bool = True) -> _CutLogMass:
-        """Give the densities at values of the other parameters.
+        """Return the densities at values of the other parameters.
 
         Parameters
         ----------
         observed : Observed
-            Of n galaxies.
+            Photometry of n galaxies.
         *others_and_shift : Tensor (n, k)
-            The other parameters in order, and what is added to ln distance, or None.
+            The other parameters in order, and the shift of ln distance or None.
         closed : bool
-            Ignored: there is no other form.
+            Ignored; only the closed form exists.
 
         Returns
         -------
         object
-            With ``draw(unit)`` and ``log_prob(log_mass)``, of Tensor (n, k).
+            Object with ``draw(unit)`` and ``log_prob(log_mass)`` for Tensor (n, k).
         """
         *others, shift = others_and_shift
         others.insert(self.first, torch.zeros_like(others[0]))
@@ -87,16 +87,16 @@ class FormedMass:
 
 
 class _CutLogMass:
-    """Densities of log10 mass, of which ln mass is normal between bounds."""
+    """Densities of log10 mass with ln mass normal between bounds."""
 
     def __init__(self, density):
         self._density = density
 
     def draw(self, unit):
-        """Draw log10 masses at points (n, k) of the unit interval; and their log density."""
+        """Draw log10 masses at points (n, k) of the unit interval, and return their log density."""
         ln_mass = self._density.quantile(unit)
         return (ln_mass / _LN10).to(unit), (self._density.log_prob(ln_mass) + math.log(_LN10)).to(unit)
 
     def log_prob(self, log_mass):
-        """Log density, in log10 mass, of masses (n, k) within the bounds."""
+        """Compute the log density in log10 mass for masses (n, k) within the bounds."""
         return (self._density.log_prob(_LN10 * log_mass.double()) + math.log(_LN10)).to(log_mass)

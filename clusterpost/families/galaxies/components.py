@@ -1,8 +1,8 @@
-"""The light of the components of a galaxy in narrow parts of the bands: what the forward model is made of.
+"""Light of the components of a galaxy in narrow sub-bands, the basis of the forward model.
 
-PROVABGS emulates the spectrum of a galaxy by networks of nine inputs.  What they emulate is a sum, linear in the mass
-fractions of the components of the star formation history, seen through dust of closed form.  So the light of each
-component without dust is all that must be known: a function of the metallicity history and the redshift alone, here a
+PROVABGS emulates the spectrum of a galaxy with networks of nine inputs.  The emulated spectrum is linear in the mass
+fractions of the components of the star formation history, attenuated by dust with a closed form.  Only the unattenuated
+light of each component is needed: a function of the metallicity history and the redshift, here a
 polynomial that :mod:`clusterpost.training.galaxies` fits to the published networks.
 """
 
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPONENTS_PATH", "Components", "chebyshev", "load_components"]
 
-#: The packaged components.
+#: Path of the packaged components.
 COMPONENTS_PATH = Path(__file__).parents[2] / "data" / "provabgs_sdss.safetensors"
-#: Older and younger than 10 Myr of the youngest component, and the three others.
+#: Stars older and younger than 10 Myr of the youngest component, and the three other components.
 N_SPECTRA = 5
-_FEW = 8  # draws at a redshift, below which it is no gain to evaluate the polynomial at that redshift first
+_FEW = 8  # minimum draws per redshift for which evaluating the polynomial at that redshift first is faster
 
 
 class Components:
-    """Spectra of the components, their mass loss and histories, and the cosmology.
+    """Spectra of the components, their mass loss, histories, and the cosmology.
 
     Parameters
     ----------
     tensors : dict of str to Tensor
-        As `clusterpost.training.galaxies` writes them: ``degrees`` (n_term, 3) and ``coefficients`` (n_term, n_output)
-        of the polynomials; ``wavelength`` (n_part, 2), where the dust is evaluated for each part of a band, Angstrom
-        at redshift 0; ``band`` (n_part,), the band of each part; ``lookback``, ``star_formation``, ``metallicity`` of
-        the `Histories`; ``age``, ``ln_distance``, coefficients of powers of the redshift, the highest first.
+        Tensors written by `clusterpost.training.galaxies`: ``degrees`` (n_term, 3) and ``coefficients``
+        (n_term, n_output) of the polynomials; ``wavelength`` (n_part, 2), where the dust of each sub-band is evaluated,
+        Angstrom at redshift 0; ``band`` (n_part,), the band of each part; ``lookback``, ``star_formation``,
+        ``metallicity`` of the `Histories`; ``age``, ``ln_distance``, coefficients of powers of redshift, highest first.
     header : dict
-        Provenance; names the ``bands``, the ``redshift`` range, the ``log_gamma`` range and ``sha256``, the hash of the
+        Provenance, with ``bands``, ``redshift`` range, ``log_gamma`` range, and ``sha256``, the hash of the
         coefficients.
 
     Notes
     -----
-    Runs where its tensors are and in their precision; differentiable.
+    Runs on the device and in the precision of its tensors; differentiable.
     """
 
     def __init__(self, tensors: dict, header: dict):
@@ -63,15 +63,15 @@ class Components:
         pairs, self._pair = degrees[:, :2].unique(dim=0, return_inverse=True)
         self._first, self._second = pairs.unbind(1)
         self._power = degrees[:, 2]
-        # (n_power, n_pair, n_output): the same coefficients, zero where there is no term.
+        # (n_power, n_pair, n_output): the same coefficients, zero for missing terms.
         self._by_power = coefficients.new_zeros(int(self._power.max()) + 1, len(pairs), coefficients.shape[1])
         self._by_power[self._power, self._pair] = coefficients
-        #: (n_part, n_band): which band each part is of.
+        #: (n_part, n_band): mask of the band of each part.
         self.membership = functional.one_hot(tensors["band"].long(), len(self.bands)).to(tensors["coefficients"])
 
     @classmethod
     def read(cls, path: PathLike = COMPONENTS_PATH) -> Components:
-        """Read what `clusterpost.training.galaxies` wrote.
+        """Read components written by `clusterpost.training.galaxies`.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class Components:
         Returns
         -------
         Components
-            Float32, on the CPU.
+            Components in float32 on the CPU.
         """
         with safe_open(str(path), framework="pt") as file:
             header = json.loads(file.metadata()["header"])
@@ -102,7 +102,7 @@ class Components:
         return Components({name: x.to(device=device, dtype=dtype) for name, x in self.tensors.items()}, self.header)
 
     def age(self, redshift: torch.Tensor) -> torch.Tensor:
-        """Age of the universe in the Planck (2013) cosmology.
+        """Compute the age of the universe in the Planck (2013) cosmology.
 
         Parameters
         ----------
@@ -116,7 +116,7 @@ class Components:
         return self._polynomial("age", redshift)
 
     def ln_distance(self, redshift: torch.Tensor) -> torch.Tensor:
-        """Natural log of the luminosity distance in the Planck (2013) cosmology.
+        """Compute ln of the luminosity distance in the Planck (2013) cosmology.
 
         Parameters
         ----------
@@ -140,24 +140,24 @@ class Components:
         ----------
         log_gamma : Tensor (..., 2)
         redshift : Tensor (...)
-            Broadcasts with ``log_gamma[..., 0]``.
+            Redshift, which broadcasts with ``log_gamma[..., 0]``.
 
         Returns
         -------
         Tensor (..., 5, n_part)
-            What each part of a band adds to the band's flux, in ln of mJy at 1 Mpc: stars older and younger than
-            10 Myr of component one, and components two to four.
+            Contribution of each part to the flux of its band, in ln of mJy at 1 Mpc: stars of component one older
+            and younger than 10 Myr, and components two to four.
         """
         return self._evaluate(log_gamma, redshift, slice(None, -4)).unflatten(-1, (N_SPECTRA, -1))
 
     def surviving_mass(self, log_gamma: torch.Tensor, redshift: torch.Tensor) -> torch.Tensor:
-        """Compute the stellar mass that is left per solar mass formed in each component.
+        """Compute the surviving stellar mass per solar mass formed in each component.
 
         Parameters
         ----------
         log_gamma : Tensor (..., 2)
         redshift : Tensor (...)
-            Broadcasts with ``log_gamma[..., 0]``.
+            Redshift, which broadcasts with ``log_gamma[..., 0]``.
 
         Returns
         -------
@@ -170,13 +170,13 @@ class Components:
             return self._evaluate(log_gamma[None], redshift[None], outputs)[0]
         low, high = self.log_gamma_range
         gamma = ((2 * log_gamma - (low + high)) / (high - low)).movedim(-1, 0).contiguous()
-        # Terms come before the draws, so that whatever is copied is long.
+        # Terms come before draws, so copied blocks are long.
         first, second = (chebyshev(torch.atleast_1d(x), int(degree.max())).index_select(-2, degree)
                          for x, degree in zip(gamma, (self._first, self._second), strict=True))
         pairs = (first * second).mT
         powers = chebyshev(2 * torch.atleast_1d(redshift) / self.max_redshift - 1, int(self._power.max())).mT
         if log_gamma.ndim > 1 and redshift.shape[-1:] == (1,) and log_gamma.shape[-2] >= _FEW:
-            # Many draws at each redshift: first the polynomial of two variables that there is at it.
+            # With many draws at each redshift, first compute the polynomial in two variables at that redshift.
             return pairs @ torch.tensordot(powers[..., 0, :], self._by_power[..., outputs], 1)
         return (pairs[..., self._pair] * powers[..., self._power]) @ self.tensors["coefficients"][:, outputs]
 
@@ -187,7 +187,7 @@ def chebyshev(x: torch.Tensor, degree: int) -> torch.Tensor:
     Parameters
     ----------
     x : Tensor (..., n)
-        From -1 to 1.
+        Points from -1 to 1.
     degree : int
         At least 1.
 
@@ -203,12 +203,12 @@ def chebyshev(x: torch.Tensor, degree: int) -> torch.Tensor:
 
 @functools.cache
 def load_components(path: PathLike = COMPONENTS_PATH) -> Components:
-    """Read components once.
+    """Return components, read once.
 
     Parameters
     ----------
     path : path
-        By default the packaged ones.
+        Path of the components; by default the packaged ones.
 
     Returns
     -------
@@ -217,7 +217,7 @@ def load_components(path: PathLike = COMPONENTS_PATH) -> Components:
     Raises
     ------
     InputError
-        If there is no such file.
+        If the file does not exist.
 
     Examples
     --------
@@ -226,6 +226,6 @@ def load_components(path: PathLike = COMPONENTS_PATH) -> Components:
     ('u_SDSS', 'g_SDSS', 'r_SDSS', 'i_SDSS', 'z_SDSS')
     """
     if not Path(path).is_file():
-        raise InputError(f"no components of galaxies in {str(path)!r}; python -m clusterpost.training.galaxies "
-                         "components makes them")
+        raise InputError(f"no components of galaxies in {str(path)!r}; make them with "
+                         "python -m clusterpost.training.galaxies components")
     return Components.read(path)

@@ -1,9 +1,9 @@
-"""Attenuate starlight by the dust of PROVABGS: a diffuse screen, and birth clouds about the youngest stars.
+"""Dust attenuation of PROVABGS: a diffuse screen, and birth clouds around the youngest stars.
 
-The diffuse curve is that of Kriek & Conroy (2013, ApJ 775, L16): Calzetti et al. (2000, ApJ 533, 682) times a power law
-of slope ``n``, with a bump at 2175 A that is weaker the shallower the slope.  The cloud's is a power law of slope -1
-(Charlot & Fall 2000, ApJ 539, 718).  It lies about stars younger than 10 Myr, not 100 Myr as Hahn & Melchior (2022)
-write: so the network emulates it.
+The diffuse curve follows Kriek & Conroy (2013, ApJ 775, L16): Calzetti et al. (2000, ApJ 533, 682) times a power law
+of slope ``n``, with a bump at 2175 A that is weaker for shallower slopes.  The curve of the clouds is a power law of
+slope -1 (Charlot & Fall 2000, ApJ 539, 718).  As in the emulator, they surround stars younger than 10 Myr, not 100 Myr
+as Hahn & Melchior (2022) write.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["PIVOT", "birth_cloud_curve", "calzetti_curve", "diffuse_curve", "dru
 PIVOT = 5500.0
 _RV = 4.05
 _BUMP, _BUMP_WIDTH = 2175.0, 350.0
-_JOIN = 0.63  # micron: where the two branches of Calzetti's curve meet
+_JOIN = 0.63  # micron, the junction of the two branches of the Calzetti curve
 
 
 def calzetti_curve(wavelength: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,7 @@ def calzetti_curve(wavelength: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor (...)
-        A(lambda) / E(B-V), of R_V = 4.05.
+        A(lambda) / E(B-V) for R_V = 4.05.
 
     Examples
     --------
@@ -62,14 +62,14 @@ def drude_profile(wavelength: torch.Tensor) -> torch.Tensor:
 
 
 def diffuse_curve(wavelength: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    """Optical depth of the diffuse dust relative to that at 5500 A.
+    """Compute the optical depth of the diffuse dust relative to 5500 A.
 
     Parameters
     ----------
     wavelength : Tensor (...)
         Rest frame, Angstrom.
     slope : Tensor (...)
-        Offset of the slope from Calzetti's; negative is steeper.
+        Offset of the slope from Calzetti et al.; negative is steeper.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def diffuse_curve(wavelength: torch.Tensor, slope: torch.Tensor) -> torch.Tensor
 
 
 def birth_cloud_curve(wavelength: torch.Tensor) -> torch.Tensor:
-    """Optical depth of the birth clouds relative to that at 5500 A.
+    """Compute the optical depth of the birth clouds relative to 5500 A.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Input of a network for galaxies: colors, errors and redshift, without brightness."""
+"""Network input for galaxies: colors, errors, and redshift, without brightness."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["ColorConditions"]
 
 
 class ColorConditions:
-    """Logarithms of the fluxes less their weighted mean, of the errors, and the redshift.
+    """Logarithms of fluxes minus their weighted mean, logarithms of errors, and redshift.
 
-    A galaxy of twice the mass has the same conditions; the network learns the other parameters, and the mass follows.
+    A galaxy with twice the mass has the same conditions; the network learns the other parameters, and the mass follows.
 
     Parameters
     ----------
     n_bands : int
     redshift : float
-        The largest, which is shown as one.
+        Maximum redshift, which is scaled to one.
     """
 
     name = "galaxy colors"
-    #: Names of the covariates that the network is shown.
+    #: Names of the covariates in the network input.
     covariates = ("redshift",)
-    #: Values beyond those of training are shown as they are; rows that lie there are flagged by their redshift.
+    #: Values outside the training range are not clipped; such rows are flagged by their redshift.
     bounded = False
-    _WIDEST = 1.5  # relative error beyond which a flux tells nothing, and could be negative
+    _WIDEST = 1.5  # relative error above which a flux contains no information and may be negative
 
     def __init__(self, n_bands: int, redshift: float):
         self.n_bands, self.redshift = int(n_bands), float(redshift)
@@ -45,7 +45,7 @@ class ColorConditions:
         return 2 * self.n_bands + 1
 
     def __call__(self, observed: Observed) -> torch.Tensor:
-        """Encode.
+        """Encode observations.
 
         Parameters
         ----------

@@ -1,11 +1,11 @@
 """Photometric errors of galaxies, for mock observations of SDSS.
 
-The errors in the NASA-Sloan Atlas (Blanton et al. 2011, AJ 142, 31) hold a floor of 0.05, 0.02, 0.02, 0.02 and 0.03 mag
-in u, g, r, i and z already, in quadrature with a statistical part s: sigma^2 = floor^2 + s^2.  No floor is to be added
-once more.  `FlooredErrors` draws such errors.  `PaperErrors` draws sigma from a normal density as Hahn & Melchior
-(2022), Eq. 5, do, some of which lie below the floor, where no galaxy is.
+The errors in the NASA-Sloan Atlas (Blanton et al. 2011, AJ 142, 31) already include a floor of 0.05, 0.02, 0.02, 0.02,
+and 0.03 mag in u, g, r, i, and z in quadrature with a statistical part s: sigma^2 = floor^2 + s^2.  Do not add another
+floor.  `FlooredErrors` draws such errors.  `PaperErrors` draws sigma from a normal density as Hahn & Melchior
+(2022), Eq. 5, do; some are below the floor, where there are no galaxies.
 
-Both are told the fluxes of *other* galaxies: errors at a galaxy's own fluxes would carry information on its brightness
+Both use the fluxes of *other* galaxies: errors at a galaxy's own fluxes would contain information on its brightness
 that the likelihood does not have.
 """
 
@@ -32,9 +32,9 @@ __all__ = ["ERRORS_PATH", "MAGNITUDES", "NSA_FLOORS", "FlooredErrors", "PaperErr
 
 #: Floors of the errors in the NASA-Sloan Atlas, mag in ugriz.
 NSA_FLOORS = (0.05, 0.02, 0.02, 0.02, 0.03)
-#: Magnitudes in r of galaxies for which mocks are made.
+#: Range of r magnitudes of mock galaxies.
 MAGNITUDES = (11.5, 20.5)
-#: The packaged measurement.
+#: Path of the packaged measurement.
 ERRORS_PATH = Path(__file__).parents[2] / "data" / "nsa_errors.json"
 _MAG = 2.5 / math.log(10.0)  # magnitudes for a relative error of one
 _LN_AB_MJY = math.log(3.631e6)  # ln of the flux of magnitude zero, mJy
@@ -44,7 +44,7 @@ _NORMAL_MAD = 1.4826
 
 
 def _interpolate(x, nodes, values):
-    """Linear between the nodes of each band, constant beyond; x (n, n_band), nodes and values (n_band, n_node)."""
+    """Interpolate linearly in each band, constant outside; x (n, n_band), nodes and values (n_band, n_node)."""
     nodes, values = (torch.as_tensor(a, dtype=x.dtype, device=x.device) for a in (nodes, values))
     right = torch.searchsorted(nodes, x.T.contiguous()).clamp(1, nodes.shape[1] - 1)
     left = right - 1
@@ -54,11 +54,11 @@ def _interpolate(x, nodes, values):
 
 
 def _bins(flux, error, floors, n_nodes):
-    """Sort rows into bins of ln flux in each band; return them with ln flux, sigma in mag and its statistical part."""
+    """Bin rows in ln flux for each band; return bins, ln flux, sigma in mag, and its statistical part."""
     good = np.isfinite(flux).all(1) & (flux > 0).all(1) & np.isfinite(error).all(1) & (error > 0).all(1)
     if good.sum() < 2 * _LEAST_PER_NODE:
         raise InputError(f"the catalog has {good.sum()} galaxies detected in every band; {2 * _LEAST_PER_NODE} are "
-                         "needed to see how its errors depend on flux")
+                         "needed to measure the dependence of errors on flux")
     ln_flux, sigma = np.log(flux[good]), _MAG * error[good] / flux[good]
     statistical = np.sqrt(np.maximum(sigma**2 - np.square(floors), _LEAST_STATISTICAL**2))
     count = min(n_nodes, good.sum() // _LEAST_PER_NODE)
@@ -72,25 +72,25 @@ def _per_bin(function, bins, values):
 
 @dataclass(frozen=True)
 class FlooredErrors:
-    """Errors of a floor and a statistical part that depends on the flux.
+    """Errors with a floor and a statistical part that depends on flux.
 
     Attributes
     ----------
     floor : tuple of float
-        Of each band, mag.
+        Floor in each band, mag.
     ln_flux, ln_statistical : tuple of tuple of float
-        Of each band, at its nodes: ln of the flux in mJy, and the median of ln of the statistical error in mag.
+        Nodes in each band: ln of the flux in mJy, and median ln of the statistical error in mag.
     scatter : tuple of float
-        Standard deviation of the latter in each band.
+        Standard deviation of ln of the statistical error in each band.
     correlation : tuple of tuple of float
-        Of the latter between the bands: a large galaxy is noisy in all of them.
+        Correlation of ln of the statistical error between bands: large galaxies are noisy in all of them.
     widen : float
         Factor on the scatter, to cover more than the catalog.
     magnitude : tuple of float
-        Range of magnitudes in the middle band of three or five, to which the other galaxies are moved, so that
-        errors are those of that range; by default they stay as bright as they are.
+        Range of magnitudes in the middle of three or five bands to which the other galaxies are scaled, for
+        errors in that range; by default their brightness does not change.
     low, high : float
-        All relative errors lie between these.
+        Bounds of all relative errors.
     """
 
     floor: tuple[float, ...]
@@ -113,16 +113,16 @@ class FlooredErrors:
     @classmethod
     def from_catalog(cls, flux: np.ndarray, error: np.ndarray, floor: Sequence[float] = NSA_FLOORS, *,
                      n_nodes: int = 12) -> FlooredErrors:
-        """Measure how errors depend on flux in a catalog.
+        """Measure the dependence of errors on flux in a catalog.
 
         Parameters
         ----------
         flux, error : ndarray (n, n_band)
-            mJy, the floor included in the error.
+            Flux and error in mJy, with the floor included in the error.
         floor : sequence of float
             mag.
         n_nodes : int
-            At most; each is of as many galaxies, and of at least 20.
+            Maximum number of nodes, each from equally many galaxies, at least 20.
 
         Returns
         -------
@@ -148,7 +148,7 @@ class FlooredErrors:
         residual = ln_statistical - _interpolate(torch.as_tensor(ln_flux), nodes, medians).numpy()
         scatter = _NORMAL_MAD * np.median(np.abs(residual - np.median(residual, axis=0)), axis=0)
         ordinary = (np.abs(residual) < 4 * scatter + 1e-3).all(1)
-        with np.errstate(invalid="ignore"):  # errors that do not scatter are not correlated
+        with np.errstate(invalid="ignore"):  # errors without scatter have no correlation
             correlation = np.nan_to_num(np.atleast_2d(np.corrcoef(residual[ordinary].T)))
         np.fill_diagonal(correlation, 1.0)
         return cls(tuple(floor), nodes, medians, tuple(np.round(scatter, 4).tolist()),
@@ -182,14 +182,14 @@ class FlooredErrors:
 
 @dataclass(frozen=True)
 class PaperErrors:
-    """Errors of a normal density, as Hahn & Melchior (2022), Eq. 5.
+    """Normally distributed errors, as in Hahn & Melchior (2022), Eq. 5.
 
     Attributes
     ----------
     ln_flux, mean, deviation : tuple of tuple of float
-        Of each band, at its nodes: ln of the flux in mJy, mean and standard deviation of sigma in mag.
+        Nodes in each band: ln of the flux in mJy, and mean and standard deviation of sigma in mag.
     low, high : float
-        All relative errors lie between these; a normal density reaches below zero.
+        Bounds of all relative errors; the normal density extends below zero.
     """
 
     ln_flux: tuple[tuple[float, ...], ...]
@@ -209,8 +209,8 @@ class PaperErrors:
     def from_catalog(cls, flux: np.ndarray, error: np.ndarray, *, n_nodes: int = 12) -> PaperErrors:
         """Measure how errors depend on flux in a catalog; see `FlooredErrors.from_catalog`.
 
-        The mean is a median and the deviation a scaled median of absolute deviations: of the errors in the atlas, a few
-        are a thousand times the others.
+        The mean is a median and the deviation a scaled median absolute deviation, because a few errors in the atlas
+        are a thousand times larger than the others.
         """
         floors = np.zeros(np.shape(flux)[1])
         bins, ln_flux, sigma, _ = _bins(np.asarray(flux, float), np.asarray(error, float), floors, n_nodes)
@@ -227,7 +227,7 @@ class PaperErrors:
 
 def _check_bands(ln_flux, per_band):
     if ln_flux.shape[1] != len(per_band):
-        raise InputError(f"these errors are of {len(per_band)} bands, and the fluxes of {ln_flux.shape[1]}")
+        raise InputError(f"these errors have {len(per_band)} bands, but the fluxes have {ln_flux.shape[1]}")
 
 
 _FORMS = {form.kind: form for form in (FlooredErrors, PaperErrors)}
@@ -235,7 +235,7 @@ _FORMS = {form.kind: form for form in (FlooredErrors, PaperErrors)}
 
 @functools.cache
 def nsa_errors(form: str = "floored") -> ErrorModel:
-    """Errors as galaxies of the NASA-Sloan Atlas have them in ugriz.
+    """Return an error model for ugriz measured from the NASA-Sloan Atlas.
 
     Parameters
     ----------
@@ -244,12 +244,12 @@ def nsa_errors(form: str = "floored") -> ErrorModel:
     Returns
     -------
     FlooredErrors or PaperErrors
-        As ``python -m clusterpost.training.galaxies errors`` measured them.
+        Error model from ``python -m clusterpost.training.galaxies errors``.
 
     Raises
     ------
     InputError
-        If there is no form of that name.
+        If the form is unknown.
 
     Examples
     --------
@@ -268,7 +268,7 @@ def _as_tuples(value):
 
 
 def measure_errors(flux: np.ndarray, error: np.ndarray) -> dict:
-    """Measure both forms on a catalog, as plain values.
+    """Measure both forms from a catalog, as plain values.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ def measure_errors(flux: np.ndarray, error: np.ndarray) -> dict:
     Returns
     -------
     dict
-        By the name of the form.
+        Values by the name of the form.
     """
     forms = FlooredErrors.from_catalog(flux, error), PaperErrors.from_catalog(flux, error)
     return {form.kind: asdict(form) for form in forms}

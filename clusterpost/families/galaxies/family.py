@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Galaxies", "GalaxiesWithYoungStars"]
 
-_PRIOR_DECIDES = "of red galaxies the prior decides it, as five bands hardly tell dust from age"
+_PRIOR_DECIDES = "dominated by the prior for red galaxies, because five bands barely separate dust and age"
 
 
 class Galaxies(ModelFamily):
-    """PROVABGS without its burst, in ugriz, at a known redshift.
+    """PROVABGS galaxies without its burst, in ugriz, at a known redshift.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ class Galaxies(ModelFamily):
     sticks : {"uniform", "dirichlet"}
         Prior of the star formation history; see `clusterpost.families.galaxies.priors`.
     redshift : tuple of float
-        Range of training.
+        Training range.
     model : GalaxyModel, optional
         Forward model; by default the packaged one.
 
     Raises
     ------
     InputError
-        If an option is unknown, or the redshift goes beyond the forward model's.
+        If an option is unknown, or the redshift is outside the range of the forward model.
 
     Examples
     --------
@@ -56,14 +56,14 @@ class Galaxies(ModelFamily):
     """
 
     name = "galaxies"
-    summary = ("galaxies of PROVABGS (Hahn et al. 2023) without its burst, with metallicity history and dust, at known "
-               "redshift")
+    summary = ("galaxies with PROVABGS spectra (Hahn et al. 2023) without its burst, with metallicity history and "
+               "dust, at known redshift")
     method = ("hahn2022",)
     references = ("hahn2023", "conroy2009", "conroy2010", "choi2016", "chabrier2003", "calzetti2000")
     version = 1
     parameters = PARAMETERS
     min_bands = 5
-    error_floor = 0.0  # the errors of the catalogs hold theirs
+    error_floor = 0.0  # the errors of the catalogs already include a floor
 
     def __init__(self, *, noise: str = "lognormal", sticks: str = "uniform",
                  redshift: Sequence[float] = (REDSHIFT.low, REDSHIFT.high), model: GalaxyModel | None = None):
@@ -78,7 +78,7 @@ class Galaxies(ModelFamily):
         self.likelihood = GalaxyLikelihood(self._predict, get_noise(noise), self.band_names)
         self.derived = (
             self._derived("log_stellar_mass", "stellar_mass", "solMass", "phys.mass", r"\log_{10}(M_\star/M_\odot)",
-                          "stellar mass that is left, remnants included", self.model.log_surviving_mass, log10=True),
+                          "surviving stellar mass, remnants included", self.model.log_surviving_mass, log10=True),
             self._derived("log_sfr_100myr", "sfr_100myr", "solMass / yr", "phys.SFR",
                           r"\log_{10}(\mathrm{SFR}_{100\,\mathrm{Myr}})",
                           f"mean star formation rate over the last 100 Myr; {_PRIOR_DECIDES}",
@@ -90,7 +90,7 @@ class Galaxies(ModelFamily):
             self._derived("age_mw", "age_mw", "Gyr", "time.age", r"\langle t\rangle_M",
                           "mass-weighted mean age of the stars", self.model.mean_age),
             self._derived("log_metallicity_mw", "metallicity_mw", "", "phys.abund.Z", r"\log_{10}\langle Z\rangle_M",
-                          "mass-weighted mean mass fraction of metals", self.model.log_mean_metallicity, log10=True),
+                          "mass-weighted mean metal mass fraction", self.model.log_mean_metallicity, log10=True),
         )
 
     def _derived(self, name, column, unit, ucd, label, description, function, log10=False):
@@ -111,24 +111,24 @@ class Galaxies(ModelFamily):
         Raises
         ------
         InputError
-            If a redshift is not positive, or beyond what the forward model knows.
+            If a redshift is not positive, or outside the range of the forward model.
         """
         redshift, highest = covariates["redshift"], self.model.components.max_redshift
         beyond = ~((redshift > 0) & (redshift <= highest))
         if beyond.any():
             row = int(beyond.nonzero()[0])
-            raise InputError(f"the redshift is {redshift[row].item():g} in row {{row}}; the forward model goes from 0 "
+            raise InputError(f"the redshift is {redshift[row].item():g} in row {{row}}; the forward model covers 0 "
                              f"to {highest:g}", row=row)
         return self._predict(theta, covariates)
 
     def draw_errors(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
                     generator: torch.Generator) -> torch.Tensor:
-        """Draw relative errors as those of the NASA-Sloan Atlas, at magnitudes of 11.5 to 20.5 in r."""
+        """Draw relative errors like those of the NASA-Sloan Atlas, at r magnitudes of 11.5 to 20.5."""
         errors = replace(nsa_errors(), magnitude=MAGNITUDES)
         return errors.draw(torch.roll(self.simulate(theta, covariates), 1, dims=0), generator)
 
     def read_encoder(self, values: dict[str, Any]) -> ColorConditions:
-        """Make the encoder that a model file describes; see `~clusterpost.families.ModelFamily.read_encoder`."""
+        """Make the encoder described in a model file; see `~clusterpost.families.ModelFamily.read_encoder`."""
         if isinstance(values, Mapping) and values.get("name") == ColorConditions.name:
             return ColorConditions(values["n_bands"], values["redshift"])
         return super().read_encoder(values)
@@ -138,7 +138,7 @@ class Galaxies(ModelFamily):
         return type(self)(**self._options(), model=self.model.to(device, dtype))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return options as plain values; see `from_dict`."""
+        """Return the options as plain values; see `from_dict`."""
         return {**self._options(), "components": self.model.components.identity}
 
     @classmethod
@@ -148,9 +148,9 @@ class Galaxies(ModelFamily):
         Parameters
         ----------
         options : mapping
-            What `to_dict` returned.
+            Output of `to_dict`.
         model : GalaxyModel, optional
-            By default the packaged one.
+            Forward model; by default the packaged one.
 
         Returns
         -------
@@ -159,13 +159,13 @@ class Galaxies(ModelFamily):
         Raises
         ------
         InputError
-            If the components of the forward model are others than the options name.
+            If the components of the forward model do not match the options.
         """
         family = cls(noise=options["noise"], sticks=options["sticks"], redshift=tuple(options["redshift"]), model=model)
         if family.model.components.identity != options["components"]:
-            raise InputError(f"the model was trained with the components {options['components'][:12]} of galaxies, and "
-                             f"those here are {family.model.components.identity[:12]}; install the version of "
-                             "clusterpost that it was trained with")
+            raise InputError(f"the model was trained with the components {options['components'][:12]} of galaxies, but "
+                             f"this version has {family.model.components.identity[:12]}; install the version of "
+                             "clusterpost with which it was trained")
         return family
 
     def _options(self):
@@ -175,15 +175,15 @@ class Galaxies(ModelFamily):
 
 
 class GalaxiesWithYoungStars(Galaxies):
-    """Galaxies that may have formed more stars in the last 9 Myr than their history has it.
+    """Galaxies with additional stars formed in the last 9 Myr.
 
-    The share of the mass in them is a tenth parameter; their light is that of the youngest stars of the first
-    component, birth clouds and metallicity as well.  It takes the place of the burst of PROVABGS where it matters most.
+    Their mass fraction is a tenth parameter; their light, including birth clouds and metallicity, is that of the
+    youngest stars of the first component.  They replace the burst of PROVABGS where it matters most.
 
     Parameters
     ----------
     noise, sticks, redshift, model
-        As of `Galaxies`.
+        As for `Galaxies`.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""The forward model: SDSS band fluxes of a galaxy from its star formation history, metallicity history and dust.
+"""Forward model: SDSS band fluxes of a galaxy from star formation history, metallicity history, and dust.
 
-This is PROVABGS (Hahn et al. 2023, ApJ 945, 16) without its burst, as Hahn & Melchior (2022, ApJ 938, 11) infer it:
+The model is PROVABGS (Hahn et al. 2023, ApJ 945, 16) without its burst, as in Hahn & Melchior (2022, ApJ 938, 11):
 
     f_b = M sum_j exp(-tau_ism k_n(l_j)) [p1 (O1_j + Y1_j exp(-tau_bc 5500 A / l_j)) + p2 T2_j + p3 T3_j + p4 T4_j]
 
-over the parts j of a band, with p the mass fractions of the four components of the star formation history, O1 and Y1
-the stars of the first component older and younger than 10 Myr.
+over the sub-bands j of a band, with mass fractions p of the four components of the star formation history, and O1 and
+Y1 the stars of the first component older and younger than 10 Myr.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .history import YOUNG_AGE
 
 __all__ = ["NANOMAGGY_MJY", "GalaxyModel"]
 
-#: A nanomaggy, the flux of an AB magnitude of 22.5, in mJy.
+#: Nanomaggy, the flux of AB magnitude 22.5, in mJy.
 NANOMAGGY_MJY = 3.631e-3
 _LN10 = math.log(10.0)
-_POINTS_PER_PASS = 4096  # so that what is between them stays in the processor's cache
+_POINTS_PER_PASS = 4096  # keeps intermediate results in the processor cache
 
 
 class GalaxyModel:
@@ -32,14 +32,14 @@ class GalaxyModel:
     Parameters
     ----------
     components : Components, optional
-        The packaged ones by default.
+        Components; by default the packaged ones.
 
     Notes
     -----
     Batched, differentiable, and in the precision and on the device of the components.  ``theta`` has the nine columns
     of `~clusterpost.families.galaxies.parameters.PARAMETERS`: log10 of the stellar mass formed in solar masses, three
-    sticks of the star formation history, log10 of the two coefficients of the metallicity history, the optical depths
-    of birth clouds and of diffuse dust at 5500 A, and the slope of the latter's curve.
+    sticks of the star formation history, log10 of the two coefficients of the metallicity history, optical depths
+    of birth clouds and diffuse dust at 5500 A, and the slope of the diffuse curve.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class GalaxyModel:
     def __init__(self, components: Components | None = None):
         self.components = load_components() if components is None else components
         self.bands = self.components.bands
-        # Two wavelengths stand for each part of a band, with half of its light at each: first all the lower ones.
+        # Each part of a band has two wavelengths with half of the light each; all the lower ones come first.
         self._wavelength = self.components.tensors["wavelength"].T.flatten()
         self._membership = self.components.membership / 2
 
@@ -78,16 +78,16 @@ class GalaxyModel:
         Parameters
         ----------
         shape : Tensor (..., 8)
-            The parameters but the mass.
+            All parameters except the mass.
         redshift : Tensor (...)
-            Positive; broadcasts with ``shape[..., 0]``.
+            Positive redshift, which broadcasts with ``shape[..., 0]``.
         log_f_young : Tensor (...), optional
-            log10 of the share of the mass in young stars besides those of the history.
+            log10 of the mass fraction of young stars in addition to the history.
 
         Returns
         -------
         Tensor (..., n_band)
-            ln of mJy.
+            ln of the flux in mJy.
         """
         sticks, log_gamma, tau_bc, tau_ism, dust_index = shape.split((3, 2, 1, 1, 1), -1)
         components = self.components
@@ -118,14 +118,14 @@ class GalaxyModel:
         ----------
         theta : Tensor (..., 9)
         redshift : Tensor (...)
-            Positive; broadcasts with ``theta[..., 0]``.
+            Positive redshift, which broadcasts with ``theta[..., 0]``.
         log_f_young : Tensor (...), optional
-            As of `ln_flux_per_mass`.
+            As for `ln_flux_per_mass`.
 
         Returns
         -------
         Tensor (..., n_band)
-            ln of mJy.
+            ln of the flux in mJy.
         """
         size = max(1, _POINTS_PER_PASS // max(1, theta[:1, ..., 0].numel())) if theta.ndim > 1 else 1
         if theta.ndim > 1 and len(theta) > size and redshift.ndim == theta.ndim - 1 and theta.device.type == "cpu":
@@ -137,12 +137,12 @@ class GalaxyModel:
 
     def log_surviving_mass(self, theta: torch.Tensor, redshift: torch.Tensor,
                            log_f_young: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute log10 of the stellar mass that is left, remnants included; young stars are all left.
+        """Compute log10 of the surviving stellar mass, including remnants; young stars survive completely.
 
         Parameters
         ----------
         theta, redshift, log_f_young
-            As of `ln_flux`.
+            As for `ln_flux`.
 
         Returns
         -------
@@ -161,9 +161,9 @@ class GalaxyModel:
         Parameters
         ----------
         theta, redshift, log_f_young
-            As of `ln_flux`.
+            As for `ln_flux`.
         duration : float
-            Gyr; at least 0.01.
+            Duration in Gyr, at least 0.01.
 
         Returns
         -------
@@ -180,7 +180,7 @@ class GalaxyModel:
         Parameters
         ----------
         theta, redshift, log_f_young
-            As of `ln_flux`.
+            As for `ln_flux`.
 
         Returns
         -------
@@ -197,7 +197,7 @@ class GalaxyModel:
         Parameters
         ----------
         theta, redshift, log_f_young
-            As of `ln_flux`.
+            As for `ln_flux`.
 
         Returns
         -------
@@ -210,7 +210,7 @@ class GalaxyModel:
 
 
 def _with_young(mean, of_young, log_f_young):
-    """Average per mass over all stars, those of the history and the young stars besides."""
+    """Average per mass over all stars, including the additional young stars."""
     if log_f_young is None:
         return mean
     f_young = 10**log_f_young

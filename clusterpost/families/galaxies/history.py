@@ -1,8 +1,8 @@
-"""Star formation and metallicity histories of PROVABGS, and what follows from them in closed form.
+"""Star formation and metallicity histories of PROVABGS, and derived quantities in closed form.
 
-The histories are sums of tabulated components (non-negative matrix factors of those of the Illustris simulation; Hahn
-et al. 2023, ApJ 945, 16).  They are linear in lookback time between their nodes, and are continued linearly to the
-present and to the beginning.  Times are lookback times in Gyr from the epoch at which the galaxy is seen.
+The histories are sums of tabulated components (non-negative matrix factors from the Illustris simulation; Hahn
+et al. 2023, ApJ 945, 16).  They are linear in lookback time between their nodes and extrapolated linearly to the
+present and to the beginning.  Times are lookback times in Gyr from the epoch of observation.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import torch
 
 __all__ = ["YOUNG_AGE", "Histories", "component_weights"]
 
-#: Age up to which birth clouds surround stars, Gyr: the last edge of a time bin whose middle is younger than 10 Myr.
+#: Maximum age of stars in birth clouds, Gyr: the last edge of a time bin with a center below 10 Myr.
 YOUNG_AGE = 10**-2.05
 _BEGINNING = 13.8  # Gyr; the last node
 _LOWEST_Z, _HIGHEST_Z = 4.49043431e-5, 4.49043431e-2  # metallicities of the stellar population models
-#: Edges of the time bins over which metallicity is averaged, Gyr; the last ends with the age of the universe.
+#: Edges of the time bins of metallicity, Gyr; the last bin ends at the age of the universe.
 _EDGES = (0.0, *(10 ** (-2.95 + 0.1 * k) for k in range(41)))
 
 
 def component_weights(sticks: torch.Tensor) -> torch.Tensor:
-    """Coefficients of the four components of the star formation history from three sticks.
+    """Compute coefficients of the four components of the star formation history from three sticks.
 
     Parameters
     ----------
     sticks : Tensor (..., 3)
-        Each from 0 to 1: the shares of what is left that go on to the later components.
+        Fractions of the remaining mass that pass to later components, each from 0 to 1.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def component_weights(sticks: torch.Tensor) -> torch.Tensor:
 
 
 class Histories:
-    """The components of the star formation and metallicity histories.
+    """Components of the star formation and metallicity histories.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ class Histories:
         return self.values.T[i] + self.slopes.T[i] * beyond
 
     def _formed(self, time):
-        """Integrals of the four star formation components from now to times (...): Tensor (..., 4)."""
+        """Integrate the four star formation components from now to times (...): Tensor (..., 4)."""
         i, beyond = self._interval(time)
         formed = self.areas.T[i] + beyond * (self.values.T[i] + self.slopes.T[i] * beyond / 2)
         return formed[..., :4]
 
     def mass_fractions(self, sticks: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-        """Shares of the stellar mass formed that are due to each component.
+        """Compute the fraction of the stellar mass formed by each component.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class Histories:
         return formed / formed.sum(-1, keepdim=True)
 
     def young_share(self, age: torch.Tensor) -> torch.Tensor:
-        """Share of the mass of the first component that is in birth clouds.
+        """Compute the fraction of the mass of the first component in birth clouds.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Histories:
         return self._formed(self.nodes.new_tensor(YOUNG_AGE))[..., 0] / self._formed(age)[..., 0]
 
     def present_metallicity(self, log_gamma: torch.Tensor) -> torch.Tensor:
-        """Metallicity of the stars that form now.
+        """Compute the metallicity of stars forming now.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class Histories:
         return (10**log_gamma @ self._enrichment[0]).clamp(_LOWEST_Z, _HIGHEST_Z)
 
     def specific_rate(self, sticks: torch.Tensor, age: torch.Tensor, duration: float) -> torch.Tensor:
-        """Star formation rate over the last ``duration`` per unit of mass formed.
+        """Compute the star formation rate over the last ``duration`` per unit of mass formed.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class Histories:
         return recent / (weights * self._formed(age)).sum(-1) / (1e9 * duration)
 
     def mean_age(self, sticks: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-        """Mass-weighted mean age of the stars formed, over the time bins of PROVABGS.
+        """Compute the mass-weighted mean age of the stars formed, over the time bins of PROVABGS.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ class Histories:
         return shares[..., :-1] @ self._middles + shares[..., -1] * oldest
 
     def mean_metallicity(self, sticks: torch.Tensor, log_gamma: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
-        """Mass-weighted mean metallicity of the stars formed.
+        """Compute the mass-weighted mean metallicity of the stars formed.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class Histories:
         return (shares[..., :-1] * late).sum(-1) + shares[..., -1] * early
 
     def _shares(self, sticks, age):
-        """Shares of mass formed in each time bin (..., n_bin), and the middle of the last bin (...)."""
+        """Compute mass fractions formed in each time bin (..., n_bin), and the center of the last bin (...)."""
         weights = component_weights(sticks)
         late = weights @ self._formed_in_bins.T
         early = (weights * (self._formed(age) - self._formed_to_edges[-1])).sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Parameters of galaxies, and the redshift at which they are seen."""
+"""Parameters and redshift of galaxies."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ PARAMETERS = (
                 label=rf"$\log_{{10}}\gamma_{k}$",
                 description=f"log10 of coefficient {k} of the metallicity history") for k in (1, 2)),
     Parameter(name="tau_bc", column="tau_bc", **_DEPTH, label=r"$\tau_\mathrm{BC}$",
-              description="optical depth at 5500 Angstrom of the birth clouds about stars younger than 10 Myr"),
+              description="optical depth at 5500 Angstrom of the birth clouds around stars younger than 10 Myr"),
     Parameter(name="tau_ism", column="tau_ism", **_DEPTH, label=r"$\tau_\mathrm{ISM}$",
               description="optical depth at 5500 Angstrom of the diffuse dust"),
     Parameter(name="dust_index", column="dust_index", low=-2.0, high=1.0, label=r"$n_\mathrm{dust}$",
-              description="slope of the curve of the diffuse dust, relative to that of Calzetti et al. (2000)"),
+              description="slope of the attenuation curve of the diffuse dust, relative to Calzetti et al. (2000)"),
 )
-#: Mass in stars that formed at a constant rate in the last 8.9 Myr, of which the birth clouds are.
+#: Mass in stars formed at a constant rate in the last 8.9 Myr, which are inside birth clouds.
 YOUNG = Parameter(name="log_f_young", column="log_f_young", low=-6.0, high=-1.0,
                   label=r"$\log_{10}f_\mathrm{young}$",
-                  description="log10 of the share of the mass formed that a burst formed in the last 9 Myr")
-#: Below a redshift of 0.001 it tells nothing of the distance.
+                  description="log10 of the fraction of the mass formed in a burst in the last 9 Myr")
+#: Below 0.001, a redshift does not determine the distance.
 REDSHIFT = Covariate(name="redshift", low=0.001, high=0.2, description="redshift of the galaxy, known exactly")

@@ -1,8 +1,8 @@
-"""Priors of a galaxy's star formation history, by name.
+"""Named priors of the star formation history of galaxies.
 
-Hahn & Melchior (2022) call theirs a flat Dirichlet distribution of the four components' weights.  Their code draws
-three sticks uniformly instead, by which the first component gets half of the weight in the mean and the last an eighth.
-``"uniform"`` is that prior, of their published posteriors; under ``"dirichlet"`` all weights are equally probable.
+Hahn & Melchior (2022) describe a flat Dirichlet distribution of the weights of the four components.  Their code draws
+three sticks uniformly instead, so the mean weight is one half for the first component and an eighth for the last.
+``"uniform"`` is this prior of their published posteriors; with ``"dirichlet"``, all weights are equally probable.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STICKS", "galaxy_prior"]
 
-#: Densities of the sticks that are not uniform, by name of the prior.
+#: Non-uniform densities of the sticks, by name of the prior.
 STICKS = {"uniform": {}, "dirichlet": {"stick1": Share(3), "stick2": Share(2)}}
 
 
@@ -27,9 +27,9 @@ def galaxy_prior(sticks: str = "uniform", family: str | ModelFamily = "galaxies"
     Parameters
     ----------
     sticks : {"uniform", "dirichlet"}
-        The star formation history: as their code has it, or as they describe it.
+        Prior of the star formation history: as in their code, or as in their text.
     family : str or ModelFamily
-        Of galaxies; all other parameters are uniform between its bounds.
+        Family of galaxies; all other parameters are uniform within its bounds.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def galaxy_prior(sticks: str = "uniform", family: str | ModelFamily = "galaxies"
     Raises
     ------
     InputError
-        If there is no prior of that name.
+        If the name is unknown.
 
     Examples
     --------

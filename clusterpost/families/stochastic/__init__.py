@@ -1,4 +1,4 @@
-"""Star clusters drawn star by star, of any metallicity, with gas and dust."""
+"""Star clusters with individually drawn stars of any metallicity, gas, and dust."""
 
 from .family import StochasticClusters
 from .field import ClustersAmongFieldStars

@@ -1,4 +1,4 @@
-"""Means of a cluster's stars: mass, brightness and ionizing photons, by age and metallicity."""
+"""Expected mass, brightness, and ionizing photons of a cluster by age and metallicity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ExpectedLight:
     Parameters
     ----------
     table : StarTable
-        With Johnson V among its bands.
+        Table with Johnson V among its bands.
     """
 
     def __init__(self, table: StarTable):
@@ -37,7 +37,7 @@ class ExpectedLight:
         self._youngest, self._age_step = table.fine_log_age[0], np.diff(table.fine_log_age).mean()
 
         def between(values: np.ndarray) -> np.ndarray:
-            """Interpolate rows to the finer ages."""
+            """Interpolate rows to the finer age grid."""
             return np.stack([np.interp(table.fine_log_age, table.log_age, row) for row in values])
 
         self._visual = torch.as_tensor(between(visual) * np.exp(in_v.ln_ratio[..., 0]))
@@ -45,10 +45,10 @@ class ExpectedLight:
         self._mass = torch.as_tensor(between(mass))
 
     def _at(self, values, theta):
-        """Of each theta (..., n_parameter), per solar mass formed: linear in log Z and log age."""
+        """Interpolate values per solar mass formed at theta (..., n_parameter), linearly in log Z and log age."""
         values = values.to(theta.device)
         j, v = interval(self._log_z.to(theta.device), theta[..., 3].double() + math.log10(SOLAR_Z))
-        # The ages are equally spaced: no search among hundreds of nodes, which is what this would mostly cost.
+        # The ages are equally spaced, which avoids a slow search among hundreds of nodes.
         place = (theta[..., 0].double() - self._youngest) / self._age_step
         i = place.long().clamp(0, values.shape[1] - 2)
         first, w = j * values.shape[1] + i, (place - i).clamp(0, 1)
@@ -57,14 +57,14 @@ class ExpectedLight:
         return torch.lerp(lower, upper, v).to(theta)
 
     def log_stellar_mass(self, theta: torch.Tensor) -> torch.Tensor:
-        """log10 of the present mass in stars and remnants, Msun."""
+        """Compute log10 of the present mass in stars and remnants, Msun."""
         return theta[..., 1] + torch.log10(self._at(self._mass, theta))
 
     def absolute_v(self, theta: torch.Tensor) -> torch.Tensor:
-        """Absolute V magnitude (Vega), without dust and gas."""
+        """Compute the absolute V magnitude (Vega) without dust and gas."""
         flux = torch.log10(self._at(self._visual, theta)) + theta[..., 1]
         return -2.5 * (flux - np.log10(_AB_ZERO_MJY)) - BANDS[VISUAL].ab_minus_vega
 
     def log_ionizing_rate(self, theta: torch.Tensor) -> torch.Tensor:
-        """log10 of the ionizing photons per second; very small where stars emit none."""
+        """Compute log10 of the ionizing photons per second; very small if stars emit none."""
         return theta[..., 1] + torch.log10(self._at(self._photons, theta).clamp(min=1e-30)) + np.log10(PHOTONS)

@@ -1,4 +1,4 @@
-"""The model family of star clusters whose stars are drawn one by one."""
+"""Model family of stochastically sampled star clusters."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ if TYPE_CHECKING:
 
 __all__ = ["StochasticClusters"]
 
-_SCREENS = 32  # values of E(B-V) behind which drawn stars are seen
+_SCREENS = 32  # values of E(B-V) for each set of drawn stars
 
 
 class StochasticClusters(ModelFamily):
-    """Star clusters drawn star by star, of any metallicity, with gas and dust.
+    """Star clusters with individually drawn stars of any metallicity, gas, and dust.
 
     Parameters
     ----------
     bands : sequence of str, optional
-        Names of the bands; by default all of the table.
+        Names of the bands; by default all bands of the table.
     prior : str
         ``survey`` (default), ``flat``, or ``training``; see `clusterpost.families.stochastic.priors`.
     distance : tuple of float
-        Range of the distances of mocks, Mpc.
+        Range of distances of mocks, Mpc.
     table : StarTable, optional
-        By default the packaged one.
+        Table of stars; by default the packaged one.
 
     Attributes
     ----------
     error_floor : float
-        Relative error of the model itself: where ages are known from resolved stars, intervals hold as many of them as
-        they should with this one.
+        Relative error of the model, with which credible intervals have correct coverage for clusters with known ages
+        from resolved stars.
 
     Notes
     -----
-    The stars and the gas' ionization parameter are integrated over, and there is no likelihood: what is inferred
-    follows from simulated clusters alone.
+    The stars and the ionization parameter of the gas are marginalized over. There is no likelihood, so inference
+    relies on simulated clusters.
 
     Examples
     --------
@@ -96,17 +96,17 @@ class StochasticClusters(ModelFamily):
                     label=r"$\log_{10}(m_\star/M_\odot)$", description="present-day stellar mass, remnants included",
                     function=lambda theta, _: expected.log_stellar_mass(theta)),
             Derived(name="m_v", column="M_V", unit="mag", ucd="phys.magAbs;em.opt.V", label="$M_V$ [mag]",
-                    description="absolute V magnitude (Vega) that stars of this mass and age have in the mean, without "
-                                "dust and gas", function=lambda theta, _: expected.absolute_v(theta)),
+                    description="expected absolute V magnitude (Vega) of stars of this mass and age, without dust "
+                                "and gas", function=lambda theta, _: expected.absolute_v(theta)),
             Derived(name="log_q", column="ionizing_rate", unit="s-1", log10=True, wide=True,
                     ucd="phys.luminosity;em.UV", label=r"$\log_{10}(Q_\mathrm{H}/\mathrm{s}^{-1})$",
-                    description="ionizing photons that stars of this mass and age emit in the mean",
+                    description="expected rate of ionizing photons from stars of this mass and age",
                     function=lambda theta, _: expected.log_ionizing_rate(theta)),
         )
 
     @property
     def filter_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Indices of bands that stand in for each other: the ACS/WFC ones for their WFC3/UVIS neighbors."""
+        """Indices of interchangeable bands: ACS/WFC bands and their WFC3/UVIS neighbors."""
         return band_slots(self.band_names)
 
     def simulate(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
@@ -117,7 +117,7 @@ class StochasticClusters(ModelFamily):
 
     def simulate_redrawn(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
                          generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw stars and see them behind many screens; see `~clusterpost.families.ModelFamily.simulate_redrawn`."""
+        """Draw stars and place them behind many screens; see `~clusterpost.families.ModelFamily.simulate_redrawn`."""
         flux, ebv = self.simulator.simulate_behind(theta, _SCREENS, self.parameters[self.redrawn], generator)
         many = theta[:, None].repeat(1, _SCREENS, 1)
         many[..., self.redrawn] = ebv
@@ -130,20 +130,20 @@ class StochasticClusters(ModelFamily):
         return torch.log(flux) + distance_term(covariates["distance"])[:, None, None].to(flux)
 
     def prior_given(self, prior: Prior, known: dict[str, torch.Tensor]) -> Prior:
-        """Return the prior of objects of which the metallicity may be known; see `given_metallicity`."""
+        """Return the prior for objects with known metallicities; see `given_metallicity`."""
         name = METALLICITY.name
         return given_metallicity(prior, known[name], known[f"{name}_err"]) if name in known else prior
 
     def draw_covariates(self, n: int, generator: torch.Generator,
                         dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
-        """Draw distances of mocks, log-uniform over their range."""
+        """Draw distances of mocks, log-uniform over the range."""
         (distance,) = self.covariates
         low, high = math.log(distance.low), math.log(distance.high)
         return {distance.name: torch.empty(n, dtype=dtype, device=generator.device).uniform_(low, high,
                                                                                                    generator=generator).exp()}
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
-        """Return the same family with its stars on another device; they stay in single precision."""
+        """Return the same family with its stars on another device, in single precision."""
         if device is None:
             return self
         other = copy.copy(self)
@@ -156,11 +156,11 @@ class StochasticClusters(ModelFamily):
 
     @property
     def mock_bands(self) -> tuple[str, ...]:
-        """Names of the bands of mock catalogs: the five of WFC3/UVIS, where the table has them."""
+        """Names of the default bands of mock catalogs: the five of WFC3/UVIS that are in the table."""
         return WFC3_BANDS if set(WFC3_BANDS) <= set(self.band_names) else self.band_names
 
     def to_dict(self) -> dict[str, Any]:
-        """Return options as plain values; see `from_dict`."""
+        """Return the options as plain values; see `from_dict`."""
         (distance,) = self.covariates
         return {"bands": list(self.band_names), "prior": self._prior_name, "distance": [distance.low, distance.high],
                 "stars_sha256": self.simulator.table.sha256}
@@ -172,9 +172,9 @@ class StochasticClusters(ModelFamily):
         Parameters
         ----------
         options : mapping
-            What `to_dict` returned.
+            Output of `to_dict`.
         table : StarTable, optional
-            By default the packaged one.
+            Table of stars; by default the packaged one.
 
         Returns
         -------
@@ -183,11 +183,11 @@ class StochasticClusters(ModelFamily):
         Raises
         ------
         InputError
-            If the stars' table is another.
+            If the table of stars does not match.
         """
         table = load_stars() if table is None else table
         if table.sha256 != options["stars_sha256"]:
-            raise InputError("the stars' table is another than the model file's, which has the sha256 "
-                             f"{options['stars_sha256'][:12]}; from Python, load yours with "
-                             "clusterpost.families.stochastic.table.load_stars and give it to the family")
+            raise InputError("the table of stars does not match the model file, which needs the sha256 "
+                             f"{options['stars_sha256'][:12]}; in Python, load yours with "
+                             "clusterpost.families.stochastic.table.load_stars and pass it to the family")
         return cls(**{name: value for name, value in options.items() if name != "stars_sha256"}, table=table)

@@ -1,4 +1,4 @@
-"""Clusters drawn star by star in a crowded disk, whose apertures hold field stars, too."""
+"""Stochastic clusters in a crowded disk, with field stars in their apertures."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 
 __all__ = ["ClustersAmongFieldStars", "FieldSimulator", "FieldStars"]
 
-# Stars form at a constant rate; in each interval all of one draw are of one age (log10 age/Myr).
+# Stars form at a constant rate; in each interval, all stars of one draw have one age (log10 age/Myr).
 _AGES = (0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, math.log10(13750.0))
 _METALS = (0.0, 0.2)  # mean and width of [M/H]
 _SETS = 65_536
 
 
 class FieldStars:
-    """Light of the field stars in the apertures of clusters: a stock of random draws.
+    """Light of field stars in apertures, as a stored set of random draws.
 
     Parameters
     ----------
     simulator : StarSimulator
-        Draws the stars.
+        Simulator that draws the stars.
     log_mass : tuple of float
-        Range of log10 of the mass in Msun that has formed in an aperture, uniform.
+        Range of log10 of the mass formed in an aperture, Msun, with a uniform distribution.
     n : int
-        Draws in stock.
+        Number of stored draws.
     seed : int
 
     Notes
     -----
-    Stars have formed at a constant rate from 13.75 Gyr ago on, with [M/H] normal about 0 with 0.2 dex.
+    Stars formed at a constant rate over 13.75 Gyr, with [M/H] normal about 0 with 0.2 dex.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class FieldStars:
         self._columns = columns
 
     def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """Take ``n`` of the stock at random.
+        """Choose ``n`` of the stored draws at random.
 
         Parameters
         ----------
@@ -88,14 +88,14 @@ class FieldStars:
 
 
 class FieldSimulator(StarSimulator):
-    """Draws clusters with field stars beside them.
+    """Simulator of clusters with field stars.
 
     Parameters
     ----------
     stars : StarSimulator
-        Draws the stars of both.
+        Simulator that draws the stars of both.
     log_mass : tuple of float
-        As of `FieldStars`.
+        As for `FieldStars`.
     """
 
     def __init__(self, stars: StarSimulator, log_mass: tuple[float, ...]):
@@ -108,24 +108,24 @@ class FieldSimulator(StarSimulator):
 
     def light(self, log_age: torch.Tensor, log_mass: torch.Tensor, metallicity: torch.Tensor, covering: torch.Tensor,
               log_u: torch.Tensor, generator: torch.Generator | None = None) -> Light:
-        """Draw stars and sum their light and the field's; see `StarSimulator.light`."""
+        """Draw stars and sum their light and that of the field; see `StarSimulator.light`."""
         light = super().light(log_age, log_mass, metallicity, covering, log_u, generator)
         return light._replace(columns=light.columns + self._field.draw(len(log_age), generator))
 
 
 class ClustersAmongFieldStars(StochasticClusters):
-    """Star clusters drawn star by star, and the light of field stars in their apertures.
+    """Stochastic star clusters with the light of field stars in their apertures.
 
     Parameters
     ----------
     field_mass : tuple of float
-        Range of log10 of the mass in Msun that has formed in an aperture.
+        Range of log10 of the mass formed in an aperture, Msun.
     **options
-        As of `StochasticClusters`.
+        As for `StochasticClusters`.
 
     Notes
     -----
-    The field is behind the same dust as its cluster, and integrated over like the stars.  The masses are those of
+    The field is behind the same dust as its cluster and marginalized over like the stars.  The masses are those of
     apertures in the disk of M33.
 
     Examples
@@ -150,5 +150,5 @@ class ClustersAmongFieldStars(StochasticClusters):
         return ModelFamily.simulate_each(self, theta, covariates, seed, bands)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return options as plain values; see `from_dict`."""
+        """Return the options as plain values; see `from_dict`."""
         return {**super().to_dict(), "field_mass": list(self._field_mass)}

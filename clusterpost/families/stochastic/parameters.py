@@ -1,4 +1,4 @@
-"""Parameters of a cluster whose stars are drawn one by one."""
+"""Parameters of stochastically sampled clusters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..covariates import Covariate, Distance
 
 __all__ = ["DISTANCE", "METALLICITY", "PARAMETERS", "SOLAR_Z"]
 
-#: The metallicity that [M/H] refers to.
+#: Reference metallicity of [M/H].
 SOLAR_Z = 0.02
 
 _AGE, _MASS, _REDDENING = clusters.PARAMETERS
@@ -26,9 +26,9 @@ PARAMETERS = (
               usual=Normal(3.1, 0.3),
               description="total to selective extinction R_V"),
     Parameter(name="nebular_covering", column="nebular_covering", low=0.0, high=1.0, label=r"$f_\mathrm{cov}$",
-              description="share of the ionizing photons that the cluster's gas absorbs"),
+              description="fraction of the ionizing photons absorbed by the cluster's gas"),
 )
-#: Only brightness depends on it, so that the range of training is that of clusters that are seen.
+#: Only the brightness depends on distance, so the training range is that of observable clusters.
 DISTANCE = Distance(low=0.01, high=200.0, description="distance of the cluster")
-#: [M/H] that a table may tell: that of the galaxy or, with an error, of the cluster itself.
+#: Optional [M/H] in a table, that of the galaxy or, with an error, of the cluster.
 METALLICITY = Covariate(name="metallicity", low=-2.5, high=1.0, description="[M/H] = log10 Z/0.02")

@@ -1,7 +1,7 @@
-"""Priors of the stochastic family: what is thought of a cluster before its photometry is seen.
+"""Priors of the stochastic family.
 
-Log age and log mass are flat in all of them, R_V normal about 3.1, the covering
-fraction flat. They differ in reddening and metallicity given the age.
+All are flat in log age, log mass, and the covering fraction, and normal about 3.1 in
+R_V. They differ in reddening and metallicity given the age.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _BOUNDS = {p.name: (p.low, p.high) for p in PARAMETERS}
 _AT = {p.name: i for i, p in enumerate(PARAMETERS)}
 _EBV, _METALS = _BOUNDS["ebv"], _BOUNDS["metallicity"]
 
-# E(B-V) given the age: exponential, its scale falling from the young to the old.
+# E(B-V) given the age: exponential with a scale that decreases with age.
 _YOUNG_SCALE, _OLD_SCALE = 0.4, 0.1
 _SCALE_FROM, _SCALE_TO = 1.0, 3.0  # log10 age/Myr
-# [M/H] given the age: about the galaxy's for the young, anything from poor to solar for the old.
+# [M/H] given the age: about the galaxy's value for young clusters, metal-poor to solar for old ones.
 _SPREAD = 0.2
 _OLD_METALS = (_METALS[0], 0.0)
 _METALS_FROM, _METALS_TO = 3.0, math.log10(5000.0)  # log10 age/Myr
-_TRAINING = (0.4, 0.3, 0.3)  # shares of the three parts of the density of training
+_TRAINING = (0.4, 0.3, 0.3)  # weights of the three components of the training density
 
 
 class FlatGivenAge:
-    """A density that is the same at every age.
+    """Density that does not depend on age.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ class FlatGivenAge:
         return torch.where(inside, -math.log(self.high - self.low), -torch.inf) + 0 * log_age
 
     def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-        """Draw from uniform numbers ``unit``; ``choice`` are as many, for what has parts."""
+        """Draw with uniform numbers ``unit``; mixtures also use uniform numbers ``choice``."""
         return self.low + unit * (self.high - self.low)
 
 
 class DustOfTheYoung:
-    """E(B-V) exponential at every age, its scale falling from 0.4 below 10 Myr to 0.1 mag above 1 Gyr."""
+    """Exponential density of E(B-V) with a scale from 0.4 mag below 10 Myr to 0.1 mag above 1 Gyr."""
 
     def _scale(self, log_age):
         part = ((log_age - _SCALE_FROM) / (_SCALE_TO - _SCALE_FROM)).clamp(0, 1)
@@ -77,18 +77,18 @@ class DustOfTheYoung:
         return torch.where((x >= _EBV[0]) & (x <= _EBV[1]), density, -torch.inf)
 
     def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-        """Draw from uniform numbers ``unit``."""
+        """Draw with uniform numbers ``unit``."""
         scale = self._scale(log_age)
         return -scale * torch.log1p(unit * torch.expm1(-_EBV[1] / scale))
 
 
 class MetalsOfTheGalaxy:
-    """[M/H] about the galaxy's below 1 Gyr, uniform from the poorest to solar above 5 Gyr, mixed between.
+    """Density of [M/H]: normal about the galaxy's value below 1 Gyr, uniform up to solar above 5 Gyr, mixed between.
 
     Parameters
     ----------
     metallicity : float or Tensor (n, 1)
-        The galaxy's.
+        Metallicity [M/H] of the galaxy.
     """
 
     def __init__(self, metallicity: float | torch.Tensor):
@@ -105,23 +105,23 @@ class MetalsOfTheGalaxy:
         return torch.log((1 - old) * young + old * torch.exp(self.old.log_prob(x, log_age)))
 
     def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-        """Draw from uniform numbers ``unit``; ``choice`` decide between young and old."""
+        """Draw with uniform numbers ``unit``; ``choice`` selects the young or old component."""
         is_old = choice < self._old_share(log_age)
         return torch.where(is_old, self.old.sample(log_age, unit, choice), self.young.quantile(unit))
 
 
 class KnownMetals:
-    """[M/H] of objects of which more is known.
+    """Density of [M/H] for objects with known metallicities.
 
-    Without an error a value is the galaxy's, and [M/H] given the age is `MetalsOfTheGalaxy`; with one it is the
-    object's own, and [M/H] normal about it at every age.
+    A value without an error is that of the galaxy, and [M/H] given the age is `MetalsOfTheGalaxy`. A value with an
+    error is that of the object, and [M/H] is normal about it at every age.
 
     Parameters
     ----------
     otherwise : object
-        The density given the age where there is no value.
+        Density given the age for objects without a value.
     value, error : Tensor (n, 1)
-        NaN where not known.
+        Known metallicity and its error; NaN if unknown.
     """
 
     def __init__(self, otherwise: Any, value: torch.Tensor, error: torch.Tensor):
@@ -142,7 +142,7 @@ class _TruncatedNormal:
         self.mean, self.width, self.low, self.high = mean, width, low, high
         first, last = ((torch.as_tensor(end - mean).double() / width) for end in (low, high))
         self.first, self.last = torch.special.ndtr(first), torch.special.ndtr(last)
-        # In the tail that is the farther one from both ends, so that the difference of two ones is none of zero.
+        # Use the tail farther from both ends to avoid cancellation between two values close to one.
         near, far = torch.where(first > 0, -first, last), torch.where(first > 0, -last, first)
         near, far = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
         self._ln_norm = torch.log(torch.as_tensor(width)) + near + torch.log(-torch.expm1(far - near))
@@ -159,12 +159,12 @@ class _TruncatedNormal:
 
 
 class Independent:
-    """A density that is the same at every age.
+    """Density that does not depend on age.
 
     Parameters
     ----------
     density : object
-        Of `clusterpost.priors`, with bounds.
+        Density of `clusterpost.priors` with bounds.
     """
 
     def __init__(self, density: Any):
@@ -176,27 +176,27 @@ class Independent:
         return torch.where(inside, self.density.log_prob(x), -torch.inf) + 0 * log_age
 
     def sample(self, log_age: torch.Tensor, unit: torch.Tensor, choice: torch.Tensor) -> torch.Tensor:
-        """Draw from uniform numbers ``unit``."""
+        """Draw with uniform numbers ``unit``."""
         return self.density.quantile(unit)
 
 
 class StochasticPrior(BoxPrior):
-    """A prior whose reddening and metallicity may depend on the age.
+    """Prior with reddening and metallicity that may depend on age.
 
     Parameters
     ----------
     name : str
     parts : sequence of (share, reddening, metals)
-        A mixture; each part is a share and two densities given the age.
+        Mixture; each component has a weight and two densities given the age.
     distance_error : float
         Standard deviation of ln distance.
 
     Attributes
     ----------
     alone : dict
-        Densities of the parameters that depend on no other.
+        Densities of independent parameters.
     replaced : dict
-        Those densities that a user gave, see `with_densities`.
+        Densities given by the user, see `with_densities`.
     """
 
     def __init__(self, name: str, parts: Sequence, distance_error: float = 0.0):
@@ -208,15 +208,15 @@ class StochasticPrior(BoxPrior):
         self.alone["rv"] = _TruncatedNormal(usual.mean, usual.sigma, *_BOUNDS["rv"])
 
     def with_densities(self, family: str = "stochastic", **densities: Density) -> Prior:
-        """Return the same prior with other densities of some parameters.
+        """Return the same prior with some densities replaced.
 
-        Those of E(B-V) and [M/H] stand at every age in the place of what depends on it.
+        Densities of E(B-V) and [M/H] replace the age-dependent ones at every age.
 
         Parameters
         ----------
         family : str or ModelFamily
         **densities
-            As of `clusterpost.priors.ProductPrior`, by the name of the parameter.
+            As for `clusterpost.priors.ProductPrior`, by parameter name.
 
         Returns
         -------
@@ -225,7 +225,7 @@ class StochasticPrior(BoxPrior):
         Raises
         ------
         InputError
-            If a parameter is unknown, or a density is none.
+            If a parameter is unknown or a density is not valid.
 
         Examples
         --------
@@ -298,13 +298,13 @@ class StochasticPrior(BoxPrior):
         return torch.minimum(torch.maximum(theta.float(), self.low.to(device)), self.high.to(device))
 
     def given(self, value: torch.Tensor, error: torch.Tensor) -> Prior:
-        """Return the prior of objects whose metallicities are known; see `given_metallicity`."""
+        """Return the prior for objects with known metallicities; see `given_metallicity`."""
         other = copy.copy(self)
         other.parts = tuple((share, dust, KnownMetals(metals, value, error)) for share, dust, metals in self.parts)
         return other
 
     def describe(self) -> str:
-        """Return one line for a table's meta."""
+        """Return a one-line description for a table's meta."""
         others = ", ".join(f"{name} {density.describe()}" for name, density in self.replaced.items())
         return self._with_distance(f"{self.name} but {others}" if others else self.name)
 
@@ -317,7 +317,7 @@ class StochasticPrior(BoxPrior):
 
 
 class FlatPrior(StochasticPrior):
-    """Age, mass and reddening as in Walter et al. (2025), log-uniform in Z.
+    """Prior with age, mass, and reddening as in Walter et al. (2025), and log-uniform Z.
 
     Parameters
     ----------
@@ -335,22 +335,22 @@ class FlatPrior(StochasticPrior):
 
 
 class SurveyPrior(StochasticPrior):
-    """Knowledge of clusters in the disks of galaxies: dust belongs to the young, few metals to the old.
+    """Prior for clusters in disk galaxies: dust for young clusters, low metallicity for old ones.
 
     Parameters
     ----------
     metallicity : float
-        The galaxy's [M/H].
+        [M/H] of the galaxy.
     distance_error : float
 
     Notes
     -----
-    E(B-V) is exponential and normalized at every age, with a scale of 0.4 mag below 10 Myr that falls log-linearly in
-    log age to 0.1 mag at 1 Gyr. [M/H] is normal about the galaxy's with 0.2 dex, cut to the table's range and
-    normalized there, below 1 Gyr; uniform from that of Z = 0.0004 to solar above 5 Gyr; mixed linearly in log age
-    between.
+    E(B-V) is exponential and normalized at every age, with a scale of 0.4 mag below 10 Myr that decreases log-linearly
+    in log age to 0.1 mag at 1 Gyr. Below 1 Gyr, [M/H] is normal about the galaxy's value with 0.2 dex, truncated to the
+    table's range and normalized there; above 5 Gyr, it is uniform from Z = 0.0004 to solar; in between, the two are
+    mixed linearly in log age.
 
-    The scales were chosen with clusters of M31 and M33 in view whose ages are known from resolved stars.
+    The scales were chosen with reference to clusters in M31 and M33 with known ages from resolved stars.
 
     Examples
     --------
@@ -373,9 +373,9 @@ class SurveyPrior(StochasticPrior):
 
 
 class TrainingPrior(StochasticPrior):
-    """The density of training, between both priors, so that either follows from it by weights.
+    """Training density between the two priors, which can be weighted to either.
 
-    0.4 of it is flat, 0.3 of it the survey's, and 0.3 has the survey's dust with flat metallicities.
+    It is a mixture of 0.4 flat, 0.3 survey, and 0.3 with the survey's dust and flat metallicities.
 
     Parameters
     ----------
@@ -389,12 +389,12 @@ class TrainingPrior(StochasticPrior):
 
 
 def get_stochastic_prior(name: str) -> StochasticPrior:
-    """Look a prior of the stochastic family up by its name.
+    """Return a prior of the stochastic family by name.
 
     Parameters
     ----------
     name : str
-        ``survey``, ``flat`` or ``training``.
+        ``survey``, ``flat``, or ``training``.
 
     Returns
     -------
@@ -403,7 +403,7 @@ def get_stochastic_prior(name: str) -> StochasticPrior:
     Raises
     ------
     InputError
-        If there is none of that name.
+        If the name is unknown.
 
     Examples
     --------
@@ -417,27 +417,27 @@ def get_stochastic_prior(name: str) -> StochasticPrior:
 
 
 def given_metallicity(prior: Prior, value: torch.Tensor, error: torch.Tensor) -> Any:
-    """Return the prior of objects whose metallicities are known.
+    """Return the prior for objects with known metallicities.
 
     Parameters
     ----------
     prior : object of `clusterpost.priors` or StochasticPrior
     value, error : Tensor (n,)
-        [M/H]: without an error the galaxy's, about which young clusters scatter by 0.2 dex; with one the object's own.
-        NaN where there is none.
+        [M/H]: without an error that of the galaxy, about which young clusters scatter by 0.2 dex; with an error that of
+        the object. NaN if unknown.
 
     Returns
     -------
     object
-        Whose ``log_prob`` takes theta (n, k, 6).  What is known stands in the place of what a prior of this family
-        says of [M/H]; any other prior is multiplied by it.
+        Prior whose ``log_prob`` takes theta (n, k, 6).  The known values replace the [M/H] density of a prior of this
+        family and multiply any other prior.
     """
     value, error = value[:, None], error[:, None]
     return prior.given(value, error) if isinstance(prior, StochasticPrior) else _Multiplied(prior, value, error)
 
 
 class _Multiplied:
-    """A prior times what is known of the metallicity of each object."""
+    """Prior times the density of the known metallicity of each object."""
 
     def __init__(self, prior, value, error):
         self.prior, self.metals = prior, KnownMetals(FlatGivenAge(*_METALS), value, error)

@@ -1,9 +1,9 @@
-"""Star clusters whose stars are drawn one by one.
+"""Simulator of stochastically sampled star clusters.
 
-A cluster of age t and metallicity Z holds stars of the isochrones around both:
-of each kind of star a Poisson number, with a mean that is linear in log t and
-log Z. Their light is summed, gas adds what it makes of their ionizing photons,
-and dust reddens the sum.
+A cluster of age t and metallicity Z contains stars of the neighboring isochrones:
+a Poisson number of each type of star, with a mean that is linear in log t and
+log Z. The light is the sum over stars and the emission of the gas,
+reddened by dust.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = ["Light", "StarSimulator"]
 LOG_U = (-3.5, -2.0)  # ionization parameter, uniform
 _CLUSTERS_AT_ONCE = 16_384
 _GATHERED_AT_ONCE = 256
-_FEW = 8  # clusters a pair of nodes, below which what they are drawn from is gathered for each of them
+_FEW = 8  # clusters per pair of nodes below which rates are gathered for each cluster
 _LN10 = np.log(10.0)
 
 
 class Light(NamedTuple):
-    """Light that clusters emit before dust.
+    """Light of clusters before dust attenuation.
 
     Attributes
     ----------
     columns : Tensor (n, n_column)
-        Light that each wavelength of the table stands for, mJy at 10 pc.
+        Light at each wavelength of the table, mJy at 10 pc.
     photons : Tensor (n,)
         Ionizing photons, 1e45 per second.
     stellar_mass : Tensor (n,)
@@ -51,14 +51,14 @@ class Light(NamedTuple):
 
 
 class StarSimulator:
-    """Draws the fluxes of clusters.
+    """Simulator of cluster fluxes.
 
     Parameters
     ----------
     table : StarTable, optional
-        By default the packaged one, of which `bands` are taken.
+        Table of stars; by default `bands` of the packaged one.
     bands : sequence of str, optional
-        By default all of the table's.
+        Names of the bands; by default all bands of the table.
 
     Examples
     --------
@@ -78,14 +78,14 @@ class StarSimulator:
         self._number, light, photons, mass, self._remnants = (
             torch.as_tensor(values)
             for values in (table.number, table.light, table.photons, table.mass, table.remnants))
-        self._of_star = torch.cat([light, photons[..., None], mass[..., None]], -1)  # so that one product sums them
+        self._of_star = torch.cat([light, photons[..., None], mass[..., None]], -1)  # to sum all with one product
         self._ln_ratio, self._ln_ratio_photons, self._gas = (
             torch.as_tensor(values) for values in (table.ln_ratio, table.ln_ratio_photons, table.gas))
         self._a, self._b = torch.as_tensor(table.a), torch.as_tensor(table.b)
         self._to_band = torch.zeros(len(table.column_band), len(self.bands))
         self._to_band[torch.arange(len(table.column_band)), torch.as_tensor(table.column_band)] = 1.0
         self._log_z, self._log_age = torch.as_tensor(table.log_z).float(), torch.as_tensor(table.log_age).float()
-        self._fine = round(float(np.diff(table.log_age)[0] / np.diff(table.fine_log_age)[0]))  # fine nodes a node
+        self._fine = round(float(np.diff(table.log_age)[0] / np.diff(table.fine_log_age)[0]))  # fine nodes per node
 
     def to(self, device: str | torch.device) -> StarSimulator:
         """Return the same simulator with its tensors on another device."""
@@ -102,8 +102,8 @@ class StarSimulator:
         Parameters
         ----------
         log_age, log_mass, metallicity, covering, log_u : Tensor (n,)
-            log10 age/Myr; log10 of the expected birth mass in Msun; [M/H] = log10 Z/0.02; the share of ionizing
-            photons that gas absorbs; log10 of its ionization parameter.
+            log10 age/Myr; log10 of the expected birth mass in Msun; [M/H] = log10 Z/0.02; fraction of ionizing
+            photons absorbed by gas; log10 of the ionization parameter.
         generator : torch.Generator, optional
 
         Returns
@@ -134,13 +134,13 @@ class StarSimulator:
         return out
 
     def _cell(self, j, i, log_age, mass, w, v, covering, log_u, generator):
-        """Clusters between the same nodes."""
+        """Sum the light of clusters between the same nodes."""
         share = torch.stack([(1 - w) * (1 - v), w * (1 - v), (1 - w) * v, w * v], 1)
         number = self._number[j:j + 2, i:i + 2].reshape(4, -1)
         rate = (mass[:, None] * share).float()
         counts = torch.poisson(rate[:, :, None] * number, generator=generator)
         counts = counts.reshape(len(counts), 2, -1)  # of the lower and the upper metallicity
-        # Between nodes of age the mean follows the adopted one on a finer grid.
+        # Between age nodes, the mean follows the adopted mean on a finer grid.
         place = (log_age - self._log_age[i]) / (self._log_age[1] - self._log_age[0]) * self._fine
         fine = _hat(torch.arange(self._fine + 1.0, device=place.device), place, 1.0)
         first = self._fine * i
@@ -160,7 +160,7 @@ class StarSimulator:
         return Light(columns, photons, stellar)
 
     def _gathered(self, draw, tables, *values, n=_GATHERED_AT_ONCE):
-        """Light of clusters between any nodes, ``n`` at a time, whose stars are drawn by a function of their rates."""
+        """Sum the light of clusters between any nodes, ``n`` at a time; a function of the rates draws the stars."""
         parts = [self._of_nodes(draw, tables, *(value[at:at + n] for value in values))
                  for at in range(0, len(values[0]), n)]
         return Light(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -181,7 +181,7 @@ class StarSimulator:
         part = (fine - below).clamp(0, 1)[:, None]
 
         def between(values):
-            """Of both metallicities, (n, 2, ...), what is linear between the nodes of the finer grid."""
+            """Interpolate values for both metallicities, (n, 2, ...), linearly on the finer grid."""
             at = below[:, None]
             low, high = values[z[:, ::2], at], values[z[:, ::2], at + 1]
             return torch.exp(torch.lerp(low, high, part.reshape(-1, *[1] * (low.ndim - 1))))
@@ -198,7 +198,7 @@ class StarSimulator:
         return Light(light, photons.sum(1), stellar)
 
     def simulate_each(self, theta: torch.Tensor, seed: int, bands: torch.Tensor) -> torch.Tensor:
-        """Draw several fluxes for each of several clusters, with the same random numbers for every one of these.
+        """Draw several fluxes for each of several clusters, with the same random numbers for every cluster.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ class StarSimulator:
             As for `simulate`.
         seed : int
         bands : Tensor (n_band,) of bool
-            Those that are wanted; all others are 1.
+            Required bands; fluxes of the others are 1.
 
         Returns
         -------
@@ -234,15 +234,15 @@ class StarSimulator:
 
     def simulate_behind(self, theta: torch.Tensor, n_screens: int, ebv: Parameter,
                         generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw clusters, and see each behind several dust screens.
+        """Draw clusters, each behind several dust screens.
 
         Parameters
         ----------
         theta : Tensor (n, 6)
-            As for `simulate`, but for E(B-V).
+            As for `simulate`; E(B-V) is ignored.
         n_screens : int
         ebv : Parameter
-            Whose range the screens cover evenly, from a random place on.
+            Parameter whose range the screens cover evenly, with a random start.
         generator : torch.Generator
 
         Returns
@@ -260,7 +260,7 @@ class StarSimulator:
         return self.redden(light.columns[:, None], values, rv[:, None]), values
 
     def _gas_weight(self, log_age, log_u):
-        """Weights of the gas' nodes, (n, n_log_u n_age)."""
+        """Compute weights of the gas nodes, (n, n_log_u n_age)."""
         log_u_nodes, ages = (torch.as_tensor(nodes).float().to(log_u.device)
                              for nodes in (self.table.log_u, self.table.gas_log_age))
         weight = (_hat(log_u_nodes, log_u, log_u_nodes[1] - log_u_nodes[0])[:, :, None]
@@ -268,12 +268,12 @@ class StarSimulator:
         return weight.flatten(1)
 
     def redden(self, columns: torch.Tensor, ebv: torch.Tensor, rv: torch.Tensor) -> torch.Tensor:
-        """Put dust before clusters, and sum the light of each band.
+        """Apply dust to clusters and sum the light of each band.
 
         Parameters
         ----------
         columns : Tensor (..., n_column)
-            Of `light`.
+            Columns from `light`.
         ebv, rv : Tensor (...)
             E(B-V)/mag of a foreground screen, and R_V (O'Donnell 1994).
 
@@ -295,9 +295,9 @@ class StarSimulator:
         Parameters
         ----------
         theta : Tensor (n, 6)
-            log10 age/Myr, log10 mass/Msun, E(B-V)/mag, [M/H], R_V, and the gas' covering fraction.
+            log10 age/Myr, log10 mass/Msun, E(B-V)/mag, [M/H], R_V, and the covering fraction of the gas.
         log_u : Tensor (n,), optional
-            By default drawn uniformly from -3.5 to -2.
+            Ionization parameter; by default drawn uniformly from -3.5 to -2.
         generator : torch.Generator, optional
 
         Returns
@@ -312,7 +312,7 @@ class StarSimulator:
         return self.redden(light.columns, ebv, rv)
 
     def expected(self, theta: torch.Tensor, log_u: torch.Tensor) -> torch.Tensor:
-        """Compute the fluxes that clusters have in the mean, as if all their stars were always there.
+        """Compute the expected fluxes of clusters, as for a fully sampled population.
 
         Parameters
         ----------
@@ -334,7 +334,7 @@ class StarSimulator:
 
 
 def interval(nodes: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the node below each value, and how far it is from there to the next.
+    """Find the node below each value, and the fractional distance to the next.
 
     Parameters
     ----------

@@ -41,29 +41,29 @@ class StarTable:
     header : dict, optional
         Provenance.
     sha256 : str
-        Of the file.
+        Hash of the file.
 
     Attributes
     ----------
     bands, stored_bands : tuple of str
-        Those of the columns, and those that `select` knows.
+        Bands of the columns, and bands available to `select`.
     log_z, log_age : ndarray
         Nodes: log10 Z, and log10 age/Myr.
     number, mass : ndarray (n_z, n_age, n_kind)
         Expected stars per solar mass formed; present mass of one, Msun.
     light : ndarray (n_z, n_age, n_kind, n_column)
-        Of one star, mJy at 10 pc, unreddened: the part of a band's flux that each wavelength stands for.
+        Light of one star, mJy at 10 pc, unreddened: the contribution of each wavelength to the flux of a band.
     photons : ndarray (n_z, n_age, n_kind)
         Ionizing photons of one star, 1e45 per second.
     remnants : ndarray (n_z, n_age)
         Mass in remnants per solar mass formed.
     fine_log_age : ndarray (n_fine,)
     ln_ratio : ndarray (n_z, n_fine, n_column)
-        ln of what light is multiplied by between nodes.
+        ln of the correction factor of light between nodes.
     ln_ratio_photons : ndarray (n_z, n_fine)
-        Likewise.
+        ln of the correction factor of photons.
     column_band : ndarray of int (n_column,)
-        The band of each column, by index.
+        Index of the band of each column.
     a, b : ndarray (n_column,)
         A/E(B-V) = R_V a + b at each wavelength.
     log_u, gas_log_age : ndarray
@@ -81,7 +81,7 @@ class StarTable:
         self.log_u, self.gas_log_age = arrays["neb_log_u"], np.log10(arrays["neb_age"])
         self.number, self.mass = self._decoded("ln_number"), self._decoded("ln_mass")
         self.photons = self._decoded("ln_q", -np.log(PHOTONS))
-        # A dim star's photons are rounded up to the least that is stored, which is no number of photons.
+        # Photons of faint stars are rounded up to the smallest stored value, which stands for zero.
         self.photons[arrays["ln_q"] == 0] = 0
         self.remnants = arrays["remnant_mass"].astype(np.float32)
         self.ln_ratio_photons = arrays["ln_anchor_ratio_q"].astype(np.float32)
@@ -110,7 +110,7 @@ class StarTable:
 
     @classmethod
     def read(cls, path: Path) -> StarTable:
-        """Read a table that `clusterpost.training.stars` wrote."""
+        """Read a table written by `clusterpost.training.stars`."""
         from safetensors.numpy import load
 
         try:
@@ -120,11 +120,11 @@ class StarTable:
             header = json.loads(json.loads(data[8:8 + size])["__metadata__"]["header"])
             return cls(load(data), header["bands"], header, hashlib.sha256(packed).hexdigest())
         except (OSError, lzma.LZMAError, ValueError, KeyError) as error:
-            raise InputError(f"no stars' table in {path}: {error}; python -m clusterpost.training.stars writes one"
+            raise InputError(f"no table of stars in {path}: {error}; make one with python -m clusterpost.training.stars"
                              ) from None
 
     def select(self, bands: Sequence[str]) -> StarTable:
-        """Return the same stars in these bands, in this order.
+        """Return the same stars in the given bands, in this order.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class StarTable:
         bands = tuple(bands)
         missing = [band for band in bands if band not in self.stored_bands]
         if missing:
-            raise InputError(f"the stars' table has no {', '.join(missing)}; it has {', '.join(self.stored_bands)}")
+            raise InputError(f"the table of stars has no {', '.join(missing)}; it has {', '.join(self.stored_bands)}")
         other = object.__new__(StarTable)
         other.__dict__.update(self.__dict__)
         other.bands = bands
@@ -152,12 +152,12 @@ class StarTable:
 
 @lru_cache(maxsize=4)
 def load_stars(path: PathLike = STARS_PATH) -> StarTable:
-    """Read a stars' table once.
+    """Return a table of stars, read once.
 
     Parameters
     ----------
     path : path
-        By default the packaged one.
+        Path of the table; by default the packaged one.
 
     Returns
     -------

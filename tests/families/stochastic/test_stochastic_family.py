@@ -31,7 +31,7 @@ def test_plain_values_make_it_again(family):
     again = StochasticClusters.from_dict(options)
     assert again.to_dict() == options
     assert again.prior.describe() == "flat"
-    with pytest.raises(InputError, match="stars' table is another"):
+    with pytest.raises(InputError, match="table of stars does not match"):
         StochasticClusters.from_dict({**options, "stars_sha256": "0" * 64})
     with pytest.raises(InputError, match="unknown prior"):
         StochasticClusters(prior="none")
