@@ -59,7 +59,7 @@ def test_nothing_else_is_evaluated(tbl, expression):
 
 
 def test_unknown_columns_are_named(tbl):
-    with pytest.raises(ColumnError, match=r"a column 'age_q5' that the table has not \(did you mean 'age_q50'"):
+    with pytest.raises(ColumnError, match=r"a column 'age_q5' that is not in the table \(did you mean 'age_q50'"):
         select_rows(tbl, "age_q5 > 3")
 
 
