@@ -2,22 +2,22 @@
 
 A table is recognized by its column names alone, as one of:
 
-============== ================================================ ===============================
-layout         photometry                                       missing values
-============== ================================================ ===============================
-canonical      ``F275W``, ``F275W_err``, ``F275W_limit`` ...    NaN or masked, and customary
-               and other clear names: ``e_F275Wmag``,           sentinels
-               ``acs_f814w_mjy``, ``F275W_unc``
-PHANGS DR4     ``PHANGS_F275W_mJy``, ``..._mJy_ERR``, or        -9999, -999
-               ``PHANGS_F275W_VEGA``, ``..._VEGA_ERR``
-PHANGS CR3     the same, with ``PHANGS_SED_AGE``, ...           -9999, -999
-PHANGS DR5     the same, with ``PHANGS_DR5_...``                -9999, -999
-PHANGS         ``PHANGS_F275W_mJy_TOT``, ``..._TOT_ERR``, or    -9999, -999
-internal       ``PHANGS_F275W_VEGA_TOT``, ..., in any case
-LEGUS          34 to 39 columns without names, or as            66.666, 99.999, 44.444
-               `read_legus` names them: ``F275W_vega``,
-               ``F275W_vega_err``
-============== ================================================ ===============================
+=============== ================================================ ===============================
+layout          photometry                                       missing values
+=============== ================================================ ===============================
+canonical       ``F275W``, ``F275W_err``, ``F275W_limit`` ...    NaN or masked, and customary
+                and other clear names: ``e_F275Wmag``,           sentinels
+                ``acs_f814w_mjy``, ``F275W_unc``
+PHANGS DR4      ``PHANGS_F275W_mJy``, ``..._mJy_ERR``, or        -9999, -999
+                ``PHANGS_F275W_VEGA``, ``..._VEGA_ERR``
+PHANGS CR3      the same, with ``PHANGS_SED_AGE``, ...           -9999, -999
+PHANGS DR5      the same, with ``PHANGS_DR5_...``                -9999, -999
+PHANGS internal ``PHANGS_F275W_mJy_TOT``, ``..._TOT_ERR``, or    -9999, -999
+                ``PHANGS_F275W_VEGA_TOT``, ..., in any case
+LEGUS           34 to 39 columns without names, or as            66.666, 99.999, 44.444
+                `read_legus` names them: ``F275W_vega``,
+                ``F275W_vega_err``
+=============== ================================================ ===============================
 
 In the PHANGS tables of DR4 the errors in V and I are called ``_mJy_TOT_ERR``
 where those of the other bands are ``_mJy_ERR``; either name is found in every
