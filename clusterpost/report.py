@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["methods_paragraph", "write_report"]
 
-_FIGURES = (("overview", "Medians of all rows, how often each flag is set, and histograms of good rows."),
-            ("age-mass", "Ages and masses: medians, and 16 to 84 % ranges."),
+_FIGURES = (("overview", "Medians of all rows, number of rows with each flag, and histograms of good rows."),
+            ("age-mass", "Median ages and masses with their 16 to 84 % ranges."),
             ("mass-function", "Mass function of the good rows, from draws of their posteriors. It includes the prior "
                               "and is not corrected for completeness."),
             ("age-distribution", "Age distribution of the good rows, from draws of their posteriors."),
-            ("color-magnitude", "Photometry of the catalog with tracks of fully sampled clusters."),
-            ("sky", "Positions."))
+            ("color-magnitude", "Color-magnitude diagram of the catalog with tracks of fully sampled clusters."),
+            ("sky", "Positions on the sky."))
 _CANNOT = (ColumnError, DistanceError, InputError)
 _MOST_DRAWN_FROM = 2000  # rows; distributions of larger tables use a random subset
 _DIGITS = 4
@@ -61,7 +61,7 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
     prefix : str, optional
         The ``prefix`` passed to `~clusterpost.infer_table`, if the table has several results.
     overwrite : bool
-        Whether to replace the file.
+        Whether to replace an existing file.
     progress : bool, optional
         Whether to show a progress bar; by default on a terminal and in a notebook.
 
@@ -162,19 +162,19 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
         f"We infer {', '.join(names[:-1])} and {names[-1]} with clusterpost {version} {by}, a model of "
         f"{family.summary}.",
         *([f"The model is based on {', '.join(map(short_citation, family.references))}."] if family.references else []),
-        f"The photometry is in {', '.join(bands)}; " + (
-            f"a relative error of {100 * settings.error_floor:g} % is added in quadrature. " if settings.error_floor
-            else "no systematic error is added. ")
-        + f"Noise is {_NOISES.get(settings.noise, settings.noise)}. The prior is {settings.words}.",
+        f"We use photometry in {', '.join(bands)} and " + (
+            f"add a relative error of {100 * settings.error_floor:g} % in quadrature. " if settings.error_floor
+            else "add no systematic error. ")
+        + f"The noise model is {_NOISES.get(settings.noise, settings.noise)}. The prior is {settings.words}.",
     ]
     if not exact:
-        parts.append("The draws of the network are weighted with the likelihood to follow the exact "
-                     "posterior." if settings.refine else "The draws are those of the network.")
+        parts.append("Draws from the network are importance-weighted with the likelihood, so they follow the exact "
+                     "posterior." if settings.refine else "Draws come from the network without further weighting.")
     distance = _distance(out, prefix)
-    parts += [f"Distances are {distance}."] if distance else []
+    parts += [f"We adopt distances of {distance}."] if distance else []
     inferred = (flags & 1) == 0
-    parts.append(f"Of {len(out):,} objects, {inferred.sum():,} are inferred, and {good.sum():,} of these have no flag "
-                 "of severity caution or bad. We quote medians and 16 to 84 % ranges of the marginal posteriors.")
+    parts.append(f"Of {len(out):,} objects, {inferred.sum():,} have posteriors, and {good.sum():,} of these have no "
+                 "flag of severity caution or bad. We quote medians and 16 to 84 % ranges of the marginal posteriors.")
     return " ".join(parts)
 
 

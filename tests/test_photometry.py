@@ -493,7 +493,7 @@ def legus_with_a_negative_error():
     return tbl
 
 
-NO_FLUX_DENSITY = "which is no flux density.*Jy, or AB, ST or Vega magnitudes"
+NO_FLUX_DENSITY = "which is not a flux density.*Jy, or AB, ST or Vega magnitudes"
 BAD = {
     "no photometry": (lambda: Table({"x": [1.0]}), ColumnError, "no photometry found.*'x'.*columns={"),
     "no error": (
@@ -532,7 +532,7 @@ BAD = {
     "magnitudes of no system": (
         magnitudes_without_system,
         UnitError,
-        "'F275W' is in magnitudes, and of which system is not said; give unit= as AB, ST or Vega",
+        "'F275W' is in magnitudes of an unknown system; give unit= as AB, ST or Vega",
     ),
     "empty": (lambda: plain()[:0], InputError, "no rows; give a table with at least one"),
     "all masked": (all_masked, InputError, "all 3 rows are missing in every band .columns F275W, F336W.*columns={"),

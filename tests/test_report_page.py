@@ -73,7 +73,7 @@ def test_the_page_needs_nothing_else(page):
 def test_pictures_are_of_the_first_good_rows(out, page, data):
     assert list(data["pictures"]) == [str(np.flatnonzero(clusterpost.is_good(out))[0])]
     assert page.read_text().count("<img src=\"data:image/png;base64,") >= 5
-    assert "No figure sky: the table has no columns of right ascension" in page.read_text()
+    assert "Figure sky is not available: the table has no columns of right ascension" in page.read_text()
 
 
 def test_methods_paragraph(out):
@@ -82,7 +82,7 @@ def test_methods_paragraph(out):
     assert "F275W, F336W, F438W, F555W, F814W" in text
     assert "a relative error of 5 %" in text
     assert "10 Mpc" in text
-    assert f"Of 12 objects, 11 are inferred, and {clusterpost.is_good(out).sum()} of these" in text
+    assert f"Of 12 objects, 11 have posteriors, and {clusterpost.is_good(out).sum()} of these" in text
     assert "; Walter et al. 2026)" in text
     assert "The model is based on Bruzual & Charlot 2003, Bressan et al. 1993, " in text
     exact = clusterpost.exact_posterior(clusterpost.simulate(1, model="any_bands"), error_floor=None)

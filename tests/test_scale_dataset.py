@@ -120,7 +120,7 @@ def test_what_a_table_decides_is_decided_for_all_files(tmp_path, client, mocks, 
 
 def test_what_cannot_be(tmp_path, client, mocks):
     source = split(mocks, tmp_path / "in", 6)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         infer_dataset(tmp_path / "nothing", tmp_path / "out", client)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no Parquet files"):
@@ -141,7 +141,7 @@ def test_what_cannot_be(tmp_path, client, mocks):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="is not a folder"):
         infer_dataset(source, tmp_path / "file", client)
-    with pytest.raises(InputError, match="cannot share distance= of several numbers"):
+    with pytest.raises(InputError, match="distance= with several numbers cannot"):
         infer_dataset(source, tmp_path / "out", client, distance=[1.0] * 12)
     bad = Table(mocks)
     bad["distance"][9] = -1

@@ -1,4 +1,4 @@
-"""Files of the archive, kept in a cache that serves only what is whole.
+"""Files of the archive, kept in a local cache that serves only complete files.
 
 pooch downloads them; beside each lies a record of its sha256, which is checked
 whenever the file is used: a file that does not agree is fetched again.  A new
@@ -67,30 +67,30 @@ def cache_dir() -> Path:
 
 
 def fetch_file(path: str, *, sha256: str | None = None, folder: str | Path | None = None) -> Path:
-    """Fetch a file of the archive, from the cache or, where that does not have it, from the network.
+    """Fetch a file of the archive, from the cache if it is there and otherwise from the network.
 
     Parameters
     ----------
     path : str
-        Below ``clusterpost.conf.archive_url``, such as
+        Path below ``clusterpost.conf.archive_url``, such as
         ``dr4/hlsp_phangs-cat_hst_multi_all_multi_v1_readme.txt``.
     sha256 : str, optional
-        That it must have.
+        Checksum that the file must have.
     folder : path, optional
-        Of the cache, by default `cache_dir`.
+        Folder of the cache, by default `cache_dir`.
 
     Returns
     -------
     `~pathlib.Path`
-        Where it lies.
+        Path of the file in the cache.
 
     Raises
     ------
     ArchiveError
-        If the file is not in the archive, does not come, is not what it should
-        be, or cannot be written, or if ``path`` cannot be the name of one.
+        If the file is not in the archive, cannot be downloaded, fails a check,
+        or cannot be written, or if ``path`` is not a valid file name.
     ImportError
-        If it is to come by astroquery, and that is not installed.
+        If astroquery is needed and not installed.
 
     Examples
     --------
@@ -99,33 +99,33 @@ def fetch_file(path: str, *, sha256: str | None = None, folder: str | Path | Non
     """
     place = _place(path, folder)
     if not PurePosixPath(path).parts:
-        raise ArchiveError("no file is named")
+        raise ArchiveError("no file is named; give a path below the archive's root")
     if not _is_sound(place, sha256):
         _fetch(place, path, folder, transport.download, sha256)
     return place
 
 
 def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = False) -> list[str]:
-    """List a folder of the archive, from the cache or by asking.
+    """List a folder of the archive, from the cache or the network.
 
     Parameters
     ----------
     path : str
-        Below ``clusterpost.conf.archive_url``.
+        Path below ``clusterpost.conf.archive_url``.
     folder : path, optional
-        Of the cache.
+        Folder of the cache.
     refresh : bool
-        Ask the archive again.
+        Whether to request the list from the archive again.
 
     Returns
     -------
     list of str
-        Names; those of folders end in ``/``.
+        Names of files and folders; those of folders end in ``/``.
 
     Raises
     ------
     ArchiveError
-        If there is no such folder or the archive does not tell.
+        If the folder does not exist or the archive cannot list it.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def list_folder(path: str, *, folder: str | Path | None = None, refresh: bool = 
 
 
 def known_listing(path: str, *, folder: str | Path | None = None) -> list[str] | None:
-    """Return what `list_folder` answered last, without asking, or None if it was never asked.
+    """Return the cached list of a folder, or None if `list_folder` has not requested it.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def known_listing(path: str, *, folder: str | Path | None = None) -> list[str] |
 
 
 def list_cache() -> Table:
-    """List what the cache holds.
+    """List the files of the cache.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def verify_cache() -> Table:
     -------
     `~astropy.table.Table`
         ``file``, and ``state``: ``whole``, ``damaged`` or ``unfinished``.
-        A damaged file is fetched anew when it is next asked for.
+        A damaged file is downloaded again on its next use.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def verify_cache() -> Table:
 
 
 def clear_cache() -> int:
-    """Remove the downloaded files, and nothing else that may lie in `cache_dir`.
+    """Remove the downloaded files, and no other files in `cache_dir`.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def clear_cache() -> int:
     Raises
     ------
     ArchiveError
-        If one cannot be removed.
+        If a file cannot be removed.
 
     Examples
     --------
@@ -234,14 +234,14 @@ def clear_cache() -> int:
 
 
 def _is_name(part):
-    # Hidden names and records are the cache's own.
+    # Hidden names and records are reserved for the cache.
     return part.isprintable() and not (part.startswith((".", "/")) or "\\" in part or part.endswith(_RECORD))
 
 
 def _place(path, folder):
     parts = PurePosixPath(path).parts
     if not all(map(_is_name, parts)):
-        raise ArchiveError(f"{path!r} is no name of a file below the archive's root")
+        raise ArchiveError(f"{path!r} is not the path of a file below the archive's root")
     server = urlsplit(transport.file_url(""))
     return Path(folder or cache_dir(), re.sub(r"[^\w.-]", "_", server.netloc), server.path.strip("/"), *parts)
 
@@ -251,7 +251,7 @@ def _record_of(place):
 
 
 def _files():
-    """Return every file that was fetched or begun, there or not."""
+    """Return every file with a finished or unfinished download, including missing files."""
     found = {file.with_name(file.name.removesuffix(_RECORD)) for file in cache_dir().rglob(f"*{_RECORD}")}
     begun = cache_dir().rglob(f".*-????????{_PART}")
     return sorted(found | {part.with_name(re.sub(r"^\.(.*)-.{8}\..*$", r"\1", part.name)) for part in begun})
@@ -266,24 +266,24 @@ def _read_record(place):
 
 
 def _is_sound(place, sha256=None):
-    """Tell whether the file is there and as it was when it was taken."""
+    """Return whether the file exists and is unchanged since its download."""
     known = _read_record(place).get("sha256")
     return known is not None and sha256 in (None, known) and place.is_file() and pooch.file_hash(place) == known
 
 
 @contextlib.contextmanager
 def _locked(place, root=None):
-    """Keep other processes out while the file is made or removed, and say what to do about a disk's complaints."""
+    """Lock the file while it is written or removed, and explain errors of the disk."""
     from filelock import FileLock
 
     locks = place.parent / ".locks"
     try:
-        # Who may write into a shared cache could lead what is written out of it.
+        # In a shared cache, another user could plant a link that redirects writes elsewhere.
         if not locks.resolve().is_relative_to(Path(root or cache_dir()).resolve()):
-            raise ArchiveError(f"a link leads out of the cache, from {locks.parent}; remove it")
+            raise ArchiveError(f"a link leads out of the cache, from {locks.parent}; remove the link")
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"{place.name}.lock"):  # the system frees it when a process dies
-            for left in place.parent.glob(f".{glob.escape(place.name)}-????????{_PART}"):  # by one that was killed
+            for left in place.parent.glob(f".{glob.escape(place.name)}-????????{_PART}"):  # by a killed process
                 shutil.rmtree(left, ignore_errors=True)
             yield
     except ArchiveError:
@@ -299,26 +299,27 @@ def _locked(place, root=None):
 
 
 def _fetch(place, path, root, bring, sha256=None, *, refresh=False):
-    """Put a file into its place, with its record."""
+    """Store a file in its place, with its record."""
     with _locked(place, root):
         if not refresh and _is_sound(place, sha256):  # another process was faster
             return
         if place.exists() and not refresh:
-            warnings.warn(f"{place} is damaged or was changed, and is fetched anew", AstropyUserWarning, stacklevel=4)
-        # Nobody else can guess its name or write to it.
+            warnings.warn(f"{place} is damaged or was changed, and is fetched again", AstropyUserWarning,
+                          stacklevel=4)
+        # The name is random and the folder private, so that no other user can write to it.
         with tempfile.TemporaryDirectory(prefix=f".{place.name}-", suffix=_PART, dir=place.parent,
                                          ignore_cleanup_errors=True) as private:
             new = _download(path, private, bring, sha256)
             record = _record_of(new)
             record.write_text(json.dumps({"url": transport.file_url(path), "sha256": pooch.file_hash(new),
                                           "fetched": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}))
-            # Killed in between, the two disagree, and the file is fetched again.  Links are replaced, not followed.
+            # After a kill in between, the two disagree and the file is fetched again.  Links are not followed.
             os.replace(new, place)
             os.replace(record, _record_of(place))
 
 
 def _download(path, private, bring, sha256):
-    """Download a file into a private folder with pooch, which repeats what failed, and check it."""
+    """Download a file into a private folder with pooch, which retries failed downloads, and check it."""
     from requests.exceptions import RequestException
 
     url, name, seconds = transport.file_url(path), PurePosixPath(path).name or "its list", conf.archive_total_time
@@ -327,18 +328,18 @@ def _download(path, private, bring, sha256):
     def failure(error, attempts):
         return ArchiveError(
             f"{name} did not come from {urlsplit(url).netloc} in {attempts} attempt{'s' * (attempts > 1)} "
-            f"({_why(error)}). Check the network or try again later; what 'clusterpost cache list' shows needs none"
+            f"({_why(error)}). Check the network or try again later; files in 'clusterpost cache list' need no network"
         )
 
     def attempt(_, output, __):
         if given_up.is_set():
             raise TimeoutError
         output = Path(output)
-        output.unlink()  # pooch's is for its owner alone, and a cache may be a group's
+        output.unlink()  # pooch's file is readable by its owner only, and a group may share the cache
         try:
             bring(path, output, given_up)
         except RequestException as error:
-            if isinstance(_cause(error), socket.gaierror):  # no network, and no use in asking again
+            if isinstance(_cause(error), socket.gaierror):  # without a network, a retry is pointless
                 raise failure(error, 1) from error
             raise
         _check_new(output, path, sha256)
@@ -351,32 +352,32 @@ def _download(path, private, bring, sha256):
     except TimeoutError:
         raise ArchiveError(f"{url} did not come within {seconds:g} s; try again later, or raise "
                            "setting:archive_total_time") from None
-    except (RequestException, ValueError) as error:  # what pooch repeats
+    except (RequestException, ValueError) as error:  # pooch retries these
         raise failure(error, conf.archive_retries + 1) from error
     finally:
         given_up.set()
 
 
 def _check_new(file, path, sha256):
-    """Refuse a new file that is not what it should be; pooch would download it again and again."""
+    """Raise for an invalid new file, which pooch would download again and again."""
     url = transport.file_url(path)
     if fault := fault_of(file, PurePosixPath(path).name, largest=conf.archive_max_size * 1e6):
         raise ArchiveError(f"{url}: {fault}; nothing was kept. Try again later")
     if sha256 not in (None, found := pooch.file_hash(file)):
         raise ArchiveError(
-            f"{url} is not the file that is known: its sha256 is {found} and not {sha256}. If the archive has a new "
-            f"version, a newer clusterpost may know it; from Python, clusterpost.catalogs.archive.fetch_file gets "
+            f"{url} is not the expected file: its sha256 is {found} and not {sha256}. If the archive has a new "
+            f"version, update clusterpost; from Python, clusterpost.catalogs.archive.fetch_file gets "
             f"{path} without this check"
         )
 
 
 def _is_of_others(message):
-    """Keep pooch from telling of our downloads on standard error, where a progress bar may be."""
+    """Suppress pooch's messages on standard error, which would disturb a progress bar."""
     return message.threadName != _THREAD
 
 
 def _within(seconds, work):
-    """Work for so long at most, whatever a server does, and leave what takes longer behind in its thread."""
+    """Run a function with a time limit, and abandon its thread if it takes longer."""
     future = Future()
 
     def run():
@@ -390,7 +391,7 @@ def _within(seconds, work):
 
 
 def _why(error):
-    """Say in a few words why a request failed, for which urllib3 takes hundreds of characters."""
+    """Return in a few words why a request failed; urllib3's messages have hundreds of characters."""
     from requests.exceptions import ChunkedEncodingError, HTTPError, Timeout
 
     if isinstance(error, HTTPError):

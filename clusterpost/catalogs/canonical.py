@@ -1,4 +1,4 @@
-"""Canonical columns beside a catalog's own: one way to say flux, error, limit and missing."""
+"""Canonical columns beside a catalog's own, with uniform fluxes, errors, limits and missing values."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_canonical", "check_agreement", "floor_in", "record_floor", "recorded_floor"]
 
-_SAME = 0.01  # mag; rounding in a text file is less
+_SAME = 0.01  # mag; rounding in text files is smaller
 
 
 def check_agreement(tbl: Table, layout: Layout) -> None:
-    """Stop where canonical fluxes contradict those of the survey columns beside them.
+    """Raise if canonical fluxes contradict those of the survey columns beside them.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ def check_agreement(tbl: Table, layout: Layout) -> None:
     Raises
     ------
     ColumnError
-        With the candidates, and the argument that settles it.
+        If they contradict; the message names the candidates and the remedy.
     """
     try:
         survey = survey_layout(tbl)
     except ColumnError:
-        return  # beside a complete canonical set it does not matter which of them is meant
+        return  # beside a complete canonical set, the choice among survey columns does not matter
     for band in layout.bands if survey is not None else ():
         other = survey.bands.get(band)
-        chosen = recorded_columns(tbl).get(band, ("",))[0] == band  # an earlier reading was told so
+        chosen = recorded_columns(tbl).get(band, ("",))[0] == band  # an earlier call chose this column
         if other is None or chosen or not has_flux_unit(tbl, layout, band):
             continue
         try:
@@ -76,25 +76,25 @@ def check_agreement(tbl: Table, layout: Layout) -> None:
 
 
 def add_canonical(tbl: Table, layout: Layout, *, told: bool = False) -> dict:
-    """Write ``<band>``, ``<band>_err`` and ``<band>_limit`` of every band of a table, and record what they are.
+    """Write ``<band>``, ``<band>_err`` and ``<band>_limit`` for every band of a table, and record their origin.
 
-    Fluxes of a survey become mJy; columns that are canonical keep their unit.
-    Missing is NaN, an upper limit is True in ``<band>_limit`` beside the flux of
-    the limit and a positive error.  A column of the user's that has such a name
-    and is not the photometry goes aside, to ``<name>_original``.
+    Survey fluxes are converted to mJy; canonical columns keep their unit.
+    Missing values are NaN.  An upper limit has True in ``<band>_limit``, the flux
+    of the limit and a positive error.  Other columns of the user with one of
+    these names are renamed to ``<name>_original``.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Changed.
+        Table, changed in place.
     layout : `~clusterpost.catalogs.layouts.Layout`
     told : bool
-        Whether the user named the columns; then that is what is recorded.
+        Whether the user named the columns; these names are then recorded.
 
     Returns
     -------
     dict of str to Counter
-        How often which value was taken as missing, by band.
+        Counts of the values that were taken as missing, by band.
     """
     sources = {band: tuple(c for c in (names.flux, names.error, names.limit) if c)
                for band, names in layout.bands.items()}
@@ -110,13 +110,13 @@ def add_canonical(tbl: Table, layout: Layout, *, told: bool = False) -> dict:
             _mend(tbl, f"{band}_err", *error)
         else:
             ours = band in earlier
-            _put(tbl, band, *flux, f"Flux density in {band}, or the upper limit of it", ours)
+            _put(tbl, band, *flux, f"Flux density in {band}, or its upper limit", ours)
             _put(tbl, f"{band}_err", *error, f"Error of the flux density in {band}", ours)
             _carry_floor(tbl, f"{band}_err", held[band])
         _put(tbl, f"{band}_limit", limit, None, f"True where {band} is an upper limit",
              band in earlier or f"{band}_limit" in sources[band])
     if layout.unit is not None and layout.unit.is_magnitude and layout.unit.system == "Vega":
-        tbl.meta["MAGSYS"] = "Vega"  # which no unit can say, of columns that stay in magnitudes
+        tbl.meta["MAGSYS"] = "Vega"  # no unit can express it, for columns that stay in magnitudes
     if told or not earlier or any(sources[band][0] != band for band in sources):
         tbl.meta[COLUMNS_KEY] = written_columns(layout.bands)
         tbl.meta[LAYOUT_KEY] = layout.name
@@ -125,7 +125,7 @@ def add_canonical(tbl: Table, layout: Layout, *, told: bool = False) -> dict:
 
 
 def _converted(tbl, layout, band):
-    """Flux and error, each with its unit, limits, and what was taken as missing."""
+    """Return flux and error, each with its unit, limits, and the values taken as missing."""
     names = layout.bands[band]
     if names.flux != band and has_flux_unit(tbl, layout, band):
         flux, error, limit, counts = read_band(tbl, layout, band)
@@ -135,7 +135,7 @@ def _converted(tbl, layout, band):
 
 
 def _kept_unit(tbl, name, layout):
-    """Return the unit of a column that stays as it is, with the one that was given in its place."""
+    """Return the unit of an unconverted column, or the given unit."""
     given = layout.unit
     if given is None:
         own = getattr(tbl[name], "unit", None)
@@ -147,7 +147,7 @@ def _kept_unit(tbl, name, layout):
 
 
 def _mend(tbl, name, values, unit):
-    """Write cleaned values into a column of the user's, which keeps all else that it says."""
+    """Write cleaned values into a user's column, which keeps its metadata."""
     column = tbl[name]
     old = plain(column)
     same = old.dtype.kind == "f" and np.array_equal(old, values, equal_nan=True)
@@ -177,11 +177,11 @@ def _put(tbl, name, values, unit, description, ours):
         tbl[name] = column
 
 
-# Which error columns hold a floor
+# Error columns that include a floor
 
 
 def floor_in(tbl: Table, errors: Sequence[str]) -> float | None:
-    """Return the relative error floor that these error columns hold.
+    """Return the relative error floor that these error columns include.
 
     Parameters
     ----------
@@ -196,20 +196,20 @@ def floor_in(tbl: Table, errors: Sequence[str]) -> float | None:
     Raises
     ------
     InputError
-        If some of them hold it and some do not.
+        If only some of them include it.
     """
     floor = recorded_floor(tbl)
     if floor is None:
         return None
     recorded = _floored(tbl)
-    if not recorded or not set(recorded) & set(tbl.colnames):  # the user's own record, or columns were renamed
+    if not recorded or not set(recorded) & set(tbl.colnames):  # a user's record, or renamed columns
         return floor
     without = [name for name in errors if name not in recorded]
     if not without:
         return floor
     if len(without) < len(errors):
         raise InputError(
-            f"the errors in {without[0]!r} do not hold the floor of {floor:g} that those of other bands hold "
+            f"the errors in {without[0]!r} do not include the floor of {floor:g} that those of other bands include "
             f"({FLOOR_COLUMNS_KEY} in the metadata: {', '.join(recorded)}); apply the floor to all of them at once"
         )
     return None
@@ -229,7 +229,7 @@ def recorded_floor(tbl: Table) -> float | None:
     Raises
     ------
     InputError
-        If it is no relative error.
+        If it is not a relative error.
     """
     value = meta_value(tbl, FLOOR_KEY)
     if value is None:
@@ -249,12 +249,12 @@ def _floored(tbl):
 
 
 def record_floor(tbl: Table, errors: Sequence[str], floor: float) -> None:
-    """Record that these error columns hold a floor.
+    """Record that these error columns include a floor.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Its meta is changed.
+        Table, whose meta is changed.
     errors : sequence of str
     floor : float
     """
@@ -263,7 +263,7 @@ def record_floor(tbl: Table, errors: Sequence[str], floor: float) -> None:
 
 
 def _carry_floor(tbl, error, held):
-    """Let a new error column hold the floor if the one that it was read from does."""
+    """Record that a new error column includes the floor, if its source column does."""
     recorded = _floored(tbl)
     if not recorded or held == (error in recorded):
         return

@@ -1,4 +1,4 @@
-"""Columns beside the photometry, in a form that the format of a file can hold."""
+"""Conversion of other columns to a form that a file format can store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .columns import some
 __all__ = ["carried"]
 
 _PLAIN = "biufcSU"
-# Types that a format does not know, or does not read back as they were.
+# Types that a format cannot store, or does not read back unchanged.
 _UNKNOWN = {"fits": ("i1", "f2"), "votable": ("i1", "u2", "u4", "u8", "f2"), "parquet": ("c8", "c16"),
             "ascii.csv": ("c8", "c16"), "ascii.ecsv": ("c8", "c16")}
 _OPTIONS = {"hdf5": {"path": "few", "serialize_meta": True}}
@@ -26,23 +26,23 @@ _OPTIONS = {"hdf5": {"path": "few", "serialize_meta": True}}
 
 
 def carried(tbl: Table, form: str) -> Table:
-    """Return a table whose columns a format can hold.
+    """Return a table whose columns a file format can store.
 
-    Times, dates, lists and other objects that it cannot hold become text (ISO
-    8601, JSON), positions two columns in degrees.  A column that nothing helps
-    is left out, with a warning.
+    Times, dates, lists and other objects that it cannot store become text (ISO
+    8601, JSON), and positions two columns in degrees.  A column that cannot be
+    converted is left out, with a warning.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Not changed.
+        Table, not changed.
     form : str
-        astropy's name of the format, such as ``fits`` or ``votable``.
+        Name of the format in astropy, such as ``fits`` or ``votable``.
 
     Returns
     -------
     `~astropy.table.Table`
-        The same table where all is well.
+        The input table if no column needs a conversion.
 
     Warns
     -----
@@ -72,17 +72,17 @@ def carried(tbl: Table, form: str) -> Table:
             out.remove_column(name)
             lost.append(name)
     if lost:
-        text = f"columns that are left out, as a file of this format ({form}) cannot hold them: {some(lost)}"
+        text = f"columns left out because the format {form} cannot store them: {some(lost)}"
         warnings.warn(InputWarning(text), stacklevel=4)
     return out
 
 
 def _is_plain(column, form):
-    """Tell whether a format holds such a column as it is."""
+    """Return whether a format can store such a column unchanged."""
     dtype = getattr(column, "dtype", None)
     if dtype is None or dtype.kind not in _PLAIN or isinstance(column, Time | SkyCoord):
         return False
-    if form == "fits" and dtype.kind == "b":  # which has no mask there
+    if form == "fits" and dtype.kind == "b":  # FITS has no masked booleans
         return not np.any(getattr(column, "mask", False))
     if form == "fits" and dtype.kind == "U":
         return all(text.isascii() for text in np.asarray(column).ravel().tolist())
@@ -97,7 +97,7 @@ def _can_write(columns, form):
         warnings.simplefilter("error")
         try:
             few.write(Path(folder) / "few", format=form, **_OPTIONS.get(form, {}))
-        except Exception:  # the writers raise many kinds, and warn where they change something
+        except Exception:  # the writers raise many kinds of errors, and warn if they change a column
             return False
     return True
 
@@ -115,7 +115,7 @@ def _put(out, name, columns):
 
 
 def _as_values(name, column):
-    """Objects that are numbers, texts, or true and false as columns of these, masked where there is None."""
+    """Return objects that are numbers, texts or booleans as columns of that type, masked for None."""
     if getattr(getattr(column, "dtype", None), "kind", "") != "O":
         return None
     mask = np.array([value is None for value in column]) | np.asarray(getattr(column, "mask", False))
@@ -128,12 +128,12 @@ def _as_values(name, column):
 
 
 def _as_mixin(name, column):
-    """Keep times and positions as they are, in formats that know them."""
+    """Return times and positions unchanged, in formats that support them."""
     return {name: column} if isinstance(column, Time | SkyCoord) else None
 
 
 def _as_wider(name, column):
-    """Numbers of a size that the format has not as larger ones, complex ones as two columns."""
+    """Return numbers of unsupported types as larger types, and complex numbers as two columns."""
     dtype = getattr(column, "dtype", None)
     if dtype is None or isinstance(column, Time | SkyCoord) or dtype.kind not in "iufc":
         return None
@@ -154,7 +154,7 @@ def _as_degrees(name, column):
 
 
 def _as_text(name, column):
-    """Anything as text: times by ISO 8601, structures by JSON, letters beyond ASCII as they are escaped."""
+    """Return any column as text: times in ISO 8601, structures in JSON, other characters escaped to ASCII."""
     if isinstance(column, Time):
         return {name: Column(np.array(column.isot, str))}
     if getattr(getattr(column, "dtype", None), "kind", "U") == "V":

@@ -1,4 +1,4 @@
-"""Columns of each band by names that say which they are: canonical ones, and others that people write."""
+"""Photometric columns with self-explanatory names: canonical names and common variants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["check_cameras", "chosen_columns", "clear_bands", "parsed_columns", "
 
 
 def parsed_columns(names: Sequence[str]) -> dict:
-    """Sort the columns whose names are understood by role and band, in the order of the table.
+    """Sort columns with recognized names by role and band, in the order of the table.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def parsed_columns(names: Sequence[str]) -> dict:
     Returns
     -------
     dict
-        For each of ``flux``, ``error`` and ``limit`` a dictionary: names with the units that they say, by band.
+        For each of ``flux``, ``error`` and ``limit``, a dictionary of names and implied units by band.
 
     Examples
     --------
@@ -46,14 +46,14 @@ def parsed_columns(names: Sequence[str]) -> dict:
 
 
 def chosen_columns(parsed: dict, band: str) -> BandColumns:
-    """Return the columns of one band; its error is None where it is absent.
+    """Return the columns of one band; a missing error column is None.
 
     Parameters
     ----------
     parsed : dict
         From `parsed_columns`.
     band : str
-        That has a flux among them.
+        Band with a flux column.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def chosen_columns(parsed: dict, band: str) -> BandColumns:
     Raises
     ------
     ColumnError
-        If two columns could be one.
+        If two columns match the same role.
     """
     flux, unit = _one(band, "flux", parsed["flux"][band], band)
     alike = [entry for entry in parsed["error"].get(band, ()) if _same_kind(unit, entry[1])]
@@ -74,7 +74,7 @@ def chosen_columns(parsed: dict, band: str) -> BandColumns:
 
 
 def _one(band, what, candidates, canonical):
-    """Return the canonical name, or else the only candidate."""
+    """Return the canonical name, or the only candidate."""
     for name, unit in candidates:
         if name == canonical:
             return name, unit
@@ -84,13 +84,13 @@ def _one(band, what, candidates, canonical):
 
 
 def _same_kind(flux, error):
-    """Tell whether the names of a flux and of an error can go together."""
+    """Return whether the names of a flux column and an error column can belong together."""
     magnitudes = {"mag", "Vega", "AB", "ST"}
     return flux is None or error is None or (flux in magnitudes) == (error in magnitudes)
 
 
 def clear_bands(parsed: dict, wanted: set) -> dict[str, BandColumns]:
-    """Return those of the wanted bands whose columns are clear and complete.
+    """Return the wanted bands whose columns are unambiguous and complete.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def clear_bands(parsed: dict, wanted: set) -> dict[str, BandColumns]:
 
 
 def check_cameras(names: Sequence[str], bands: dict) -> None:
-    """Check that no filter of ACS/WFC alone, by its plain name, stands beside filters of both optical cameras.
+    """Check that no filter unique to ACS/WFC, by its plain name, is listed with filters that both cameras have.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def check_cameras(names: Sequence[str], bands: dict) -> None:
     Raises
     ------
     ColumnError
-        If one does.
+        If there is one.
     """
     plain = [c.flux for band, c in bands.items()
              if c.flux.upper() == plain_filter(band) != band and BANDS[band].instrument == "ACS/WFC"]
@@ -131,13 +131,13 @@ def check_cameras(names: Sequence[str], bands: dict) -> None:
         band = band_called(plain[0])
         raise ColumnError(
             f"{plain[0]!r} is a filter of {BANDS[band].instrument} alone, and {', '.join(map(repr, both))} could be of "
-            f"either camera; rename the columns (such as {both[0]!r} to '{both[0]}_ACS' if it is of ACS/WFC), or name "
+            f"either camera; rename the columns (such as {both[0]!r} to '{both[0]}_ACS' for ACS/WFC), or name "
             f"every band with option:columns, {plain[0]!r} as {band}"
         )
 
 
 def unused_columns(tbl: Table, bands: dict) -> dict:
-    """Find columns that look like photometry and are of no band that is used.
+    """Find columns that look like photometry but belong to no band in use.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def unused_columns(tbl: Table, bands: dict) -> dict:
     Returns
     -------
     dict of str to str
-        The filter of each, by column.
+        Filter by column.
     """
     used = {name for columns in bands.values() for name in (columns.flux, columns.error, columns.limit)}
     kept = {}
@@ -160,5 +160,5 @@ def unused_columns(tbl: Table, bands: dict) -> dict:
 
 
 def _numeric(column):
-    """Tell whether a column holds one number a row; times and positions have neither shape nor type of numbers."""
+    """Return whether a column holds one number per row; times and positions do not."""
     return getattr(column, "ndim", 2) == 1 and getattr(getattr(column, "dtype", None), "kind", "O") in "fiu"

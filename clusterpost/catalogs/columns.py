@@ -1,4 +1,4 @@
-"""Names of columns: the patterns of PHANGS-HST, and what to say where a name does not fit."""
+"""Column names: the patterns of PHANGS-HST, and messages about missing or ambiguous columns."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class BandColumns:
     limit : str, optional
         Column that is true where ``flux`` is an upper limit.
     magnitude_system : str, optional
-        ``AB``, ``ST`` or ``Vega`` where the catalog is known to hold
-        magnitudes of that system; None where the unit (or the meta) tells.
+        ``AB``, ``ST`` or ``Vega`` if the catalog is known to hold magnitudes
+        of that system; None if the unit (or the meta) gives it.
     unit : str, optional
-        What the names say of the unit, where the columns carry none.
+        Unit implied by the names, for columns without a unit.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class BandColumns:
 
 
 def find(names: Sequence[str], *wanted: str) -> str | None:
-    """Return the first of the wanted columns that is there, in any case where that is unambiguous.
+    """Return the first wanted column that exists, ignoring case if that is unambiguous.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def find(names: Sequence[str], *wanted: str) -> str | None:
 
 
 def needed(names: Sequence[str], *wanted: str) -> str:
-    """Return the first of the wanted columns that is there; see `find`.
+    """Return the first wanted column that exists, as `find` does.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def needed(names: Sequence[str], *wanted: str) -> str:
     Raises
     ------
     ColumnError
-        If there is none of them.
+        If none of them exists.
     """
     name = find(names, *wanted)
     if name is None:
@@ -105,7 +105,7 @@ def needed(names: Sequence[str], *wanted: str) -> str:
 
 
 def tells_camera(band: str) -> bool:
-    """Return whether a band's filter is one by which two cameras differ.
+    """Return whether the camera of a band's filter needs to be known.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def tells_camera(band: str) -> bool:
     Returns
     -------
     bool
-        True for a filter that two cameras have, and for the B filters that tell
-        which of them a PHANGS galaxy was observed with.
+        True for a filter that two cameras have, and for the B filters that identify
+        the camera of a PHANGS galaxy.
     """
     name = plain_filter(band)
     return name in _CAMERA_TELLS.values() or sum(plain_filter(other) == name for other in BANDS) > 1
@@ -125,7 +125,7 @@ def tells_camera(band: str) -> bool:
 
 
 def phangs_columns(names: Sequence[str]) -> tuple[dict, dict]:
-    """Flux and error columns by filter and kind, such as ``("F275W", "MJY")``.
+    """Return flux and error columns by filter and kind, such as ``("F275W", "MJY")``.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def phangs_columns(names: Sequence[str]) -> tuple[dict, dict]:
 
 
 def phangs_unit(flux: str) -> str | None:
-    """Return the unit of a PHANGS flux column that carries none.
+    """Return the unit of a PHANGS flux column without a unit.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def phangs_unit(flux: str) -> str | None:
 
 
 def phangs_bands(tbl: Table, kinds: Sequence[str] = ("MJY", "VEGA")) -> tuple[dict, dict | None]:
-    """Bands of a PHANGS table with their columns.
+    """Return the bands of a PHANGS table with their columns.
 
     Parameters
     ----------
@@ -171,12 +171,12 @@ def phangs_bands(tbl: Table, kinds: Sequence[str] = ("MJY", "VEGA")) -> tuple[di
     -------
     bands : dict of str to BandColumns
     cameras : dict of str to str, or None
-        For a table of both cameras the B column of each, by instrument; it tells the camera of a row.
+        For a table of both cameras, the B column of each, by instrument; it identifies the camera of a row.
 
     Raises
     ------
     ColumnError
-        If two columns could be one, or an error is absent.
+        If two columns match the same role, or an error column is missing.
     """
     fluxes, errors = phangs_columns(tbl.colnames)
     used = _cameras(tbl, fluxes, kinds)
@@ -214,7 +214,7 @@ def _cameras(tbl, fluxes, kinds):
         columns = next((fluxes[name, kind] for kind in kinds if (name, kind) in fluxes), None)
         if columns:
             found[camera] = columns
-    if len(found) > 1:  # of one galaxy in a table of many, one of the two may be empty
+    if len(found) > 1:  # for one galaxy of a large table, one of the two may be empty
         values = {camera: columns for camera, columns in found.items() if any(_has_values(tbl[c]) for c in columns)}
         found = values or found
     return {camera: columns[0] for camera, columns in found.items()} or {"WFC3/UVIS": None}
@@ -229,7 +229,7 @@ def _has_values(column):
 
 
 def phangs_name(names: Sequence[str], bands: dict) -> str:
-    """Tell which generation of PHANGS names these are.
+    """Return the PHANGS release whose naming scheme these names follow.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def phangs_name(names: Sequence[str], bands: dict) -> str:
         return "PHANGS DR5"
     if any(n in ("PHANGS_SED_AGE", "PHANGS_SED_MASS", "PHANGS_SED_EBV") for n in upper):
         return "PHANGS CR3"
-    # DR4 has _TOT in the names of some errors, but never of a flux.
+    # DR4 has _TOT in the names of some error columns, but never of a flux column.
     if any(_PHANGS_BAND.fullmatch(c.flux)[3] for c in bands.values()):
         return "PHANGS internal"
     return "PHANGS DR4"
@@ -255,7 +255,7 @@ def phangs_name(names: Sequence[str], bands: dict) -> str:
 
 
 def hint(name: str, choices: dict[str, Band] | list[str]) -> str:
-    """Ask what was meant, for the end of a message.
+    """Return a suggestion of similar names, for the end of a message.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def some(names: Sequence[str], n: int = 12, show: Callable | type = shown) -> st
     names : sequence of str
     n : int
     show : callable
-        How each is written.
+        Formatter of each name.
 
     Returns
     -------
@@ -293,7 +293,7 @@ def some(names: Sequence[str], n: int = 12, show: Callable | type = shown) -> st
 
 
 def no_error(flux: str, error: str, names: Sequence[str]) -> ColumnError:
-    """Make the exception for a flux without its error.
+    """Return the exception for a flux column without an error column.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ def no_error(flux: str, error: str, names: Sequence[str]) -> ColumnError:
 
 
 def ambiguous(band: str, what: str, candidates: Sequence[str]) -> ColumnError:
-    """Make the exception for two columns that could be one.
+    """Return the exception for two columns that match the same role.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Distances and names of galaxies: of PHANGS-HST, of LEGUS, and of other nearby hosts of cluster catalogs.
+"""Distances and names of galaxies in PHANGS-HST and LEGUS, and of other nearby hosts of cluster catalogs.
 
-Distances differ between the surveys by up to a factor 2.3, which is a factor 5
-in mass: NGC 1433 is at 18.94 Mpc for PHANGS and at 8.3 Mpc for LEGUS.  Hence
-each one is given with its source.
+Distances of the surveys differ by up to a factor of 2.3, which is a factor of 5
+in mass: NGC 1433 is at 18.94 Mpc in PHANGS and at 8.3 Mpc in LEGUS.  Each
+distance is therefore given with its source.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from ..errors import DistanceError, shown
 
 __all__ = ["SOURCES", "distance_and_source", "distance_table", "galaxy_distance", "known_distances", "resolve_galaxy"]
 
-#: Columns of the table by source, the preferred one first.
+#: Columns of the table by source, in order of preference.
 SOURCES = {"lee2022": "distance", "legus": "distance_legus", "literature": "distance_literature"}
 # A compass letter or c(enter) names a pointing, such as ngc628c; NGC 1097A is another galaxy.
 _NAME = re.compile(r"(ngc|n|ic|messier|m|ugca|ugc|u)0*(\d+)([cnesw]?)")
 
 
 def distance_table() -> Table:
-    """List the distances that clusterpost knows.
+    """List the built-in distances of galaxies.
 
     Returns
     -------
     `~astropy.table.Table`
-        One row for each galaxy, first the 38 of PHANGS-HST, then those of
-        LEGUS alone, then others: ``galaxy``, ``aliases``, ``distance`` and ``error`` [Mpc],
-        ``method``, ``reference`` (Lee et al. 2022; NaN and empty where they
-        have none), ``distance_legus`` [Mpc], ``method_legus`` and
+        One row per galaxy, first the 38 of PHANGS-HST, then those of
+        LEGUS only, then others: ``galaxy``, ``aliases``, ``distance`` and ``error`` [Mpc],
+        ``method``, ``reference`` (Lee et al. 2022; NaN and empty if there
+        is none), ``distance_legus`` [Mpc], ``method_legus`` and
         ``reference_legus`` (Calzetti et al. 2015, likewise),
         ``distance_literature`` [Mpc], ``method_literature`` and
-        ``reference_literature`` (of galaxies in neither survey), and ``mw_ebv``
+        ``reference_literature`` (for galaxies in neither survey), and ``mw_ebv``
         [mag], the Milky Way reddening (Schlafly & Finkbeiner 2011).
 
     References
@@ -58,17 +58,17 @@ def distance_table() -> Table:
 
 
 def resolve_galaxy(name: str) -> str:
-    """Return the usual name of a galaxy that is known under any of its names.
+    """Return the standard name of a galaxy from any of its names.
 
     Parameters
     ----------
     name : str
-        Such as ``NGC 628``, ``NGC0628``, ``ngc0628c``, ``ngc628-c`` or ``M74``.
+        Name such as ``NGC 628``, ``NGC0628``, ``ngc0628c``, ``ngc628-c`` or ``M74``.
 
     Returns
     -------
     str
-        Such as ``NGC 628``.
+        Standard name, such as ``NGC 628``.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def resolve_galaxy(name: str) -> str:
     close = dict.fromkeys(names[k] for k in difflib.get_close_matches(key[:60], list(names), n=3, cutoff=0.75))
     hint = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise DistanceError(
-        f"galaxy {shown(str(name))} is not one of the {len(_table())} whose distance is known{hint}; "
+        f"galaxy {shown(str(name))} is not one of the {len(_table())} galaxies with a built-in distance{hint}; "
         "give its distance in Mpc with option:distance or in a column 'distance'"
     )
 
@@ -99,21 +99,21 @@ def galaxy_distance(name: str, source: str | None = None) -> u.Quantity:
     Parameters
     ----------
     name : str
-        In any form that `resolve_galaxy` takes.
+        Name in any form that `resolve_galaxy` accepts.
     source : {"lee2022", "legus", "literature"}, optional
-        Whose distance: of PHANGS-HST (Lee et al. 2022), of LEGUS (Calzetti et
-        al. 2015), or of the work that `distance_table` names.  By default the
-        first of these that has the galaxy.
+        Source of the distance: PHANGS-HST (Lee et al. 2022), LEGUS (Calzetti et
+        al. 2015), or the reference in `distance_table`.  By default the first of
+        these with the galaxy.
 
     Returns
     -------
     `~astropy.units.Quantity`
-        In Mpc.
+        Distance in Mpc.
 
     Raises
     ------
     DistanceError
-        If the galaxy or the source is unknown, or the source has not this galaxy.
+        If the galaxy or the source is unknown, or the source does not have the galaxy.
 
     References
     ----------
@@ -131,7 +131,7 @@ def galaxy_distance(name: str, source: str | None = None) -> u.Quantity:
 
 
 def known_distances(name: str) -> dict[str, float]:
-    """Return all distances of a galaxy that are known.
+    """Return all built-in distances of a galaxy.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def known_distances(name: str) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Mpc, by source.
+        Distances in Mpc, by source.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def known_distances(name: str) -> dict[str, float]:
 
 
 def distance_and_source(name: str, source: str | None = None) -> tuple[float, str]:
-    """Return the distance of a galaxy in Mpc, and whose it is.
+    """Return the distance of a galaxy in Mpc and its source.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def distance_and_source(name: str, source: str | None = None) -> tuple[float, st
     source : str
     """
     if source is not None and source not in SOURCES:
-        raise DistanceError(f"unknown source of distances {shown(source)}; there are {', '.join(map(repr, SOURCES))}")
+        raise DistanceError(f"unknown source of distances {shown(source)}; use one of {', '.join(map(repr, SOURCES))}")
     known = known_distances(name)
     if source is None or source in known:
         chosen = source or next(iter(known))
@@ -176,7 +176,7 @@ def distance_and_source(name: str, source: str | None = None) -> tuple[float, st
 
 
 def _key(name):
-    """Return the same for all ways to write a name."""
+    """Return a key that is the same for all spellings of a name."""
     bare = re.sub(r"[\s_\-/'.]+", "", name).lower()
     match = _NAME.fullmatch(bare)
     if not match:

@@ -1,4 +1,4 @@
-"""The bundled example catalog: simulated clusters in the layout of PHANGS-HST DR4."""
+"""The bundled example catalog of simulated clusters, in the layout of PHANGS-HST DR4."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from astropy.table import Table
 
 __all__ = ["EXAMPLE_PATH", "example_catalog"]
 
-#: The packaged file, which :mod:`clusterpost.training.example` makes.
+#: The packaged file, written by :mod:`clusterpost.training.example`.
 EXAMPLE_PATH = Path(__file__).parent.parent / "data" / "example_catalog.fits"
 
 
 def example_catalog() -> Table:
-    """Read the bundled example catalog: 200 simulated clusters, with their truths.
+    """Read the bundled example catalog of 200 simulated clusters, with their true parameters.
 
     It has the column names of PHANGS-HST DR4, with upper limits (negative
-    errors), bands without coverage (-9999) and rows that nobody classified.
+    errors), bands without coverage (-9999) and unclassified rows.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Tables from files, within bounds: what is too long, too large or points elsewhere is not read."""
+"""Tables from files, within limits: files that are too large or refer to other files are not read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _PARQUET = (".parquet", ".parq")
 _BINARY = (".fits", ".fit", ".fts", ".hdf5", ".h5", *_PARQUET)
 _OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ", lzma.open))
 _CHUNK = 1 << 20
-_RATIO_FROM = 10_000_000  # bytes; smaller files may be as repetitive as they are
+_RATIO_FROM = 10_000_000  # bytes; smaller files may expand by any factor
 
 
 def read_table(path: Path, *, columns: dict[str, tuple[str, str]] | None = None, bands: Sequence[str] | None = None,
@@ -55,30 +55,30 @@ def read_table(path: Path, *, columns: dict[str, tuple[str, str]] | None = None,
     Raises
     ------
     InputError
-        If the file is absent, too large (`clusterpost.conf`), or no table; if
-        it points to other files or addresses.
+        If the file is missing, too large (`clusterpost.conf`), or not a table, or if
+        it refers to other files or addresses.
     """
     if not path.exists():
-        raise InputError(f"{path} does not exist; check the path (files on the web are to be downloaded first)")
+        raise InputError(f"{path} does not exist; check the path (download files on the web first)")
     if not path.is_file():
-        raise InputError(f"{path} is not a file; give the file of the catalog in it")
+        raise InputError(f"{path} is not a file; give the path of a catalog file")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty; download or write it again")
     suffixes = [suffix.lower() for suffix in path.suffixes]
     last = next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".bz2", ".xz")), "")
     check_size(path, text=last not in (*_BINARY, *_VOTABLE))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", u.UnitsWarning)  # of units that are read here, or refused with the way out
+        warnings.simplefilter("ignore", u.UnitsWarning)  # this module reads these units, or raises with a remedy
         warnings.filterwarnings("ignore", ".*W50", VOWarning)
         tbl = _read(path, last, columns, bands, hdu)
     _settle_units(tbl)
     if hdu is not None and last not in (".fits", ".fit", ".fts", *_VOTABLE):
-        raise InputError(f"{path}: option:hdu is for FITS files and VOTables, of which this is none")
+        raise InputError(f"{path}: option:hdu is for FITS files and VOTables, and this file is neither; leave it out")
     return tbl
 
 
 def _settle_units(tbl):
-    """Give magnitudes of a known system their unit, which neither FITS nor VOTable knows."""
+    """Set the unit of magnitudes of a known system, which neither FITS nor VOTable can store."""
     for name in tbl.colnames:
         unit = getattr(tbl[name], "unit", None)
         if isinstance(unit, u.UnrecognizedUnit):
@@ -104,11 +104,11 @@ def _read(path, last, columns, bands, hdu):
         return _text(path, bands)
     except ImportError as error:
         raise InputError(f"{path}: {error}; install it, or convert the file to FITS or ECSV") from error
-    except Exception as error:  # the readers raise many kinds
+    except Exception as error:  # the readers raise many kinds of errors
         if last == ".csv" and _first_bytes(path).startswith(b"# %ECSV"):
             return _as(path, "ascii.ecsv")
         raise _unreadable(path, error) from error
-    if last == ".csv" and len(tbl.colnames) == 1:  # of another separator
+    if last == ".csv" and len(tbl.colnames) == 1:  # another separator
         return _text(path, bands)
     return tbl
 
@@ -121,7 +121,7 @@ def _as(path, form):
 
 
 def _text(path, bands):
-    """Read a table of which no reader knows the name or the first bytes: machine-readable, VizieR's, or plain text."""
+    """Read a table that no reader identifies: machine-readable (CDS), VizieR or plain text."""
     start = _first_bytes(path)
     if re.search(rb"^Byte-by-byte Description", start, re.MULTILINE):
         return _as(path, "ascii.mrt")
@@ -133,7 +133,7 @@ def _text(path, bands):
 
 
 def _vizier(path):
-    """Read a table of VizieR with tabs: names, units and dashes before the rows, and comments."""
+    """Read a tab-separated VizieR table, with comments, and names, units and dashes before the rows."""
     lines = [line for line in _decoded(path).splitlines() if (line.strip() or "\t" in line) and line[:1] != "#"]
     rules = [i for i, line in enumerate(lines) if set(line) <= set("-\t ") and "-" in line]
     if not rules or rules[0] not in (1, 2):
@@ -176,12 +176,12 @@ def _first_bytes(path, n=100_000):
 
 
 def _has_no_header(path):
-    """Tell whether the first line holds as many numbers as a LEGUS catalog has columns."""
+    """Return whether the first line has as many numbers as a LEGUS catalog has columns."""
     fields = first_fields(path)
     return len(fields) >= 34 and all(is_number(field) for field in fields)
 
 
-# FITS and VOTable, in which there may be several tables
+# FITS files and VOTables, which can hold several tables
 
 
 def _fits(path, columns, hdu):
@@ -209,7 +209,7 @@ def _fits_table(path, number):
 
 
 def _chosen_place(path, hdu, places):
-    """Return the number of the table that was asked for, or None."""
+    """Return the number of the requested table, or None."""
     if hdu is None:
         return None
     for number, name in places:
@@ -220,12 +220,12 @@ def _chosen_place(path, hdu, places):
 
 
 def _by_content(path, tables, columns):
-    """Choose the first table with photometry, and a word on the others."""
+    """Choose the first table with photometry, and warn about the others."""
     good, problem = [], None
     for place, tbl in tables:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", InputWarning)  # whoever reads the chosen one says so
+                warnings.simplefilter("ignore", InputWarning)  # repeated when the chosen table is read
                 recognize(tbl, columns)
             good.append((place, tbl))
         except ColumnError as error:
@@ -233,8 +233,8 @@ def _by_content(path, tables, columns):
     listed = ", ".join(f"{number} ({name}, {len(tbl)} rows)" if name else f"{number} ({len(tbl)} rows)"
                        for (number, name), tbl in tables)
     if not good:
-        raise problem.moved(f"{path} has {len(tables)} tables, {listed}, none with photometry that is recognized; "
-                            "choose one with option:hdu. Of the first: ")
+        raise problem.moved(f"{path} has {len(tables)} tables, {listed}, none with recognized photometry; "
+                            "choose one with option:hdu. The error for the first: ")
     (number, name), tbl = good[0]
     total = sum(len(t) for _, t in good)
     which = f"table {number}{f' ({name})' if name else ''}"
@@ -267,7 +267,7 @@ def _votable(path, columns, hdu):
 
 def _of_votable(table):
     tbl = table.to_table(use_names_over_ids=True)
-    for name in tbl.colnames:  # texts come as objects
+    for name in tbl.colnames:  # astropy returns texts as objects
         if tbl[name].dtype.kind == "O" and all(isinstance(v, str) or v is np.ma.masked for v in tbl[name]):
             tbl[name] = tbl[name].astype(str)
     tbl.meta.update(_params(table))
@@ -275,7 +275,7 @@ def _of_votable(table):
 
 
 def _params(table):
-    """Return what `write_catalog` keeps of a table's meta in a VOTable."""
+    """Return the meta that `write_catalog` stored in a VOTable."""
     values = {param.name: param.value for param in table.params}
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()
             if np.ndim(value) == 0 and value is not np.ma.masked}
@@ -286,30 +286,30 @@ _ENTITY = re.compile(rb"<!(?:ENTITY|DOCTYPE)[^>]*\b(?:SYSTEM|PUBLIC|ENTITY)\b", 
 
 
 def _refuse_streams(path):
-    """Raise if a VOTable points elsewhere for its rows: nothing is fetched from inside a catalog."""
+    """Raise if a VOTable refers to rows elsewhere, because reading a catalog must not fetch anything."""
     raw = _raw_bytes(path)
     opener = next((opener for magic, opener in _OPENERS if raw.startswith(magic)), open)
     last = b""
     with opener(path, "rb") as file:
         while block := file.read(_CHUNK):
-            data = (last + block).replace(b"\0", b"")  # UTF-16 is read as if its zeros were not there
+            data = (last + block).replace(b"\0", b"")  # UTF-16 is searched without its zero bytes
             if _STREAM.search(data) or _ENTITY.search(data):
                 raise InputError(f"{path} takes its rows from another file or address (a STREAM with href, or an "
                                  "external entity), which is not followed; save the table with its data inside")
             last = block[-100_000:]
 
 
-# Bounds
+# Limits
 
 
 def check_size(path: Path, *, text: bool) -> None:
-    """Raise if a file is larger, or holds more, than `clusterpost.conf` allows.
+    """Raise if a file exceeds the limits in `clusterpost.conf`.
 
     Parameters
     ----------
     path : `~pathlib.Path`
     text : bool
-        Whether it has lines.
+        Whether it is a text file.
 
     Raises
     ------
@@ -331,8 +331,8 @@ def check_size(path: Path, *, text: bool) -> None:
                     raise _too_large(path, f"more than {limit / 1e9:.3g} GB, unpacked", limit)
                 if opener is not None and held > max(_RATIO_FROM, conf.max_expansion * size):
                     raise InputError(
-                        f"{path} unpacks to more than {conf.max_expansion} times its size, as no catalog does; unpack "
-                        "it by hand if it is meant, or raise setting:max_expansion")
+                        f"{path} unpacks to more than {conf.max_expansion} times its size, which is suspicious; unpack "
+                        "it by hand if you trust it, or raise setting:max_expansion")
                 if text:
                     line = _longest_line(path, block, line)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
@@ -340,12 +340,12 @@ def check_size(path: Path, *, text: bool) -> None:
 
 
 def _longest_line(path, block, before):
-    """Return the length of the line that a block ends in, having looked at the others."""
+    """Return the length of the unfinished last line of a block, after checking the other lines."""
     pieces = re.split(rb"[\r\n]", block)
     longest = max(before + len(pieces[0]), *(len(piece) for piece in pieces[1:]), 0)
     if longest > conf.max_line_length:
-        raise InputError(f"{path} has a line of more than {conf.max_line_length} characters, as no table of clusters "
-                         "has; check the file, or raise setting:max_line_length")
+        raise InputError(f"{path} has a line of more than {conf.max_line_length} characters, too long for a table of "
+                         "clusters; check the file, or raise setting:max_line_length")
     return len(pieces[-1]) if len(pieces) > 1 else before + len(pieces[0])
 
 
@@ -357,9 +357,9 @@ def _too_large(path, size, limit):
 def _unreadable(path, error):
     reason = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"
     if isinstance(error, UnicodeError):
-        reason = "it is no text"
+        reason = "it is not text"
     return InputError(
-        f"{path} cannot be read as a table ({reason}). Check that it is one, and that its "
-        "suffix tells what it is (.fits, .ecsv, .csv, .vot, .parquet, .txt)"
+        f"{path} cannot be read as a table ({reason}). Check that it is a table, and that its "
+        "suffix matches its format (.fits, .ecsv, .csv, .vot, .parquet, .txt)"
     )
 

@@ -1,4 +1,4 @@
-"""Columns that tell which object a row is of."""
+"""Columns that identify the object of each row."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ __all__ = ["identifying_columns", "object_names", "rows_with_id"]
 
 # Names of coordinates as a whole word: PHANGS_RA, RAJ2000, dec_deg, X_PIX.
 _COORDINATES = {"ra", "dec", "raj2000", "dej2000", "decj2000", "glon", "glat", "lon", "lat", "x", "y"}
-# Words of a column that names an object, the more telling first.
+# Words in the names of identifier columns, in order of preference.
 _NAMES = ("id", "name", "source", "object", "cluster", "galaxy", "designation", "number", "no", "nr")
 _SETTINGS = re.compile(r"_(limit|err|flag)$|^(flag|n_modes|n_bands)$")
 
 
 def identifying_columns(tbl: Table, taken: Sequence[str], prefix: str | None = None) -> QTable:
-    """Return the columns by which the rows of a table are identified.
+    """Return the columns that identify the rows of a table.
 
-    Those of text or whole numbers, and coordinates (by name, by UCD, or a column of sky coordinates), with one value
-    per row.  Columns of photometry and of results are left out.
+    They are columns of text or whole numbers, and coordinates (by name, by UCD, or a column of sky coordinates), with
+    one value per row.  Columns of photometry and of results are left out.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     taken : sequence of str
-        Names that will be used otherwise; such a column gets ``_input`` behind its name.
+        Reserved names; a column with such a name is renamed with ``_input`` appended.
     prefix : str, optional
         Of the results in the table.
 
     Returns
     -------
     `~astropy.table.QTable`
-        Without meta.
+        Table of these columns, without meta.
 
     Examples
     --------
@@ -55,19 +55,19 @@ def identifying_columns(tbl: Table, taken: Sequence[str], prefix: str | None = N
 
 
 def rows_with_id(tbl: Table, identifier: str) -> np.ndarray:
-    """Find the rows that an identifier names.
+    """Find the rows with an identifier.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     identifier : str
-        Compared with the values of every column of text or whole numbers; the column in which it names the fewest
-        rows decides.
+        Value to find in the columns of text or whole numbers; of the columns that have it, the one with the fewest
+        matching rows is used.
 
     Returns
     -------
     ndarray of int
-        Empty where no column has it.
+        Row numbers, empty if no column has the value.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def rows_with_id(tbl: Table, identifier: str) -> np.ndarray:
 
 
 def object_names(tbl: Table) -> tuple[str | None, list[str]]:
-    """Name the objects of a table, for figures and pages.
+    """Return names of the objects of a table, for figures and reports.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ def object_names(tbl: Table) -> tuple[str | None, list[str]]:
     Returns
     -------
     column : str or None
-        The column of identifiers: of text or whole numbers, with a word such as ``id`` or ``name`` in its name, and
-        different in every row if there is one such.  None where there is none.
+        Column of identifiers, of text or whole numbers, with a word such as ``id`` or ``name`` in its name, preferably
+        with unique values; None if there is none.
     names : list of str
         The identifier of each row, or ``row 0`` and so on.
 

@@ -1,4 +1,4 @@
-"""Check that a file is of the kind its name says, and whole, and unpack it."""
+"""Check that a downloaded file is complete and of the type that its name says, and unpack it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _BLOCK = 2880  # every FITS file is a multiple of this many bytes
 
 
 def fault_of(path: Path, name: str, *, largest: float = float("inf")) -> str | None:
-    """Return why a downloaded file is not what its name says, or None if nothing is wrong.
+    """Return why a downloaded file is invalid, or None if it is valid.
 
     Parameters
     ----------
     path : `~pathlib.Path`
     name : str
-        Of the file in the archive; FITS, gzip and tar files are read to their ends, as a server that announces the
-        length of a part sends just that.
+        File name in the archive.  FITS, gzip and tar files are read to the end, because the announced length of an
+        incomplete download can match.
     largest : float
-        Bytes that a compressed file may unpack to.
+        Largest unpacked size of a compressed file, in bytes.
 
     Returns
     -------
@@ -61,18 +61,18 @@ def read_bundle(path: PathLike, wanted: Callable[[str], bool]) -> dict[str, byte
     ----------
     path : path
     wanted : callable
-        Given the name of a file without its folders, whether to unpack it.
+        Function that takes a file name without folders and returns whether to unpack it.
 
     Returns
     -------
     dict
-        Contents by that name.
+        Contents by file name.
 
     Raises
     ------
     ArchiveError
-        If the archive is corrupt, if a member leads out of the folder that it
-        would be unpacked in, or if two wanted ones have the same name.  Links,
+        If the archive is corrupt, if the path of a member leads out of the
+        target folder, or if two wanted files have the same name.  Links,
         devices and the like are not unpacked.
 
     Examples
@@ -93,7 +93,7 @@ def read_bundle(path: PathLike, wanted: Callable[[str], bool]) -> dict[str, byte
                     raise ArchiveError(f"{path} has two files called {name}")
                 found[name] = tar.extractfile(member).read()
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ArchiveError(f"{path} is no sound tar archive ({error}); clusterpost cache clear, then fetch it again"
+        raise ArchiveError(f"{path} is not a valid tar archive ({error}); clusterpost cache clear, then fetch it again"
                            ) from error
     return found
 
@@ -122,7 +122,7 @@ def _fits_fault(path):
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False) as hdus:
                 info = [hdu.fileinfo() for hdu in hdus]
-    except Exception as error:  # astropy raises many kinds
+    except Exception as error:  # astropy raises many kinds of errors
         return f"{type(error).__name__}: {error}"
     end = info[-1]["datLoc"] + info[-1]["datSpan"]
     return f"{size} bytes of {end}" if size < end or size % _BLOCK else None
@@ -133,4 +133,4 @@ def _check_member(member, path):
     if name.is_absolute() or ".." in name.parts:
         raise ArchiveError(f"{path} has a member {member.name!r}, which leads out of its folder; nothing was unpacked")
     if member.isreg():
-        tarfile.data_filter(member, "/unpacked")  # what Python itself holds unsafe
+        tarfile.data_filter(member, "/unpacked")  # Python's own safety checks

@@ -1,4 +1,4 @@
-"""Layouts of tables: what the columns mean, and the layouts of PHANGS-HST and LEGUS."""
+"""Layouts of tables: the meaning of their columns, and the layouts of PHANGS-HST and LEGUS."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["BandColumns", "Layout", "common_columns", "survey_filters", "survey_layout", "survey_unit"]
 
-# Columns of distances that have no unit, by name; mag stands for a distance modulus.
+# Units of distance columns without a unit, by name; mag is a distance modulus.
 _DISTANCES = {"distance": "Mpc", "PHANGS_DMPC": "Mpc",
               **dict.fromkeys(("distance_mpc", "dist_mpc", "d_mpc", "dmpc", "dist(mpc)"), "Mpc"),
               **dict.fromkeys(("distance_kpc", "dist_kpc", "d_kpc"), "kpc"),
               **dict.fromkeys(("distance_pc", "dist_pc"), "pc"),
               **dict.fromkeys(("distance_modulus", "dist_mod", "distmod", "dist_modulus", "DM", "PHANGS_DM"), "mag")}
-#: Names that may be those of a distance; with a unit of length they are.
+#: Possible names of a distance column; a unit of length confirms them.
 _PERHAPS_DISTANCES = ("dist", "D", "distances", "gal_dist", "galaxy_distance")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Meaning of the columns of a table; a plain value that can be sent to other processes.
+    """Meaning of the columns of a table, as plain values that can be pickled for other processes.
 
     Attributes
     ----------
@@ -50,35 +50,35 @@ class Layout:
         ``canonical``, ``PHANGS DR4``, ``PHANGS internal``, ``PHANGS CR3``,
         ``PHANGS DR5``, ``LEGUS`` or ``columns argument``.
     bands : dict of str to BandColumns
-        By canonical band name, in the order of `clusterpost.bands.BANDS`.
+        Columns by canonical band name, in the order of `clusterpost.bands.BANDS`.
     sentinels : tuple of float
-        Values that stand for missing, in fluxes, magnitudes and errors.
+        Values that mean missing in fluxes, magnitudes and errors.
     customary : bool
-        Whether customary sentinels (99, 999, 1e20, ...) are missing, too.
+        Whether customary sentinels (99, 999, 1e20, ...) also mean missing.
     negative_error_is_limit : bool
         Whether a negative error marks the flux as an upper limit.
     unit : FluxUnit or None
-        Unit of all fluxes or magnitudes, whatever the columns say.
+        Unit of all fluxes or magnitudes, which overrides the units of the columns.
     default_unit : str or None
-        Unit of flux, magnitude and error columns that carry none.
+        Unit of flux, magnitude and error columns without a unit.
     distance : str or None
         Column with the distance.
     distance_unit : str
-        Its unit where it carries none; ``mag`` for a distance modulus.
+        Unit of a distance column without a unit; ``mag`` for a distance modulus.
     galaxy : str or None
         Column with the name of the galaxy.
     published : dict of str to tuple
-        For those of ``age``, ``mass`` and ``ebv`` that the catalog has: value
-        column, column of the lower and of the upper end of the interval,
-        column of the symmetric error (None where absent), and the unit.
+        For each of ``age``, ``mass`` and ``ebv`` in the catalog: value column,
+        columns of the lower and upper end of the interval, column of the
+        symmetric error (None if absent), and the unit.
     cameras : dict of str to str, or None
-        For a table whose rows are of two cameras: the B column of each, by
+        For a table with rows of two cameras: the B column of each, by
         instrument.
     camera_of : dict of str to str, or None
-        The camera of each galaxy, where rows are of two cameras.
+        The camera of each galaxy, if rows are of two cameras.
     unused : dict of str to str
-        Columns that look like photometry and are not used, with the band that
-        they may be of.
+        Columns that look like photometry and are not used, with their likely
+        band.
 
     Examples
     --------
@@ -109,12 +109,12 @@ class Layout:
     recorded: dict = field(default_factory=dict)
 
     def informed(self, tbl: Table) -> Layout:
-        """Take in what only the whole table tells: the camera of each galaxy.
+        """Return the layout with the camera of each galaxy, which only the whole table can tell.
 
         Parameters
         ----------
         tbl : `~astropy.table.Table`
-            All rows, or one for each galaxy and combination of cameras with B.
+            All rows, or one row per galaxy and combination of cameras with B.
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Layout:
         Parameters
         ----------
         tbl : `~astropy.table.Table`
-            With the columns that were recognized.
+            Table with the recognized columns.
 
         Returns
         -------
@@ -137,13 +137,13 @@ class Layout:
         Raises
         ------
         ColumnError, UnitError
-            If a column holds what it cannot, or its unit is not known.
+            If a column has invalid values, or its unit is not known.
         """
         return read_bands(tbl, self)
 
 
 def survey_layout(tbl: Table) -> Layout | None:
-    """Recognize a survey's own columns, whatever canonical ones are beside them.
+    """Recognize a survey's own columns, independently of canonical columns.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def survey_layout(tbl: Table) -> Layout | None:
     Raises
     ------
     ColumnError
-        If two columns could be one, or an error is absent.
+        If two columns match the same role, or an error column is missing.
     """
     if is_raw_legus(tbl) and not was_read(tbl):
         return _legus(tbl, _raw_legus_bands(tbl, legus_bands(tbl.meta.get("source"))))
@@ -170,7 +170,7 @@ def survey_layout(tbl: Table) -> Layout | None:
     if not bands:
         return None
     units = {phangs_unit(c.flux) for c in bands.values()}
-    # One unit cannot stand for both kinds: without a default, a column that has no unit is refused.
+    # One unit cannot apply to both kinds: without a default, a column without a unit raises.
     default_unit = units.pop() if len(units) == 1 else None
     known = {plain_filter(band) for band in bands}
     unused = {columns[0]: name for (name, _), columns in phangs_columns(tbl.colnames)[0].items() if name not in known}
@@ -179,7 +179,7 @@ def survey_layout(tbl: Table) -> Layout | None:
 
 
 def common_columns(tbl: Table) -> dict:
-    """Find the columns that any layout has, by their names: distance, galaxy and published fits.
+    """Find, by name, the columns that every layout can have: distance, galaxy and published fits.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def _raw_legus_bands(tbl, bands):
 
 
 def _labelled_legus_bands(tbl):
-    """As `read_legus` names them."""
+    """Recognize a LEGUS table as `read_legus` names its columns."""
     if not {"age_legus", "mass_legus", "ebv_legus", "chi2_legus", "q_legus"} & set(tbl.colnames):
         return {}
     return {band: BandColumns(f"{band}_vega", f"{band}_vega_err", None, "Vega") for band in BANDS
@@ -229,7 +229,7 @@ def _labelled_legus_bands(tbl):
 
 
 def survey_filters(tbl: Table) -> dict[str, list[str]]:
-    """Find the flux columns with names of PHANGS-HST or LEGUS, whatever is beside them.
+    """Find flux columns with PHANGS-HST or LEGUS names, independently of other columns.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def survey_filters(tbl: Table) -> dict[str, list[str]]:
     Returns
     -------
     dict of str to list of str
-        By filter.
+        Columns by filter.
     """
     survey = {}
     for (name, _), columns in phangs_columns(tbl.colnames)[0].items():
@@ -249,7 +249,7 @@ def survey_filters(tbl: Table) -> dict[str, list[str]]:
 
 
 def survey_unit(tbl: Table, flux: str) -> str | None:
-    """Return the unit of a flux column that a survey named and that carries none.
+    """Return the unit of a survey's flux column without a unit.
 
     Parameters
     ----------

@@ -1,21 +1,21 @@
-"""The cluster catalogs of LEGUS: 34 to 39 columns, and nobody says which.
+"""The cluster catalogs of LEGUS, with 34 to 39 unnamed columns.
 
 The Legacy ExtraGalactic UV Survey (Calzetti et al. 2015; cluster catalogs:
 Adamo et al. 2017) publishes its clusters as ``.tab`` files without a header; a
-``.readme`` of the same name numbers the columns.  Where it is beside the file,
-it decides.  Otherwise the values do: right ascension and declination,
-magnitudes, ages and masses have unmistakable ranges, and mosaics (NGC 1313) have
-two columns more before them.  What follows the number of filters differs from
-field to field (`_TRAILING`).
+``.readme`` of the same name numbers the columns and is used if it lies beside
+the file.  Otherwise the values identify the columns: right ascension and
+declination, magnitudes, ages and masses have unmistakable ranges, and mosaics
+(NGC 1313) have two additional columns before them.  The columns after the number
+of filters differ from field to field (`_TRAILING`).
 
-F275W and F336W are always of WFC3/UVIS.  B, V and I are F438W, F555W and F814W
-of WFC3/UVIS, unless archival ACS/WFC images were taken for some of them: these
-fields are listed here, as no file name tells.  ``acs-wfc3`` in a file name says
-that both cameras were used, ``wfc3`` does not exclude it (NGC 1313).
+F275W and F336W are always from WFC3/UVIS.  B, V and I are F438W, F555W and F814W
+of WFC3/UVIS, unless archival ACS/WFC images were used for some of them.  Such
+fields are listed here because file names do not identify them: ``acs-wfc3`` in a
+file name means both cameras, but ``wfc3`` does not exclude ACS (NGC 1313).
 
-Magnitudes are in the Vega system, corrected for Milky Way extinction and for
-the aperture.  66.666 stands for outside the field, 99.999 for not detected and
-44.444 for an undefined aperture correction, in magnitude and error alike.
+Magnitudes are in the Vega system and corrected for Milky Way extinction and
+aperture.  In magnitudes and errors, 66.666 means outside the field, 99.999 not
+detected and 44.444 an undefined aperture correction.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _ACS_BVI = LEGUS_BANDS
 _ACS_BI = ("F275W", "F336W", "F435W_ACS", "F555W", "F814W_ACS")
 _ACS_VI = ("F275W", "F336W", "F438W", "F555W_ACS", "F814W_ACS")
 _ACS_F606W = ("F275W", "F336W", "F438W", "F606W_ACS", "F814W_ACS")
-# As the source-classification code of LEGUS (StarcNet, Perez et al. 2021, ApJ 907, 100) reads these fields.
+# From the source-classification code of LEGUS (StarcNet, Perez et al. 2021, ApJ 907, 100).
 _FIELDS = {
     **dict.fromkeys(("ngc628-c", "ngc1313-e", "ngc1313-w", "ngc4449", "ngc5194-ngc5195-mosaic", "ngc5253"), _ACS_BVI),
     "ngc628-e": _ACS_BI,
@@ -77,18 +77,18 @@ def legus_bands(source: PathLike | None = None) -> tuple[str, ...]:
     Parameters
     ----------
     source : path, optional
-        The file, or its name.
+        Path or name of the file.
 
     Returns
     -------
     tuple of str
-        Band names in the order of the file.  Where the name does not tell, the
-        cameras of NGC 628-C are taken, with a warning.
+        Band names in the order of the file.  If the field is unknown, the
+        cameras of NGC 628-C are assumed, with a warning.
 
     Warns
     -----
     InputWarning
-        If the cameras are not known.
+        If the cameras are unknown.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def legus_bands(source: PathLike | None = None) -> tuple[str, ...]:
         where = f"the name {Path(source).name!r}" if source else "this table"
         warnings.warn(
             InputWarning(f"{where} does not tell the cameras of a LEGUS catalog; taking {', '.join(LEGUS_BANDS)} as "
-                         "for NGC 628-C. Where that is wrong, give the five bands in their order with option:bands"),
+                         "for NGC 628-C. If they are wrong, give the five bands in file order with option:bands"),
             stacklevel=3,
         )
         return LEGUS_BANDS
@@ -120,7 +120,7 @@ def legus_columns(bands: Sequence[str], *, shift: int = 0,
     bands : sequence of str
         The five bands in the order of the file.
     shift : int
-        Columns between y and the right ascension; two for the mosaics.
+        Number of columns between y and the right ascension; two for the mosaics.
     trailing : sequence of str
         Columns after the number of filters.
 
@@ -160,20 +160,20 @@ _MEANINGS = {
     "n_filters": (None, "Number of filters used in the fit; 0 = no fit"),
     "class_mode": (None, f"Class, mode of the votes: {_CLASSES}"),
     "class_mean": (None, "Class, mean of the votes"),
-    "class_hybrid": (None, f"Class to be used, from humans and machine learning: {_CLASSES}"),
-    "class_method": (None, "Where class_hybrid is from: 0 machine, 1 verified by a human, 3, 4 humans, 6 revised"),
+    "class_hybrid": (None, f"Recommended class, from humans and machine learning: {_CLASSES}"),
+    "class_method": (None, "Source of class_hybrid: 0 machine, 1 verified by a human, 3, 4 humans, 6 revised"),
     "class_ml": (None, f"Class by machine learning: {_CLASSES}"),
-    "class_verified": (None, f"Class by one human who verified that of the machine: {_CLASSES}"),
-    "class_reclassified": (None, "Class of sources that were looked at again after class 4"),
+    "class_verified": (None, f"Class by one human who checked the machine class: {_CLASSES}"),
+    "class_reclassified": (None, "Class of sources inspected again after class 4"),
     "class_whitmore": (None, f"Class by S. Linden and B. Whitmore: {_CLASSES}"),
     "quality_whitmore": (None, "Quality of class_whitmore: 1 certain, 2 likely, 3 possible"),
     "halpha_whitmore": (None, "H-alpha at the source: 1 on top, 2 ring, 3 possibly, 4 none"),
-    "selection": (None, "How the source was found: 0 by the pipeline, else by eye"),
+    "selection": (None, "Detection of the source: 0 by the pipeline, otherwise by eye"),
 }
 
 
 def _meaning(name):
-    """Return unit and description of a column."""
+    """Return the unit and description of a column."""
     if name in _MEANINGS:
         return _MEANINGS[name]
     if name.endswith("_vega"):
@@ -187,12 +187,12 @@ def _meaning(name):
                            ("_min", "lower limit of the interval")):
             if name == f"{stem}_legus{end}":
                 return unit, f"{what}: {which}, {_FIT}"
-    return None, "Column of the file whose meaning is not known; see the .readme of the catalog"
+    return None, "Column of unknown meaning; see the .readme of the catalog"
 
 
-# Which column is which
+# Identification of columns
 
-# What follows the number of filters, by how many columns do.
+# Columns after the number of filters, by their count.
 _TRAILING = {1: ("class_mode",), 2: ("class_mode", "class_mean")}
 _HYBRID = ("class_hybrid", "class_method", "class_mode", "class_ml", "class_verified", "class_reclassified")
 _METHODS = (0, 1, 3, 4, 6)
@@ -200,7 +200,7 @@ _BEFORE_TRAILING = N_COLUMNS - 2
 
 
 def is_raw_legus(tbl: Table) -> bool:
-    """Return whether these are the columns of a LEGUS catalog, read without names (and perhaps more).
+    """Return whether an unnamed table has the columns of a LEGUS catalog, and possibly more.
 
     Parameters
     ----------
@@ -209,21 +209,21 @@ def is_raw_legus(tbl: Table) -> bool:
     Returns
     -------
     bool
-        True where there are ``col1`` to ``col35`` and no ``col36``, or 34 to 45
-        such columns with the values of a LEGUS catalog.
+        True if the columns are ``col1`` to ``col35``, or 34 to 45 such columns
+        with the values of a LEGUS catalog.
     """
     return _shape(tbl) is not None
 
 
 def _raw_names(tbl):
-    """``col1``, ``col2``, ... as far as there are such columns."""
+    """Return the columns ``col1``, ``col2``, ... of a table."""
     names = set(tbl.colnames)
     n = next(i for i in range(1, len(names) + 2) if f"col{i}" not in names)
     return [f"col{i}" for i in range(1, n)]
 
 
 def _shape(tbl):
-    """Count the unusual columns before the right ascension, and name the last ones; None if it is no such table."""
+    """Return the number of additional columns before the right ascension and the last names, or None if not LEGUS."""
     n = len(_raw_names(tbl))
     if not _FEWEST <= n <= _MOST:
         return None
@@ -231,7 +231,7 @@ def _shape(tbl):
     if len(shifts) != 1:
         if n != N_COLUMNS or shifts:
             return None
-        shifts = [0]  # whatever the values: most of the files are like that
+        shifts = [0]  # independent of the values, because most files have this order
     return shifts[0], _trailing(tbl, n, n - _BEFORE_TRAILING - shifts[0])
 
 
@@ -252,14 +252,14 @@ def _values(tbl, name):
 
 
 def _fits(tbl, shift):
-    """Tell whether the values are those of a LEGUS catalog with so many columns more before the right ascension."""
+    """Return whether the values are those of a LEGUS catalog with this number of additional columns."""
     ra, dec, *photometry = (_values(tbl, f"col{i + shift}") for i in range(4, 17))
     age, mass = (_values(tbl, f"col{i + shift}") for i in (17, 20))
     if not len(ra):
         return False
     *photometry, _ = photometry
     on_sky = _all(ra, 0, 360) and _all(dec, -90, 90) and max(np.ptp(ra), np.ptp(dec)) < 5
-    ranges = ((8, 40), (0, 5))  # of magnitudes and of their errors
+    ranges = ((8, 40), (0, 5))  # magnitudes and their errors
     measured = [v[~is_sentinel(v, LEGUS_SENTINELS)] for v in photometry]
     return bool(
         on_sky and all(_all(v, *ranges[i % 2]) for i, v in enumerate(measured)) and any(len(v) for v in measured)
@@ -282,7 +282,7 @@ def raw_positions(tbl: Table, bands: Sequence[str]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``col17`` by ``age_legus``, and so on; empty where this is no LEGUS table.
+        Columns by name, such as ``col17`` for ``age_legus``; empty if this is not a LEGUS table.
     """
     shape = _shape(tbl)
     if shape is None:
@@ -300,12 +300,12 @@ def label_legus(tbl: Table, *, bands: Sequence[str] | None = None) -> Table:
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        34 columns or more, ``col1``, ``col2``, ..., as ``ascii.no_header``
-        gives them.  It stays as it is.
+        Table of 34 columns or more, ``col1``, ``col2``, ..., as read by
+        ``ascii.no_header``; not changed.
     bands : sequence of str, optional
         The five bands in the order of the file.  By default those of the field
-        that the file name in ``tbl.meta["source"]`` tells; without one those
-        of NGC 628-C, with a warning.
+        in the file name ``tbl.meta["source"]``, or otherwise those of NGC 628-C,
+        with a warning.
 
     Returns
     -------
@@ -335,16 +335,16 @@ def label_legus(tbl: Table, *, bands: Sequence[str] | None = None) -> Table:
         )
     if shape is None:
         raise InputError(
-            f"the {len(names)} columns are not in the order of a LEGUS catalog that is known: positions, magnitudes "
-            "and ages are not where they should be. Put the catalog's .readme beside the file, or name the columns of "
-            "every band with option:columns (col1 is the first) and the system of magnitudes with option:unit Vega"
+            f"the {len(names)} columns are not in the order of a known LEGUS catalog: positions, magnitudes "
+            "and ages are not in the expected columns. Put the catalog's .readme beside the file, or name the columns "
+            "of every band with option:columns (col1 is the first) and the system of magnitudes with option:unit Vega"
         )
     bands = legus_bands(tbl.meta.get("source")) if bands is None else _five_bands(bands)
     return _named(tbl, legus_columns(bands, shift=shape[0], trailing=shape[1]))
 
 
 def _named(tbl, columns):
-    """Return a copy whose columns, in the order of the file, have these names, units and descriptions."""
+    """Return a copy with columns in file order and these names, units and descriptions."""
     names = _raw_names(tbl)
     out = tbl[names]  # a copy, in the order of the file
     for old, (name, unit, description) in zip(names, columns, strict=True):
@@ -357,7 +357,7 @@ def _named(tbl, columns):
 
 
 _README_LINE = re.compile(r"^\s*(\d{1,3})\s*[.):]\s*(.+?)\s*$")
-# What the .readme of a catalog calls its columns, the special before the general.
+# Patterns of the column descriptions in a .readme, specific before general.
 _README = tuple((re.compile(pattern, re.IGNORECASE), name) for pattern, name in (
     (r"^source id|^id\b", "id"),
     (r"^x coord.*mosaic", "x_mosaic"), (r"^y coord.*mosaic", "y_mosaic"), (r"^x coord", "x"), (r"^y coord", "y"),
@@ -383,9 +383,9 @@ def _readme_of(path):
 
 
 def _readme_columns(path, n, bands):
-    """Return the columns as the .readme beside a catalog numbers them, or None where there is none.
+    """Return the columns as numbered in the .readme beside a catalog, or None if there is none.
 
-    Of a residual or an error only the filter is told; its camera is that of the magnitude.
+    Residuals and errors list only the filter; their camera is that of the magnitude.
     """
     readme = _readme_of(path)
     if readme is None:
@@ -393,8 +393,8 @@ def _readme_columns(path, n, bands):
     lines = readme.read_text(encoding="utf-8", errors="replace")[:1_000_000].splitlines()
     found = {int(m[1]): m[2] for line in lines if (m := _README_LINE.match(line))}
     if not set(range(1, n + 1)) <= set(found):
-        warnings.warn(InputWarning(f"{readme.name} does not number the {n} columns of {path.name}; their values tell "
-                                   "which is which"), stacklevel=4)
+        warnings.warn(InputWarning(f"{readme.name} does not number the {n} columns of {path.name}; columns are "
+                                   "identified by their values"), stacklevel=4)
         return None
     cameras, names = {}, []
     for description in (found[i] for i in range(1, n + 1)):
@@ -424,13 +424,13 @@ def read_legus(path: PathLike, *, bands: Sequence[str] | None = None, label: boo
     Parameters
     ----------
     path : path
-        The file, compressed or not.  Its name tells the cameras and the galaxy;
-        a ``.readme`` of the same name beside it tells the columns.
+        The file, compressed or not.  Its name identifies the cameras and the
+        galaxy, and a ``.readme`` of the same name beside it the columns.
     bands : sequence of str, optional
-        The five canonical bands in the order of the file, where its name does
-        not tell them.
+        The five canonical bands in the order of the file, if its name does not
+        identify them.
     label : bool
-        Name the columns; otherwise they are ``col1``, ``col2``, ...
+        Whether to name the columns; otherwise they are ``col1``, ``col2``, ...
 
     Returns
     -------
@@ -439,10 +439,10 @@ def read_legus(path: PathLike, *, bands: Sequence[str] | None = None, label: boo
         for the five bands; ``ci``; ``age_legus`` [yr], ``mass_legus`` [solMass]
         and ``ebv_legus`` [mag], each with ``_max`` and ``_min``;
         ``residual_<band>``; ``chi2_legus q_legus n_filters class_mode
-        class_mean``.  Mosaics have ``x_mosaic`` and ``y_mosaic`` besides, and
-        NGC 1566 ``class_hybrid class_method class_mode class_ml class_verified
-        class_reclassified`` at its end.  Values stay as in the file, 66.666,
-        99.999 and 44.444 too; `~clusterpost.read_catalog` adds fluxes.
+        class_mean``.  Mosaics also have ``x_mosaic`` and ``y_mosaic``, and
+        NGC 1566 ends with ``class_hybrid class_method class_mode class_ml
+        class_verified class_reclassified``.  Values are as in the file, including
+        66.666, 99.999 and 44.444; `~clusterpost.read_catalog` adds fluxes.
         ``meta`` has ``source`` and ``galaxy``.
 
     Raises
@@ -466,12 +466,12 @@ def read_legus(path: PathLike, *, bands: Sequence[str] | None = None, label: boo
     if label and not _FEWEST <= n_columns <= _MOST and _readme_of(path) is None:
         raise InputError(
             f"{path}: a LEGUS catalog has {_FEWEST} columns or more, usually {N_COLUMNS}, and this file has "
-            f"{n_columns} in its first line. If it is another table, give it another name, or name the columns of "
+            f"{n_columns} in its first line. If it is another kind of table, rename the file, or name the columns of "
             "every band with option:columns; without a header they are col1, col2, ..."
         )
     try:
         raw = Table.read(str(path), format="ascii.no_header", guess=False, delimiter=" ")
-    except Exception as error:  # the readers raise many kinds
+    except Exception as error:  # the readers raise many kinds of errors
         raise InputError(f"{path}: not a table of {n_columns} columns throughout: {_first_line(error)}") from error
     raw.meta["source"] = path.name
     match = _FILE_NAME.match(path.name)
@@ -492,7 +492,7 @@ def _first_line(error):
 
 
 def first_fields(path: PathLike) -> list[str]:
-    """Return the white-space separated fields of the first line of a text file.
+    """Return the whitespace-separated fields of the first line of a text file.
 
     Parameters
     ----------
@@ -506,7 +506,7 @@ def first_fields(path: PathLike) -> list[str]:
     Raises
     ------
     InputError
-        If the file is absent or no text.
+        If the file is missing or not a text file.
     """
     try:
         with get_readable_fileobj(str(path), encoding="utf-8") as file:
@@ -528,6 +528,6 @@ def _five_bands(bands):
 
 
 def _galaxy(target):
-    """``ngc628-c`` is a pointing at NGC 628; of a mosaic the first galaxy counts."""
+    """Return the galaxy of a pointing such as ``ngc628-c``; for a mosaic, the first galaxy."""
     match = re.match(r"(eso)(\d+-g\d+)|(ngc|ic|ugca?|pgc|m)-?0*(\d+)(?![a-z\d])", target, re.IGNORECASE)
     return " ".join(part.upper() for part in match.groups() if part) if match else target

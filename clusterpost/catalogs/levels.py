@@ -1,9 +1,9 @@
 """Comparison of the mJy and the Vega columns of a PHANGS table.
 
-In DR4 the V aperture correction of NGC 1512 and NGC 1510 is off by 1.724 mag in
-some versions: fluxes and masses are wrong by a factor 4.9, and all colors are
-right, so that no fit of a spectrum notices.  Where a table holds both kinds of
-photometry, they show it.
+In some versions of DR4, the V aperture correction of NGC 1512 and NGC 1510 is off
+by 1.724 mag.  Fluxes and masses are then wrong by a factor of 4.9, but all colors
+are right, so SED fits do not reveal the error.  A comparison of the two kinds of
+photometry in a table does.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CORRECTION", "KNOWN_SLIP", "check_levels", "correct_aperture", "level_difference"]
 
-#: Column with the magnitudes by which `correct_aperture` made a row fainter.
+#: Column with the correction of `correct_aperture`, in magnitudes, positive for fainter.
 CORRECTION = "aperture_correction"
-#: The slip of the V aperture correction of NGC 1512 and NGC 1510 in DR4, mag.
+#: Error of the V aperture correction of NGC 1512 and NGC 1510 in DR4, mag.
 KNOWN_SLIP = 1.724
-# Zero points of one camera drift by hundredths of a magnitude.
+# Zero points of a camera drift by hundredths of a magnitude.
 _TOLERANCE = 0.1
 
 
 def level_difference(tbl: Table, layouts: Sequence[Layout], band: str) -> np.ndarray:
-    """Magnitude of one band in one layout minus that in another.
+    """Return the magnitude of a band in one layout minus that in another.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def level_difference(tbl: Table, layouts: Sequence[Layout], band: str) -> np.nda
     Returns
     -------
     ndarray (n,)
-        NaN where one of the two is missing, a limit, or not positive.
+        Difference, NaN if one of the two is missing, a limit, or not positive.
     """
     fluxes = []
     for layout in layouts:
@@ -58,22 +58,22 @@ def level_difference(tbl: Table, layouts: Sequence[Layout], band: str) -> np.nda
 
 
 def check_levels(tbl: Table) -> str | None:
-    """Compare the mJy with the Vega columns of a PHANGS table, galaxy by galaxy, and report where they disagree.
+    """Compare the mJy and Vega columns of a PHANGS table per galaxy, and report disagreements.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Not changed.
+        Table, not changed.
 
     Returns
     -------
     str or None
-        What disagrees; None where nothing does, or where there is nothing to compare.
+        Description of the disagreements; None if there are none, or nothing to compare.
 
     Warns
     -----
     InputWarning
-        With the size of the disagreement, and what to do.
+        If they disagree, with the size of the disagreement and the remedy.
 
     Examples
     --------
@@ -85,25 +85,25 @@ def check_levels(tbl: Table) -> str | None:
     bands, differences = _differences(tbl)
     if not bands:
         return None
-    if CORRECTION in tbl.colnames:  # of these rows the user knows
+    if CORRECTION in tbl.colnames:  # the user has corrected these rows
         differences[plain(tbl[CORRECTION]) != 0] = np.nan
     reports = [report for name, rows in _groups(tbl) if (report := _report(name, bands, differences[rows], rows))]
     if not reports:
         return None
     text = "; ".join(reports)
-    advice = ("The mJy columns are taken; option:columns, with PHANGS_F275W_VEGA and PHANGS_F275W_VEGA_ERR for F275W "
-              "and so on, takes the magnitudes.")
+    advice = ("The mJy columns are used; to use the magnitudes, give option:columns with PHANGS_F275W_VEGA and "
+              "PHANGS_F275W_VEGA_ERR for F275W and so on.")
     slip = _slip(differences)
     if slip is not None:
-        advice += (f" A slip of {KNOWN_SLIP} mag, a factor {10 ** (0.4 * KNOWN_SLIP):.1f} in flux and mass, is known "
-                   "of the V aperture correction of NGC 1512 and NGC 1510 in DR4; after reading, "
-                   f"from Python, clusterpost.catalogs.correct_aperture takes it ({slip:+.3f} mag) out of the fluxes.")
+        advice += (f" The V aperture correction of NGC 1512 and NGC 1510 in DR4 has a known error of {KNOWN_SLIP} mag, "
+                   f"a factor of {10 ** (0.4 * KNOWN_SLIP):.1f} in flux and mass; after reading, from Python, "
+                   f"clusterpost.catalogs.correct_aperture ({slip:+.3f} mag) removes it from the fluxes.")
     warnings.warn(InputWarning(f"mJy and Vega columns disagree: {text}. {advice}"), stacklevel=3)
     return text
 
 
 def _differences(tbl):
-    """Return the bands with both kinds, and magnitude in the mJy column minus that in the Vega column, (n, n_band)."""
+    """Return the bands with both kinds of columns, and their mJy minus Vega magnitudes, (n, n_band)."""
     try:
         layouts = []
         for kind, unit in (("MJY", "mJy"), ("VEGA", "mag")):
@@ -114,22 +114,22 @@ def _differences(tbl):
         bands = [band for band in layouts[0].bands if band in layouts[1].bands]
         columns = [level_difference(tbl, layouts, band) for band in bands]
     except InputError:
-        return [], None  # whoever reads these columns is told; here they are only a check
+        return [], None  # reading the columns reports the error; here they only serve as a check
     return bands, np.stack(columns, axis=1) if bands else None
 
 
 def _groups(tbl):
-    """Names and rows of the galaxies of a table."""
+    """Return the names and rows of the galaxies of a table."""
     survey = survey_layout(tbl)
     if survey.galaxy is None:
         return [("", np.arange(len(tbl)))]
-    names = np.array([str(name) for name in tbl[survey.galaxy]])  # of whatever kind the column is
+    names = np.array([str(name) for name in tbl[survey.galaxy]])  # any type of column
     return [(f"{name.strip()}: ", np.flatnonzero(names == name)) for name in np.unique(names)]
 
 
 def _median(differences):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of bands without a value
+        warnings.simplefilter("ignore", RuntimeWarning)  # for bands without a value
         return np.nanmedian(differences, axis=0)
 
 
@@ -158,7 +158,7 @@ def _in_words(difference):
 
 
 def _slip(differences):
-    """Return the correction that takes the known slip out, if some rows have it in all bands."""
+    """Return the correction of the known error, if some rows have it in all bands."""
     rows = _median(differences.T)
     for sign in (1, -1):
         if (np.abs(rows + sign * KNOWN_SLIP) < _TOLERANCE).any():
@@ -167,33 +167,33 @@ def _slip(differences):
 
 
 def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = None) -> Table:
-    """Make the fluxes of a table fainter by a slip of the aperture correction, in all bands alike.
+    """Correct the fluxes of a table for an error of the aperture correction, equally in all bands.
 
-    Nothing applies this by itself: `check_levels` tells where it is due.
+    This correction is never automatic: `check_levels` reports where it is needed.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        From `~clusterpost.read_catalog`; not changed.
+        Output of `~clusterpost.read_catalog`; not changed.
     magnitudes : float
-        By how much; negative for brighter.  1.724 is the slip known of NGC 1512
-        and NGC 1510 in DR4.
+        Correction in magnitudes, positive for fainter.  1.724 is the known error
+        of NGC 1512 and NGC 1510 in DR4.
     where : array of bool or int, optional
         Rows to correct; all by default.
 
     Returns
     -------
     `~astropy.table.Table`
-        A copy with corrected canonical columns, and the correction of each row
-        in the column ``aperture_correction`` (mag).  Rows that have this
-        correction already stay as they are.  The catalog's own columns stay,
-        and its masses with them, which are wrong by the same factor.
+        Copy with corrected canonical columns, and the correction of each row in
+        the column ``aperture_correction`` (mag).  Rows with this correction are
+        unchanged.  The catalog's own columns are also unchanged, including its
+        masses, which are wrong by the same factor.
 
     Raises
     ------
     InputError
-        If the table was not read with `~clusterpost.read_catalog`, or a row has
-        another correction already.
+        If the table was not read with `~clusterpost.read_catalog`, or a row
+        already has another correction.
 
     Examples
     --------
@@ -226,6 +226,6 @@ def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = N
         plain(out[band])[:], plain(out[names.error])[:] = flux, error
     applied[rows] = magnitudes
     new = applied * u.mag if isinstance(out, QTable) else Column(applied, unit=u.mag)
-    new.info.description = "By how much canonical fluxes were made fainter for a slip of the aperture correction"
+    new.info.description = "Correction of canonical fluxes for a wrong aperture correction, positive for fainter"
     out[CORRECTION] = new
     return out

@@ -1,4 +1,4 @@
-"""Warnings that sum up what was found in many rows."""
+"""Warnings that summarize findings in many rows."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Fault:
     Attributes
     ----------
     checked : int
-        Rows that could have it.
+        Number of checked rows.
     rows : int
-        Rows that have it.
+        Number of rows with the fault.
     first : int, optional
-        The first of those.
+        The first of these rows.
     reason : str
-        What is wrong with that one, with ``{row}`` for its number.
+        Description of the fault of the first row, with ``{row}`` for its number.
     remedy : str
-        What to do if all rows have it.
+        Remedy if all rows have the fault.
     outcome : str
-        What is done with such rows where others do not have it.
+        Treatment of such rows if other rows do not have the fault.
     error : type
-        Of the error.
+        Type of the error.
     """
 
     checked: int
@@ -50,24 +50,24 @@ class Fault:
         return replace(known, checked=self.checked + other.checked, rows=self.rows + other.rows)
 
     def moved(self, offset: int, place: str = "") -> Fault:
-        """Return the same fault with rows as they are counted in a larger table."""
+        """Return the same fault with row numbers of a larger table."""
         return self if self.first is None else replace(self, first=self.first + offset, reason=f"{place}{self.reason}")
 
 
 def warn_of_sentinels(counted: dict, stacklevel: int = 4) -> None:
-    """Say which values were taken as missing, and how often.
+    """Warn about values that were taken as missing, with their counts.
 
     Parameters
     ----------
     counted : dict of str to Counter
-        How often which value, by band.
+        Counts of the values, by band.
     stacklevel : int
-        As of `warnings.warn`.
+        As for `warnings.warn`.
 
     Warns
     -----
     InputWarning
-        If there were any.
+        If there are such values.
     """
     total = Counter()
     for counts in counted.values():
@@ -82,7 +82,7 @@ def warn_of_sentinels(counted: dict, stacklevel: int = 4) -> None:
 
 
 def warn_of_unused(unused: Sequence[str], known: Sequence[str], stacklevel: int = 4) -> None:
-    """Say which columns look like photometry and are not used.
+    """Warn about columns that look like photometry and are not used.
 
     Parameters
     ----------
@@ -91,16 +91,16 @@ def warn_of_unused(unused: Sequence[str], known: Sequence[str], stacklevel: int 
     known : sequence of str
         Bands of the model.
     stacklevel : int
-        As of `warnings.warn`.
+        As for `warnings.warn`.
 
     Warns
     -----
     InputWarning
-        If there are any.
+        If there are such columns.
     """
     if unused:
         listed = ", ".join(unused[:12]) + (", ..." if len(unused) > 12 else "")
         verb = "look like photometry and are" if len(unused) > 1 else "looks like photometry and is"
-        text = (f"{listed} {verb} not used: the model knows {', '.join(known)}. If one of them is a band of the model, "
-                "name the columns of every band with option:columns")
+        text = (f"{listed} {verb} not used: the bands of the model are {', '.join(known)}. If one of these columns is "
+                "such a band, name the columns of every band with option:columns")
         warnings.warn(InputWarning(text), stacklevel=stacklevel)

@@ -1,4 +1,4 @@
-"""Records in a table's ``meta`` of how it was read, under keys that fit into a FITS header."""
+"""Records of the reading of a table in its ``meta``, under keys that fit into a FITS header."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ __all__ = ["COLUMNS_KEY", "DISTANCE_KEY", "FLOOR_COLUMNS_KEY", "FLOOR_KEY", "LAY
            "READ_KEY", "RECORD_KEY", "UNIT_KEY", "as_reading", "meta_value", "recorded_columns", "recorded_entries",
            "recorded_reading", "results_prefix", "was_read", "written_columns"]
 
-#: Name of the layout that was recognized.
+#: Name of the recognized layout.
 LAYOUT_KEY = "CPLAYOUT"
-#: Which columns each band was read from, as JSON: ``{"F275W": ["flux column", "error column"]}``.
+#: Columns of each band, as JSON: ``{"F275W": ["flux column", "error column"]}``.
 COLUMNS_KEY = "CPCOLS"
 #: True where `~clusterpost.read_catalog` wrote the canonical columns.
 READ_KEY = "CPREAD"
-#: The unit and the values for missing that were given when a table was inferred without reading it first.
+#: Unit and missing values given to an inference of a table that was not read before.
 UNIT_KEY, MISSING_KEY = "CPUNIT", "CPMISS"
-#: Where the column ``distance`` comes from.
+#: Source of the column ``distance``.
 DISTANCE_KEY = "CPDSRC"
-#: How mJy and Vega columns disagree, where they do.
+#: Disagreements of mJy and Vega columns.
 LEVELS_KEY = "CPLEVELS"
-#: The relative error floor, and the error columns that hold it.
+#: Relative error floor, and the error columns that include it.
 FLOOR_KEY = "ERRFLOOR"
 FLOOR_COLUMNS_KEY = "ERRFCOLS"
-#: How results were made, as JSON, by their prefix.
+#: Settings of results, as JSON, by their prefix.
 RECORD_KEY = "CPRECORD"
 
 
 def meta_value(tbl: Table, *keys: str) -> Any:
-    """Return the first of these keys in a table's meta, in any case.
+    """Return the value of the first of these keys in a table's meta, ignoring case.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def meta_value(tbl: Table, *keys: str) -> Any:
     Returns
     -------
     object
-        None where there is none.
+        Value, or None if there is none.
     """
     upper = {str(key).upper(): value for key, value in tbl.meta.items()}
     return next((upper[key.upper()] for key in keys if upper.get(key.upper()) is not None), None)
@@ -65,7 +65,7 @@ def was_read(tbl: Table) -> bool:
 
 
 def written_columns(bands: dict) -> str:
-    """Write down the columns of bands as a value of meta.
+    """Encode the columns of bands as a value of meta.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def written_columns(bands: dict) -> str:
 
 
 def recorded_columns(tbl: Table) -> dict:
-    """Read the columns of bands that a table's meta records.
+    """Return the columns of bands recorded in a table's meta.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def recorded_columns(tbl: Table) -> dict:
     Returns
     -------
     dict of str to tuple of str
-        As ``columns=`` takes it; empty where nothing is recorded.
+        Value for ``columns=``; empty without a record.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def recorded_columns(tbl: Table) -> dict:
     try:
         found = json.loads(str(meta_value(tbl, COLUMNS_KEY)))
         return {str(band): tuple(map(str, names)) for band, names in found.items()}
-    except (ValueError, TypeError, AttributeError):  # not there, or another program's
+    except (ValueError, TypeError, AttributeError):  # missing, or written by another program
         return {}
 
 
@@ -117,17 +117,17 @@ def results_prefix(tbl: Table, prefix: str | None = None) -> str:
     ----------
     tbl : `~astropy.table.Table`
     prefix : str, optional
-        What the user chose, which is returned.
+        Prefix chosen by the user, which is returned unchanged.
 
     Returns
     -------
     str
-        The empty one where the table has none, or several of which one is empty.
+        Prefix; empty if the table has no results, or several of which one has the empty prefix.
 
     Raises
     ------
     InputError
-        If there are several, none of them empty.
+        If there are several prefixes, none of them empty.
     """
     entries = recorded_entries(tbl)
     if prefix is not None or not entries or "" in entries:
@@ -139,7 +139,7 @@ def results_prefix(tbl: Table, prefix: str | None = None) -> str:
 
 
 def recorded_reading(tbl: Table) -> dict:
-    """Return how the photometry of a result was read, where its columns do not say it.
+    """Return the recorded reading options of a result's photometry.
 
     Parameters
     ----------
@@ -148,13 +148,13 @@ def recorded_reading(tbl: Table) -> dict:
     Returns
     -------
     dict
-        Options of `~clusterpost.read_catalog`; empty where nothing is recorded.
+        Options of `~clusterpost.read_catalog`; empty without a record.
     """
     entries = recorded_entries(tbl)
     return as_reading(entries[next(reversed(entries))].get("reading", {})) if entries else {}
 
 
 def as_reading(values: dict) -> dict:
-    """Turn a recorded reading into options of `~clusterpost.read_catalog`."""
+    """Convert a recorded reading to options of `~clusterpost.read_catalog`."""
     columns = values.get("columns")
     return {**values, "columns": {band: tuple(names) for band, names in columns.items()}} if columns else dict(values)

@@ -1,8 +1,9 @@
-"""Names of columns: their band, and whether they hold flux, error or limit.
+"""Column names: their band, and whether they hold a flux, an error or a limit.
 
-People write ``F275W_err``, ``e_F275Wmag``, ``sigma_F275W``, ``acs_f814w_mjy``
-or ``F814W_ACS_unc``.  A name is understood if every word in it is known; one
-word more (``F275W_true``, ``residual_F275W``) and the column is something else.
+Common spellings are ``F275W_err``, ``e_F275Wmag``, ``sigma_F275W``,
+``acs_f814w_mjy`` and ``F814W_ACS_unc``.  A name is recognized if every word in it
+is known.  With an unknown word (``F275W_true``, ``residual_F275W``), the column
+is not photometry.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ROLES = {
                     "error"),
     **dict.fromkeys(("l", "lim", "limit", "limits", "uplim", "upperlimit", "upper", "ul", "islimit"), "limit"),
 }
-# What a word says of the values where the column has no unit.
+# Units implied by words, for columns without a unit.
 _KINDS = {"mjy": "mJy", "ujy": "uJy", "njy": "nJy", "jy": "Jy", "nmgy": "nmgy", "vega": "Vega", "vegamag": "Vega",
           "ab": "AB", "abmag": "AB", "st": "ST", "stmag": "ST",
           **dict.fromkeys(("mag", "mags", "magnitude", "m"), "mag")}
@@ -40,13 +41,13 @@ class ColumnName:
     Attributes
     ----------
     filter : str
-        As it is written for people, such as ``F606W`` or ``F150W NIRCAM``.
+        Filter for display, such as ``F606W`` or ``F150W NIRCAM``.
     band : str or None
-        Of the registry; None where it has no such band.
+        Band in the registry; None if it has no such band.
     role : str
         ``flux``, ``error`` or ``limit``.
     unit : str or None
-        What the name says of the unit.
+        Unit implied by the name.
     """
 
     filter: str
@@ -56,7 +57,7 @@ class ColumnName:
 
 
 def plain_filter(band: str) -> str:
-    """Return a band's filter, whatever the camera.
+    """Return a band's filter, without the camera.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def plain_filter(band: str) -> str:
 
 @functools.lru_cache(maxsize=8)
 def _registry(bands):
-    """Bands by their names and aliases, and the words of these."""
+    """Return bands by names and aliases, and the words in them."""
     names = {}
     for band in bands:
         for name in (*getattr(BANDS[band], "aliases", ()), band):
@@ -80,17 +81,17 @@ def _registry(bands):
 
 
 def band_called(name: str) -> str | None:
-    """Find the band of the registry that a name or an alias means.
+    """Find the band in the registry for a name or an alias.
 
     Parameters
     ----------
     name : str
-        In any case; words may be joined by blanks, dots, slashes or underscores.
+        Name in any case; words may be joined by blanks, dots, slashes or underscores.
 
     Returns
     -------
     str or None
-        None where there is none, or more than one.
+        Band, or None if there is none or more than one.
     """
     words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
     known = _registry(tuple(BANDS))[0].get("_".join(words))
@@ -103,7 +104,7 @@ def band_called(name: str) -> str | None:
 
 
 def parse_name(name: str) -> ColumnName | None:
-    """Read a column's name.
+    """Parse a column's name.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def parse_name(name: str) -> ColumnName | None:
     Returns
     -------
     ColumnName or None
-        None where it is not that of photometry.
+        Meaning of the name, or None if it is not a name of photometry.
 
     Examples
     --------
@@ -145,7 +146,7 @@ def parse_name(name: str) -> ColumnName | None:
 
 
 def _words(lower, band_words):
-    """Return the words of a name, or None where it holds one that is not known."""
+    """Return the words of a name, or None if one of them is unknown."""
     words = []
     for token in (token for token in re.split(r"[^a-z0-9]+", lower) if token):
         match = _FILTER.search(token)

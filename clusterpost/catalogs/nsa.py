@@ -1,16 +1,16 @@
 """Galaxies of the Sloan Digital Sky Survey: the NASA-Sloan Atlas, and tables of CasJobs.
 
-The NASA-Sloan Atlas (Blanton et al. 2011, AJ 142, 31) comes as one FITS file of 0.5 GB (``nsa_v0_1_2.fits`` from
-http://www.nsatlas.org/data, or ``nsa_v1_0_1.fits`` from the science archive of SDSS).  No service gives a part of that
-file, so this package fetches none of it: download it once, or select rows with CasJobs (table ``nsatlas``).
+The NASA-Sloan Atlas (Blanton et al. 2011, AJ 142, 31) is one FITS file of 0.5 GB (``nsa_v0_1_2.fits`` from
+http://www.nsatlas.org/data, or ``nsa_v1_0_1.fits`` from the science archive of SDSS).  No service offers parts of that
+file, so this package does not fetch it: download it once, or select rows with CasJobs (table ``nsatlas``).
 
-What its columns hold, measured on its rows and as its pipeline has it:
+Content of its columns, verified with its rows and its pipeline:
 
 * ``NMGY`` and ``NMGY_IVAR`` (v0_1_2), ``SERSIC_NMGY`` and ``ELPETRO_NMGY`` (v1_0_1) are AB nanomaggies of F, N, u, g,
-  r, i and z, corrected for extinction in the Milky Way and to AB, and the errors hold a floor of 0.05, 0.02, 0.02, 0.02
-  and 0.03 mag in ugriz.  Neither is done again here.
-* ``PETROFLUX`` (v0_1_2) is none of that; extinction, AB offsets and floors are applied here.
-* ``Z`` is heliocentric, ``ZDIST`` of a model of the local flows.  ``MASS`` is for H0 = 100 km/s/Mpc.
+  r, i and z, corrected for Milky Way extinction and to AB.  Their errors include a floor of 0.05, 0.02, 0.02, 0.02
+  and 0.03 mag in ugriz.  These corrections are not repeated here.
+* ``PETROFLUX`` (v0_1_2) has none of these corrections; extinction, AB offsets and floors are applied here.
+* ``Z`` is heliocentric, and ``ZDIST`` is from a model of the local flows.  ``MASS`` is for H0 = 100 km/s/Mpc.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from .values import MAG_PER_RELATIVE, numbers, plain
 
 __all__ = ["AB_OFFSETS", "FLOORS", "SDSS_BANDS", "label_sloan", "nanomaggies_of_asinh", "read_nsa", "read_sdss"]
 
-#: Bands of the Sloan Digital Sky Survey, as columns are named.
+#: Bands of the Sloan Digital Sky Survey, named as in columns.
 SDSS_BANDS = ("u_SDSS", "g_SDSS", "r_SDSS", "i_SDSS", "z_SDSS")
-#: AB minus the survey's magnitudes in ugriz, and the least errors, as kcorrect and the atlas have them; mag.
+#: AB minus SDSS magnitudes in ugriz, and smallest errors, from kcorrect and the atlas; mag.
 AB_OFFSETS = (-0.036, 0.012, 0.010, 0.028, 0.040)
 FLOORS = (0.05, 0.02, 0.02, 0.02, 0.03)
 #: Softening of asinh magnitudes in ugriz (Lupton et al. 1999; values of the survey).
@@ -49,26 +49,26 @@ def read_nsa(path_or_table: PathLike | Table, *, photometry: str = "sersic", red
     Parameters
     ----------
     path_or_table : path or `~astropy.table.Table`
-        Of version v0_1_2 or v1_0_1, or some of its rows.  A table is copied.
+        The atlas of version v0_1_2 or v1_0_1, or some of its rows.  A table is copied.
     photometry : {"sersic", "petrosian"}
-        Fluxes of the Sersic fits, which the atlas and Hahn & Melchior (2022) use, or Petrosian ones.
+        Sersic-fit fluxes, as used by the atlas and Hahn & Melchior (2022), or Petrosian fluxes.
     redshift : {"z", "zdist"}
-        The heliocentric redshift, as Hahn & Melchior have it, or that of the distance.  Below a redshift of 0.02 the
-        second gives the better mass.
+        Heliocentric redshift, as used by Hahn & Melchior, or redshift of the distance, which gives better masses
+        below a redshift of 0.02.
 
     Returns
     -------
     `~astropy.table.Table`
         All columns of the atlas, and ``u_SDSS``, ``u_SDSS_err`` ... (mJy; NaN where not measured), ``redshift``,
-        ``nsa_mass`` (solMass, of H0 = 67.77 km/s/Mpc) if there is a mass, and ``clean``: the fit is good, no band is
-        flagged by the deblender, and all are detected at three sigma.
+        ``nsa_mass`` (solMass, for H0 = 67.77 km/s/Mpc) if there is a mass, and ``clean``: True for a good fit, no band
+        flagged by the deblender, and detections of at least three sigma in all bands.
 
     Raises
     ------
     InputError
-        If the file is absent or an option unknown.
+        If the file is missing or an option is unknown.
     ColumnError
-        If the columns are not those of the atlas.
+        If the columns do not match the atlas.
 
     Examples
     --------
@@ -103,10 +103,10 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
     Parameters
     ----------
     path_or_table : path or `~astropy.table.Table`
-        With ``modelMag_u`` ..., their errors ``modelMagErr_u`` or ``err_u`` ..., ``extinction_u`` ..., and the redshift
+        Table with ``modelMag_u`` ..., errors ``modelMagErr_u`` or ``err_u`` ..., ``extinction_u`` ..., and the redshift
         as ``redshift`` or ``z``.  A table is copied.
     prefix : str
-        Of the magnitudes: ``modelMag``, ``cModelMag``, ``petroMag`` ...
+        Prefix of the magnitudes: ``modelMag``, ``cModelMag``, ``petroMag`` ...
 
     Returns
     -------
@@ -122,9 +122,9 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
 
     Notes
     -----
-    Magnitudes are asinh ones, and become fluxes as such: faint and negative fluxes survive.  They are corrected for
-    extinction in the Milky Way and to AB, and errors are given the floors of the NASA-Sloan Atlas, so that a model that
-    was trained on it may be used.
+    Magnitudes are asinh magnitudes and are converted as such, which keeps faint and negative fluxes.  Fluxes are
+    corrected for Milky Way extinction and to AB, and errors get the floors of the NASA-Sloan Atlas, so models trained
+    on the atlas apply.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
 
 
 def label_sloan(tbl: Table) -> Table:
-    """Give a table of the atlas or of CasJobs the columns that this package reads, and leave any other as it is.
+    """Add the columns that this package reads to a table of the atlas or of CasJobs; other tables are unchanged.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def label_sloan(tbl: Table) -> Table:
     Raises
     ------
     ColumnError
-        If the table is of one of them and lacks a column.
+        If a table of the atlas or of CasJobs lacks a column.
 
     Examples
     --------
@@ -220,19 +220,19 @@ def _table(path_or_table):
                          "select rows with CasJobs")
     try:
         return Table.read(path)
-    except Exception as error:  # the readers raise many kinds
+    except Exception as error:  # the readers raise many kinds of errors
         raise InputError(f"{path} cannot be read as a table ({type(error).__name__}: {error})") from error
 
 
 def _atlas_photometry(tbl, photometry):
-    """Fluxes and errors (n, 5) in nanomaggies, corrected and with floors."""
+    """Return corrected fluxes and errors with floors, (n, 5), in nanomaggies."""
     ready = ("SERSIC_NMGY", "NMGY") if photometry == "sersic" else ("ELPETRO_NMGY",)
     name = find(tbl.colnames, *ready)
     if name is not None:
         return _flux_and_error(tbl, name)
     if photometry == "sersic":
-        raise ColumnError("the table has neither NMGY nor SERSIC_NMGY; it holds no photometry of the NASA-Sloan Atlas "
-                          "(v0_1_2 or v1_0_1) that can be read")
+        raise ColumnError("the table has neither NMGY nor SERSIC_NMGY, and so no readable photometry of the NASA-Sloan "
+                          "Atlas (v0_1_2 or v1_0_1)")
     flux, sigma = _flux_and_error(tbl, needed(tbl.colnames, "PETROFLUX"))
     extinction = _five(tbl, needed(tbl.colnames, "EXTINCTION"))
     scale = 10 ** (0.4 * (extinction - np.array(AB_OFFSETS)))
@@ -248,10 +248,10 @@ def _flux_and_error(tbl, name):
 
 
 def _five(tbl, name):
-    """Return the ugriz part of a column of seven, or of five, bands."""
+    """Return the ugriz part of a column of seven or five bands."""
     column = tbl[name]
     if column.ndim != 2 or column.shape[1] not in (5, 7):
-        raise ColumnError(f"column {name!r} has the shape {column.shape}; the atlas has seven numbers per row, in the "
+        raise ColumnError(f"column {name!r} has shape {column.shape}; the atlas has seven numbers per row, in the "
                           "order F, N, u, g, r, i, z")
     mask = np.asarray(getattr(column, "mask", False))
     return np.where(mask, np.nan, plain(column).astype(float))[:, -5:]
@@ -260,10 +260,10 @@ def _five(tbl, name):
 def _add_photometry(tbl, flux, sigma):
     taken = [name for band in SDSS_BANDS for name in (band, f"{band}_err") if name in tbl.colnames]
     if taken:
-        raise ColumnError(f"the table has a column {taken[0]!r} already; rename it, or use the table as it is")
+        raise ColumnError(f"the table already has a column {taken[0]!r}; rename it, or use the table unchanged")
     for k, band in enumerate(SDSS_BANDS):
         tbl[band] = Column(flux[:, k] * _NANOMAGGY_MJY, unit=u.mJy,
-                           description=f"AB flux in {band[0]}, without extinction by the Milky Way")
+                           description=f"AB flux in {band[0]}, corrected for Milky Way extinction")
         tbl[f"{band}_err"] = Column(sigma[:, k] * _NANOMAGGY_MJY, unit=u.mJy,
                                     description=f"Error of {band}, with a floor of {FLOORS[k]} mag")
     record_floor(tbl, [f"{band}_err" for band in SDSS_BANDS], round(min(FLOORS) / MAG_PER_RELATIVE, 4))

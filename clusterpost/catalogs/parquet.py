@@ -1,4 +1,4 @@
-"""Parquet tables as other software writes them: any type of column, units in a VOTable header, nulls."""
+"""Parquet tables of other software, with any column type, units in a VOTable header, and nulls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parquet_table(path: PathLike) -> Table:
     Returns
     -------
     `~astropy.table.Table`
-        As `arrow_table` makes it.
+        Table made by `arrow_table`.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def parquet_table(path: PathLike) -> Table:
         raise InputError(f"{path}: {error}; or convert the file to FITS or ECSV") from error
     try:
         rows = parquet.read_table(path)
-    except Exception as error:  # the reader raises many kinds
+    except Exception as error:  # the reader raises many kinds of errors
         raise InputError(f"{path} cannot be read as Parquet ({shown(str(error))})") from error
     try:
         return arrow_table(rows)
@@ -58,26 +58,26 @@ def parquet_table(path: PathLike) -> Table:
 
 
 def arrow_table(rows: pyarrow.Table, names: Sequence[str] | None = None) -> Table:
-    """Make a table of what a Parquet file holds.
+    """Convert the content of a Parquet file to a table.
 
     Parameters
     ----------
     rows : pyarrow.Table
     names : sequence of str, optional
-        Columns; by default all.
+        Columns to convert; by default all.
 
     Returns
     -------
     `~astropy.table.Table`
-        With units, descriptions and meta where the file has them, of astropy or
-        of the IVOA (VOParquet).  Times, dates and durations become ISO 8601
-        text; categories become their values; lists of text and structures
-        become JSON; nulls are masked, and NaN in columns of floating point.
+        Table with the units, descriptions and meta of the file, from astropy or
+        the IVOA (VOParquet).  Times, dates and durations become ISO 8601 text,
+        categories their values, and lists of text and structures JSON.  Nulls are
+        masked, or NaN in floating-point columns.
 
     Raises
     ------
     InputError
-        If it cannot be made.
+        If the columns cannot be converted.
     """
     pyarrow = require("pyarrow", "scale")
     if names is not None:
@@ -100,7 +100,7 @@ def arrow_table(rows: pyarrow.Table, names: Sequence[str] | None = None) -> Tabl
         tbl = Table.read(buffer, format="parquet", **({} if names is None else {"include_names": list(columns)}))
     except ImportError as error:
         raise InputError(f"{error}; install it, or convert the file to FITS or ECSV") from error
-    except Exception as error:  # the reader raises many kinds
+    except Exception as error:  # the reader raises many kinds of errors
         why = f"{type(error).__name__}: {shown(str(error))}"
         raise InputError(f"the columns cannot be read as a table ({why})") from error
     for name, mask in masks.items():
@@ -111,7 +111,7 @@ def arrow_table(rows: pyarrow.Table, names: Sequence[str] | None = None) -> Tabl
 
 
 def _plain(column):
-    """Return a column of a type that astropy reads, and its mask where there are nulls that need one."""
+    """Return a column of a type that astropy reads, and its mask if nulls need one."""
     pyarrow, compute = require("pyarrow", "scale"), require("pyarrow.compute", "scale")
     types = pyarrow.types
     if types.is_dictionary(column.type):
@@ -156,7 +156,7 @@ def _text(column, write):
 
 
 def _values(column):
-    """Values as Python's own; nanoseconds, which Python has not, are cut to microseconds."""
+    """Return values as Python objects; nanoseconds are truncated to microseconds."""
     pyarrow = require("pyarrow", "scale")
     if pyarrow.types.is_timestamp(column.type) and column.type.unit == "ns":
         column = column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
@@ -166,7 +166,7 @@ def _values(column):
 
 
 def _add_units(tbl, header):
-    """Units and descriptions of a VOTable header (VOParquet)."""
+    """Return the units and descriptions of a VOTable header (VOParquet)."""
     if header is None or b"<!DOCTYPE" in header.upper() or b"<!ENTITY" in header.upper():
         return
     try:

@@ -19,7 +19,7 @@ from .phangs_targets import galaxy_of, target_table
 
 __all__ = ["RELEASES", "fetch_phangs", "list_phangs"]
 
-#: Releases, by the names that they have.
+#: Names of the releases.
 RELEASES = {"dr3": "dr3", "cr1": "dr3", "dr4": "dr4", "cr2": "dr4", "dr5": "dr5"}
 _TABLES = ("obs", "sed", "both", "sed-ground-halpha", "sed-hst-halpha")
 _DOI = "10.17909/jray-9798"
@@ -31,12 +31,12 @@ def list_phangs() -> QTable:
     Returns
     -------
     `~astropy.table.QTable`
-        38 galaxies in 39 targets: ``target`` (as files are named), ``galaxy``,
+        38 galaxies in 39 targets: ``target`` (as in file names), ``galaxy``,
         ``aliases``, ``distance`` and ``distance_error`` [Mpc] (Lee et al. 2022),
         ``mw_ebv`` [mag] (Milky Way reddening, Schlafly & Finkbeiner 2011),
-        ``instrument``, ``dr3`` (whether that release has it), and ``n_class1``
-        and ``n_class2`` (clusters that humans classified so in DR4, -1 where it
-        is not known without fetching).
+        ``instrument``, ``dr3`` (whether DR3 has it), and ``n_class1`` and
+        ``n_class2`` (numbers of human-classified clusters in DR4, -1 if not known
+        before fetching).
 
     References
     ----------
@@ -69,52 +69,52 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
     Parameters
     ----------
     target : str or list of str
-        A galaxy or target in any usual form (``NGC 628``, ``NGC0628``, ``M74``:
-        both targets of the galaxy; ``ngc628c``: one of them), several, or
-        ``"all"``.
+        Galaxies or targets in any usual form, or ``"all"``.  ``NGC 628``,
+        ``NGC0628`` and ``M74`` mean both targets of the galaxy, ``ngc628c`` one
+        of them.
     release : {"dr4", "dr3", "dr5"}
     classifier : {"human", "machine"}
-        Who classified the clusters.
+        Classification of the clusters.
     classes : int or sequence of int
-        Out of 1 (symmetric clusters), 2 (asymmetric ones) and 3 (compact associations).
+        Classes out of 1 (symmetric clusters), 2 (asymmetric clusters) and 3 (compact associations).
     table : {"both", "obs", "sed"}
         Photometry, the catalog's own fits, or both, joined on the cluster's
         number.  Some DR4 archives have ``sed-ground-halpha`` and
-        ``sed-hst-halpha``.  The tables of DR5 hold both, whatever is asked for.
+        ``sed-hst-halpha``.  The tables of DR5 always hold both.
     cache : bool
-        Keep the files, and use those kept.  False downloads to a temporary folder.
+        Whether to use cached files and keep new ones.  False downloads to a temporary folder.
     progress : bool, optional
-        Of several targets; by default where standard error is a terminal.
+        Whether to show a progress bar for several targets; by default if standard error is a terminal.
 
     Returns
     -------
     `~astropy.table.QTable`
-        The rows and columns of the archive with units and descriptions, -9999
-        and negative errors as they are.  Several targets are below each other,
-        with columns ``target`` and ``galaxy``.  ``meta`` has ``target``,
-        ``galaxy``, ``release``, ``classby``, ``classes``, ``tables``, ``source``
-        (files), ``doi``, and ``failed`` with the targets that did not come.
+        The rows and columns of the archive with units and descriptions, and with
+        -9999 and negative errors unchanged.  Several targets are stacked, with
+        columns ``target`` and ``galaxy``.  ``meta`` has ``target``, ``galaxy``,
+        ``release``, ``classby``, ``classes``, ``tables``, ``source`` (files),
+        ``doi``, and ``failed`` with the targets that could not be fetched.
 
     Raises
     ------
     InputError
         If an option or the target is unknown.
     ArchiveError
-        If the archive does not give it, or it is not clear which of its files it is.
+        If the archive does not deliver the catalog, or the choice among its files is not clear.
     ImportError
-        If files are to come by astroquery, and that is not installed.
+        If astroquery is needed and not installed.
 
     Warns
     -----
     AstropyUserWarning
-        If one of several targets fails, the others being returned, or if there
-        was something to choose or to complain of.
+        If one of several targets fails and the others are returned, or if a choice
+        was made or an inconsistency found.
 
     Notes
     -----
-    Where all classes of a file are asked for, all its rows are returned; else
-    the classifier's class selects.  NGC 1510 lies in the field of NGC 1512 and
-    shares its distance.
+    If all classes of a file are requested, all its rows are returned; otherwise
+    the classifier's class selects rows.  NGC 1510 lies in the field of NGC 1512
+    and shares its distance.
 
     References
     ----------
@@ -127,10 +127,10 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
     >>> tbl = clusterpost.fetch_phangs("NGC 1433")  # doctest: +SKIP
     >>> out = clusterpost.infer_table(tbl)  # doctest: +SKIP
     """
-    release = RELEASES.get(str(release).lower())
+    if str(release).lower() not in RELEASES:
+        raise InputError(f"option:release={release!r} is not one of {', '.join(RELEASES)}")
+    release = RELEASES[str(release).lower()]
     classes = _checked_classes(classes)
-    if release is None:
-        raise InputError(f"release is one of {', '.join(RELEASES)}")
     if classifier not in ("human", "machine"):
         raise InputError(f"option:classifier={classifier!r} is neither 'human' nor 'machine'")
     if table not in _TABLES:
@@ -151,7 +151,8 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
                 bar.update()
     if not tables:
         first = next(iter(failed.values()))
-        raise first if len(failed) == 1 else ArchiveError(f"none of {len(failed)} targets came: {first.unworded}")
+        raise first if len(failed) == 1 else ArchiveError(
+            f"none of the {len(failed)} targets could be fetched: {first.unworded}")
     for name, error in failed.items():
         warnings.warn(InputWarning(f"{name} is left out: {error.unworded}"), stacklevel=2)
     for name, tbl in tables.items() if len(tables) > 1 or not single else ():
@@ -165,13 +166,13 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
         meta["galaxy"] = galaxies.pop()
     if failed:
         text = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        meta["failed"] = " ".join(text.split()).encode("ascii", "replace").decode()  # as FITS wants it
+        meta["failed"] = " ".join(text.split()).encode("ascii", "replace").decode()  # plain ASCII, for FITS
     out.meta = {key: value for key, value in out.meta.items() if str(key).lower() not in meta} | meta
     return to_qtable(out, f"PHANGS-HST {release.upper()}")
 
 
 def _wanted(target, reader):
-    """Return targets in order, each once, and what could not be resolved."""
+    """Return unique targets in order, and the errors of unresolved names."""
     names = [target] if isinstance(target, str) else list(target)
     if not names:
         raise InputError("no target is named; give a galaxy, several, or 'all'")
@@ -190,8 +191,8 @@ def _wanted(target, reader):
 def _checked_classes(classes):
     classes = tuple(sorted({int(c) for c in np.atleast_1d(classes)}))
     if not classes or not set(classes) <= {1, 2, 3}:
-        raise InputError(f"option:classes={classes} must be out of 1, 2 and 3; all other sources are in the "
-                         "archive's tables of candidates")
+        raise InputError(f"option:classes={classes} may contain only 1, 2 and 3; the archive's tables of candidates "
+                         "list all other sources")
     return classes
 
 

@@ -8,9 +8,8 @@ DR4      a tar archive per target, of 39           Maschmann et al. 2024; Thilke
 DR5      one table for all galaxies per class      DOI 10.17909/jray-9798
 =======  ========================================  ==============================================
 
-The names of files in DR4 and DR5 are known; where one is not found, or is of
-DR3, the folder's list tells, and what it does not tell clearly is an error
-that says what there is.
+File names in DR4 and DR5 are known.  For a missing file, and for DR3, the
+folder's list decides; an ambiguous list raises an error that shows its files.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ from .transport import NotInArchive
 __all__ = ["PINNED", "READERS"]
 
 _SED = ("sed", "sed-ground-halpha", "sed-hst-halpha")
-_BUNDLE = "dr4/bundles/hlsp_phangs-cat_hst_acs-uvis_{}_multi_v1_cats.tar.gz"  # acs-uvis whatever the cameras
+_BUNDLE = "dr4/bundles/hlsp_phangs-cat_hst_acs-uvis_{}_multi_v1_cats.tar.gz"  # acs-uvis for all cameras
 _MEMBER = re.compile(
     r"hlsp_phangs-cat_hst_(?P<cameras>[a-z0-9-]+)_(?P<target>[a-z0-9]+)_multi_(?P<version>v[\w.]+?)_"
     r"(?P<table>obs|sed(?:-[a-z-]+?)?)-(?P<classifier>human|machine)-"
     r"(?:cluster-class(?P<clusters>12)|compact-association-class(?P<associations>3))\.fits")
 _PRIMARY = "dr5/hlsp_phangs-cat_hst_acs-uvis_dr5-targets_v1_{}-class{}-primary.fits"
-#: The sha256 of files that are known.
+#: sha256 of known files.
 PINNED = {
     _PRIMARY.format("human", "1+2"): "66c8780960ecd88f1f14001c8baf3e74ddea7bc7133b933f924560f425ec3c71",
     _PRIMARY.format("machine", "1+2"): "f919e3dc2f31196e1d94f0561ed8a3bb4e14ba07c3bce57388f757326719f244",
@@ -49,7 +48,7 @@ PINNED = {
 
 
 class _Reader:
-    """Reader of the targets of a release; subclasses know its files."""
+    """Reader of the targets of a release; subclasses define its files."""
 
     def __init__(self, classifier, classes, table, folder):
         self.classifier, self.classes, self.table, self.folder = classifier, classes, table, folder
@@ -67,7 +66,7 @@ class _Reader:
         return file
 
     def located(self, path, wanted):
-        """Fetch a file by its known name, or else the one of its folder that is wanted."""
+        """Fetch a file by its known name, or otherwise the matching file of its folder."""
         folder, _, name = path.rpartition("/")
         listed = known_listing(folder, folder=self.folder)
         if listed is None or name in listed:
@@ -78,10 +77,10 @@ class _Reader:
             found = [name for name in names if wanted(name)]
             if len(found) == 1:
                 return self.fetch(f"{folder}/{found[0]}")
-        raise _unclear(folder, found or names, f"{name}, which is not there")
+        raise _unclear(folder, found or names, f"{name}, which is missing")
 
     def parts(self):
-        """Yield the kinds of files to read: what their names say, and the classes wanted of them if not all."""
+        """Yield the kinds of files to read: the class in their names, and the wanted classes if not all."""
         for kind, name in (((1, 2), "12"), ((3,), "3")):
             if wanted := [c for c in kind if c in self.classes]:
                 yield name, wanted if len(wanted) < len(kind) else None
@@ -126,8 +125,8 @@ class _DR4(_Reader):
             return one((self.table,))
         there = [table for table in _SED if any(match["table"] == table for match, _ in found)]
         if "sed" not in there and len(there) > 1:
-            warnings.warn(InputWarning(f"there is no plain sed table but {', '.join(there)}; {there[0]} is taken. "
-                                       "option:table takes another"), stacklevel=4)
+            warnings.warn(InputWarning(f"there is no plain sed table but {', '.join(there)}; {there[0]} is used. "
+                                       "option:table selects another"), stacklevel=4)
         sed = one(_SED)
         return sed if self.table == "sed" else join_tables(one(("obs",)), sed, target)
 
@@ -153,7 +152,7 @@ class _DR5(_Reader):
         return out
 
     def resolve(self, name):
-        # Whatever the table has, in this release of galaxies beyond the list of targets, too.
+        # All galaxies of the table, which in this release go beyond the list of targets.
         present = self.all()
         wanted = {name_key(name)}
         with contextlib.suppress(InputError):
@@ -164,7 +163,7 @@ class _DR5(_Reader):
             return found
         galaxy = [value for value in present if name_key(value) in {(key, "") for key, _ in wanted}]
         if galaxy:
-            warnings.warn(f"the table of DR5 does not tell {name} from the rest of {galaxy[0]}; all of it is taken",
+            warnings.warn(f"the table of DR5 does not tell {name} from the rest of {galaxy[0]}; all rows are used",
                           AstropyUserWarning, stacklevel=4)
             return galaxy
         raise InputError(f"{name!r} is not in this table of DR5, which has {', '.join(present)}")
@@ -174,7 +173,7 @@ class _DR5(_Reader):
 
 
 class _DR3(_Reader):
-    """Reader of DR3, of which the names of files are not known: the folder's list must tell."""
+    """Reader of DR3, whose file names are not known and come from the folder's list."""
 
     _CLASSIFIERS: ClassVar = {"human": {"human"}, "machine": {"machine", "ml"}}
     _OTHER: ClassVar = {"drc", "img", "assoc", "association", "associations", "candidates"}
@@ -198,11 +197,11 @@ class _DR3(_Reader):
     def is_catalog(self, name, target):
         words = _words(name)
         wrong = {w for classifier, ws in self._CLASSIFIERS.items() if classifier != self.classifier for w in ws}
-        # A table that names neither classifier has the classes of both.
+        # A table without a classifier in its name has the classes of both.
         return name.endswith((".fits", ".fits.gz")) and target in words and not words & (wrong | self._OTHER)
 
     def choice(self, names):
-        """Choose files to read and the classes to take from them, or None where the names leave it open."""
+        """Choose files to read and the classes to select, or None if the names are ambiguous."""
         plain = [name for name in names if "class" not in name]
         if plain:
             tables = self.pair(plain) if len(plain) == len(names) else None
@@ -217,7 +216,7 @@ class _DR3(_Reader):
         return chosen
 
     def pair(self, names):
-        """Return one file with all that is asked for, or one of observed and one of fitted properties."""
+        """Return one file with all requested properties, or one of observed and one of fitted properties."""
         kinds = {table: [name for name in names if table in _words(name)] for table in ("obs", "sed")}
         if len(names) == 1 and not any(kinds.values()):
             return names
@@ -243,5 +242,5 @@ def _unclear(folder, names, what):
     )
 
 
-#: What reads a release.
+#: Readers of the releases.
 READERS = {"dr3": _DR3, "dr4": _DR4, "dr5": _DR5}

@@ -1,4 +1,4 @@
-"""The tables of the PHANGS-HST archive as they are handed out: read, labeled, joined and stacked."""
+"""Tables of the PHANGS-HST archive: reading, labeling, joining and stacking."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["ID_COLUMN", "join_tables", "read_fits", "select_classes", "stack_tab
 
 ID_COLUMN = "ID_PHANGS_CLUSTER"
 _CLASS_COLUMNS = {"human": "PHANGS_CLUSTER_CLASS_HUMAN", "machine": "PHANGS_CLUSTER_CLASS_ML_VGG"}
-_NO_INTEGER = -999  # what these tables write themselves for none
+_NO_INTEGER = -999  # these tables' own value for missing integers
 
 _FIT = "{}: single-branch maximum-likelihood fit (CIGALE)"
 _TREE = "{}: fit chosen by a decision tree of priors"
@@ -29,7 +29,7 @@ _LIMITS = {"LIMLO": "lower end of the 1 sigma interval", "LIMHI": "upper end of 
 
 
 def _meanings():
-    """Yield the pattern of a name, the unit, and a description with the pattern's groups."""
+    """Yield name patterns, units, and descriptions with the pattern's groups."""
     photometry = "corrected for aperture and Milky Way extinction"
     yield r"PHANGS_(F\d{3}W)_MJY(?:_TOT)?", "mJy", f"Flux density in {{0}}, {photometry}; -9999 = no coverage"
     yield r"PHANGS_(F\d{3}W)_MJY(?:_TOT)?_ERR", "mJy", "Its error in {0}; negative = the flux is an upper limit"
@@ -74,17 +74,17 @@ def read_fits(data: str | Path | bytes) -> Table:
     Returns
     -------
     `~astropy.table.Table`
-        With native numbers and text; what FITS calls undefined is NaN, -999 or empty.
+        Table with native numbers and text; undefined FITS values are NaN, -999 or empty.
 
     Raises
     ------
     ArchiveError
-        If it is no such file.
+        If the file cannot be read.
     """
     source = io.BytesIO(data) if isinstance(data, bytes) else data
     try:
         tbl = Table.read(source, format="fits", mask_invalid=False, unit_parse_strict="silent")
-    except Exception as error:  # the reader raises many kinds
+    except Exception as error:  # the reader raises many kinds of errors
         raise ArchiveError(f"a table of the archive cannot be read ({type(error).__name__}: {error})") from error
     tbl.convert_bytestring_to_unicode()
     for name in tbl.colnames:
@@ -111,34 +111,35 @@ def select_classes(tbl: Table, classifier: str, classes: Sequence[int]) -> Table
     Raises
     ------
     ColumnError
-        If the table does not tell the class.
+        If the table has no column of classes.
     """
     name = find(tbl.colnames, _CLASS_COLUMNS[classifier])
     if name is None:
-        raise ColumnError(f"no column {_CLASS_COLUMNS[classifier]!r} tells the class; there are {some(tbl.colnames)}")
+        raise ColumnError(f"the table has no column {_CLASS_COLUMNS[classifier]!r} with classes; it has "
+                          f"{some(tbl.colnames)}")
     return tbl[np.isin(np.asarray(tbl[name], dtype=float), classes)]
 
 
 def join_tables(obs: Table, sed: Table, what: str) -> Table:
-    """Join observed and fitted properties of the same clusters, by the cluster's number.
+    """Join observed and fitted properties of clusters by the cluster's number.
 
     Parameters
     ----------
     obs, sed : `~astropy.table.Table`
     what : str
-        Whose, for messages.
+        Name of the catalog for messages.
 
     Returns
     -------
     `~astropy.table.Table`
-        The rows of ``obs`` in their order, then those that ``sed`` has alone.
-        A column of both is that of ``obs``; where ``sed`` has other values, they
-        are in a column of that name with ``_SED``.
+        The rows of ``obs`` in order, followed by rows in ``sed`` only.  Columns in
+        both tables are from ``obs``; different values in ``sed`` are kept in a
+        column with the suffix ``_SED``.
 
     Raises
     ------
     ColumnError
-        If the number is absent or does not tell the clusters apart.
+        If the number is missing or not unique.
 
     Warns
     -----
@@ -148,7 +149,7 @@ def join_tables(obs: Table, sed: Table, what: str) -> Table:
     keys = [find(tbl.colnames, ID_COLUMN) for tbl in (obs, sed)]
     for key, tbl in zip(keys, (obs, sed), strict=True):
         if key is None:
-            raise ColumnError(f"{what}: obs and sed are joined on {ID_COLUMN!r}, and one of them has it not; "
+            raise ColumnError(f"{what}: obs and sed are joined on {ID_COLUMN!r}, and one of them lacks it; "
                               f"it has {some(tbl.colnames)}")
     in_obs, in_sed = _matching(np.asarray(obs[keys[0]]), np.asarray(sed[keys[1]]), what)
     if alone := [f"{np.sum(rows < 0)} in {name} only" for rows, name in ((in_sed, "obs"), (in_obs, "sed"))
@@ -181,12 +182,12 @@ def stack_tables(tables: list[Table]) -> Table:
     Parameters
     ----------
     tables : list of `~astropy.table.Table`
-        What one of them has not is NaN, -999 or empty in its rows.
+        Tables; columns missing in one of them are NaN, -999 or empty in its rows.
 
     Returns
     -------
     `~astropy.table.Table`
-        With the ``meta`` that all have alike.
+        Stacked table, with the ``meta`` entries that all tables share.
     """
     if len(tables) == 1:
         return tables[0]
@@ -204,14 +205,14 @@ def stack_tables(tables: list[Table]) -> Table:
 
 
 def to_qtable(tbl: Table, what: str) -> QTable:
-    """Give a table units and descriptions.
+    """Add units and descriptions to a table.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Its own units stay, where astropy knows them.
+        Table; units that astropy recognizes are kept.
     what : str
-        Where it comes from, for columns of which no more is known.
+        Source of the table, for columns without a known description.
 
     Returns
     -------
@@ -226,17 +227,17 @@ def to_qtable(tbl: Table, what: str) -> QTable:
             column.unit = unit
         column.description = column.description or text or f"Column {name} of {what}"
         if column.dtype.kind in "iu" and column.unit is not None:
-            out[name] = column.astype(float)  # a Quantity is
+            out[name] = column.astype(float)  # as a Quantity is
     return QTable(out)
 
 
 def _nothing(column):
-    """Return what stands for no value in a column of this kind."""
+    """Return the missing value of a column of this type."""
     return {"f": np.nan, "c": np.nan, "i": _NO_INTEGER, "u": 0, "b": False}.get(column.dtype.kind, "")
 
 
 def _take(column, rows):
-    """Take rows of a column; those below zero have no value."""
+    """Select rows of a column; negative row numbers give missing values."""
     if (rows >= 0).all():
         return column[rows]
     if not len(column):
@@ -250,14 +251,14 @@ def _take(column, rows):
 
 
 def _matching(obs, sed, what):
-    """Return row numbers in either table for each cluster, -1 where it has none."""
+    """Return the row numbers of each cluster in both tables, -1 for none."""
     if np.array_equal(obs, sed):
         return np.arange(len(obs)), np.arange(len(obs))
     for ids, table in ((obs, "obs"), (sed, "sed")):
         known, count = np.unique(ids[ids >= 0], return_counts=True)
         if (count > 1).any():
-            raise ColumnError(f"{what}: {ID_COLUMN} {known[count > 1][0]} is {count.max()} times in {table}, so that "
-                              "obs and sed cannot be joined; get each alone with option:table='obs' or 'sed'")
+            raise ColumnError(f"{what}: {ID_COLUMN} {known[count > 1][0]} is {count.max()} times in {table}, so "
+                              "obs and sed cannot be joined; fetch each alone with option:table='obs' or 'sed'")
     row_in_sed = {number: row for row, number in enumerate(sed.tolist()) if number >= 0}
     in_sed = np.array([row_in_sed.get(number, -1) for number in obs.tolist()], dtype=int)
     alone = np.setdiff1d(np.arange(len(sed)), in_sed)

@@ -1,4 +1,4 @@
-"""Names of the targets of PHANGS-HST, as archives and as people write them."""
+"""Names of the targets of PHANGS-HST, in archives and in common use."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .distances import distance_table
 
 __all__ = ["WITHIN", "galaxy_of", "name_key", "resolve_target", "target_table"]
 
-#: Fields cut out of another one, whose distance they share.
+#: Fields cut out of another field, with the same distance.
 WITHIN = {"ngc1510": "ngc1512"}
 _NAME = re.compile(r"(ngc|n|ic|messier|m)0*(\d+)([a-z]?)")
 
 
 @functools.cache
 def target_table() -> Table:
-    """Read the 39 targets; the table is not to be changed.
+    """Return the table of the 39 targets, which must not be changed.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def target_table() -> Table:
 
 @functools.cache
 def _names():
-    """Return targets by every name of their galaxy, without pointing."""
+    """Return targets by all names of their galaxy, without the pointing."""
     out = {name_key(target)[0]: [target] for target in WITHIN}
     aliases = {row["galaxy"]: row["aliases"] for row in distance_table()}
     for target, galaxy in target_table().iterrows("target", "galaxy"):
@@ -43,7 +43,7 @@ def _names():
 
 
 def name_key(name: str) -> tuple[str, str]:
-    """Return a name in one form, and the letter of a pointing.
+    """Return a normalized name and the letter of a pointing.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def name_key(name: str) -> tuple[str, str]:
 
 
 def resolve_target(name: str) -> list[str]:
-    """Return the targets that a name means.
+    """Return the targets with a name.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def resolve_target(name: str) -> list[str]:
     Raises
     ------
     InputError
-        If it is none; the message has close ones.
+        If there is none; the message lists similar names.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def resolve_target(name: str) -> list[str]:
 
 
 def galaxy_of(target: str) -> str:
-    """Return the galaxy of a target, by which its distance is known.
+    """Return the galaxy of a target, which is the key of its distance.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
-"""Columns of a table that hold the catalog's own ages, masses and reddening.
+"""Columns of a catalog's own ages, masses and reddening.
 
 PHANGS-HST publishes up to three sets.  The ``MINCHISQ`` ones are the
-single-branch maximum-likelihood fits that Walter et al. (2025) compare with;
+single-branch maximum-likelihood fits used by Walter et al. (2025) for comparison;
 the others come from a decision tree with branches of low metallicity and of
-restricted reddening.  The sets are never mixed.
+restricted reddening.  Sets are never mixed.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Family:
     Attributes
     ----------
     name : str
-        What ``published=`` calls it.
+        Name for ``published=``.
     pattern : str
-        Of its column names; ``{}`` stands for age, mass or ebv.
+        Pattern of column names, with ``{}`` for age, mass or ebv.
     ends : tuple of str
-        What follows for the symmetric error, the lower and the upper end of the interval.
+        Suffixes for the symmetric error and the lower and upper end of the interval.
     description : str
     mass : str
-        Which mass the catalog gives.
+        Definition of the catalog's mass.
     units : dict
-        Of columns that carry none.
+        Units of columns without a unit.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Family:
 _PRESENT = "present-day stellar mass (inferred for the releases before DR4)"
 _ENDS = ("_ERR", "_LIMLO", "_LIMHI")
 
-#: Every set that is recognized, the preferred one first.
+#: Recognized sets, in order of preference.
 FAMILIES = (
     Family("minchisq", "PHANGS_{}_MINCHISQ", _ENDS, "PHANGS-HST, single-branch maximum likelihood (CIGALE)", _PRESENT,
            _UNITS),
@@ -72,21 +72,21 @@ def published_columns(tbl: Table, family: str | None = None) -> tuple:
     tbl : `~astropy.table.Table`
     family : str, optional
         ``minchisq``, ``sed``, ``thilker25``, ``sedfix`` or ``legus``; by
-        default the first of these that the table has.
+        default the first of these in the table.
 
     Returns
     -------
     family : Family or None
-        None where the table has no such columns.
+        Set of fits, or None if the table has no such columns.
     columns : dict of str to tuple
-        For those of ``age``, ``mass`` and ``ebv`` that are there: value column,
-        column of the lower and of the upper end of the interval, column of the
-        symmetric error (None where absent), and the unit.
+        For each of ``age``, ``mass`` and ``ebv`` in the table: value column,
+        columns of the lower and upper end of the interval, column of the
+        symmetric error (None if absent), and the unit.
 
     Raises
     ------
     InputError
-        If the family is not known, or the table has not its columns.
+        If the family is unknown, or the table does not have its columns.
 
     Examples
     --------
@@ -98,7 +98,7 @@ def published_columns(tbl: Table, family: str | None = None) -> tuple:
     """
     known = {f.name: f for f in FAMILIES}
     if family is not None and family not in known:
-        raise InputError(f"option:published={family!r} is not known; there are {', '.join(map(repr, known))}")
+        raise InputError(f"option:published={family!r} is not known; use one of {', '.join(map(repr, known))}")
     position = _positions(tbl)
     for candidate in FAMILIES if family is None else (known[family],):
         columns = _columns(tbl, candidate, position)
@@ -106,7 +106,7 @@ def published_columns(tbl: Table, family: str | None = None) -> tuple:
             return candidate, columns
     if family is not None:
         raise InputError(f"the table has no columns {known[family].pattern.format('...')}, which "
-                         f"option:published={family!r} stands for")
+                         f"option:published={family!r} needs")
     return None, {}
 
 
@@ -123,7 +123,7 @@ def _columns(tbl, family, position):
 
 
 def _positions(tbl):
-    """From the names that columns should have to those they have."""
+    """Return the actual names of columns by their expected names."""
     raw = raw_positions(tbl, LEGUS_BANDS)
     if raw:
         return raw.get

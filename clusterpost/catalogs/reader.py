@@ -1,4 +1,4 @@
-"""Reading a catalog from any file that astropy reads, and LEGUS ones besides."""
+"""Reading of catalogs from any file that astropy reads, and from LEGUS files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["LAYOUT_KEY", "Understanding", "read_catalog", "read_rows", "understa
 def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = None, unit: Any = None,
                  missing: Sequence[float] = (), bands: Sequence[str] | None = None, hdu: int | str | None = None,
                  distance_source: str | None = None) -> Table:
-    """Read a catalog, recognize its photometry, and write it one way.
+    """Read a catalog, recognize its photometry, and add canonical columns.
 
     Parameters
     ----------
@@ -40,70 +40,68 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
         A FITS, ECSV, VOTable, CSV, Parquet, machine-readable or plain text
         table, or a LEGUS ``.tab`` file.  A table is copied.
     columns : dict or Layout, optional
-        ``{"F275W": ("my_flux", "my_error")}`` for columns of other names, or to
-        choose where several could be meant; see
-        `clusterpost.catalogs.recognition.recognize`.  A layout is that of the
+        ``{"F275W": ("my_flux", "my_error")}`` for columns with other names, or to
+        choose among several candidates; see
+        `clusterpost.catalogs.recognition.recognize`.  A layout describes the whole
         table of which these are some rows.
     unit : str or Unit, optional
-        Of all fluxes or magnitudes, for files that do not tell it: ``"mJy"``,
+        Unit of all fluxes or magnitudes, for files without units: ``"mJy"``,
         ``"uJy"``, ``"Jy"``, ``"nmgy"``, ``"erg/s/cm2/Angstrom"``, ``"AB"``,
         ``"ST"``, ``"Vega"``.
     missing : sequence of float
-        Values that stand for missing, besides the customary ones.
+        Values that mean missing, in addition to the customary ones.
     bands : sequence of str, optional
-        The five bands of a LEGUS file, in its order, where its name does not
-        tell its cameras.
+        The five bands of a LEGUS file, in file order, if its name does not
+        identify the cameras.
     hdu : int or str, optional
         Number or name of the table in a file of several (FITS, VOTable); by
-        default the first that holds photometry.
+        default the first table with photometry.
     distance_source : {"lee2022", "legus", "literature", "table"}, optional
-        Whose distance the galaxies have: of PHANGS-HST (Lee et al. 2022), of
-        LEGUS (Calzetti et al. 2015), of the literature (other galaxies), or the
-        table's own and no other.  A distance of the table's own wins; by
-        default, where there is none, the first of these that has the galaxy.
+        Source of the distances: PHANGS-HST (Lee et al. 2022), LEGUS (Calzetti et
+        al. 2015), the literature (other galaxies), or only the table itself.  The
+        table's own distance always has priority; by default, tables without one
+        get the distance of the first source with the galaxy.
 
     Returns
     -------
     `~astropy.table.Table`
-        The rows, columns and meta of the catalog, and beside them for each band
-        ``<band>`` (mJy, if the catalog's own are not canonical), ``<band>_err``
-        and ``<band>_limit``: NaN where missing; True in ``<band>_limit`` for an
-        upper limit, with the limit as flux and a positive error.  A flux that
-        is zero or negative with a positive error is a measurement and stays.
-        ``distance`` (Mpc) is added where the galaxy is known.  ``meta`` says
-        what was recognized: ``CPLAYOUT`` the layout, ``CPCOLS`` the columns of
-        each band (JSON), ``CPDSRC`` the source of the distance, ``CPLEVELS``
-        how mJy and Vega columns disagree, if they do.  Reading it again changes
-        nothing.
+        The rows, columns and meta of the catalog, and for each band ``<band>``
+        (mJy, unless the catalog's own columns are canonical), ``<band>_err`` and
+        ``<band>_limit``.  Missing values are NaN.  Upper limits have True in
+        ``<band>_limit``, the limit as flux and a positive error.  A flux of zero
+        or below with a positive error is a measurement and is kept.  ``distance``
+        (Mpc) is added for known galaxies.  ``meta`` records the layout
+        (``CPLAYOUT``), the columns of each band (``CPCOLS``, JSON), the source of
+        the distance (``CPDSRC``), and disagreements of mJy and Vega columns
+        (``CPLEVELS``).  Reading the output again changes nothing.
 
     Raises
     ------
     InputError
-        If the file is absent or cannot be read.
+        If the file is missing or cannot be read.
     ColumnError
-        If no photometry is found, or it is ambiguous or contradicts itself; the
-        message lists the candidates.
+        If photometry is not found, ambiguous or contradictory; the message lists
+        the candidates.
     UnitError
-        If ``unit`` is none of photometry.
+        If ``unit`` is not a unit of photometry.
     DistanceError
-        If a distance was asked for that there is not, or the table's own
+        If a requested distance does not exist, or distances in the table
         contradict each other.
 
     Warns
     -----
     InputWarning
         If values are taken as missing that no survey documents, mJy and Vega
-        columns of one table disagree, or an option is not followed.
+        columns disagree, or an option is not followed.
 
     Notes
     -----
-    Fluxes of PHANGS-HST and LEGUS are corrected for Milky Way extinction and
-    for the aperture already, and are not corrected again.
+    Catalogs of PHANGS-HST and LEGUS are already corrected for Milky Way extinction
+    and aperture, and are not corrected again.
 
-    Missing in magnitudes is what is beyond 40, and in fluxes 1e20 and above,
-    -999 and -9999; 99, 999, 66.666 and their like are missing in fluxes where
-    their error is no plausible one either
-    (`clusterpost.catalogs.sentinels.no_measurement`).
+    Magnitudes beyond 40 are missing, as are fluxes of 1e20 and above, -999 and
+    -9999.  Fluxes of 99, 999, 66.666 and similar values are missing if their error
+    is not plausible either (`clusterpost.catalogs.sentinels.no_measurement`).
 
     Examples
     --------
@@ -115,7 +113,7 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
     if isinstance(path_or_table, Table):
         tbl, where = path_or_table, ""
         if hdu is not None:
-            raise InputError("option:hdu is for files; this is a table already")
+            raise InputError("option:hdu is for files, and this is a table; leave it out")
     elif isinstance(path_or_table, str | os.PathLike):
         path = Path(path_or_table).expanduser()
         tbl, where = read_table(path, columns=columns, bands=bands, hdu=hdu), f"{path}: "
@@ -137,7 +135,7 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
 
 @dataclass(frozen=True)
 class Understanding:
-    """Facts that only a whole table tells of its rows; a plain value that can be sent to other processes.
+    """Properties of the rows that need the whole table, as plain values that can be pickled for other processes.
 
     Attributes
     ----------
@@ -145,10 +143,10 @@ class Understanding:
     told : bool
         Whether the user named the columns.
     survey : bool
-        Whether the columns may be called as a survey calls them.
+        Whether the columns may have survey names.
     distances : Distances
     levels : str or None
-        How mJy and Vega columns disagree.
+        Disagreements of mJy and Vega columns.
     """
 
     layout: Layout
@@ -160,13 +158,13 @@ class Understanding:
 
 def understand(tbl: Table, *, columns: dict[str, tuple[str, str]] | None = None, unit: str | u.UnitBase | None = None,
                missing: Sequence[float] = (), distance_source: str | None = None) -> Understanding:
-    """Find what only a whole table tells of its rows, but for `~clusterpost.catalogs.check_levels`.
+    """Find properties of the rows that need the whole table, except `~clusterpost.catalogs.check_levels`.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        All rows, or of every galaxy one for each combination of cameras, and
-        those whose distance is not that of the galaxy.
+        All rows, or for every galaxy one row per combination of cameras, and
+        the rows with a distance that differs from the galaxy's.
     columns, unit, missing, distance_source
         As for `read_catalog`.
 
@@ -191,20 +189,20 @@ def understand(tbl: Table, *, columns: dict[str, tuple[str, str]] | None = None,
 
 
 def read_rows(tbl: Table, understood: Understanding) -> tuple[Table, dict]:
-    """Write some rows of a table one way, as `read_catalog` does.
+    """Return some rows of a table with canonical columns, as `read_catalog` does.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        It stays as it is.
+        Table, not changed.
     understood : Understanding
-        Of the whole table.
+        Properties of the whole table.
 
     Returns
     -------
     tbl : `~astropy.table.Table`
     sentinels : dict of str to Counter
-        How often which value was taken as missing, by band.
+        Counts of the values that were taken as missing, by band.
     """
     tbl, layout = label_sloan(tbl).copy() if understood.survey else tbl.copy(), understood.layout
     if understood.survey:

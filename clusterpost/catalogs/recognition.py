@@ -1,6 +1,6 @@
 """Recognition of the columns of photometry in a table, and of their conventions.
 
-A table is recognized by its column names alone, as one of:
+The column names alone decide the layout, which is one of:
 
 =============== ================================================ ===============================
 layout          photometry                                       missing values
@@ -19,10 +19,11 @@ LEGUS           34 to 39 columns without names, or as            66.666, 99.999,
                 ``F275W_vega_err``
 =============== ================================================ ===============================
 
-In the PHANGS tables of DR4 the errors in V and I are called ``_mJy_TOT_ERR``
-where those of the other bands are ``_mJy_ERR``; either name is found in every
-band.  Where B is F435W (ngc0628c, ngc0628e, ngc1300, ngc1672, ngc3621) V and I
-are of ACS, too; in a table of many galaxies each row has the cameras of its B.
+In the PHANGS tables of DR4, the errors in V and I are called ``_mJy_TOT_ERR``
+and those of the other bands ``_mJy_ERR``; both names are recognized in every
+band.  If B is F435W (ngc0628c, ngc0628e, ngc1300, ngc1672, ngc3621), V and I
+are also from ACS.  In a table of many galaxies, the B band of a row determines
+its camera.
 """
 
 from __future__ import annotations
@@ -60,43 +61,44 @@ __all__ = ["recognize"]
 def recognize(tbl: Table, columns: Any = None, *, unit: Any = None, missing: Sequence[float] = ()) -> Layout:
     """Find the photometry, distance and published fits of a table.
 
-    Canonical columns are taken before those of a survey beside them.
+    Canonical columns have priority over survey columns.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Not changed.
+        Table, not changed.
     columns : dict or Layout, optional
         ``{"F275W": ("my_flux", "my_error")}``, or with a third name for the
-        column of upper limits, for every band to use.  Nothing else is then
-        taken for photometry.  A layout is what this function returns for
-        another part of the same table.
+        column of upper limits, for every band to use.  No other columns are then
+        used as photometry.  A layout is the output of this function for another
+        part of the same table.
     unit : str or Unit, optional
-        Of all fluxes or magnitudes, as `~clusterpost.catalogs.units.read_unit`
-        takes it; by default what each column carries.
+        Unit of all fluxes or magnitudes, in any form that
+        `~clusterpost.catalogs.units.read_unit` accepts; by default the units of
+        the columns.
     missing : sequence of float
-        Values that stand for missing, besides the customary ones.
+        Values that mean missing, in addition to the customary ones.
 
     Returns
     -------
     Layout
-        Of a table that `~clusterpost.read_catalog` made, with the name that it
-        gave, and the canonical columns.
+        Layout of the table.  For a table from `~clusterpost.read_catalog`, it has
+        the recorded name and the canonical columns.
 
     Raises
     ------
     ColumnError
-        If there is no photometry, if a band lacks its error, if two columns
-        could be the flux of one band, or if ``columns`` names what is not
-        there.  The message names the columns and the remedy.
+        If there is no photometry, a band lacks its error, two columns could be
+        the flux of one band, or ``columns`` names a missing column.  The message
+        names the columns and the remedy.
     UnitError
-        If ``unit`` is none of photometry.
+        If ``unit`` is not a unit of photometry.
 
     Warns
     -----
     InputWarning
-        If a LEGUS table without column names does not tell its cameras, or
-        columns carry another unit than the one given.
+        If the cameras of a LEGUS table without column names are unknown, or
+        columns have another unit than the given one.
 
     Examples
     --------
@@ -126,7 +128,7 @@ def recognize(tbl: Table, columns: Any = None, *, unit: Any = None, missing: Seq
 
 
 def _repeated(tbl, columns, unit, missing):
-    """Return what an earlier inference of this table was told, unless something else is said now."""
+    """Return the recorded reading options of an earlier inference, unless options are given now."""
     earlier = recorded_reading(tbl).get("columns")
     if columns is None and earlier and all(name in tbl.colnames for names in earlier.values() for name in names):
         columns = earlier
@@ -155,17 +157,17 @@ def _checked_missing(missing):
 
 
 def _check_unit(tbl, layout, given):
-    """Use an explicit unit; where a column says otherwise, the user hears of it."""
+    """Use the given unit, and warn if a column has another."""
     other = []
     for names in layout.bands.values():
         try:
             own = read_unit(getattr(tbl[names.flux], "unit", None))
         except InputError:
-            continue  # whatever it is, the given one replaces it
+            continue  # the given unit replaces it
         if not equal_units(own, given):
             other.append(f"{names.flux!r} ({own})")
     if other:
-        text = f"the unit {given} that was given (option:unit) is used, though {some(other, 5, str)} carry another"
+        text = f"the unit {given} that was given (option:unit) is used, though {some(other, 5, str)} have another"
         warnings.warn(InputWarning(text), stacklevel=3)
 
 
@@ -180,7 +182,7 @@ def _from_names(tbl, read):
             _settle(tbl, [band for band in canonical if band not in lacking], lacking)
         if lacking:
             raise no_error(lacking[0], f"{lacking[0]}_err", names)
-        # Beside what was read already, or a survey's columns, other names are not looked into.
+        # With canonical or survey columns, other names are not searched.
         alone = not read and not survey_filters(tbl)
         others = clear_bands(parsed, parsed["flux"].keys() - exact) if alone else {}
         check_cameras(names, others)
@@ -207,7 +209,7 @@ def _ordered(bands):
 
 
 def _settle(tbl, canonical, lacking):
-    """Canonical columns beside those of a survey are the ones to use, if they are all there."""
+    """Raise if canonical columns beside survey columns, which have priority, are incomplete."""
     survey = survey_filters(tbl)
     if not survey or not (lacking or survey.keys() - {plain_filter(band) for band in canonical}):
         return
@@ -215,14 +217,14 @@ def _settle(tbl, canonical, lacking):
                   for name in dict.fromkeys(map(plain_filter, BANDS))}
     listed = "; ".join(f"{name}: {' or '.join(found)}" for name, found in candidates.items() if found)
     raise ColumnError(
-        f"the table has canonical and survey photometry, and the canonical one is not complete ({listed}); complete it "
+        f"the table has canonical and survey photometry, and the canonical set is not complete ({listed}); complete it "
         "(each band with its <band>_err), drop one set, or choose with option:columns"
     )
 
 
 def _from_argument(tbl, columns):
     bands = _argument_bands(tbl, columns)
-    # Columns that a survey named keep its unit, whoever points at them.
+    # Columns with survey names keep the survey's unit, even if the user names them.
     units = {survey_unit(tbl, c.flux) for c in bands.values()}
     default_unit = units.pop() if len(units) == 1 else None
     sentinels = LEGUS_SENTINELS if is_raw_legus(tbl) else _known_sentinels(tbl, bands)
@@ -250,7 +252,7 @@ def _argument_bands(tbl, columns):
         for column in value[:2] if value[-1] is None else value:
             if column not in names:
                 raise ColumnError(
-                    f"option:columns names for {key} a column {shown(column)} that the table has not"
+                    f"option:columns names a column {shown(column)} for {key} that the table does not have"
                     f"{hint(str(column), names)}; it has {some(names)}"
                 )
         if owner.setdefault(value[0], band) != band:
@@ -259,7 +261,7 @@ def _argument_bands(tbl, columns):
     bands = {}
     for band in (b for b in BANDS if b in given):
         flux, error, *limit = given[band]
-        if not limit:  # a flux column is not one without its limits
+        if not limit:  # a flux column is incomplete without its limits
             limit = [name for name in (f"{flux}_limit", f"l_{flux}") if name in names]
         system = "Vega" if survey_unit(tbl, flux) == "mag" else None
         bands[band] = BandColumns(flux, error, limit[0] if limit else None, system)
@@ -267,7 +269,7 @@ def _argument_bands(tbl, columns):
 
 
 def _known_sentinels(tbl, bands):
-    """Sentinels that both surveys write, of tables whose origin is not known."""
+    """Return the sentinels of both surveys, for tables of unknown origin."""
     units = [str(getattr(tbl[c.flux], "unit", None)).lower() for c in bands.values()]
     return PHANGS_SENTINELS + LEGUS_SENTINELS if all("mag" in unit for unit in units) else PHANGS_SENTINELS
 
@@ -276,8 +278,8 @@ def _no_photometry(tbl):
     found = sorted({name for name, _ in phangs_columns(tbl.colnames)[0]} | {*unused_columns(tbl, {}).values()})
     return ColumnError(
         f"no photometry found; the table has {some(tbl.colnames)}."
-        + (f" Its columns are of filters that are not known: {', '.join(found)}." if found else "")
-        + " Looked for canonical columns (F275W with F275W_err, ...) and others that name a band, for those of "
+        + (f" Its columns are of unknown filters: {', '.join(found)}." if found else "")
+        + " Recognized are canonical columns (F275W with F275W_err, ...) and other names with a band, columns of "
         "PHANGS-HST (PHANGS_F275W_mJy or PHANGS_F275W_VEGA with _ERR) and of LEGUS (34 to 39 columns without names). "
-        "Name the columns with option:columns, for each band a flux column and an error column"
+        "Name the columns with option:columns, a flux column and an error column for each band"
     )

@@ -1,8 +1,8 @@
-"""Clusters whose ages are known from their resolved stars: the catalogs of M31 of the PHAT survey.
+"""Clusters with ages from resolved stars: the catalogs of M31 of the PHAT survey.
 
-The photometry is that of Johnson et al. (2015, ApJ 802, 127; CDS J/ApJ/802/127, ``table2``), Vega magnitudes of six
-bands, corrected for apertures. Ages and masses are those of Johnson et al. (2016, ApJ 827, 33; CDS J/ApJ/827/33,
-``table4``), from color-magnitude diagrams.  Neither is fetched: get both from CDS in any format that astropy reads.
+The photometry is from Johnson et al. (2015, ApJ 802, 127; CDS J/ApJ/802/127, ``table2``): aperture-corrected Vega
+magnitudes in six bands.  Ages and masses from color-magnitude diagrams are from Johnson et al. (2016, ApJ 827, 33; CDS
+J/ApJ/827/33, ``table4``).  Download both from CDS in any format that astropy reads; this package does not fetch them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .values import numbers, plain, truths
 
 __all__ = ["read_phat"]
 
-# The bands of the survey by the names that its catalogs have.
+# Bands of the survey by their names in its catalogs.
 _BANDS = {"F275W": "F275W", "F336W": "F336W", "F475W": "F475W_ACS", "F814W": "F814W_ACS", "F110W": "F110W_IR",
           "F160W": "F160W_IR"}
-_DISTANCE = 0.776  # Mpc, modulus 24.45 (Dalcanton et al. 2012), as both papers have it
-_LIMIT_ERROR = 2.5 / np.log(10) / 3  # mag; a limit has no error in the catalog, and is one of three sigma
-_LEAST_ERROR = 0.005  # mag; smaller ones are zero in the catalog
+_DISTANCE = 0.776  # Mpc, modulus 24.45 (Dalcanton et al. 2012), as in both papers
+_LIMIT_ERROR = 2.5 / np.log(10) / 3  # mag; limits have no error in the catalog and are three-sigma limits
+_LEAST_ERROR = 0.005  # mag; smaller errors are zero in the catalog
 _KNOWN = {"logAge": "log10 age/yr of the color-magnitude diagram",
           "logMass": "log10 mass/Msun of the color-magnitude diagram"}
 
@@ -46,16 +46,16 @@ def read_phat(photometry: Any, ages: Any = None) -> Table:
     Returns
     -------
     `~astropy.table.Table`
-        All columns of the photometry, its bands by their names in this package (Vega magnitudes; ``F475W_ACS`` ...,
-        ``_err``, ``_limit``; a limit is one of three sigma, an error at least 0.005), ``distance`` (Mpc), and, for
-        clusters that have them, ``log_age_cmd`` and ``log_mass_cmd`` with ranges ``_lo`` and ``_hi``; NaN for others.
+        All columns of the photometry, with the names of bands in this package (Vega magnitudes; ``F475W_ACS`` ...,
+        ``_err``, ``_limit``; three-sigma limits, errors of at least 0.005), ``distance`` (Mpc), and ``log_age_cmd``
+        and ``log_mass_cmd`` with ranges ``_lo`` and ``_hi``, NaN for clusters without them.
 
     Raises
     ------
     InputError
-        If a file is absent or cannot be read.
+        If a file is missing or cannot be read.
     ColumnError
-        If the columns are not those of the catalogs.
+        If the columns do not match the catalogs.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def _table(source):
 
 
 def _name_band(tbl, name):
-    """Give magnitude, error and limit the names that this package reads."""
+    """Rename magnitude, error and limit columns to the names that this package reads."""
     band = _BANDS[name]
     magnitude, error = needed(tbl.colnames, name), needed(tbl.colnames, f"e_{name}", f"{name}_err")
     flag = find(tbl.colnames, f"l_{name}", f"{name}_limit")

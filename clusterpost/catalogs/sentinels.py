@@ -1,4 +1,4 @@
-"""Values that stand for "no measurement" in catalogs of unknown origin."""
+"""Values that mean "no measurement" in catalogs of unknown origin."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 __all__ = ["is_sentinel", "no_measurement"]
 
-#: No star cluster has a magnitude beyond this, nor an error of it.
+#: Magnitudes and magnitude errors beyond this are not measurements.
 _FAINTEST = 40.0
-#: Magnitude errors of what was not measured: of DAOPHOT and DOLPHOT, and of photometric redshift codes.
+#: Magnitude errors of missing measurements in DAOPHOT, DOLPHOT and photometric redshift codes.
 _MAGNITUDE_ERRORS = (9.9, 9.99, 9.999, 9.9999)
 _NINES = (99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99, 999.999, 9999.0, 9999.9, 9999.99, 99999.0, 999999.0,
           66.666, 44.444)
-#: Always missing in a flux: no instrument gives them by chance.
+#: Always missing in a flux: no measurement has these values by chance.
 _NEVER = (-999.0, -9999.0, -99999.0, 1e20, 1e30, 1e33, 1e35, 1e36, 1e37, 1e38, -1e20, -1e30,
           float(np.finfo(np.float32).max), -float(np.finfo(np.float32).max), float(np.finfo(np.float64).max),
           -float(np.finfo(np.float64).max))
-#: Relative errors that a measurement may have.
+#: Plausible relative errors of a measurement.
 _PLAUSIBLE = (1e-3, 10.0)
 
 
@@ -46,15 +46,15 @@ def is_sentinel(values: Column | np.ndarray, sentinels: np.ndarray | tuple[float
 def no_measurement(flux: np.ndarray, error: np.ndarray, *, magnitudes: bool) -> np.ndarray:
     """Recognize customary sentinels by value.
 
-    A magnitude beyond 40 is none, nor is its error.  A flux of 99, 999, 66.666
-    and their like could be measured, and is missing unless its error is one
-    that such a measurement has: neither a sentinel itself, nor zero or less,
-    nor below 0.1 % or above ten times the flux.
+    Magnitudes and magnitude errors beyond 40 are missing.  A flux of 99, 999,
+    66.666 and similar values could be a measurement.  It is missing unless its
+    error is plausible: positive, not a sentinel itself, and between 0.1 % and ten
+    times the flux.
 
     Parameters
     ----------
     flux, error : ndarray (n,)
-        As the columns hold them; NaN where missing.
+        Values of the columns, NaN for missing.
     magnitudes : bool
         Whether these are magnitudes.
 

@@ -1,8 +1,9 @@
-"""The distances of a table's rows: its own, those that a user gives, or those of its galaxies.
+"""Distances of a table's rows: from the table, from the user, or from its galaxies.
 
-What was given always wins.  It is compared with what is known of a galaxy, as
-parsecs, distance modulus and galactocentric distance are easily taken for
-megaparsecs, and a factor of three in distance is one of nine in mass.
+A given distance always has priority.  It is compared with the built-in distance of
+the galaxy, because parsecs, distance moduli and galactocentric distances are easily
+mistaken for megaparsecs, and a factor of three in distance is a factor of nine in
+mass.
 """
 
 from __future__ import annotations
@@ -33,40 +34,40 @@ if TYPE_CHECKING:
 
 __all__ = ["DISTANCE_SOURCES", "Distances", "add_distance", "find_distances", "table_distances", "to_mpc"]
 
-#: What ``distance_source=`` may be.
+#: Values of ``distance_source=``.
 DISTANCE_SOURCES = (*SOURCES, "table")
 _SAME = 1e-3  # two columns with the same distance, one of them rounded
 _GALAXY_KEYS = ("GALAXY", "TARGET", "OBJECT")
-_OFF = 1.5  # factor by which published distances of one galaxy seldom differ
+_OFF = 1.5  # published distances of one galaxy rarely differ by this factor
 _WITHIN = 0.1  # relative range of distances within one galaxy
-_FARTHEST = 1000.0  # Mpc; no cluster is resolved beyond
-_GALACTIC = 0.03  # Mpc; a distance in kpc below this is one within a galaxy
+_FARTHEST = 1000.0  # Mpc; no cluster is resolved beyond this distance
+_GALACTIC = 0.03  # Mpc; a smaller distance in kpc is a galactocentric distance
 
 
 def table_distances(tbl: Table, layout: Layout,
                     argument: u.Quantity | float | str | None = None) -> tuple[np.ndarray, str, Fault]:
-    """Read the distances of the rows of a table, and say where they come from.
+    """Return the distances of the rows of a table and their source.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     layout : `~clusterpost.catalogs.layouts.Layout`
     argument : float, Quantity, array or str, optional
-        What the user gave; it goes before what the table says.  Galaxies' names
-        are taken, one for all or one per row, and magnitudes as distance moduli.
+        Distance given by the user, with priority over the table: a distance, a
+        distance modulus in mag, or galaxy names, one for all rows or one per row.
 
     Returns
     -------
     mpc : ndarray (n,)
-        NaN where unknown, or not positive.
+        Distances in Mpc, NaN if unknown or not positive.
     source : str
     fault : Fault
-        Of rows whose distance is not positive.
+        Fault of rows with a distance that is not positive.
 
     Raises
     ------
     DistanceError
-        If there is none, or it is no distance.
+        If there is no distance, or the given value is not a distance.
 
     Warns
     -----
@@ -109,7 +110,7 @@ def _not_positive(mpc, where):
 
 
 def _check_likely(tbl, layout, mpc, where, argument):
-    """Warn of what is probably no distance to the galaxy in Mpc."""
+    """Warn about values that are probably not distances to the galaxy in Mpc."""
     known = np.isfinite(mpc)
     if not known.any():
         return
@@ -131,7 +132,7 @@ def _check_likely(tbl, layout, mpc, where, argument):
 
 
 def _off_galaxies(tbl, layout, mpc):
-    """Find the first row whose distance is not that of its galaxy: row, galaxy, what is known, by which factor."""
+    """Return the first row with an unlikely distance for its galaxy: row, galaxy, known distances, and factor."""
     names, _ = _galaxies(tbl, layout)
     rows = np.array(names) if len(names) == len(mpc) else np.full(len(mpc), names[0] if names else "")
     for name in dict.fromkeys(rows[np.isfinite(mpc)].tolist()):
@@ -164,14 +165,14 @@ def _perhaps(mpc, name):
 
 @dataclass(frozen=True)
 class Distances:
-    """Whose distances the rows of a table get.
+    """Source of the distances of a table's rows.
 
     Attributes
     ----------
     record : str, optional
-        What the table's meta says of it; None leaves it as it is.
+        Record for the table's meta; None leaves the meta unchanged.
     of : dict of str to float, optional
-        Mpc by name of galaxy; None for the table's own.
+        Distances in Mpc by name of galaxy; None for the table's own.
     """
 
     record: str | None = None
@@ -179,17 +180,17 @@ class Distances:
 
 
 def find_distances(tbl: Table, layout: Layout, source: str | None = None) -> Distances:
-    """Decide whose distances the rows of a table get.
+    """Choose the source of the distances of a table's rows.
 
-    The table's own distance wins; what an earlier reading took from
-    `~clusterpost.catalogs.distance_table` is not its own.
+    The table's own distance has priority.  A distance that an earlier reading took
+    from `~clusterpost.catalogs.distance_table` is not the table's own.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     layout : `~clusterpost.catalogs.layouts.Layout`
     source : {"lee2022", "legus", "literature", "table"}, optional
-        Whose distance is wanted; ``table`` accepts the table's own only.
+        Requested source; ``table`` accepts only the table's own distance.
 
     Returns
     -------
@@ -198,22 +199,22 @@ def find_distances(tbl: Table, layout: Layout, source: str | None = None) -> Dis
     Raises
     ------
     DistanceError
-        If the source is unknown, or a source that was asked for has no distance.
+        If the source is unknown, or the requested source has no distance.
 
     Warns
     -----
     InputWarning
-        If the table's own distance is taken although another was asked for, or
-        galaxies in it are not known.
+        If the table's own distance is used although another source was requested,
+        or galaxies in the table are unknown.
     """
     if source is not None and source not in DISTANCE_SOURCES:
-        raise DistanceError(f"{shown(source)} is no source of distances (option:distance-source); there are "
+        raise DistanceError(f"{shown(source)} is no source of distances (option:distance-source); use one of "
                             f"{', '.join(map(repr, DISTANCE_SOURCES))}")
     taken = _taken(tbl, layout)
     if not taken and (layout.distance is not None or meta_value(tbl, "DISTANCE") is not None):
         if source in SOURCES:
             text = (f"{source!r} is not followed (option:distance-source), as the table has its own distance "
-                    f"({_own_name(tbl, layout)}); remove that to take another")
+                    f"({_own_name(tbl, layout)}); remove it to use another")
             warnings.warn(InputWarning(text), stacklevel=4)
         recorded = str(meta_value(tbl, DISTANCE_KEY)).startswith("table: ")
         return Distances(None if recorded else f"table: {_own_name(tbl, layout)}")
@@ -224,20 +225,20 @@ def find_distances(tbl: Table, layout: Layout, source: str | None = None) -> Dis
 
 
 def add_distance(tbl: Table, layout: Layout, distances: Distances) -> None:
-    """Write the column ``distance`` of a table that is being read, and record its source.
+    """Write the column ``distance`` of a table and record its source.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Changed.
+        Table, changed in place.
     layout : `~clusterpost.catalogs.layouts.Layout`
     distances : Distances
-        Of the whole table.
+        Source of the distances of the whole table.
 
     Raises
     ------
     DistanceError
-        If two distances of the table's own contradict each other.
+        If two distances in the table contradict each other.
     """
     _check_own(tbl, layout)
     if distances.of is not None:
@@ -246,14 +247,14 @@ def add_distance(tbl: Table, layout: Layout, distances: Distances) -> None:
         _write(tbl, mpc if len(mpc) == len(tbl) else np.full(len(tbl), mpc[0]), "Distance of the galaxy")
     elif layout.distance not in (None, "distance"):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", InputWarning)  # inference says so once
+            warnings.simplefilter("ignore", InputWarning)  # the inference warns once
             _write(tbl, table_distances(tbl, layout)[0], "Distance of the catalog")
     if distances.record is not None:
         tbl.meta[DISTANCE_KEY] = distances.record
 
 
 def _check_own(tbl, layout):
-    """Two distances of a table's own must be the same."""
+    """Raise if two distance columns of a table contradict each other."""
     names = [name for name in (layout.distance, find(tbl.colnames, "PHANGS_DMPC")) if name is not None]
     if len(set(names)) < 2:
         return
@@ -280,7 +281,7 @@ def _taken(tbl, layout):
 
 
 def _known(names, source):
-    """Distances of those galaxies that are known, their sources, and the last problem with one that is not."""
+    """Return the distances of known galaxies, their sources, and the last error for an unknown galaxy."""
     found, sources, problem = {}, [], None
     for name in dict.fromkeys(names):
         try:
@@ -298,7 +299,7 @@ def _of_galaxies(tbl, layout, source):
         if source is not None:
             raise problem or DistanceError(f"{source!r} (option:distance-source) needs to know the galaxy: add a "
                                            "column 'galaxy' or the galaxy's name in the metadata")
-        return Distances()  # whoever infers gives the distance, or is told that there is none
+        return Distances()  # the inference takes a given distance, or raises
     _warn_of_unknown(names, found, where)
     return Distances(f"{' and '.join(sources)}: {where}", found)
 
@@ -306,8 +307,8 @@ def _of_galaxies(tbl, layout, source):
 def _warn_of_unknown(names, found, where):
     unknown = [name for name in dict.fromkeys(names) if name not in found]
     if unknown:
-        warnings.warn(InputWarning(f"no distance is known for {some(unknown, 5)} ({where}); their rows have none and "
-                                   "are not inferred: fill a column 'distance' (Mpc)"), stacklevel=6)
+        warnings.warn(InputWarning(f"no distance is known for {some(unknown, 5)} ({where}); their rows have no "
+                                   "distance and are not inferred: add a column 'distance' (Mpc)"), stacklevel=6)
 
 
 def _write(tbl, mpc, description):
@@ -323,7 +324,7 @@ def _own_name(tbl, layout):
 
 
 def _own_distance(tbl, layout):
-    """Return what the table itself says, or None."""
+    """Return the table's own distances and their source, or None."""
     if layout.distance is not None:
         where = f"column {layout.distance!r}"
         said = meta_value(tbl, DISTANCE_KEY) if layout.distance == "distance" else None
@@ -345,32 +346,32 @@ def _column_mpc(tbl, layout, name):
 
 
 def to_mpc(value: Any, where: str | Sequence | np.ndarray, unit: str | u.UnitBase | None = None) -> np.ndarray:
-    """Convert a distance to plain Mpc, whatever it is given as.
+    """Convert a distance in any form to plain Mpc.
 
     Parameters
     ----------
     value : float, Quantity, array or str
-        Magnitudes are distance moduli.
+        Distance; magnitudes are distance moduli.
     where : str
-        What a message calls it.
+        Name of the value in messages.
     unit : Unit, optional
-        Of a value that has none; by default Mpc.
+        Unit of a value without one; by default Mpc.
 
     Returns
     -------
     ndarray
-        NaN where masked.
+        Distances in Mpc, NaN for masked values.
 
     Raises
     ------
     DistanceError
-        If it is no distance.
+        If the value is not a distance.
     """
     try:
         quantity = u.Quantity(value, unit)
         if np.iscomplexobj(quantity):
             raise TypeError("complex")
-        mask = getattr(value, "mask", False)  # which Quantity drops, and gives what lies beneath
+        mask = getattr(value, "mask", False)  # Quantity drops the mask and returns the masked values
         if quantity.unit == u.dimensionless_unscaled:
             quantity = quantity.value * u.Mpc
         elif quantity.unit == u.mag:
@@ -386,7 +387,7 @@ def to_mpc(value: Any, where: str | Sequence | np.ndarray, unit: str | u.UnitBas
 
 
 def _given_names(argument):
-    """Return the names of galaxies that an argument is, or None."""
+    """Return the argument as names of galaxies, or None if it is not names."""
     if isinstance(argument, str):
         return [argument]
     if argument is None or isinstance(argument, u.Quantity):
@@ -400,7 +401,7 @@ def _given_names(argument):
 
 
 def _of_names(names, where):
-    """Distances by names, NaN for those that are not known."""
+    """Return distances by galaxy names, NaN for unknown galaxies."""
     found, _, problem = _known(names, None)
     if not found:
         raise problem
@@ -409,7 +410,7 @@ def _of_names(names, where):
 
 
 def _galaxies(tbl, layout):
-    """Names of galaxies, one a row or one for all, and where they stand; a masked name is empty."""
+    """Return names of galaxies, one per row or one for all, and their source; masked names are empty."""
     if layout.galaxy is not None:
         column = tbl[layout.galaxy]
         masked = np.broadcast_to(np.asarray(getattr(column, "mask", False)), len(tbl))

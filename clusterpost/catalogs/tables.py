@@ -1,4 +1,4 @@
-"""Tables as users give them: a table, a row, a data frame, or the path of a file."""
+"""Conversion of tables, rows, data frames and file paths to a table."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["as_table"]
 
 
 def as_table(given: Row | Table | dict, **reading: Any) -> tuple[Table, dict]:
-    """Return a table, and the options that are left for reading its photometry.
+    """Return a table and the remaining options for reading its photometry.
 
     Parameters
     ----------
     given : `~astropy.table.Table`, `~astropy.table.Row`, `pandas.DataFrame` or path
         A row becomes a table of one row.  A file is read by `~clusterpost.read_catalog`.
     **reading
-        ``columns``, ``unit`` and ``missing``, as of `~clusterpost.infer_table`.
+        ``columns``, ``unit`` and ``missing``, as for `~clusterpost.infer_table`.
 
     Returns
     -------
     tbl : `~astropy.table.Table`
-        The same object where it is one.
+        Table; the same object if a table was given.
     reading : dict
-        The options; none of them set where reading a file has followed them.
+        Options that remain; none if they were used to read a file.
 
     Raises
     ------
     InputError
-        If it is nothing of these.
+        If ``given`` is none of these types.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def as_table(given: Row | Table | dict, **reading: Any) -> tuple[Table, dict]:
 
         return read_catalog(given, **reading), {"columns": None, "unit": None, "missing": ()}
     if hasattr(given, "iloc") and hasattr(given, "columns"):
-        # An index without a name is a mere count of rows.
+        # An index without a name only counts rows.
         return Table.from_pandas(given, index=any(name is not None for name in given.index.names)), reading
     raise InputError(f"a table is needed, not {type(given).__name__}: give an astropy Table or Row, a pandas "
                      "DataFrame, or the path of a file")

@@ -1,4 +1,4 @@
-"""The two ways by which files come from the archive: HTTPS by pooch, and astroquery's MAST."""
+"""Two methods of download from the archive: HTTPS with pooch, and astroquery's MAST."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def file_url(path: str) -> str:
     """
     root = urlsplit(conf.archive_url)
     if root.scheme not in ("http", "https") or not root.netloc:
-        raise ArchiveError(f"setting:archive_url = {conf.archive_url!r} is no address of a web server")
+        raise ArchiveError(f"setting:archive_url = {conf.archive_url!r} is not the address of a web server")
     return f"{conf.archive_url.rstrip('/')}/{quote(path)}"
 
 
 def download(path: str, output: Path, given_up: Event) -> None:
-    """Try once to download a file, until that is given up.
+    """Make one attempt to download a file, until it is abandoned.
 
-    Raises `ArchiveError` where another attempt is of no use, and an exception of requests where it may be.
+    Raises `ArchiveError` if a retry is pointless, and an exception of requests otherwise.
     """
     if conf.archive_method == "https":
         _download_https(path, output, given_up)
@@ -57,7 +57,7 @@ def folder_names(path: str, output: Path, given_up: Event) -> list[str]:
     if conf.archive_method == "https":
         _download_https(path, output, given_up)
         if output.stat().st_size > _LONGEST_PAGE:
-            raise ArchiveError(f"the archive's list of the folder {path} is too long to be one")
+            raise ArchiveError(f"the archive's list of the folder {path} is too long for a list of files")
         names, other = _linked_names(output.read_text("utf-8", errors="replace"), file_url(path)), "astroquery"
     else:
         names, other = _mast_names(path), "https"
@@ -71,7 +71,7 @@ def folder_names(path: str, output: Path, given_up: Event) -> list[str]:
 
 
 class _BoundedWriter:
-    """A file that takes so many bytes and no more, until it is given up, for pooch."""
+    """File for pooch with a limited size, writable until the download is abandoned."""
 
     def __init__(self, file, url, given_up):
         self.file, self.url, self.given_up, self.flush = file, url, given_up, file.flush
@@ -88,7 +88,7 @@ def _download_https(path, output, given_up):
 
     from .. import __version__
 
-    # Compressed on the way, the length would not be that of the file.
+    # With compression in transfer, the announced length would not be that of the file.
     headers = {"User-Agent": f"clusterpost/{__version__}", "Accept-Encoding": "identity"}
     with output.open("xb") as file, contextlib.ExitStack() as answers:
         bring = pooch.HTTPDownloader(chunk_size=_CHUNK, timeout=conf.archive_timeout, headers=headers,
@@ -97,27 +97,27 @@ def _download_https(path, output, given_up):
 
 
 def _check_answer(response, *, answers, **_):
-    """Refuse what is no file; requests calls this for every answer, those that send on to another address too."""
+    """Raise for responses that are not files; requests calls this for every response, including redirects."""
     answers.callback(response.close)
     _check_server(response)
     url, status, headers = response.url, response.status_code, response.headers
     if response.is_redirect or status == 429 or status >= 500:  # pooch tries the latter again
-        response.close()  # unread: what comes with it may have no end
+        response.close()  # unread, because the body may be endless
     elif status in (404, 410):
         raise NotInArchive(f"{url} is not in the archive (status {status})")
     elif status != 200:
         raise ArchiveError(f"the archive refuses {url} (status {status} {response.reason})")
     elif not (headers.get("Content-Length", "").isdecimal()
               or "chunked" in headers.get("Transfer-Encoding", "").lower()):
-        raise ArchiveError(f"{url}: the server does not say how long the file is, so that it cannot be told whole")
+        raise ArchiveError(f"{url}: the server does not say how long the file is, so its completeness is unknown")
     elif headers.get("Content-Encoding", "identity") != "identity":
         if not urlsplit(url).path.endswith(".gz"):
             raise ArchiveError(f"{url}: the server sends something compressed instead of the file")
-        del response.raw.headers["Content-Encoding"]  # some call .gz an encoding, which requests would undo
+        del response.raw.headers["Content-Encoding"]  # requests would decode .gz as an encoding
 
 
 def _check_server(response, **_):
-    """Refuse to be sent on to a server that nobody named, and what is announced as too large."""
+    """Raise for redirects to unlisted servers, and for files announced as too large."""
     if response.is_redirect:
         to, home = urlsplit(urljoin(response.url, response.headers["Location"])), urlsplit(conf.archive_url)
         if to.scheme not in ("https", home.scheme) or to.netloc not in (home.netloc, *conf.archive_hosts):
@@ -134,7 +134,7 @@ def _check_size(size, what):
 
 
 def _linked_names(page, url):
-    """Return what a page of the server's own making links to, as far as it lies in the folder."""
+    """Return the names that a server-generated index page links to in the folder."""
     links = re.findall(r"<a\s[^<>]*?href\s*=\s*[\"']([^\"']*)", page, re.IGNORECASE)
     paths = {urlsplit(urljoin(url, html.unescape(link))).path for link in links}
     names = {unquote(path.removeprefix(urlsplit(url).path)) for path in paths}
@@ -145,7 +145,7 @@ def _linked_names(page, url):
 
 
 def _observations():
-    """Return MAST's service, with a time limit, which astroquery sets for no download."""
+    """Return MAST's service with a time limit, which astroquery does not set for downloads."""
     from requests.adapters import HTTPAdapter
 
     class Limited(HTTPAdapter):
@@ -162,7 +162,7 @@ def _observations():
 def _download_mast(path, output):
     from requests.exceptions import ConnectionError
 
-    # Its own cache keeps damaged files (astroquery issue 3231).
+    # astroquery's own cache keeps damaged files (astroquery issue 3231).
     status, message, _ = _observations().download_file(
         f"{_MAST_ROOT}{path}", local_path=str(output), cache=False, verbose=False)
     if "404" in str(message):

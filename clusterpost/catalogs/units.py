@@ -1,8 +1,8 @@
-"""Units of photometry as people spell them.
+"""Units of photometry and their spellings.
 
-Files name the same unit in many ways (``ABmag``, ``mag_AB``, ``microJy``,
-``erg/s/cm2/A``).  Each spelling becomes one `FluxUnit` here, or an error that
-says what is probably meant.
+Files spell the same unit in many ways (``ABmag``, ``mag_AB``, ``microJy``,
+``erg/s/cm2/A``).  Each spelling is converted to a `FluxUnit`, or raises an error
+that suggests the likely unit.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class FluxUnit:
     Attributes
     ----------
     unit : Unit
-        Convertible to Jy, or ``mag``.
+        Unit convertible to Jy, or ``mag``.
     system : str or None
-        ``AB``, ``ST`` or ``Vega``; None for flux densities, and for magnitudes
-        of which it is not known.
+        ``AB``, ``ST`` or ``Vega``; None for flux densities and for magnitudes of
+        unknown system.
     """
 
     unit: u.UnitBase
@@ -57,7 +57,7 @@ class FluxUnit:
 
     @property
     def is_magnitude(self) -> bool:
-        """Tell whether these are magnitudes."""
+        """Whether these are magnitudes."""
         return self.unit == u.mag
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class FluxUnit:
 
 
 def is_number(text: str) -> bool:
-    """Tell whether a text can be read as a number.
+    """Return whether a text can be read as a number.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def is_number(text: str) -> bool:
 
 
 def read_unit(unit: str | u.UnitBase | None) -> FluxUnit | None:
-    """Read a unit of photometry.
+    """Parse a unit of photometry.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ def read_unit(unit: str | u.UnitBase | None) -> FluxUnit | None:
     Returns
     -------
     FluxUnit or None
-        None for no unit.
+        Unit, or None for no unit.
 
     Raises
     ------
     UnitError
-        If this is neither a flux density nor magnitudes.  The message begins
+        If this is neither a flux density nor a magnitude.  The message begins
         with the unit.
 
     Examples
@@ -116,7 +116,7 @@ def read_unit(unit: str | u.UnitBase | None) -> FluxUnit | None:
 
 
 def _named(unit):
-    """Return a unit, or its name where astropy does not know it."""
+    """Return a unit, or its name if astropy does not know it."""
     return str(unit) if isinstance(unit, u.UnrecognizedUnit) else unit
 
 
@@ -134,12 +134,12 @@ def _read(unit):
         return _flux_unit(u.Unit(_SPELLINGS[bare]), text)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", u.UnitsWarning)  # of spellings that are read all the same
+            warnings.simplefilter("ignore", u.UnitsWarning)  # for nonstandard spellings that astropy reads
             return _flux_unit(u.Unit(text) if isinstance(unit, str | u.UnrecognizedUnit) else unit, text)
     except UnitError:
         raise
     except (ValueError, TypeError):
-        raise UnitError(f"{text[:60]}, which is no flux density that is known{_meant(bare)}") from None
+        raise UnitError(f"{text[:60]}, which is not a known flux density{_meant(bare)}") from None
 
 
 def _flux_unit(unit, text):
@@ -151,8 +151,8 @@ def _flux_unit(unit, text):
                 return FluxUnit(u.mag, system)
     if unit == u.mag:
         return FluxUnit(u.mag)
-    if isinstance(unit, u.FunctionUnitBase):  # dex(mJy) and its like, which cannot be compared with others
-        raise UnitError(f"{text[:60]}, which is no flux density; fluxes need a unit convertible to Jy, or AB, ST or "
+    if isinstance(unit, u.FunctionUnitBase):  # dex(mJy) and similar units, which cannot be compared with others
+        raise UnitError(f"{text[:60]}, which is not a flux density; fluxes need a unit convertible to Jy, or AB, ST or "
                         "Vega magnitudes")
     if unit == u.dimensionless_unscaled:
         return None
@@ -164,12 +164,12 @@ def _flux_unit(unit, text):
             return FluxUnit(candidate)
     counts = "; multiply count rates by PHOTFLAM (erg/s/cm2/Angstrom) of the image's header" if any(
         base.name in ("ct", "electron", "adu") for base in unit.decompose().bases + unit.bases) else ""
-    raise UnitError(f"{text[:60]}, which is no flux density; fluxes need a unit convertible to Jy, or AB, ST or Vega "
-                    f"magnitudes{counts}")
+    raise UnitError(f"{text[:60]}, which is not a flux density; fluxes need a unit convertible to Jy, or AB, ST or "
+                    f"Vega magnitudes{counts}")
 
 
 def _angstrom_for_ampere(unit):
-    """Return the unit that is meant where A stands for Angstrom."""
+    """Return the unit with A read as Angstrom."""
     powers = dict(zip(unit.bases, unit.powers, strict=True)) if hasattr(unit, "bases") else {}
     power = powers.get(u.A, 0)
     return unit * u.A**-power * u.AA**power
@@ -186,7 +186,7 @@ def _meant(bare):
 
 
 def equal_units(one: FluxUnit | None, other: FluxUnit) -> bool:
-    """Tell whether two units agree, as far as both are given.
+    """Return whether two units agree; a unit that is not given agrees with any.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The values of a table's columns: units, masks, sentinels and magnitudes end here."""
+"""Conversion of table columns with units, masks, sentinels and magnitudes to plain fluxes."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 __all__ = ["MAG_PER_RELATIVE", "Measured", "clean_band", "galaxy_cameras", "has_flux_unit", "is_magnitude", "numbers",
            "plain", "read_band", "read_bands", "truths", "unit_of"]
 
-#: Magnitude error of a small relative flux error of one: 2.5 / ln 10.
+#: Magnitude error over relative flux error, for small errors: 2.5 / ln 10.
 MAG_PER_RELATIVE = 2.5 / np.log(10)
-_MOST = 1e300  # mJy, in the place of what double precision cannot hold
+_MOST = 1e300  # mJy, replaces values beyond double precision
 _TRUE = {"true", "t", "1", "1.0", "y", "yes", "<", ">", "<=", ">=", "l", "ul"}
 _FALSE = {"false", "f", "0", "0.0", "n", "no", "", "=", "-", "--", "none", "nan", "null"}
-# What a column of numpy's kinds holds, in words.
+# Names of numpy's kinds of data, for messages.
 _KINDS = {"U": "texts", "S": "texts", "b": "booleans", "M": "times", "m": "durations", "c": "complex numbers",
           "V": "records"}
 
 
 @dataclass
 class Measured:
-    """Fluxes of a table's rows, read from their columns.
+    """Fluxes of a table's rows, read from its columns.
 
     Attributes
     ----------
     bands : tuple of str
     flux, error : ndarray (n, n_band)
-        mJy; NaN where missing.
+        mJy; NaN for missing values.
     limit : ndarray of bool (n, n_band)
     sentinels : dict of str to Counter
         How often which value was taken as missing, by band.
@@ -57,7 +57,7 @@ class Measured:
 
 
 def numbers(tbl: Table, name: str) -> np.ndarray:
-    """Return a column as float64 with NaN where masked.
+    """Return a column as float64, with NaN for masked values.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def numbers(tbl: Table, name: str) -> np.ndarray:
     Raises
     ------
     ColumnError
-        If it holds anything but one real number a row.
+        If it does not hold one real number per row.
     """
     column = tbl[name]
     dtype = getattr(column, "dtype", None)
@@ -94,7 +94,7 @@ def numbers(tbl: Table, name: str) -> np.ndarray:
 
 
 def plain(column: Column | u.Quantity) -> np.ndarray:
-    """Return a column's values as a view that knows neither unit nor mask.
+    """Return a column's values as a view without unit and mask.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def _is_real(value):
 
 
 def unit_of(tbl: Table, name: str, layout: Layout, names: BandColumns | None = None) -> FluxUnit | None:
-    """Return the unit of a column: the one that was given, its own, or that of its layout.
+    """Return the unit of a column: the given unit, its own unit, or that of its layout.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def unit_of(tbl: Table, name: str, layout: Layout, names: BandColumns | None = N
     name : str
     layout : `~clusterpost.catalogs.layouts.Layout`
     names : BandColumns, optional
-        The columns of its band, whose names may tell.
+        Columns of its band, whose names may imply the unit.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def unit_of(tbl: Table, name: str, layout: Layout, names: BandColumns | None = N
     Raises
     ------
     UnitError
-        If it is none of photometry.
+        If it is not a unit of photometry.
     """
     if layout.unit is not None:
         return layout.unit
@@ -149,7 +149,7 @@ def unit_of(tbl: Table, name: str, layout: Layout, names: BandColumns | None = N
 
 
 def is_magnitude(unit: u.UnitBase | FluxUnit) -> bool:
-    """Tell whether a unit is one of magnitudes.
+    """Return whether a unit is a magnitude.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def is_magnitude(unit: u.UnitBase | FluxUnit) -> bool:
 
 
 def _measured_cameras(tbl, layout):
-    """Find the rows in which the B column of each camera has a value, by instrument."""
+    """Return, by instrument, the rows with a value in the B column of that camera."""
     measured = {}
     for camera, name in layout.cameras.items():
         values = numbers(tbl, name)
@@ -183,7 +183,7 @@ def _measured_cameras(tbl, layout):
 
 
 def galaxy_cameras(tbl: Table, layout: Layout) -> dict:
-    """Find the camera of each galaxy of a table whose rows are of two cameras.
+    """Return the camera of each galaxy of a table with rows of two cameras.
 
     Parameters
     ----------
@@ -193,12 +193,12 @@ def galaxy_cameras(tbl: Table, layout: Layout) -> dict:
     Returns
     -------
     dict of str to str
-        Of the galaxies all of whose rows with B are of one camera.
+        Cameras of the galaxies whose rows with B are all of one camera.
 
     Raises
     ------
     ColumnError
-        If a row has B from both.
+        If a row has B from both cameras.
     """
     camera = _measured_cameras(tbl, layout)
     if layout.galaxy is None:
@@ -209,7 +209,7 @@ def galaxy_cameras(tbl: Table, layout: Layout) -> dict:
 
 
 def _row_cameras(tbl, layout):
-    """Return the camera of B, V and I of each row; of a row without B that of its galaxy, or empty."""
+    """Return the camera of B, V and I of each row; for a row without B that of its galaxy, or an empty string."""
     camera = _measured_cameras(tbl, layout)
     known = galaxy_cameras(tbl, layout) if layout.camera_of is None else layout.camera_of
     if layout.galaxy is not None:
@@ -220,7 +220,7 @@ def _row_cameras(tbl, layout):
 
 
 def clean_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter]:
-    """Flux, error and limits of one band as the columns hold them, written one way.
+    """Return flux, error and limits of one band in a uniform format and the columns' own unit.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ def clean_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.nd
     Returns
     -------
     flux, error : ndarray (n,)
-        In the unit of their columns; NaN where either is missing.  Errors are
+        Values in the unit of their columns, NaN if either is missing.  Errors are
         positive or zero.
     limit : ndarray of bool (n,)
     sentinels : Counter
@@ -253,7 +253,7 @@ def clean_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.nd
         by_flux = is_sentinel(flux, layout.sentinels) | no_measurement(flux, np.where(sentinel, flux, np.nan),
                                                                       magnitudes=magnitudes)
         found = np.where(by_flux, flux, error)[sentinel & ~missing]
-        counted = Counter(found[~is_sentinel(found, PHANGS_SENTINELS)].tolist())  # the usual ones need no word
+        counted = Counter(found[~is_sentinel(found, PHANGS_SENTINELS)].tolist())  # the usual values need no warning
     missing |= sentinel
     if layout.cameras and tells_camera(band):
         missing |= _row_cameras(tbl, layout) != BANDS[band].instrument
@@ -276,7 +276,7 @@ def _unit_or_none(tbl, name, layout, names):
 
 
 def truths(tbl: Table, name: str) -> np.ndarray:
-    """Read a column that marks upper limits, as text files or tables spell it.
+    """Read a column that marks upper limits, in the spellings of text files and tables.
 
     Parameters
     ----------
@@ -295,7 +295,7 @@ def truths(tbl: Table, name: str) -> np.ndarray:
     column = tbl[name]
     masked = np.broadcast_to(np.asarray(getattr(column, "mask", False)), len(tbl))
     values = np.asarray(getattr(column, "unmasked", column))
-    if values.ndim == 1 and values.dtype.kind in "USO":  # as text files spell them
+    if values.ndim == 1 and values.dtype.kind in "USO":  # spellings of text files
         text = ["" if m or v is None else _text(v).strip().lower() for v, m in zip(values, masked, strict=True)]
         unknown = next((i for i, t in enumerate(text) if t not in _TRUE and t not in _FALSE), None)
         if unknown is None:
@@ -319,7 +319,7 @@ def _text(value):
 
 
 def read_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, Counter]:
-    """Flux and error in mJy and the limits of one band.
+    """Return flux and error in mJy and the limits of one band.
 
     Parameters
     ----------
@@ -330,8 +330,8 @@ def read_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.nda
     Returns
     -------
     flux, error : ndarray (n,)
-        NaN where missing; finite where not, though perhaps beyond what can be
-        calculated with.
+        NaN for missing values; otherwise finite, but possibly too extreme for
+        calculations.
     limit : ndarray of bool (n,)
     sentinels : Counter
         How often which value was taken as missing.
@@ -369,7 +369,7 @@ def read_bands(tbl: Table, layout: Layout) -> Measured:
 
 
 def has_flux_unit(tbl: Table, layout: Layout, band: str) -> bool:
-    """Tell whether the columns of a band say enough to be converted to mJy, however wrongly.
+    """Return whether the columns of a band have a unit, right or wrong, for a conversion to mJy.
 
     Parameters
     ----------
@@ -384,7 +384,7 @@ def has_flux_unit(tbl: Table, layout: Layout, band: str) -> bool:
     names = layout.bands[band]
     unit = _unit_or_none(tbl, names.flux, layout, names)
     if unit is None:
-        return getattr(tbl[names.flux], "unit", None) is not None  # a wrong one, which reading says
+        return getattr(tbl[names.flux], "unit", None) is not None  # reading raises for a wrong unit
     return not unit.is_magnitude or _system(tbl, names, unit) is not None
 
 
@@ -403,7 +403,7 @@ def _to_mjy(tbl, layout, band, flux, error):
                             "give the error in mag")
         system = _system(tbl, names, unit)
         if system is None:
-            raise UnitError(f"column {shown(names.flux)} is in magnitudes, and of which system is not said; give "
+            raise UnitError(f"column {shown(names.flux)} is in magnitudes of an unknown system; give "
                             "option:unit as AB, ST or Vega")
         if system == "Vega" and np.isnan(get_band(band).ab_minus_vega):
             raise UnitError(f"the zero point of {band} in the Vega system is not known; give AB or ST magnitudes, or "
@@ -412,13 +412,13 @@ def _to_mjy(tbl, layout, band, flux, error):
         value = zero_mag.to_value(u.mJy, spectral) * 10.0 ** (-0.4 * flux)
         return value, value * error / MAG_PER_RELATIVE
     if error_unit.is_magnitude:
-        raise UnitError(f"column {shown(names.error)} is in mag, which is no flux density, beside fluxes in "
+        raise UnitError(f"column {shown(names.error)} is in mag, which is not a flux density, beside fluxes in "
                         f"{shown(names.flux)}; give both in a unit convertible to Jy, or AB, ST or Vega magnitudes")
     return (flux * unit.unit).to_value(u.mJy, spectral), (error * error_unit.unit).to_value(u.mJy, spectral)
 
 
 def _error_unit(tbl, layout, names, unit):
-    """Return the unit of an error; one without it is in magnitudes beside magnitudes, and in doubt beside fluxes."""
+    """Return the unit of an error; without one, it is mag beside magnitudes and an error beside fluxes."""
     own = unit_of(tbl, names.error, layout, names)
     if own is None and not unit.is_magnitude:
         raise UnitError(f"column {shown(names.error)} has no unit beside {shown(names.flux)} in {unit}; set it, or "
@@ -427,7 +427,7 @@ def _error_unit(tbl, layout, names, unit):
 
 
 def _system(tbl, names, unit):
-    """Return the system of magnitudes, or None where nothing tells it."""
+    """Return the system of magnitudes, or None if it is unknown."""
     if unit.system or names.magnitude_system:
         return unit.system or names.magnitude_system
     said = meta_value(tbl, "MAGSYS", "MAGNITUDE_SYSTEM")

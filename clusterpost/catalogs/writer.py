@@ -1,4 +1,4 @@
-"""Write a table to a file, whole or not at all."""
+"""Write tables to files atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .carried import carried
 
 __all__ = ["FORMATS", "HDF5_PATH", "check_writable", "columns_for", "flattened", "write_catalog"]
 
-#: astropy's format for each suffix.
+#: astropy's format by suffix.
 FORMATS = {
     ".fits": "fits",
     ".fit": "fits",
@@ -33,34 +33,34 @@ FORMATS = {
 #: Name of the table in an HDF5 file.
 HDF5_PATH = "clusterpost"
 _NEEDS = {"parquet": ("pyarrow", "scale"), "hdf5": ("h5py", "hdf5")}
-_MOST_NUMBERS = 64  # of an array that become columns of a CSV file
+_MOST_NUMBERS = 64  # of an array, written as columns of a CSV file
 _DATATYPES = {str: "unicodeChar", bool: "boolean", int: "long", float: "double"}
 
 
 def write_catalog(tbl: Table, path: PathLike, *, overwrite: bool = False, flat: bool = False) -> None:
-    """Write a table; its suffix says in which format.
+    """Write a table in the format of the file's suffix.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
     path : path
-        With one of the suffixes of `FORMATS`.
+        Path with one of the suffixes in `FORMATS`.
     overwrite : bool
-        Replace a file that exists, once the new one is whole.
+        Whether to replace an existing file, once the new one is complete.
     flat : bool
-        Write one column for each element of a column of arrays: ``age_mode1``, ``age_mode2``, ... in the place of
+        Whether to write one column for each element of a column of arrays: ``age_mode1``, ``age_mode2``, ... instead of
         ``age_modes``.
 
     Notes
     -----
-    A CSV file is always flat, and holds neither units nor ``meta``.  An HDF5 file holds the table under
-    ``clusterpost``.  Of ``meta``, a VOTable keeps what is a number, text or True or False, each as
-    a PARAM; `~clusterpost.read_catalog` reads them.
+    CSV files are always flat, and have neither units nor ``meta``.  HDF5 files have the table under
+    ``clusterpost``.  VOTables keep numbers, texts and booleans of ``meta`` as PARAMs, which
+    `~clusterpost.read_catalog` reads.
 
     Raises
     ------
     InputError
-        If the suffix is unknown, the file exists, or a CSV file would have a column for each of many draws.
+        If the suffix is unknown, the file exists, or a CSV file would need one column for each of many draws.
     ImportError
         If the package for the format is not installed.
 
@@ -90,7 +90,7 @@ def write_catalog(tbl: Table, path: PathLike, *, overwrite: bool = False, flat: 
 
 
 def _write_fits(tbl, path):
-    """Write FITS with the units that the standard does not know: the systems of magnitudes, nanomaggies."""
+    """Write FITS with units beyond the standard: magnitude systems and nanomaggies."""
     units = {name: tbl[name].unit for name in tbl.colnames if isinstance(tbl[name], Column | u.Quantity)}
     strange = {name: str(unit) for name, unit in units.items() if unit is not None and not _in_fits(unit)}
     bare = tbl.copy(copy_data=False) if strange else tbl
@@ -100,7 +100,7 @@ def _write_fits(tbl, path):
         else:
             bare[name].unit = None
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The unit .* could not be saved in native FITS format")  # it is, for us
+        warnings.filterwarnings("ignore", "The unit .* could not be saved in native FITS format")  # saved below
         bare.write(path, format="fits")
     if strange:
         with fits.open(path, mode="update") as file:
@@ -110,7 +110,7 @@ def _write_fits(tbl, path):
 
 
 def _in_fits(unit):
-    """Tell whether FITS can express a unit."""
+    """Return whether FITS can express a unit."""
     try:
         unit.to_string("fits")
     except ValueError:
@@ -119,7 +119,7 @@ def _in_fits(unit):
 
 
 def columns_for(tbl: Table, path: PathLike) -> Table:
-    """Return a table with the columns that `write_catalog` can write to a path, before long work.
+    """Return a table with only the columns that `write_catalog` can write to a path, before a long computation.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _write_votable(tbl, path):
     from astropy.io.votable.exceptions import W50
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", W50)  # of mag(AB), which is read back
+        warnings.simplefilter("ignore", W50)  # for mag(AB), which is read back
         _votable(tbl).to_xml(str(path))
 
 
@@ -148,15 +148,15 @@ def flattened(tbl: Table, path: PathLike | None = None) -> Table:
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Not changed.
+        Table, not changed.
     path : path, optional
-        Of the CSV file that it is for, which cannot hold many columns.
+        Path of the CSV file, which limits the number of columns.
 
     Returns
     -------
     `~astropy.table.Table`
-        ``age_modes`` becomes ``age_mode1``, ``age_mode2``, ...; ``mode_weight`` becomes ``mode_weight1``, ..., and any
-        other ``draws`` becomes ``draws_1``, ...
+        Flat table: ``age_modes`` becomes ``age_mode1``, ``age_mode2``, ...; ``mode_weight`` becomes ``mode_weight1``,
+        ..., and any other column such as ``draws`` becomes ``draws_1``, ...
 
     Raises
     ------
@@ -178,8 +178,8 @@ def flattened(tbl: Table, path: PathLike | None = None) -> Table:
             continue
         many = int(np.prod(shape))
         if path is not None and many > _MOST_NUMBERS:
-            raise InputError(f"{path}: column {name!r} holds {many} numbers in each row, and a CSV file has no such "
-                             "columns; write FITS, ECSV, VOTable, Parquet or HDF5")
+            raise InputError(f"{path}: column {name!r} holds {many} numbers in each row, too many for a CSV "
+                             "file; write FITS, ECSV, VOTable, Parquet or HDF5")
         place = out.index_column(name)
         out.remove_column(name)
         stem = name[:-1] if name.endswith("_modes") else name if name.endswith("mode_weight") else f"{name}_"
@@ -192,7 +192,7 @@ def flattened(tbl: Table, path: PathLike | None = None) -> Table:
 
 
 def _votable(tbl):
-    """Return the table with the scalars of its meta as PARAMs, which astropy leaves out."""
+    """Return the table with the scalars of its meta as PARAMs, which astropy omits."""
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import Param
 
@@ -207,7 +207,7 @@ def _votable(tbl):
 
 
 def check_writable(path: PathLike, *, overwrite: bool = False) -> None:
-    """Raise before long work if `write_catalog` would not accept this path.
+    """Raise, before a long computation, if `write_catalog` would not accept this path.
 
     Parameters
     ----------
@@ -217,8 +217,8 @@ def check_writable(path: PathLike, *, overwrite: bool = False) -> None:
     Raises
     ------
     InputError
-        If the suffix is unknown or, as of `~clusterpost.utils.check_target`, no
-        file can be written there.
+        If the suffix is unknown or, as in `~clusterpost.utils.check_target`, no
+        file can be written to the path.
     ImportError
         If the package for the format is not installed.
     """

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_catalog", "plot_comparison", "plot_deviation"]
 
-_MOST_BARS = 300  # more would be a fog
+_MOST_BARS = 300  # more bars would overlap beyond recognition
 
 
 def plot_comparison(out: Table, published: str | Mapping | None = None,
                     where: str | Sequence | np.ndarray | None = None, *,
                     highlight: str | Sequence | np.ndarray | None = None, examples: Sequence[int] | None = None,
                     prefix: str = "", figure: Figure | None = None) -> Figure:
-    """MAP estimates, and closest modes, against the catalog's own fits.
+    """Draw MAP estimates and closest modes against the catalog's own fits.
 
     Parameters
     ----------
@@ -41,18 +41,18 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     where : array of bool or int, optional
         Rows to draw; all by default.
     highlight : array of bool, optional
-        One value per row of ``out``; these rows get another color.
+        One value per row of ``out``; rows with True are drawn in another color.
     examples : sequence of int, optional
-        Rows to mark with triangles, and numerals in this order.
+        Rows to mark with triangles and with numerals in this order.
     prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`).
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Top: MAP with bars from the 16 to the 84 % quantile.  Bottom: the mode that is closest to the catalog value.
+        Top: MAP estimates with bars from the 16 % to the 84 % quantile.  Bottom: the mode closest to the catalog value.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
 
     Notes
     -----
-    The layout of Walter et al. (2025), Figs. 6, B.1 and B.2.  The catalog's mass may be the present-day mass,
-    ours is the initial mass.
+    The layout follows Walter et al. (2025), Figs. 6, B.1 and B.2.  The catalog may list present-day
+    masses; masses here are initial masses.
 
     Examples
     --------
@@ -78,13 +78,13 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     chosen = _chosen(out, where)
     highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight)
     if highlight.shape != (len(out),) or highlight.dtype != bool:
-        raise InputError(f"option:highlight takes True or False for each of {len(out)} rows")
+        raise InputError(f"option:highlight takes True or False for each of the {len(out)} rows")
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
                        for suffix in ("q16", "q84", "map"))
     shown = [i for i, p in enumerate(parameters)
              if p.column in fits and (chosen & np.isfinite(fits[p.column].value)).any()]
     if not shown:
-        raise InputError("no row of this table has both a published fit and a place in the figure")
+        raise InputError("none of the selected rows has a published fit")
     rows = {"MAP": best, "closest mode": closest_modes(out, fits, prefix=prefix, parameters=parameters)}
     with style():
         figure = new_figure(figure, width=0.6 + 3.4 * len(shown), height=6.9)
@@ -122,7 +122,7 @@ def _chosen(out, where):
 
 
 def _difference_unit(parameter):
-    """Return what a difference of a parameter is measured in."""
+    """Return the unit of a difference between two values of a parameter."""
     return "dex" if parameter.log10 else parameter.unit or "1"
 
 
@@ -171,7 +171,7 @@ def _deviation(ax, difference, unit):
 
 def plot_deviation(out: Table, published: str | Mapping | None = None, where: str | Sequence | np.ndarray | None = None,
                    *, prefix: str = "", figure: Figure | None = None) -> Figure:
-    """Draw the distance of the MAP from the catalog's own fit against the width of the posterior.
+    """Draw the difference between the MAP and the catalog's own fit against the width of the posterior.
 
     Parameters
     ----------
@@ -182,15 +182,15 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
     where : array of bool or int, optional
         Rows to draw; all by default.
     prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`).
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each parameter: MAP minus catalog over the distance from the 16 to the 84 % quantile, with the
-        running median and the running 5 and 95 % quantiles.
+        One panel per parameter: MAP minus catalog against the distance between the 16 % and 84 % quantiles, with the
+        running median and the running 5 % and 95 % quantiles.
 
     Raises
     ------
@@ -199,7 +199,7 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
 
     Notes
     -----
-    The layout of Walter et al. (2025), Fig. B.3: large deviations go with broad posteriors.
+    The layout follows Walter et al. (2025), Fig. B.3: large deviations occur where posteriors are broad.
 
     Examples
     --------
@@ -245,7 +245,7 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
 
 
 def _running_quantiles(x, y, levels, least=10):
-    """Quantiles of y in bins of x that hold as many points each, at least ``least``; no bins where there are fewer."""
+    """Return quantiles of y in equally populated bins of x; bins with fewer than ``least`` points are left out."""
     bins = np.array_split(np.argsort(x), np.clip(len(x) // (4 * least), 1, 25))
     bins = [rows for rows in bins if len(rows) >= least]
     center = np.array([np.median(x[rows]) for rows in bins])
@@ -254,27 +254,27 @@ def _running_quantiles(x, y, levels, least=10):
 
 def plot_catalog(out: Table, *, where: str | Sequence | np.ndarray | None = None, prefix: str | None = None,
                  figure: Figure | None = None) -> Figure:
-    """Draw an inferred catalog at a glance: of clusters ages, masses and reddenings.
+    """Draw an overview of an inferred catalog, for clusters in age, mass and reddening.
 
     Parameters
     ----------
     out : Table
         From `~clusterpost.infer_table`.
     where : array of bool or int, or str, optional
-        Rows to draw, or an expression that says which, such as ``"class <= 2 and good"``
+        Rows to draw, or an expression that selects them, such as ``"class <= 2 and good"``
         (`clusterpost.selection.select_rows`); all by default.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Medians in the plane of the model's first two parameters, colored by the third (of clusters age, initial
-        mass and reddening), with bars from the 16 to the 84 % quantile for up to 300 rows, and the median length of
-        the bars for more; histograms of the three; and how often each flag is set.  Rows that
-        `~clusterpost.is_good` refuses are faint crosses, and not in the histograms.
+        Medians in the plane of the model's first two parameters, colored by the third (for clusters age, initial
+        mass and reddening), with bars from the 16 % to the 84 % quantile for up to 300 rows or the median length of
+        the bars for more rows; histograms of the three parameters; and the number of rows with each flag.  Rows that
+        fail `~clusterpost.is_good` are faint crosses and are not counted in the histograms.
 
     Raises
     ------
@@ -345,7 +345,7 @@ def _plane(figure, ax, low, median, high, labels):
         alpha = float(np.clip(12 / np.sqrt(len(median)), 0.1, 0.7))
         ax.errorbar(*median[:, :2].T, xerr=[below[0], above[0]], yerr=[below[1], above[1]], alpha=alpha, zorder=0,
                     **bars)
-    # In random order: sorted by color, the reddened would hide the others where clusters crowd.
+    # In random order: if sorted by color, reddened clusters would hide the others in crowded regions.
     order = np.random.default_rng(0).permutation(len(median))
     points = ax.scatter(*median[order, :2].T, c=median[order, 2], s=float(np.clip(500 / np.sqrt(len(median)), 4, 30)),
                         cmap="viridis", lw=0, alpha=1.0 if len(median) <= _MOST_BARS else 0.7, vmin=0,

@@ -29,8 +29,8 @@ __all__ = ["are_modeled", "bands_by_pivot", "magnitudes_of", "model_magnitudes",
            "plot_color_color", "plot_color_magnitude", "typical_distance"]
 
 _TRACK_AGES = np.geomspace(1, 13000, 300)  # Myr
-_SIDES = ((6, 4, "left"), (6, -12, "left"), (-6, 4, "right"), (-6, -12, "right"))  # of a point for its age, in points
-_TEXT_SIZE = (5.6, 8)  # of a character beside the track, in points
+_SIDES = ((6, 4, "left"), (6, -12, "left"), (-6, 4, "right"), (-6, -12, "right"))  # offsets of age labels, in points
+_TEXT_SIZE = (5.6, 8)  # width and height of a character beside the track, in points
 _LABELLED = (1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
 _TRACK_MASSES = (1e3, 1e4, 1e5, 1e6)
 _PC10 = 1e-5  # Mpc
@@ -40,44 +40,44 @@ def plot_color_color(out: Table, x: tuple[str, str] | None = None, y: tuple[str,
                      where: str | Sequence | np.ndarray | None = None, color: str | None = "age", track: bool = True,
                      reddening: float = 0.3, system: str = "AB", prefix: str | None = None,
                      ax: Axes | None = None) -> Figure:
-    """Draw one color of a catalog against another, with the model's track.
+    """Draw a color-color diagram of a catalog, with the model's track.
 
     Parameters
     ----------
     out : Table
         Photometry, with or without results.
     x, y : tuple of two str, optional
-        Bands of each color, the bluer first, such as ``("F555W", "F814W")``.  By default the two reddest bands against
-        the two before them.
+        Bands of each color, the bluer first, such as ``("F555W", "F814W")``; by default the two reddest bands for x and
+        the next two for y.
     where : array of bool or int, or str, optional
-        Rows to draw, or an expression that says which; all by default.
+        Rows to draw, or an expression that selects them; all by default.
     color : str, array or None
-        Parameter, column such as ``support``, or one value per shown row that colors the points.  Without results, and
-        with None, there is none.
+        Parameter, column such as ``support``, or one value per shown row, for the color of the points.  Points have
+        one color if this is None or the table has no results.
     track : bool
-        Whether to draw the colors of fully sampled clusters of solar metallicity without dust, with ages in Myr.
+        Whether to draw the colors of dust-free, fully sampled clusters of solar metallicity, labeled with their ages.
     reddening : float
-        E(B-V) of the arrow, mag; zero for none.
+        E(B-V) of the reddening arrow, mag; zero draws no arrow.
     system : str
         ``AB`` or ``Vega``.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     ax : Axes, optional
-        To draw in.
+        Axes to draw into; those of a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row needs a detection in each of the bands.  Rows that `~clusterpost.is_good` refuses are gray crosses.
+        Only rows detected in all of the bands are drawn.  Rows that fail `~clusterpost.is_good` are gray crosses.
 
     Raises
     ------
     InputError
-        If there are too few bands, or no row is left.
+        If there are too few bands, or no row remains.
 
     Notes
     -----
-    The arrow is of the model's own extinction curve, for a cluster of 100 Myr.
+    The arrow follows the model's extinction curve for a cluster of 100 Myr.
 
     Examples
     --------
@@ -88,9 +88,7 @@ def plot_color_color(out: Table, x: tuple[str, str] | None = None, y: tuple[str,
     >>> figure = plot_color_color(out, ("F438W", "F555W"), ("F275W", "F336W"), color="support", system="Vega")
     """
     shown, photometry = _read(out, where, prefix)
-    names = bands_by_pivot(photometry)
-    if (x is None or y is None) and len(names) < 3:
-        raise InputError(f"a color-color diagram needs three bands; the table has {', '.join(names) or 'none'}")
+    names = [] if x is not None and y is not None else _detected_bands(photometry, 3, "color-color")
     x = tuple(names[-2:]) if x is None else _pair(x)
     y = (tuple(names[-4:-2]) if len(names) > 3 else tuple(names[:2])) if y is None else _pair(y)
     magnitudes = magnitudes_of(photometry, (*x, *y), system)
@@ -102,7 +100,7 @@ def plot_color_magnitude(out: Table, color_bands: tuple[str, str] | None = None,
                          where: str | Sequence | np.ndarray | None = None, color: str | None = "age",
                          track: bool = True, reddening: float = 0.3, absolute: bool = True, system: str = "AB",
                          prefix: str | None = None, ax: Axes | None = None) -> Figure:
-    """Draw a magnitude of a catalog against a color, with the model's tracks.
+    """Draw a color-magnitude diagram of a catalog, with the model's tracks.
 
     Parameters
     ----------
@@ -111,33 +109,33 @@ def plot_color_magnitude(out: Table, color_bands: tuple[str, str] | None = None,
     color_bands : tuple of two str, optional
         Bands of the color, the bluer first; by default the two reddest.
     band : str, optional
-        Of the magnitude; by default the first of the color.
+        Band of the magnitude; by default the first band of the color.
     where : array of bool or int, or str, optional
-        Rows to draw, or an expression that says which; all by default.
+        Rows to draw, or an expression that selects them; all by default.
     color : str, array or None
         As for `plot_color_color`.
     track : bool
-        Whether to draw fully sampled clusters of solar metallicity without dust, of 1e3 to 1e6 solar masses.
+        Whether to draw dust-free, fully sampled clusters of solar metallicity with 1e3 to 1e6 solar masses.
     reddening : float
-        E(B-V) of the arrow, mag; zero for none.
+        E(B-V) of the reddening arrow, mag; zero draws no arrow.
     absolute : bool
-        Whether magnitudes are absolute; they are apparent where the table has no distances.
+        Whether to draw absolute magnitudes; magnitudes are apparent if the table has no distances.
     system : str
         ``AB`` or ``Vega``.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     ax : Axes, optional
-        To draw in.
+        Axes to draw into; those of a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Rows that `~clusterpost.is_good` refuses are gray crosses.
+        Rows that fail `~clusterpost.is_good` are gray crosses.
 
     Raises
     ------
     InputError
-        If there are too few bands, or no row is left.
+        If there are too few bands, or no row remains.
 
     Examples
     --------
@@ -147,10 +145,7 @@ def plot_color_magnitude(out: Table, color_bands: tuple[str, str] | None = None,
     >>> figure = plot_color_magnitude(out, ("F438W", "F814W"), "F555W")
     """
     shown, photometry = _read(out, where, prefix)
-    names = bands_by_pivot(photometry)
-    if color_bands is None and len(names) < 2:
-        raise InputError(f"a color needs two bands; the table has {', '.join(names) or 'none'}")
-    pair = tuple(names[-2:]) if color_bands is None else _pair(color_bands)
+    pair = tuple(_detected_bands(photometry, 2, "color-magnitude")[-2:]) if color_bands is None else _pair(color_bands)
     band = pair[0] if band is None else get_band(band).name
     magnitudes = magnitudes_of(photometry, (*pair, band), system)
     distance = photometry.covariates.get("distance", np.full(len(photometry), np.nan))
@@ -166,7 +161,7 @@ def plot_color_magnitude(out: Table, color_bands: tuple[str, str] | None = None,
 
 
 def are_modeled(bands: Sequence[str]) -> bool:
-    """Tell whether fully sampled clusters have fluxes in all of these bands.
+    """Return whether fully sampled clusters have fluxes in all of these bands.
 
     Parameters
     ----------
@@ -185,7 +180,7 @@ def are_modeled(bands: Sequence[str]) -> bool:
 
 def model_magnitudes(age: np.ndarray | Sequence[float], ebv: np.ndarray | Sequence[float], bands: Sequence[str],
                      distance: float, mass: float = 1e4) -> np.ndarray:
-    """AB magnitudes of fully sampled clusters of solar metallicity.
+    """Return AB magnitudes of fully sampled clusters of solar metallicity.
 
     Parameters
     ----------
@@ -212,7 +207,7 @@ def model_magnitudes(age: np.ndarray | Sequence[float], ebv: np.ndarray | Sequen
 
 
 def typical_distance(shown: Shown) -> float:
-    """Return the median distance of rows in Mpc.
+    """Return the median distance of the shown rows in Mpc.
 
     Parameters
     ----------
@@ -225,11 +220,12 @@ def typical_distance(shown: Shown) -> float:
     Raises
     ------
     InputError
-        If no row has one.
+        If no row has a distance.
     """
     distance = photometry_of(shown.table, shown.prefix).covariates.get("distance", np.array([np.nan]))
     if not np.isfinite(distance).any():
-        raise InputError("the table has no distance, which a line of equal brightness needs")
+        raise InputError("a line of constant magnitude needs a distance, and no row has one; leave option:limit out, "
+                         "or infer the table with option:distance")
     return float(np.nanmedian(distance))
 
 
@@ -239,13 +235,13 @@ def _read(out, where, prefix):
 
 
 def photometry_of(tbl: Table, prefix: str) -> Photometry:
-    """Read the photometry of a result as it was read for it, with distances where there are any.
+    """Read the photometry of a result as the inference read it, with distances if available.
 
     Parameters
     ----------
     tbl : Table
     prefix : str
-        Of the results.
+        Prefix of the result columns.
 
     Returns
     -------
@@ -263,7 +259,7 @@ def photometry_of(tbl: Table, prefix: str) -> Photometry:
 
 
 def bands_by_pivot(photometry: Photometry) -> list[str]:
-    """Return the measured bands from blue to red, of each filter the camera with the most detections.
+    """Return the detected bands from blue to red; of two cameras with the same filter, the one with more detections.
 
     Parameters
     ----------
@@ -282,9 +278,24 @@ def bands_by_pivot(photometry: Photometry) -> list[str]:
     return sorted((band for _, band in best.values()), key=lambda band: get_band(band).pivot)
 
 
+def _detected_bands(photometry, least, diagram):
+    """Return the detected bands from blue to red, at least ``least`` of them."""
+    names = bands_by_pivot(photometry)
+    if len(names) < least:
+        columns = dict(zip(photometry.bands, photometry.columns, strict=False))
+        found = ", ".join(f"{name} (column {columns[name]!r})" if name in columns else name for name in names)
+        empty = [name for name in photometry.bands if name not in names]
+        raise InputError(
+            f"a {diagram} diagram needs {least} filters with detections, and this table has {found or 'none'}"
+            + (f"; also read, without detections or with the same filter: {', '.join(empty)}" if empty else "")
+            + (f"; not recognized: {', '.join(map(str, photometry.unused))}" if photometry.unused else "")
+            + ". Name the columns of other bands with option:columns when the table is read or inferred")
+    return names
+
+
 def _pair(bands):
     if isinstance(bands, str) or len(bands) != 2:
-        raise InputError(f"a color is given by two bands, such as ('F555W', 'F814W'), not {bands!r}")
+        raise InputError(f"a color takes two bands, such as ('F555W', 'F814W'), not {bands!r}")
     return tuple(get_band(band).name for band in bands)
 
 
@@ -297,7 +308,7 @@ def _label(pair, system):
 
 
 def magnitudes_of(photometry: Photometry, bands: Sequence[str], system: str) -> np.ndarray:
-    """Return magnitudes, NaN where a band is not detected.
+    """Return magnitudes, NaN for bands without a detection.
 
     Parameters
     ----------
@@ -313,7 +324,7 @@ def magnitudes_of(photometry: Photometry, bands: Sequence[str], system: str) -> 
     if system not in ("AB", "Vega"):
         raise InputError(f"option:system={system!r} is neither 'AB' nor 'Vega'")
     if absent := [band for band in bands if band not in photometry.bands]:
-        raise InputError(f"the table has no {absent[0]}; it has {', '.join(photometry.bands)}")
+        raise InputError(f"the table has no {absent[0]}; choose from {', '.join(photometry.bands)}")
     part = photometry.select(bands)
     flux = np.where(part.limit | ~(part.flux > 0), np.nan, part.flux)
     return (flux * u.mJy).to_value(u.ABmag) - _zero_points(bands, system)
@@ -356,10 +367,10 @@ def _diagram(shown, magnitudes, bands, axes_of, labels, color, track, reddening,
 
 
 def _track(ax, path, mass, *, labeled, named):
-    """Draw a track and write its mass and ages beside it."""
+    """Draw a track, labeled with its mass and ages."""
     ax.plot(*path.T, color=COLORS["map"], lw=1.3, zorder=3, alpha=0.9)
     look = {"textcoords": "offset points", "fontsize": 8.5, "color": COLORS["map"], "clip_on": True, "zorder": 6}
-    texts = []  # points, what stands there, and its characters
+    texts = []  # point, text and length of each label
     if labeled:
         points = path[[int(np.argmin(np.abs(_TRACK_AGES - age))) for age in _LABELLED]]
         ages = [f"{age} Myr" if age < 1000 else f"{age // 1000} Gyr" for age in _LABELLED]
@@ -374,7 +385,7 @@ def _track(ax, path, mass, *, labeled, named):
 
 
 def _free_sides(ax, texts):
-    """Choose for each text a side of its point, within the axes and not over a text before it where there is one."""
+    """Choose the side of each label's point: inside the axes and clear of earlier labels, as far as possible."""
     scale, frame, taken = 72 / ax.figure.dpi, ax.get_window_extent(), []
     for point, _, length in texts:
         (x, y), width, boxes = (ax.transData.transform(point) - frame.p0) * scale, _TEXT_SIZE[0] * length, []
@@ -396,7 +407,7 @@ def _halo(text):
 
 
 def _arrow(ax, vector, reddening):
-    """Draw a reddening vector into the upper right corner, where the red and bright is empty."""
+    """Draw a reddening vector in the upper right corner, which few clusters reach."""
     (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
     start = np.array([x1 - 0.06 * (x1 - x0) - max(vector[0], 0), y1 + 0.06 * (y0 - y1)])
     ax.annotate("", start + vector, start, arrowprops={"arrowstyle": "-|>", "color": "black", "lw": 1.3}, zorder=5)

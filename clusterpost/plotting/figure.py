@@ -1,4 +1,4 @@
-"""A figure that shows itself in a notebook."""
+"""A figure that notebooks display."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DPI = 110
 class NotebookFigure(Figure):
     """A `matplotlib.figure.Figure` that a notebook displays as the value of a cell.
 
-    It is made without pyplot, so that nothing else shows it or keeps it alive.
+    It is created without pyplot, which would show it a second time and keep it in memory.
     """
 
     def _repr_png_(self) -> bytes:

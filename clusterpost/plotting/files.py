@@ -1,4 +1,4 @@
-"""Figures by name, written to files: what the shell offers."""
+"""Figures by name, written to files by the command line."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CATALOG_FIGURES", "OBJECT_FIGURES", "SUFFIXES", "draw", "write_figure", "write_pages"]
 
-#: Names of figures of a whole catalog, and the functions of `clusterpost.plotting` that draw them.
+#: Figures of a whole catalog: name and function of `clusterpost.plotting`.
 CATALOG_FIGURES = {"overview": "plot_catalog", "color-color": "plot_color_color",
                    "color-magnitude": "plot_color_magnitude", "age-mass": "plot_age_mass",
                    "mass-function": "plot_mass_function", "age-distribution": "plot_age_distribution",
                    "sky": "plot_sky", "support": "plot_support"}
-#: The same of a single row, with options.
+#: Figures of a single row: name, function and its options.
 OBJECT_FIGURES = {"object": ("plot_sed", {"corner": True}), "corner": ("plot_posterior", {}), "sed": ("plot_sed", {})}
-#: Of figure files.
+#: Suffixes of figure files.
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -36,11 +36,11 @@ def draw(kind: str, tbl: Row | Table, **options: Any) -> Figure:
     Parameters
     ----------
     kind : str
-        Of `CATALOG_FIGURES` or `OBJECT_FIGURES`.
+        Name in `CATALOG_FIGURES` or `OBJECT_FIGURES`.
     tbl : Table or Row
-        Results, or one of them.
+        Results, or one row of them.
     **options
-        Of the function that draws it.
+        Options of the plotting function.
 
     Returns
     -------
@@ -53,12 +53,12 @@ def draw(kind: str, tbl: Row | Table, **options: Any) -> Figure:
 
 
 def write_figure(path: PathLike, figure: Figure) -> None:
-    """Write a figure to a file, whole or not at all.
+    """Write a figure to a file atomically.
 
     Parameters
     ----------
     path : str or Path
-        Ends in one of `SUFFIXES`.
+        File name that ends in one of `SUFFIXES`.
     figure : Figure
     """
     with whole_file(path) as temporary:
@@ -67,14 +67,14 @@ def write_figure(path: PathLike, figure: Figure) -> None:
 
 def write_pages(path: PathLike, kind: str, tbl: Table, rows: Sequence[int], *, progress: bool | None = None,
                 **options: Any) -> list[int]:
-    """Draw rows of a result, one on each page of a PDF file.
+    """Draw rows of a result into a PDF file, one per page.
 
     Parameters
     ----------
     path : str or Path
-        Ends in ``.pdf``.
+        File name that ends in ``.pdf``.
     kind : str
-        Of `OBJECT_FIGURES`.
+        Name in `OBJECT_FIGURES`.
     tbl : Table
     rows : sequence of int
     progress : bool, optional
@@ -84,15 +84,16 @@ def write_pages(path: PathLike, kind: str, tbl: Table, rows: Sequence[int], *, p
     Returns
     -------
     list of int
-        Rows without a page, as they could not be inferred.
+        Rows without a page because they were not inferred.
 
     Raises
     ------
     InputError
-        If the file is no PDF, or no row can be drawn.
+        If the file is not a PDF, or no row can be drawn.
     """
     if Path(path).suffix.lower() != ".pdf":
-        raise InputError(f"{path}: figures of several rows go to one .pdf, a page each; choose a row, or such a file")
+        raise InputError(f"{path}: figures of several rows need a .pdf file, one page per row; choose one row, or "
+                         "a .pdf file")
     require("matplotlib", "plot")
     from matplotlib.backends.backend_pdf import PdfPages
 
@@ -105,6 +106,6 @@ def write_pages(path: PathLike, kind: str, tbl: Table, rows: Sequence[int], *, p
             except InputError as error:
                 without.append(int(row))
                 if len(without) == len(rows):
-                    raise InputError(f"none of {len(rows)} rows can be drawn: {error.unworded}") from None
+                    raise InputError(f"none of the {len(rows)} rows can be drawn: {error.unworded}") from None
             bar.update(1)
     return without

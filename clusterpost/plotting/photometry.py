@@ -1,4 +1,4 @@
-"""Figures of photometry: how noisy it is, and whether inferred clusters would look like it."""
+"""Figures of photometry: flux errors, posterior predictive checks, chi-squares and SEDs."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = ["plot_chi2", "plot_flux_errors", "plot_predictive", "plot_seds"]
 def plot_flux_errors(tbl: Table, *, where: str | Sequence | np.ndarray | None = None,
                      bands: Sequence[str] | None = None, columns: dict | None = None,
                      figure: Figure | None = None) -> Figure:
-    """Draw a catalog's flux errors, and what two noise models make of them.
+    """Draw a catalog's flux errors and the noise that two noise models imply.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
-        Photometry; errors are taken as reported, without a floor.
+        Photometry; errors are used as reported, without an error floor.
     where : array of bool or int, optional
         Rows to count; all by default.
     bands : sequence of str, optional
-        By default all that the table has.
+        Bands to draw; by default all bands of the table.
     columns : dict, optional
         As for `~clusterpost.infer_table`.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A column for each band.  Top: histogram of relative errors, with their median (dotted) and 99 % quantile
-        (dashed); the last bin holds all beyond.  Middle and bottom: densities of a measured flux, over the true one,
-        under normal and log-normal noise of the median and of the 99 % quantile.
+        One column per band.  Top: histogram of relative errors, with their median (dotted) and 99 % quantile
+        (dashed); the last bin includes all larger errors.  Middle and bottom: densities of measured over true flux
+        under normal and log-normal noise, for the median and for the 99 % quantile of the errors.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def plot_flux_errors(tbl: Table, *, where: str | Sequence | np.ndarray | None = 
 
     Notes
     -----
-    The layout of Walter et al. (2025), Fig. 2, which has the largest error in place of the 99 % quantile.
+    The layout follows Walter et al. (2025), Fig. 2, which shows the largest error instead of the 99 % quantile.
 
     Examples
     --------
@@ -113,32 +113,32 @@ def _noise_densities(ax, relative):
 
 
 def plot_predictive(check: Table, *, bins: int | None = None, figure: Figure | None = None) -> Figure:
-    """Repeated measurements of a catalog's posteriors against the real ones.
+    """Draw a posterior predictive check: replicated against observed fluxes.
 
     Parameters
     ----------
     check : Table
         From `clusterpost.validation.predictive_check`.
     bins : int, optional
-        Of the ranks; by default one for every 25 clusters, from 8 to 25.
+        Number of bins of the ranks; by default one per 25 clusters, between 8 and 25.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row for each band.  Left: mean of the repeated measurements against the real one.  Right: ranks of the real
-        ones over their expectation if they were uniform, with dashed lines at +-1 sigma.  Posteriors have seen the
-        data: where all is well the middle ranks are the most frequent.
+        One row per band.  Left: mean of the replicated fluxes against the observed flux.  Right: counts of the ranks of
+        the observed fluxes over their expectation for uniform ranks, with dashed lines at +-1 sigma.  Posteriors are
+        conditioned on the same data, so middle ranks are the most frequent if the model fits.
 
     Raises
     ------
     InputError
-        If the check has no row.
+        If the check has no rows.
 
     Notes
     -----
-    The layout of Walter et al. (2025), Fig. 4.
+    The layout follows Walter et al. (2025), Fig. 4.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def plot_predictive(check: Table, *, bins: int | None = None, figure: Figure | N
     >>> figure = plot_predictive(predictive_check(clusterpost.simulate(5, seed=1), model="any_bands", n_draws=50))
     """
     if not len(check):
-        raise InputError("the check has no row; was any object inferred? The flag column of infer_table says why not")
+        raise InputError("the check has no rows because no object was inferred; see the flag column of the results")
     bands, n_draws = bands_of(check), check.meta["n_draws"]
     with style():
         figure = new_figure(figure, width=7.6, height=0.8 + 1.75 * len(bands))
@@ -165,8 +165,8 @@ def plot_predictive(check: Table, *, bins: int | None = None, figure: Figure | N
             left.text(0.05, 0.93, f"{band.replace('_', ' ')}\nn = {n:,}", transform=left.transAxes, va="top",
                       fontsize=9)
             _ranks(right, np.asarray(rows["rank"]), n_draws, min(bins or int(np.clip(n // 25, 8, 25)), n_draws + 1))
-        axes[0, 0].set_title("mean of the repeated measurements")
-        axes[0, 1].set_title(f"rank among {n_draws} repeated measurements")
+        axes[0, 0].set_title("mean of the replicated fluxes")
+        axes[0, 1].set_title(f"rank among {n_draws} replicated fluxes")
         axes[-1, 0].set_xlabel("observed [mJy]")
         axes[-1, 1].set_xlabel("rank")
         figure.align_ylabels()
@@ -189,27 +189,27 @@ def _ranks(ax, rank, n_draws, bins):
 def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
               where: str | Sequence | np.ndarray | None = None, examples: Sequence[int] | None = None,
               figure: Figure | None = None) -> Figure:
-    """Chi-square of the MAPs against that of other fits.
+    """Draw the chi-square of MAP estimates against that of other fits.
 
     Parameters
     ----------
     table : Table
         From `clusterpost.validation.map_chi2`.
     reference : str or sequence of str
-        Columns of ``table``, such as ``chi2_catalog`` and ``chi2_catalog_free_mass``: the first is drawn against the
-        MAPs, the others as histograms only.
+        Columns of ``table``, such as ``chi2_catalog`` and ``chi2_catalog_free_mass``.  The first is drawn against the
+        MAP and as a histogram, the others as histograms only.
     where : array of bool or int, optional
         Rows to draw; all by default.
     examples : sequence of int, optional
         Rows of ``table`` to mark.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Top: histograms of log10 of the reduced chi-squares.  Bottom: the reference against the MAP, rows with both;
-        colors count clusters.
+        Top: histograms of log10 of the reduced chi-squares.  Bottom: the reference against the MAP for rows with both;
+        colors show the number of clusters.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
 
     Notes
     -----
-    The layout of Walter et al. (2025), Fig. 8.
+    The layout follows Walter et al. (2025), Fig. 8.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
         values = {name: np.log10(np.asarray(table[name], float)) for name in ("chi2_map", *names)}
     both = chosen & np.isfinite(values["chi2_map"]) & np.isfinite(values[names[0]])
     if not both.any():
-        raise InputError(f"no row has both chi2_map and {names[0]}; the second needs published fits")
+        raise InputError(f"no row has both chi2_map and {names[0]}; {names[0]} needs published fits")
     kept = {name: column[both & np.isfinite(column)] for name, column in values.items()}
     low, high = (np.percentile(np.concatenate(list(kept.values())), q) for q in (0.5, 99.5))
     low, high = low - 0.1 * (high - low) - 0.05, high + 0.1 * (high - low) + 0.05
@@ -268,11 +268,11 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
 
 
 _CHI2 = {"chi2_map": "MAP", "chi2_catalog": "catalog fit", "chi2_catalog_free_mass": "catalog fit, best mass",
-         "chi2_grid": "grid's best point"}
+         "chi2_grid": "best grid point"}
 
 
 def _counts(figure, ax, x, y, edges):
-    """Draw a histogram of two dimensions with logarithmic colors, or points where there are few."""
+    """Draw a two-dimensional histogram with logarithmic colors, or points if there are few."""
     if len(x) < 200:
         ax.scatter(x, y, s=9, color=COLORS["posterior"], alpha=0.6, lw=0, rasterized=True)
         return
@@ -281,29 +281,29 @@ def _counts(figure, ax, x, y, edges):
 
 
 def plot_seds(table: Row | Table, *, figure: Figure | None = None) -> Figure:
-    """Chosen clusters in every band: as observed, at the MAP, at the catalog's fit and over the posterior.
+    """Draw observed fluxes of a few clusters with those of the MAP, the catalog's fit and the posterior.
 
     Parameters
     ----------
     table : Table or Row
-        One to ten rows from `~clusterpost.infer_table`, or what `clusterpost.validation.resimulate` made of them.
+        One to ten rows from `~clusterpost.infer_table`, or the output of `clusterpost.validation.resimulate` for them.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each cluster: observed fluxes (dots) with bars of 1 sigma, upper limits as triangles; fluxes at
-        the MAP and at the catalog's fit; and the 16-84 % range of the posterior's fluxes (boxes).
+        One panel per cluster: observed fluxes (dots) with 1-sigma errors, upper limits (triangles), fluxes of
+        the MAP and of the catalog's fit, and the 16-84 % range of the posterior's fluxes (boxes).
 
     Raises
     ------
     InputError
-        If there are more than ten rows, or one was not inferred.
+        If there are more than ten rows, or a row was not inferred.
 
     Notes
     -----
-    The layout of Walter et al. (2025), Fig. 7, in the bands: the package holds band fluxes and no spectra.
+    The layout follows Walter et al. (2025), Fig. 7, but shows band fluxes only: the package has no spectra.
 
     Examples
     --------
@@ -315,8 +315,8 @@ def plot_seds(table: Row | Table, *, figure: Figure | None = None) -> Figure:
     table, _ = as_table(table)
     if not {"row", "band", "wavelength"} <= set(table.colnames):
         if not 1 <= len(table) <= len(NUMERALS):
-            raise InputError(f"one to {len(NUMERALS)} objects are drawn side by side, not {len(table)}; pick some "
-                             "rows of the table")
+            raise InputError(f"plot_seds draws one to {len(NUMERALS)} rows, and this table has {len(table)}; select "
+                             "some of its rows")
         table = resimulate(table, range(len(table)))
     rows = list(dict.fromkeys(np.asarray(table["row"]).tolist()))
     n_columns = min(2, len(rows))

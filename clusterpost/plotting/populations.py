@@ -1,4 +1,4 @@
-"""Populations: ages against masses, and the distributions of both with their uncertainty."""
+"""Figures of populations: ages against masses, and the distributions of both with their uncertainties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_age_distribution", "plot_age_mass", "plot_mass_function"]
 
 _MOST_BARS = 300
-_NONE = "no row is left to count; by default good rows count, and option:where chooses others"
+_NONE = "no row remains to count; by default only good rows are counted, and option:where selects others"
 _QUANTILES = (0.16, 0.5, 0.84)
 
 
@@ -39,31 +39,31 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
     out : Table
         From `~clusterpost.infer_table`.
     where : array of bool or int, or str, optional
-        Rows to draw, or an expression that says which, such as ``"class <= 2"``
+        Rows to draw, or an expression that selects them, such as ``"class <= 2"``
         (`clusterpost.selection.select_rows`); all by default.
     color : str, array or None
-        Parameter, column or one value per shown row that colors the points; None for none, and for a density of rows
-        where there are more than 2000.
+        Parameter, column or one value per shown row, for the color of the points.  None draws points of one color, or
+        the density of rows if there are more than 2000.
     limit : tuple of str and float, optional
-        Band and AB magnitude, such as ``("F555W", 26.0)``: a line shows the mass of a cluster without dust that is
-        so bright at the median distance.
+        Band and AB magnitude, such as ``("F555W", 26.0)``.  A line shows the mass of a dust-free cluster with this
+        magnitude at the median distance.
     mass : str
         ``mass`` (initial) or ``stellar_mass`` (present).
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     ax : Axes, optional
-        To draw in.
+        Axes to draw into; those of a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Medians, with bars from the 16 to the 84 % quantile for up to 300 rows.  Rows that `~clusterpost.is_good`
+        Medians, with bars from the 16 % to the 84 % quantile for up to 300 rows.  Rows that `~clusterpost.is_good`
         refuses are gray crosses.
 
     Raises
     ------
     InputError
-        If no row is left, or the line needs a distance that is not there.
+        If no row remains, or ``limit`` is given and no row has a distance.
     ColumnError
         If the table has no ages and masses.
 
@@ -75,7 +75,7 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
     >>> figure = plot_age_mass(out, limit=("F555W", 26.0))
     """
     def medians(tbl: Table, prefix: str) -> np.ndarray:
-        """Return median age and mass of each row."""
+        """Return the median age and mass of each row."""
         return np.stack([linear_column(tbl, f"{stem}_q50", prefix) for stem in ("age", mass)], -1)
 
     shown = shown_rows(out, where, prefix, medians)
@@ -108,7 +108,7 @@ def _bars(ax, shown, stems, middle):
 
 
 def _completeness(ax, shown, band, magnitude):
-    """Draw the mass of a cluster without dust that has this magnitude."""
+    """Draw the mass of a dust-free cluster with this magnitude."""
     distance = typical_distance(shown)
     limits = ax.get_xlim(), ax.get_ylim()
     age = np.geomspace(1, 13000, 200)
@@ -130,40 +130,40 @@ def plot_mass_function(out: Table, *, where: str | Sequence | np.ndarray | None 
     out : Table
         From `~clusterpost.infer_table`, whose good rows are drawn from, or from `~clusterpost.sample_posterior`.
     where : array of bool or int, or str, optional
-        Rows to count, or an expression that says which; all good ones by default.
+        Rows to count, or an expression that selects them; by default all good rows.
     bins : int or array, optional
-        Number, or edges in solar masses.  By default five in each decade.
+        Number of bins, or edges in solar masses; by default five bins per decade.
     mass : str
         ``mass`` (initial) or ``stellar_mass`` (present).
     n_draws : int
-        Draws of each row, where ``out`` has none.
+        Number of draws per row, if ``out`` holds none.
     slope : float or None
-        Of the power law dN/dM to compare with; None for none.
+        Slope of a power law dN/dM to draw for comparison; None draws none.
     bootstrap : bool
-        Whether the interval also holds the chance of which clusters there are: rows are drawn with replacement.
+        Whether to resample the rows with replacement, which adds the sampling noise of the catalog to the interval.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     ax : Axes, optional
-        To draw in.
+        Axes to draw into; those of a new figure by default.
     **options
-        Of `~clusterpost.sample_posterior`.
+        Options of `~clusterpost.sample_posterior`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        dN/dlog10 M: median and 16-84 % range over realizations of the whole catalog, each of the k-th draw of
+        dN/dlog10 M: median and 16-84 % range over realizations of the catalog.  Realization k takes the k-th draw of
         every row.
 
     Raises
     ------
     InputError
-        If no row is left.
+        If no row remains.
 
     Notes
     -----
-    A stack of posteriors: each has the prior in it, and the errors of the masses widen the distribution.  It is no
-    fit of a mass function, nor corrected for completeness.  Give `~clusterpost.infer_table` a prior such as
-    `~clusterpost.priors.PowerLaw` to see how much depends on it.
+    The figure stacks posteriors: each includes the prior, and mass errors broaden the distribution.  It is not a fit
+    of a mass function and is not corrected for completeness.  To see how much it depends on the prior, give
+    `~clusterpost.infer_table` another one, such as `~clusterpost.priors.PowerLaw`.
 
     Examples
     --------
@@ -199,35 +199,35 @@ def plot_age_distribution(out: Table, *, where: str | Sequence | np.ndarray | No
     out : Table
         From `~clusterpost.infer_table`, whose good rows are drawn from, or from `~clusterpost.sample_posterior`.
     where : array of bool or int, or str, optional
-        Rows to count, or an expression that says which; all good ones by default.
+        Rows to count, or an expression that selects them; by default all good rows.
     bins : int or array, optional
-        Number, or edges in Myr.  By default four in each decade.
+        Number of bins, or edges in Myr; by default four bins per decade.
     per : str
         ``log`` for dN/dlog10 t, or ``Myr`` for dN/dt.
     n_draws : int
-        Draws of each row, where ``out`` has none.
+        Number of draws per row, if ``out`` holds none.
     bootstrap : bool
-        Whether the interval also holds the chance of which clusters there are: rows are drawn with replacement.
+        Whether to resample the rows with replacement, which adds the sampling noise of the catalog to the interval.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     ax : Axes, optional
-        To draw in.
+        Axes to draw into; those of a new figure by default.
     **options
-        Of `~clusterpost.sample_posterior`.
+        Options of `~clusterpost.sample_posterior`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Median and 16-84 % range over realizations of the whole catalog, each of the k-th draw of every row.
+        Median and 16-84 % range over realizations of the catalog.  Realization k takes the k-th draw of every row.
 
     Raises
     ------
     InputError
-        If no row is left.
+        If no row remains.
 
     Notes
     -----
-    A stack of posteriors, as `plot_mass_function` is: the prior, flat in log age by default, is in it.
+    Like `plot_mass_function`, the figure stacks posteriors and includes the prior, by default flat in log age.
 
     Examples
     --------
@@ -252,7 +252,7 @@ def plot_age_distribution(out: Table, *, where: str | Sequence | np.ndarray | No
 
 
 def _draws(out, stem, where, prefix, n_draws, options):
-    """Return draws of a quantity, (n_row, n_draw), of the rows that count."""
+    """Return draws of a quantity for the counted rows, (n_row, n_draw)."""
     if stem in out.colnames and np.ndim(out[stem]) == 2:
         chosen = _chosen(out, where, is_good(np.asarray(out["flag"])) if "flag" in out.colnames else None, "")
         draws = out[chosen]
@@ -268,10 +268,10 @@ def _draws(out, stem, where, prefix, n_draws, options):
         if not chosen.any():
             raise InputError(_NONE)
         out = out[chosen]
-        repeat(out, prefix=prefix)  # an error about the record comes before the work
+        repeat(out, prefix=prefix)  # raises for an unusable record before the sampling starts
         draws = sample_posterior(out, n_samples=n_draws, prefix=prefix, **{"progress": False} | options)
     if stem not in draws.colnames:
-        raise ColumnError(f"the draws have no column {stem!r}; these are of a model without it")
+        raise ColumnError(f"the draws have no column {stem!r}, because their model has no such parameter")
     values = numbers(draws[stem], draws[stem].unit)
     values = values[np.isfinite(values).all(1)]
     if not len(values):
@@ -280,7 +280,7 @@ def _draws(out, stem, where, prefix, n_draws, options):
 
 
 def _chosen(out, where, good, prefix):
-    """Return True for rows that are asked for, by default the good ones."""
+    """Return True for the selected rows, by default the good ones."""
     from ..selection import select_rows
 
     if where is None:
@@ -301,7 +301,7 @@ def _edges(values, bins, per_decade):
 
 
 def _histograms(values, edges, bootstrap):
-    """Return the quantiles of counts over realizations, (3, n_bin)."""
+    """Return quantiles of the counts over realizations, (3, n_bin)."""
     rng = np.random.default_rng(0)
     counts = []
     for column in values.T:
@@ -319,7 +319,7 @@ def _steps(ax, edges, low, median, high):
 def _finish(ax, median, n, x_label, y_label):
     positive = median[median > 0]
     ax.set(xscale="log", yscale="log", xlabel=x_label, ylabel=y_label)
-    if len(positive):  # of a few rows no bin need hold one in half the draws
+    if len(positive):  # with few rows, the median count of every bin can be zero
         ax.set_ylim(0.4 * positive.min(), 2.5 * positive.max())
     plain_log_ticks(ax.yaxis, *ax.get_ylim())
     ax.set_title(f"{n:,} rows", loc="left")

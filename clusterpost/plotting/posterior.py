@@ -1,4 +1,4 @@
-"""The posterior of one cluster."""
+"""Corner plot of one object's posterior."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 __all__ = ["object_name", "one_row", "plot_posterior", "quantile_text"]
 
-# Shares of the probability inside the contours: those of 1, 1.5 and 2 sigma of a normal density in two dimensions.
+# Probabilities enclosed by the contours: those of 1, 1.5 and 2 sigma of a two-dimensional normal density.
 _LEVELS = (0.393, 0.675, 0.865)
 _SHARES = ", ".join(f"{100 * level:.0f}" for level in _LEVELS)
-_PLACES = (0.46, 0.64, 0.83, 1.0)  # of the columns of the table of estimates
-_NEAR_PLACE = (0.46,)  # of the weights, where the numbers are left to the titles
-_NEAR = 0.5  # standard deviations of the draws; the MAP stands for a mode that is so near to it
-_LEAST_WEIGHT = 0.02  # of a mode that the table does not list
+_PLACES = (0.46, 0.64, 0.83, 1.0)  # columns of the table of estimates
+_NEAR_PLACE = (0.46,)  # column of the weights when only the titles show the numbers
+_NEAR = 0.5  # standard deviations of the draws; the MAP represents a mode within this distance
+_LEAST_WEIGHT = 0.02  # smallest weight of a marked mode that the table does not list
 _REPEATED = {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None, "columns": None}
 _ONLY_OF_INFER_TABLE = {"quantiles", "n_modes"}
 _UNITS = {"solMass": r"M_\odot"}
@@ -43,10 +43,10 @@ _UNITS = {"solMass": r"M_\odot"}
 
 @dataclass
 class _Marks:
-    """Marks beside the density, (n_parameter,) or (n_mode, n_parameter) each; None for what there is not."""
+    """Marks on the density, (n_parameter,) or (n_mode, n_parameter) each; None for absent marks."""
 
     best: np.ndarray | None = None
-    own: int | None = None  # the mode that the MAP stands for
+    own: int | None = None  # the mode that the MAP represents
     modes: np.ndarray | None = None
     weights: np.ndarray | None = None
     further: np.ndarray | None = None  # modes that the table does not list
@@ -54,7 +54,7 @@ class _Marks:
     catalog: np.ndarray | None = None
 
     def drawn(self):
-        """(name, values, weight or None, options) of each, the MAP first."""
+        """Yield (name, values, weight or None, options) of each mark, the MAP first."""
         modes = [] if self.modes is None else self.modes
         weights = [None] * len(modes) if self.weights is None else self.weights
         if self.best is not None:
@@ -71,7 +71,7 @@ class _Marks:
             yield "truth", self.truth, None, {"marker": "*", "ms": 12, "color": COLORS["truth"], "ls": ":"}
 
     def mapped(self, function):
-        """Return the same marks in other coordinates; weights stay."""
+        """Return the same marks in other coordinates, with unchanged weights."""
         points = {name: getattr(self, name) for name in ("best", "modes", "further", "truth", "catalog")}
         return replace(self, **{name: function(values) for name, values in points.items() if values is not None})
 
@@ -87,56 +87,56 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
     Parameters
     ----------
     row_or_table : Row or Table of one row
-        Photometry, as for `~clusterpost.infer_table`, or what that returned.
+        Photometry, as for `~clusterpost.infer_table`, or its output.
     samples : array (n, n_parameter), optional
         Draws of the model's parameters, for clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag.  By default they
-        are drawn with the settings that the row's results were made with; where it has none yet, the MAP and the
-        modes are found, too.
+        are drawn with the settings of the row's results; for a row without results, the MAP and the modes are also
+        computed.
     model : str or Model
         As for `~clusterpost.sample_posterior`.
     n_samples : int
-        Draws to make.
+        Number of draws.
     truth : array (n_parameter,), optional
-        True parameters, in the coordinates of ``samples``, NaN for those that are not known.  By default those that
-        the row has columns of, such as ``log_age_true`` or ``age_true`` [Myr], and ``ebv_true``.
+        True parameters, in the coordinates of ``samples``, NaN for unknown ones.  By default they are read from the
+        row's columns, such as ``log_age_true`` or ``age_true`` [Myr], and ``ebv_true``.
     catalog : array (n_parameter,) or False, optional
-        The catalog's own fit, in the coordinates of ``samples`` (NaN for what there is not).  By default it is
-        recognized; False leaves it out.
+        The catalog's own fit, in the coordinates of ``samples``, NaN for unknown parameters.  By default it is read
+        from recognized columns; False omits it.
     bounds : array (2, n_parameter), optional
-        Of the prior, in the coordinates of ``samples``: an axis ends there where the posterior touches them.  By
-        default those of the prior that was used.
+        Limits of the prior, in the coordinates of ``samples``; an axis ends at a limit that the posterior reaches.
+        By default those of the prior of the results.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     name : str or False, optional
-        Of the object, above the figure.  By default its identifier in the table, or its row; False for none.
+        Title of the figure; by default the object's identifier in the table, or its row number.  False omits it.
     linear : sequence of str or True, optional
-        Columns of parameters to draw linearly that the model holds as logarithms, such as ``("age",)``; True for all.
+        Logarithmic parameters to draw on linear axes, such as ``("age",)``; True for all.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
     seed : int, optional
-        Of the draws; by default that of the results.
+        Random seed of the draws; by default that of the results.
     **options
-        Of `~clusterpost.infer_table` and `~clusterpost.sample_posterior`, for a row without results.  One that
-        contradicts the settings of its results draws another posterior, with a warning.
+        Options of `~clusterpost.infer_table` and `~clusterpost.sample_posterior`, for a row without results.  For a
+        row with results, an option that contradicts their settings draws another posterior, with a warning.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Contours hold 39, 68 and 86 % of the probability.  On the diagonal:
-        median (dashed) and 16-84 % range (shaded), with their numbers above.  Modes of the draws that the table does
-        not list, as it holds three at most by default, are marked as such.
+        Contours enclose 39, 68 and 86 % of the probability.  Diagonal: median (dashed) and 16-84 % range (shaded),
+        with their values above.  Modes of the draws beyond those that the table lists (by default at most three) are
+        marked as unlisted.
 
     Raises
     ------
     InputError
-        If the table has more than one row, or the row could not be inferred, or its results had a function as
-        prior, which has to be given again.
+        If the table has more than one row, the row could not be inferred, or the prior of its results was a function
+        and is not given again.
     ImportError
         If matplotlib or corner is not installed.
 
     Notes
     -----
-    After Walter et al. (2025), Figs. 5 and 9.
+    The layout follows Walter et al. (2025), Figs. 5 and 9.
 
     Examples
     --------
@@ -158,10 +158,10 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
     prefix = results_prefix(row, prefix)
     samples = np.asarray(samples, dtype=float)
     if samples.ndim != 2 or samples.shape[1] != len(parameters):
-        raise InputError(f"samples must have shape (n, {len(parameters)}): {', '.join(family.parameter_names)}; "
+        raise InputError(f"samples must have shape (n, {len(parameters)}) for {', '.join(family.parameter_names)}, "
                          f"not {samples.shape}")
     if not len(samples) or not np.isfinite(samples).all():
-        raise InputError(f"the samples of {label} are not finite; if it was not inferred, its flags say why")
+        raise InputError(f"the samples of {label} are not finite; if the row was not inferred, its flags say why")
     marks = _marks(row, prefix, truth, catalog, samples, parameters)
     bounds = np.array(_bounds_of(None, family) if bounds is None else bounds, dtype=float)
     size = 7.6 if len(parameters) <= 3 else 1.2 + 1.9 * len(parameters)
@@ -191,16 +191,16 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
 
 
 def _linear(names, parameters):
-    """Return for each parameter whether a logarithm is to be undone."""
+    """Return, for each parameter, whether to draw a logarithmic parameter on a linear axis."""
     logarithmic = [p.column for p in parameters if p.log10]
     if unknown := set(() if names is True else names) - set(logarithmic):
-        raise InputError(f"option:linear={names!r} names {sorted(unknown)}; of the parameters those are logarithms: "
+        raise InputError(f"option:linear={names!r} names {sorted(unknown)}; logarithmic parameters are "
                          f"{', '.join(logarithmic)}")
     return [p.log10 and (names is True or p.column in names) for p in parameters]
 
 
 def _shown(linear, values):
-    """Undo the logarithms of the parameters that are drawn linearly, (..., n_parameter)."""
+    """Undo the logarithms of the parameters on linear axes, (..., n_parameter)."""
     return np.where(linear, 10.0 ** np.where(linear, values, 0.0), values)
 
 
@@ -212,14 +212,14 @@ def _label(parameter, flat):
 
 
 def _symbol(parameter, flat):
-    """Return what stands for a parameter in a narrow place."""
+    """Return a short label of a parameter."""
     if flat:
         return parameter.column
     return parameter.symbol or (parameter.label or parameter.name).split(" [")[0]
 
 
 def object_name(row_or_table: Row | Table) -> str | None:
-    """Return what a figure of one row calls its object.
+    """Return the name of a row's object, for figures.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def object_name(row_or_table: Row | Table) -> str | None:
     Returns
     -------
     str or None
-        Identifier and column, or the row's number; None for a table of one row without identifier.
+        Identifier, or column and number, or the row number; None for a table of one row without identifier.
     """
     is_row = isinstance(row_or_table, Row)
     table, index = (row_or_table.table, row_or_table.index) if is_row else (row_or_table, 0)
@@ -242,7 +242,7 @@ def object_name(row_or_table: Row | Table) -> str | None:
 
 @contextmanager
 def errors_of(row_or_table: Row | Table) -> Iterator[None]:
-    """Let errors about a table of one row name the row's number in the table that it is from."""
+    """Make errors about a table of one row name the row number in the original table."""
     try:
         yield
     except InputError as error:
@@ -252,7 +252,7 @@ def errors_of(row_or_table: Row | Table) -> Iterator[None]:
 
 
 def row_label(row_or_table: Row | Table) -> str:
-    """Return what a message calls one row: its number and its identifier, as far as there are such.
+    """Return the name of one row for messages: its number and its identifier, if available.
 
     Parameters
     ----------
@@ -270,24 +270,24 @@ def row_label(row_or_table: Row | Table) -> str:
 
 
 def refuse_unmeasured(row: Table, prefix: str, label: str) -> None:
-    """Refuse a row of a result that no other settings can infer, as it has no measurement at all.
+    """Raise for a row of a result without any measurement, which no settings can infer.
 
     Parameters
     ----------
     row : Table of one row
-        With or without results.
+        Row with or without results.
     prefix : str
-        Of the results.
+        Prefix of the result columns.
     label : str
-        What a message calls it.
+        Name of the row in the message.
 
     Raises
     ------
     InputError
-        With the flags of the row.
+        If the row has no measurement; the message lists its flags.
     """
     if {f"{prefix}n_bands", f"{prefix}flag"} <= set(row.colnames) and row[f"{prefix}n_bands"][0] == 0 and not (
-            flag_values(row, prefix)[0] & NOT_POSITIVE):  # which normal noise can describe
+            flag_values(row, prefix)[0] & NOT_POSITIVE):  # normal noise accepts fluxes of zero and below
         raise not_inferred(row, prefix, label)
 
 
@@ -298,7 +298,7 @@ def one_row(row_or_table: Row | Table, caller: str) -> Table:
     ----------
     row_or_table : Row or Table
     caller : str
-        The function that a message names.
+        Name of the calling function in messages.
 
     Returns
     -------
@@ -315,7 +315,7 @@ def one_row(row_or_table: Row | Table, caller: str) -> Table:
 
 
 def _infer(row, label, prefix, model, n_samples, seed, options, parameters):
-    """Return the row with results, draws, and the prior of both."""
+    """Return the row with results, its draws and their prior."""
     from ..infer import infer_table, sample_posterior
 
     prefix = results_prefix(row, prefix)
@@ -333,14 +333,14 @@ def _infer(row, label, prefix, model, n_samples, seed, options, parameters):
 
 
 def inferred_samples(drawn: Table, parameters: Sequence | None = None) -> np.ndarray:
-    """Return the draws of the first row of what `~clusterpost.sample_posterior` returned.
+    """Return the draws of the first row of a `~clusterpost.sample_posterior` table.
 
     Parameters
     ----------
     drawn : Table
-        A column for each parameter, such as ``age`` [Myr], (n_row, n_sample).
+        Columns of draws such as ``age`` [Myr], (n_row, n_sample), one per parameter.
     parameters : sequence of `~clusterpost.families.Parameter`, optional
-        By default those of clusters.
+        Parameters; by default those of clusters.
 
     Returns
     -------
@@ -364,7 +364,7 @@ def _marks(row, prefix, truth, catalog, samples, parameters):
         if f"{prefix}mode_weight" in has:
             marks.weights = np.asarray(row[f"{prefix}mode_weight"][0], dtype=float)[found]
     if marks.best is not None and marks.modes is not None:
-        # The highest density is not always that of the kernels' strongest mode, nor has it always one so near.
+        # The point of highest density is not always near the strongest kernel mode, or near any mode.
         distance = np.abs((marks.modes - marks.best) / np.maximum(width, 1e-9)).max(1)
         marks.own = int(distance.argmin()) if distance.min() < _NEAR else None
     if marks.modes is not None and found.all():
@@ -381,7 +381,7 @@ def _marks(row, prefix, truth, catalog, samples, parameters):
 
 
 def _recorded_truth(row, parameters):
-    """Return the true parameters that the row has columns of, NaN for the others; None if it has none."""
+    """Return true parameters from the row's columns, NaN for those without one; None if there are none."""
     values = np.full(len(parameters), np.nan)
     for i, parameter in enumerate(parameters):
         if f"{parameter.column}_true" in row.colnames:
@@ -393,7 +393,7 @@ def _recorded_truth(row, parameters):
 
 
 def _further_modes(samples, listed, width):
-    """Return modes of the draws that are none of those listed, where the list is full."""
+    """Return modes of the draws that the table does not list."""
     import torch
 
     from ..posterior.modes import MOST_MODES, find_modes
@@ -413,7 +413,7 @@ def _finite_or_none(values):
 def _catalog_fit(row, parameters):
     try:
         fits = published_fits(row)
-    except InputError:  # a row of results and samples alone, without photometry, is none of a known catalog
+    except InputError:  # rows without photometry match no known catalog layout
         return None
     values = np.array([fits[p.column].value[0] if p.column in fits else np.nan for p in parameters])
     return values if np.isfinite(values).any() else None
@@ -427,19 +427,19 @@ def _bounds_of(prior, family):
 
 
 def _ranges(samples, marks, bounds):
-    """Axis limits: all but the last draws and every mark; no further than the prior."""
+    """Return axis limits that include nearly all draws and every mark, and end at the prior's limits."""
     low, high = np.percentile(samples, [0.3, 99.7], axis=0)
     for _, values, *_ in marks.drawn():
         low, high = np.fmin(low, values), np.fmax(high, values)
     margin = np.maximum(0.06 * (high - low), 1e-3)
-    # The draws end at the prior; a mark may lie beyond, and is shown all the same.
+    # The draws end at the prior's limits; a mark may lie beyond and is still shown.
     low = np.where(low >= bounds[0], np.maximum(low - margin, bounds[0]), low - margin)
     high = np.where(high <= bounds[1], np.minimum(high + margin, bounds[1]), high + margin)
     return list(zip(low, high, strict=True))
 
 
 def _dress(axes, samples, parameters, linear):
-    """Fill histograms, mark their quantiles, and set labels that corner would tilt and move away."""
+    """Mark quantiles on the histograms and set the labels, which corner rotates and offsets."""
     for i, (q16, q50, q84) in enumerate(np.percentile(samples, [16, 50, 84], axis=0).T):
         numbers = quantile_text(q16, q50, q84)
         symbol = _symbol(parameters[i], linear[i]).strip("$").replace("-", "{-}")
@@ -456,7 +456,7 @@ def _dress(axes, samples, parameters, linear):
 
 
 def quantile_text(q16: float, q50: float, q84: float) -> str:
-    """Write a median with its range, to two digits of the smaller side, in Matplotlib's mathematics.
+    """Format a median and its 16-84 % range as mathtext, to two digits of the smaller error.
 
     Parameters
     ----------
@@ -489,7 +489,7 @@ def _draw_marks(axes, marks):
 
 
 def _write_numbers(figure, marks, parameters, linear):
-    """Write the estimates as a small table into the free corner, and what the shades are."""
+    """Write the estimates as a small table in the free corner, with a legend of the shades."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

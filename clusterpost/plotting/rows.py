@@ -1,4 +1,4 @@
-"""Common parts of figures of many rows: their selection, density and color."""
+"""Common parts of figures of many rows: selection, density and color."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shown", "color_of", "linear_column", "not_inferred", "point_size", "scatter", "shown_rows"]
 
-_CROWD = 2000  # good rows; more are drawn as a density
+_CROWD = 2000  # largest number of good rows drawn as points; more are drawn as a density
 _DISCRETE = 6  # values of a column of whole numbers
 
 
@@ -34,11 +34,11 @@ class Shown:
     Attributes
     ----------
     table : Table
-        With those rows alone.
+        Table of the shown rows.
     good, doubtful : ndarray of bool (n,)
-        Without and with a flag that calls for caution; rows that were not inferred are neither.
+        True for rows without and with a flag that calls for caution; both are False for rows that were not inferred.
     prefix : str
-        Of the results.
+        Prefix of the result columns.
     """
 
     table: Table
@@ -48,11 +48,11 @@ class Shown:
 
     @property
     def crowded(self) -> bool:
-        """Whether there are more rows than points can show."""
+        """Whether there are too many good rows to draw as points."""
         return self.good.sum() > _CROWD
 
     def caption(self) -> str:
-        """Say how many rows there are of which kind."""
+        """Return the numbers of good, doubtful and omitted rows, as text."""
         absent = len(self.table) - self.good.sum() - self.doubtful.sum()
         flagged = f"{self.prefix}flag" in self.table.colnames
         parts = [f"{self.good.sum():,} {'good ' * flagged}rows"]
@@ -63,7 +63,7 @@ class Shown:
 
 def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: str | None,
                values: Callable | None = None) -> Shown:
-    """Choose the rows of a result to show.
+    """Select the rows of a result to show.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: st
     where : array of bool or int, str, or None
     prefix : str or None
     values : callable, optional
-        Takes the chosen table and the prefix and returns coordinates (n, ...); a row needs finite ones.
+        Function of the selected table and the prefix that returns coordinates (n, ...).  Only rows with finite
+        coordinates are shown.
 
     Returns
     -------
@@ -80,7 +81,7 @@ def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: st
     Raises
     ------
     InputError
-        If no row is left.
+        If no row remains.
     """
     prefix = results_prefix(out, prefix)
     if where is not None:
@@ -97,21 +98,21 @@ def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: st
 
 
 def not_inferred(out: Table, prefix: str, name: str | None = None) -> InputError:
-    """Make the error of rows without a posterior, with what their flags say.
+    """Return the error for rows without a posterior, which lists their flags.
 
     Parameters
     ----------
     out : Table
-        Rows none of which can be drawn.
+        Rows, none of which can be drawn.
     prefix : str
-        Of the results.
+        Prefix of the result columns.
     name : str, optional
-        Of the one row.
+        Name of the row, if there is only one.
 
     Returns
     -------
     InputError
-        To be raised.
+        The error, to be raised by the caller.
     """
     if f"{prefix}flag" not in out.colnames:
         return InputError("the table has no results to draw; infer it first")
@@ -125,13 +126,13 @@ def not_inferred(out: Table, prefix: str, name: str | None = None) -> InputError
 
 
 def linear_column(out: Table, name: str, prefix: str = "") -> np.ndarray:
-    """Read a column of results in its own unit as plain numbers, NaN where there is none.
+    """Return a column of results as plain numbers in its own unit, NaN for missing values.
 
     Parameters
     ----------
     out : Table
     name : str
-        Without prefix, such as ``age_q50``.
+        Column name without prefix, such as ``age_q50``.
     prefix : str
 
     Returns
@@ -139,18 +140,18 @@ def linear_column(out: Table, name: str, prefix: str = "") -> np.ndarray:
     ndarray (n, ...)
     """
     if f"{prefix}{name}" not in out.colnames:
-        raise ColumnError(f"the table has no column {prefix + name!r}; is it a result, and the prefix right?")
+        raise ColumnError(f"the table has no column {prefix + name!r}; infer it first, and check option:prefix")
     return numbers(out[f"{prefix}{name}"], out[f"{prefix}{name}"].unit or "")
 
 
 def color_of(shown: Shown, color: str | np.ndarray | None) -> tuple[np.ndarray | None, str]:
-    """Return what to color rows by.
+    """Return values and label of the color of rows.
 
     Parameters
     ----------
     shown : Shown
     color : str, array (n,) or None
-        A parameter such as ``age``, a column, or values.
+        Parameter such as ``age``, column, or values.
 
     Returns
     -------
@@ -162,7 +163,8 @@ def color_of(shown: Shown, color: str | np.ndarray | None) -> tuple[np.ndarray |
     if not isinstance(color, str):
         values = np.asarray(color, dtype=float)
         if values.shape != (len(shown.table),):
-            raise InputError(f"color has shape {values.shape} for {len(shown.table)} rows that are shown")
+            raise InputError(f"color has shape {values.shape}, and {len(shown.table)} rows are shown; give one value "
+                             "per shown row")
         return values, ""
     out, prefix = shown.table, shown.prefix
     family = find_family(recorded_model(out, prefix))
@@ -177,7 +179,7 @@ def color_of(shown: Shown, color: str | np.ndarray | None) -> tuple[np.ndarray |
 
 
 def point_size(n: int) -> float:
-    """Size of a point among n, in square points.
+    """Return the marker size for n points, in square points.
 
     Parameters
     ----------
@@ -192,7 +194,7 @@ def point_size(n: int) -> float:
 
 def scatter(ax: Axes, x: np.ndarray, y: np.ndarray, shown: Shown, values: np.ndarray | None, label: str, *,
             log: bool = False) -> None:
-    """Draw good rows as points, or as a density where they crowd, and doubtful ones as crosses.
+    """Draw good rows as points, or as a density if there are many, and doubtful rows as crosses.
 
     Parameters
     ----------
@@ -200,9 +202,9 @@ def scatter(ax: Axes, x: np.ndarray, y: np.ndarray, shown: Shown, values: np.nda
     x, y : ndarray (n,)
     shown : Shown
     values : ndarray (n,) or None
-        Colors.
+        Values that color the points.
     label : str
-        Of the color bar.
+        Label of the color bar.
     log : bool
         Whether both axes are logarithmic.
     """
@@ -217,7 +219,7 @@ def scatter(ax: Axes, x: np.ndarray, y: np.ndarray, shown: Shown, values: np.nda
         drawn = ax.hexbin(x[good], y[good], C=values[good], reduce_C_function=np.nanmedian, gridsize=60, cmap="viridis",
                           lw=0.1, zorder=2, rasterized=True, **scale)
     else:
-        # In random order: sorted by color, some would hide the others where rows crowd.
+        # In random order: if sorted by color, some rows would hide the others in crowded regions.
         order = np.random.default_rng(0).permutation(np.flatnonzero(good))
         colors = {"color": "#0072B2"} if values is None else {"c": values[order], "cmap": "viridis"}
         drawn = ax.scatter(x[order], y[order], s=point_size(len(order)), lw=0.3, edgecolors="white", zorder=2,

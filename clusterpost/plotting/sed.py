@@ -1,4 +1,4 @@
-"""The photometry of one object beside what its posterior predicts."""
+"""Observed photometry of one object with the prediction of its posterior."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["plot_sed"]
 
 _SHARES = (0.68, 0.95)
-_WIDTH = 0.05  # of a box, as a share of the axis
-_FEWEST = 10  # draws that a job takes, none of which is drawn
-_SPREAD = 1.12  # pivots nearer than this factor have their names one above the other
+_WIDTH = 0.05  # width of a box, as a fraction of the axis
+_FEWEST = 10  # smallest number of draws that a job accepts; this job draws none
+_SPREAD = 1.12  # names of bands with pivots closer than this factor are stacked
 
 
 @dataclass
 class _Sed:
-    """Measured and predicted fluxes in microjansky, by band: (n_band,), and draws (n_sample, n_band)."""
+    """Measured and predicted fluxes per band in microjansky, (n_band,); draws are (n_sample, n_band)."""
 
     bands: list
     pivot: np.ndarray
@@ -42,42 +42,42 @@ class _Sed:
     limit: np.ndarray
     draws: np.ndarray
     best: np.ndarray | None
-    who: str  # what the boxes are of
+    who: str  # source of the boxes, for the legend
 
 
 def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int = 2000, model: ModelLike = "default",
              prefix: str | None = None, name: str | bool | None = None, figure: Figure | SubFigure | None = None,
              seed: int | None = None, **options: Any) -> Figure:
-    """Draw the photometry of one object with what its posterior predicts for each band.
+    """Draw the photometry of one object with the prediction of its posterior in each band.
 
     Parameters
     ----------
     row_or_table : Row or Table of one row
-        Photometry, as for `~clusterpost.infer_table`, or what that returned.
+        Photometry, as for `~clusterpost.infer_table`, or its output.
     corner : bool
-        Whether to draw the corner plot (`plot_posterior`) beside it.
+        Whether to add the corner plot (`plot_posterior`) on the right.
     n_samples : int
-        Draws of the posterior.
+        Number of posterior draws.
     model : str or Model
         As for `~clusterpost.sample_posterior`.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     name : str or False, optional
-        Of the object; by default its identifier in the table, or its row.
+        Title of the figure; by default the object's identifier in the table, or its row number.  False omits it.
     figure : Figure or SubFigure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
     seed : int, optional
-        Of the draws; by default that of the results.
+        Random seed of the draws; by default that of the results.
     **options
         Of `~clusterpost.sample_posterior`, for a row without results.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Top: measured fluxes with bars of 1 sigma, which include the error floor; upper limits as arrows; in each band
-        boxes that hold 68 and 95 % of the predicted true fluxes; and the MAP where the row has one.  Bottom:
-        measurement minus predicted median, over the measurement's error, and the boxes on the same scale.  Where the
-        distance is uncertain each draw stands at the distance that goes with it.
+        Top: measured fluxes with 1-sigma errors, which include the error floor; upper limits as arrows; boxes that
+        contain 68 % and 95 % of the predicted true fluxes in each band; and the MAP if the row has one.  Bottom:
+        measurement minus predicted median over the measurement error, with the boxes on the same scale.  If the
+        distance is uncertain, each draw is predicted at its own distance.
 
     Raises
     ------
@@ -86,9 +86,10 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
 
     Notes
     -----
-    The package holds band fluxes and no spectra: nothing is drawn between the bands.  Where a model draws each object
-    at random, such as a cluster star by star, the boxes are of other objects with the parameters of this posterior,
-    which scatter more than this one is uncertain, and the MAP has no fluxes of its own.
+    The package has band fluxes but no spectra, so nothing is drawn between the bands.  For models that simulate each
+    object at random, such as clusters drawn star by star, the boxes show new objects with parameters from this
+    posterior.  Such objects scatter more than the fluxes of this object are uncertain, and the MAP has no unique
+    fluxes.
 
     Examples
     --------
@@ -117,7 +118,7 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
 
 
 def _predict(row, prefix, model, n_samples, seed, options, label="this row"):
-    """Return the row with results, observed and predicted fluxes, and the draws that these are of."""
+    """Return the row with results, its observed and predicted fluxes, and the posterior draws."""
     from ..infer import infer_table, sample_posterior
     from ..inference import Job
 
@@ -151,7 +152,7 @@ def _predict(row, prefix, model, n_samples, seed, options, label="this row"):
     family = family.to(dtype=torch.float64)
     ln_flux = family.simulate(points, covariates, torch.Generator().manual_seed(0)).double().numpy()[:, at]
     flux = 1e3 * np.exp(ln_flux)
-    # What is drawn at random for each simulation is no prediction at one point.
+    # A stochastic simulation at one point is not a prediction.
     at_best = flux[-1] if best is not None and family.likelihood is not None else None
     who = "posterior" if family.likelihood is not None else "posterior predictive"
     sed = _Sed([known.bands[i] for i in at], np.array([get_band(known.bands[i]).pivot for i in at]) / 1e4,
@@ -161,7 +162,7 @@ def _predict(row, prefix, model, n_samples, seed, options, label="this row"):
 
 
 def _distance_shift(job, points, n_drawn):
-    """Return shifts of ln distance: drawn for the first points, expected at the MAP; None where it is certain."""
+    """Return shifts of ln distance: drawn for the draws, expected for the MAP; None if the distance is certain."""
     conditions = job.conditions(slice(0, 1))
     target = job.sampler.target(job.ready.observed.to(job.model.device, torch.float32), conditions)
     theta = points[None].to(conditions)
@@ -174,7 +175,7 @@ def _distance_shift(job, points, n_drawn):
 
 
 def _best(row, prefix, parameters):
-    """Return the MAP in the coordinates of the model, or None."""
+    """Return the MAP in model coordinates, or None."""
     names = [f"{prefix}{p.column}_map" for p in parameters]
     if not set(names) <= set(row.colnames):
         return None
@@ -231,7 +232,7 @@ def _wavelengths(low, high):
 
 
 def _band_names(ax, names, x):
-    """Write the bands, with their cameras, at the top of the axes, neighbors one above the other."""
+    """Write the names of bands and cameras at the top of the axes, and stack those of close neighbors."""
     line, last = 0, 0.0
     for name, wavelength in zip(names, x, strict=True):
         line = line + 1 if wavelength < _SPREAD * last else 0

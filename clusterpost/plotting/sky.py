@@ -30,23 +30,23 @@ def plot_sky(out: Table, *, where: str | Sequence | np.ndarray | None = None, co
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`, with coordinates.
+        Output of `~clusterpost.infer_table`, with coordinates.
     where : array of bool or int, or str, optional
-        Rows to draw, or an expression that says which; all by default.
+        Rows to draw, or an expression that selects them; all by default.
     color : str, array or None
-        Parameter, column or one value per shown row that colors the points.
+        Parameter, column or one value per shown row, for the color of the points.
     coordinates : tuple of two str, optional
-        Columns of right ascension and declination (degrees unless they have a unit).  By default a column of sky
+        Columns of right ascension and declination, in degrees if they have no unit.  By default a column of sky
         coordinates, or columns with ``RA`` and ``DEC`` in their names.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     ax : Axes, optional
-        To draw in.
+        Axes to draw into; those of a new figure by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        East is to the left.  Rows that `~clusterpost.is_good` refuses are gray crosses.
+        East is to the left.  Rows that fail `~clusterpost.is_good` are gray crosses.
 
     Raises
     ------
@@ -88,12 +88,12 @@ def _positions(tbl, coordinates):
             return tbl[sky[0]].icrs.ra.deg, tbl[sky[0]].icrs.dec.deg
         names = [_column(tbl, words) for words in (("ra", "raj2000", "ra2000"), ("dec", "de", "dej2000", "decj2000"))]
         if None in names:
-            raise ColumnError("the table has no columns of right ascension and declination that are recognized; "
+            raise ColumnError("the table has no columns of right ascension and declination with recognized names; "
                               "give them with option:coordinates")
     try:
         return tuple(numbers(tbl[name], u.deg) for name in names)
     except (u.UnitsError, TypeError, ValueError):
-        raise InputError(f"columns {' and '.join(names)} are not in degrees or another angle") from None
+        raise InputError(f"columns {' and '.join(names)} are not in a unit of angle, such as degrees") from None
 
 
 def _column(tbl, words):

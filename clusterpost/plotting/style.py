@@ -1,4 +1,4 @@
-"""Common parts of all figures: colors, labels and their creation."""
+"""Common parts of all figures: colors, labels, and creation of figures and axes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "LABELS", "NUMERALS", "new_axes", "new_figure", "plain_log_ticks", "style"]
 
-#: Okabe & Ito's colors, which color-blind readers can tell apart.
+#: Colors of Okabe & Ito, distinguishable by color-blind readers.
 COLORS = {"posterior": "#0072B2", "map": "#D55E00", "mode": "#E69F00", "further": "#CC79A7", "catalog": "#009E73",
           "truth": "#000000", "highlight": "#D55E00", "fail": "#D55E00", "line": "#404040", "errorbar": "#9CB4C4"}
 
 #: Axis labels of the three parameters, in the order used everywhere.
 LABELS = (r"$\log_{10}\,(t\,/\,\mathrm{Myr})$", r"$\log_{10}\,(m\,/\,M_\odot)$", r"$E(B-V)$ [mag]")
 
-#: Of example clusters, as in Walter et al. (2025).
+#: Numerals of example clusters, as in Walter et al. (2025).
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 _SETTINGS = {
@@ -43,7 +43,7 @@ _SETTINGS = {
 
 @contextmanager
 def style() -> Iterator:
-    """Draw with the package's settings, as far as the user has chosen none of their own."""
+    """Apply the package's plot settings, except those that the user has changed."""
     matplotlib = require("matplotlib", "plot")
     default, now = matplotlib.rcParamsDefault, matplotlib.rcParams
     with matplotlib.rc_context({key: value for key, value in _SETTINGS.items() if now[key] == default[key]}):
@@ -52,21 +52,21 @@ def style() -> Iterator:
 
 def new_figure(figure: Figure | SubFigure | None = None, *, width: float, height: float,
                layout: str | None = "constrained") -> Figure | SubFigure:
-    """Make the figure to draw in, without pyplot, which would keep it alive.
+    """Return the figure to draw into, created without pyplot, which would keep it in memory.
 
     Parameters
     ----------
     figure : Figure or SubFigure, optional
-        Taken as it is.
+        Existing figure, returned unchanged.
     width, height : float
-        Of a new figure, inch.
+        Size of a new figure, inches.
     layout : str, optional
         Layout engine of a new figure.
 
     Returns
     -------
     Figure or SubFigure
-        A new one shows itself in a notebook.
+        A new figure is displayed by notebooks.
     """
     if figure is not None:
         return figure
@@ -77,14 +77,14 @@ def new_figure(figure: Figure | SubFigure | None = None, *, width: float, height
 
 
 def new_axes(ax: Axes | None = None, *, width: float = 5.2, height: float = 4.4) -> Axes:
-    """Return the axes to draw in: those given, or those of a new figure.
+    """Return the axes to draw into: the given axes, or those of a new figure.
 
     Parameters
     ----------
     ax : Axes, optional
-        Taken as they are.
+        Existing axes, returned unchanged.
     width, height : float
-        Of a new figure, inch.
+        Size of a new figure, inches.
 
     Returns
     -------
@@ -94,13 +94,13 @@ def new_axes(ax: Axes | None = None, *, width: float = 5.2, height: float = 4.4)
 
 
 def plain_log_ticks(axis: Axis, low: float, high: float) -> None:
-    """Write the numbers along a logarithmic axis without powers of ten, as far as they are short.
+    """Label a logarithmic axis with plain numbers instead of powers of ten, where they are short.
 
     Parameters
     ----------
     axis : Axis
     low, high : float
-        Its limits.
+        Limits of the axis.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

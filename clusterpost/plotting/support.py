@@ -1,4 +1,4 @@
-"""Figures of objects without an answer, or with a doubtful one, among the others."""
+"""Figures of rows without results or with doubtful results, compared to the model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_support"]
 
-# A row belongs to the first whose bits it has; its colors.
+# Name, flags, color and marker; a row belongs to the first group with one of its flags.
 _GROUPS = (
     ("not inferred", flags.NOT_INFERRED, "#CC79A7", "s"),
     ("outside support, or a poor fit", flags.OUTSIDE_SUPPORT | flags.POOR_FIT, COLORS["posterior"], "o"),
@@ -35,40 +35,41 @@ _SLOTS = {"F275W": ("F275W",), "F336W": ("F336W",), "F438W": ("F438W", "F435W_AC
 
 def plot_support(out: Table, *, where: str | Sequence | np.ndarray | None = None, mocks: Table | None = None,
                  prefix: str | None = None, columns: dict | None = None, figure: Figure | None = None) -> Figure:
-    """Magnitudes, errors and colors of a catalog, with the rows marked that a model could not, or hardly, explain.
+    """Draw magnitudes, errors and colors of a catalog, and mark rows that the model fits poorly or not at all.
 
     Parameters
     ----------
     out : Table
         From `~clusterpost.infer_table`.
     where : array of bool or int, or str, optional
-        Rows to draw, or an expression that says which; all by default.
+        Rows to draw, or an expression that selects them; all by default.
     mocks : `~astropy.table.Table`, optional
-        Mocks to draw behind the catalog as what the model knows: their photometry, with errors.  By default 20 000
-        from the prior of the results' model, from `~clusterpost.simulate`, at the catalog's distances.
+        Photometry of mocks, with errors, whose contours show the range of the model.  By default 20 000 mocks from
+        the prior of the results' model, made by `~clusterpost.simulate` at the catalog's distances.
     prefix : str, optional
-        The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`), if the table holds several results.
     columns : dict, optional
-        As for `~clusterpost.infer_table`; by default what that was given.
+        As for `~clusterpost.infer_table`; by default as in its call.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Top: relative error against magnitude in F275W, F555W and F814W.  Bottom: color against color, and color against
-        magnitude.  Gray: where 68, 95 and 99.7 % of the mocks are (colors with noise; the errors of mocks are no
-        catalog's, and not drawn).  A row is drawn where it is measured in the bands of a panel; either camera counts.
+        Top: relative error against magnitude in F275W, F555W and F814W.  Bottom: two color-color diagrams and a
+        color-magnitude diagram.  Gray: contours of 68, 95 and 99.7 % of the mocks in colors, which include noise; mock
+        errors are not those of a catalog and are not drawn.  A panel shows the rows measured in its bands, by either
+        camera.
 
     Raises
     ------
     InputError
-        If the table has no column of flags or no measurement.
+        If the table has no flag column or no measurement.
 
     Notes
     -----
-    After Hahn & Melchior (2022), Figs. 1 and 5: galaxies outside the support of their training data are those with
-    unusual errors and those with colors of no model.
+    The figure follows Hahn & Melchior (2022), Figs. 1 and 5, whose galaxies outside the support of the training data
+    have unusual errors or colors that no model reaches.
 
     Examples
     --------
@@ -124,7 +125,7 @@ def plot_support(out: Table, *, where: str | Sequence | np.ndarray | None = None
 
 
 def _by_slot(tbl, **reading):
-    """AB magnitudes and relative errors (n, 5), NaN where not measured, and distances."""
+    """Return AB magnitudes and relative errors, (n, 5), NaN for missing measurements, and distances."""
     known = Photometry.from_table(tbl, error_floor=None, **reading)
     magnitude, error = (np.full((len(tbl), len(_SLOTS)), np.nan) for _ in range(2))
     for k, bands in enumerate(_SLOTS.values()):
@@ -157,7 +158,7 @@ def _scatter(ax, x, y, group):
 
 
 def _model(ax, x, y, levels):
-    """Contours that hold 68, 95 and 99.7 % of the mocks; where only the outline makes sense, the last."""
+    """Draw contours of 68, 95 and 99.7 % of the mocks, or only the outermost if ``levels`` is False."""
     from scipy.ndimage import gaussian_filter
 
     good = np.isfinite(x) & np.isfinite(y)

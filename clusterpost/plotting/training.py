@@ -16,7 +16,7 @@ __all__ = ["plot_search", "plot_training"]
 
 
 def plot_training(history: list[dict[str, float]], *, figure: Figure | None = None) -> Figure:
-    """Loss against mocks seen.
+    """Draw the training loss against the number of mocks seen.
 
     Parameters
     ----------
@@ -24,18 +24,18 @@ def plot_training(history: list[dict[str, float]], *, figure: Figure | None = No
         ``card["training"]["history"]`` of a model, or ``history`` of a
         `~clusterpost.training.fit.FitResult`.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Validation NLL and the running mean of the training's objective (nat), with the learning rate on a second
-        axis.
+        Validation NLL and the running mean of the training objective (nat), with the learning rate on a second axis.
 
     Notes
     -----
-    The objective of training is the NLL of the mocks, but where a recipe adds a term to it from some point on
-    (`~clusterpost.training.objectives.LogVariance`): it jumps there, and the two curves no longer compare.
+    The training objective is the NLL of the mocks, unless a recipe adds a term to it later in the training
+    (`~clusterpost.training.objectives.LogVariance`).  The objective then jumps, and the two curves are no longer
+    comparable.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def plot_training(history: list[dict[str, float]], *, figure: Figure | None = No
         figure = new_figure(figure, width=7, height=4)
         ax = figure.subplots()
         ax.plot(seen, [h["training_loss"] for h in history], color="0.6", lw=1,
-                label="objective of training (running mean)")
+                label="training objective (running mean)")
         ax.plot(seen, [h["validation_nll"] for h in history], color=COLORS["posterior"], marker="o", ms=4,
                 label="validation NLL")
         ax.set(xlabel="mocks seen [million]", ylabel="loss [nat]", xlim=(0, None))
@@ -61,21 +61,20 @@ def plot_training(history: list[dict[str, float]], *, figure: Figure | None = No
 
 
 def plot_search(table: Table, *, figure: Figure | None = None) -> Figure:
-    """Accuracy against speed of the trials of a hyperparameter search.
+    """Draw accuracy against speed for the trials of a hyperparameter search.
 
     Parameters
     ----------
     table : `~astropy.table.Table`
-        Of `clusterpost.training.search.search`.
+        Output of `clusterpost.training.search.search`.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Held-out NLL and importance efficiency (median, and down to its 1 %
-        quantile) against draws per second of the trials that ran to the end,
-        and the NLL against the number of weights of all that lie within the same range of it.
+        Held-out NLL and importance efficiency (median, with a bar down to the 1 % quantile) against draws per
+        second for completed trials, and the NLL against the number of weights for all trials within the same range.
 
     Examples
     --------
@@ -106,7 +105,7 @@ def plot_search(table: Table, *, figure: Figure | None = None) -> Figure:
         speed.set(xscale="log", xlabel="draws per second", ylabel="held-out NLL [nat]")
         even.set(xscale="log", ylim=(0, 1), xlabel="draws per second", ylabel="importance efficiency, 1 to 50 %")
         size.set(xscale="log", xlabel="weights", ylabel="held-out NLL [nat]")
-        if complete.any():  # a trial that diverged, and was pruned for it, may lie anywhere above
+        if complete.any():  # trials pruned for diverging can have arbitrarily large losses
             size.set_ylim(speed.get_ylim())
             for ax in (speed, even):
                 plain_log_ticks(ax.xaxis, *ax.get_xlim())

@@ -28,29 +28,29 @@ _CURVES = [COLORS[name] for name in ("posterior", "mode", "catalog")] + ["#CC79A
 
 def plot_sbc(result: SBCResult, *, level: float = 0.99, bins: int | None = None,
              figure: Figure | None = None) -> Figure:
-    """Rank histograms and ECDF differences of a simulation-based calibration.
+    """Draw rank histograms and ECDF differences of a simulation-based calibration.
 
     Parameters
     ----------
     result : SBCResult
         From `clusterpost.validation.sbc_ranks`.
     level : float
-        Of the simultaneous band.
+        Probability level of the simultaneous band.
     bins : int, optional
-        Of the histograms; by default one for every rank.
+        Number of histogram bins; by default one per rank.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
         One row per statistic.  Left: rank histogram over its expectation, with lines at +-1 sigma.
-        Right: ECDF difference, with the pointwise 1-99 % band (gray) and the simultaneous band (dashed);
-        a curve that leaves the latter is drawn in another color, and thicker.
+        Right: ECDF difference, with the pointwise 1-99 % band (gray) and the simultaneous band (dashed).
+        A curve that leaves the simultaneous band is thicker and in another color.
 
     Notes
     -----
-    The layout of Walter et al. (2025), Fig. 3.
+    The layout follows Walter et al. (2025), Fig. 3.
 
     Examples
     --------
@@ -89,26 +89,27 @@ def plot_sbc(result: SBCResult, *, level: float = 0.99, bins: int | None = None,
 
 
 def plot_pp(result: SBCResult, *, level: float = 0.99, figure: Figure | None = None) -> Figure:
-    """Draw how often the truth lies below each quantile of its posterior: the p-p plot.
+    """Draw a p-p plot: the fraction of truths below each quantile of their posterior.
 
     Parameters
     ----------
     result : SBCResult
-        Of `clusterpost.validation.rank_statistics` with `~clusterpost.validation.MARGINALS`.
+        From `clusterpost.validation.rank_statistics` with `~clusterpost.validation.MARGINALS`.
     level : float
-        Of the simultaneous band.
+        Probability level of the simultaneous band.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Cumulative distributions of the truths' percentiles, which lie on the diagonal for exact posteriors, with the
-        band in gray.  Below, the same less the diagonal.  A curve that leaves the band is dashed, and named.
+        Cumulative distributions of the truths' percentiles, which follow the diagonal for exact posteriors, with the
+        simultaneous band in gray.  Bottom: differences from the diagonal.  A curve that leaves the band is dashed and
+        marked in the legend.
 
     Notes
     -----
-    As Fig. 3 of Hahn & Melchior (2022), whose figure has no band.
+    The figure follows Hahn & Melchior (2022), Fig. 3, which has no band.
 
     Examples
     --------
@@ -122,29 +123,29 @@ def plot_pp(result: SBCResult, *, level: float = 0.99, figure: Figure | None = N
     curves = [(_SHORT.get(name, _TITLES.get(name, name)), z + row, passes)
               for (name, passes), row in zip(result.passes(level).items(), difference, strict=True)]
     figure = _diagonal(z, curves, result.simultaneous_band(level), level, figure)
-    figure.axes[0].set(ylabel="share of truths below it", title=_sizes(result))
+    figure.axes[0].set(ylabel="fraction of truths below the quantile", title=_sizes(result))
     figure.axes[1].set_xlabel("quantile of the posterior")
     return figure
 
 
 def plot_coverage(*results: SBCResult, level: float = 0.99, figure: Figure | None = None) -> Figure:
-    """Draw how often credible regions hold the truth.
+    """Draw the coverage: the fraction of credible regions that contain the truth.
 
     Parameters
     ----------
     *results : SBCResult
-        From `clusterpost.validation.coverage_ranks` and `~clusterpost.validation.tarp_ranks`, of the same ensemble.
+        From `clusterpost.validation.coverage_ranks` and `~clusterpost.validation.tarp_ranks`, for the same ensemble.
     level : float
-        Of the simultaneous band.
+        Probability level of the simultaneous band.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Share of truths inside against the regions' credibility, with the band in gray.  Below, the same less the
-        diagonal.  A curve that leaves the band is dashed, and named.  Regions that hold too few truths: posteriors
-        too narrow.
+        Fraction of truths inside the regions against their credibility, with the simultaneous band in gray.  Bottom:
+        differences from the diagonal.  A curve that leaves the band is dashed and marked in the legend.  A curve below
+        the diagonal means that posteriors are too narrow.
 
     Examples
     --------
@@ -162,27 +163,27 @@ def plot_coverage(*results: SBCResult, level: float = 0.99, figure: Figure | Non
         curves += [(_REGIONS.get(name, name), row, passes)
                    for (name, passes), row in zip(result.passes(level).items(), coverage, strict=True)]
     figure = _diagonal(z, curves, results[0].simultaneous_band(level), level, figure)
-    figure.axes[0].set(ylabel="share of truths inside", title=_sizes(results[0]))
+    figure.axes[0].set(ylabel="fraction of truths inside", title=_sizes(results[0]))
     figure.axes[1].set_xlabel("credibility of the region")
     return figure
 
 
 def plot_regions(*tables: Table, figure: Figure | None = None) -> Figure:
-    """Calibration of parts of the mocks.
+    """Draw the calibration of subsets of the mocks.
 
     Parameters
     ----------
     *tables : Table
         From `clusterpost.validation.by_region`.
     figure : Figure, optional
-        To draw in.
+        Figure to draw into; a new one by default.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A panel for each table: by region, the largest excursion of each statistic's ECDF difference as a share of
-        the simultaneous band, which holds all of a panel's curves with the table's level.  Above 1 (filled, in another
-        color) a curve leaves it.
+        One panel per table: for each region, the largest excursion of each statistic's ECDF difference relative to
+        the simultaneous band, which contains all curves of a panel with the table's probability level.  Values above 1
+        (filled, in another color) lie outside the band.
 
     Examples
     --------
@@ -228,7 +229,7 @@ def _regions(ax, table, names):
 
 
 def _diagonal(z, curves, band, level, figure):
-    """Curves against the diagonal, and below their difference from it."""
+    """Draw curves with the diagonal, and their differences from it below."""
     with style():
         figure = new_figure(figure, width=5, height=6.6)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
@@ -259,7 +260,7 @@ def _histogram(ax, edges, ratio, sigma):
     ax.axhline(1, color=COLORS["line"], lw=0.8)
     for sign in (-1, 1):
         ax.stairs(1 + sign * sigma, edges, baseline=None, color=COLORS["line"], ls="--", lw=0.9)
-    # Deviations of a few per cent are the subject, so that bars do not start at zero.
+    # Bars do not start at zero, so that deviations of a few percent are visible.
     reach = 1.15 * max(np.abs(ratio - 1).max(), 4 * sigma.max())
     ax.set(xlim=(edges[0], edges[-1]), ylim=(max(0, 1 - reach), 1 + 1.5 * reach))
 

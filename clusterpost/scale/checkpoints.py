@@ -1,4 +1,4 @@
-"""A catalog inferred chunk by chunk: finished chunks are kept on disk until all of them become one file."""
+"""Inference of a catalog in chunks, which are kept on disk until they are combined into one file."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ __all__ = ["claim", "run"]
 
 def run(job: Job, source: ParquetSource, target: Path, digests: Sequence[str], *, progress: bool | None = None,
         wait: bool = False) -> None:
-    """Infer a catalog, taking over the chunks that an earlier run finished.
+    """Infer a catalog, reusing chunks finished by an earlier run.
 
     Parameters
     ----------
     job : Job
     source : ParquetSource or TableSource
     target : `~pathlib.Path`
-        It appears once it is whole; until then the chunks that are finished
+        Output file, created once it is complete; until then, finished chunks
         are in the folder ``<target>.parts``.
     digests : sequence of str
-        Of the chunks of the source.
+        Digests of the chunks of the source.
     progress : bool, optional
     wait : bool
-        Wait for another process that has this target, and leave it at that if
+        Whether to wait for another process with the same target, and return if
         it finished the same job.
 
     Raises
     ------
     InputError
-        If another process has this target, or the folder is of another job.
+        If another process has this target, or the folder belongs to another job.
     """
     folder = target.with_name(f"{target.name}.parts")
     try:
@@ -64,7 +64,7 @@ def run(job: Job, source: ParquetSource, target: Path, digests: Sequence[str], *
 
 
 def _is_finished(job, target, digests) -> bool:
-    """Tell whether this job wrote the target from rows of these digests."""
+    """Return whether this job wrote the target from rows with these digests."""
     pyarrow, parquet = require("pyarrow", "scale"), require("pyarrow.parquet", "scale")
     try:
         found = (parquet.read_schema(target).metadata or {}).get(b"clusterpost")
@@ -74,10 +74,10 @@ def _is_finished(job, target, digests) -> bool:
 
 
 def claim(record: Path, job: Job, folder: Path) -> None:
-    """Write the record of a job, or see that the one that is there is of the same job.
+    """Write the record of a job, or check that the existing record is of the same job.
 
-    One that a crash of the machine left unreadable is replaced: every result
-    has a fingerprint of its own.
+    A record left unreadable by a crash is replaced, because every result has its
+    own fingerprint.
     """
     try:
         before = json.loads(record.read_text())
@@ -87,7 +87,7 @@ def claim(record: Path, job: Job, folder: Path) -> None:
         _write_json(record, job.identity)
         return
     if before != job.identity:
-        raise InputError(f"{folder} holds results of another run ({differences(before, job.identity)}); go on with the "
+        raise InputError(f"{folder} holds results of another run ({differences(before, job.identity)}); use the "
                          "same options, name another output, or remove that folder")
 
 
@@ -111,7 +111,7 @@ def _parts(folder, digests):
 
 
 def _is_sound(part, fingerprint):
-    """Tell whether a part is there, undamaged and made by this job from these rows."""
+    """Return whether an undamaged part exists, made by this job from these rows."""
     try:
         return json.loads(part.with_suffix(".json").read_text()) == {"fingerprint": fingerprint,
                                                                      "sha256": _sha256(part)}
@@ -125,7 +125,7 @@ def _sha256(path):
 
 
 def _assemble(job, parts, target, digests):
-    """Write one file of all parts, which appears whole."""
+    """Combine all parts into one file, written atomically."""
     parquet = require("pyarrow.parquet", "scale")
     schema = job.schema.with_metadata({**job.schema.metadata, b"clusterpost": _whole_fingerprint(job, digests)})
     with whole_file(target) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
@@ -139,7 +139,7 @@ def _whole_fingerprint(job, digests):
 
 @contextlib.contextmanager
 def _replaced(path):
-    """Give a path that becomes this one on success, to whoever holds the lock of the folder."""
+    """Yield a temporary path that is renamed to this one on success, under the lock of the folder."""
     fresh = path.with_name(f"{path.name}.new")
     yield fresh
     to_disk(fresh)
@@ -152,7 +152,7 @@ def _write_json(path, record):
 
 
 def _clear(folder):
-    """Remove what this module wrote into the folder, and the folder if it holds nothing else."""
+    """Remove the files of this module from the folder, and the folder if it is then empty."""
     for name in ("part-*.parquet", "part-*.json", "*.new", "job.json"):
         for file in folder.glob(name):
             file.unlink(missing_ok=True)

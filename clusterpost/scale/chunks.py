@@ -1,4 +1,4 @@
-"""A catalog file in chunks of rows, of which only one is in memory."""
+"""Catalog files read in chunks of rows, with one chunk in memory."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _SUFFIXES = (".parquet", ".parq")
 
 @dataclass(frozen=True)
 class Chunk:
-    """Successive rows of a catalog, as they are in its file.
+    """Consecutive rows of a catalog, as in its file.
 
     Attributes
     ----------
     number, start : int
-        Number of the chunk, and of its first row.
+        Numbers of the chunk and of its first row.
     rows : pyarrow.Table or `~astropy.table.Table`
     digest : str
-        The same only for the same rows.
+        Digest that identifies the rows.
     """
 
     number: int
@@ -47,13 +47,13 @@ class Chunk:
 
 
 class ParquetSource:
-    """A Parquet file in chunks of ``size`` rows, whatever its row groups."""
+    """A Parquet file in chunks of ``size`` rows, independent of its row groups."""
 
     def __init__(self, path: PathLike, size: int):
         self.path, self.size = Path(path), size
         pyarrow, parquet = require("pyarrow", "scale"), require("pyarrow.parquet", "scale")
         try:
-            # Read page by page: one row group may be the whole file.
+            # Read page by page, because one row group can be the whole file.
             self.file = parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
         except FileNotFoundError:
             raise InputError(f"{self.path} does not exist; check the path") from None
@@ -102,7 +102,7 @@ class TableSource:
 
 
 def open_source(path: PathLike, size: int, options: dict[str, Any]) -> ParquetSource:
-    """Open a catalog file, with options of `~clusterpost.read_catalog`, to be taken in chunks of ``size`` rows."""
+    """Open a catalog file in chunks of ``size`` rows, with options of `~clusterpost.read_catalog`."""
     if Path(path).suffix.lower() in _SUFFIXES:
         return ParquetSource(path, size)
     return TableSource(path, size, options)
@@ -114,7 +114,7 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
     Parameters
     ----------
     path : path
-        Of a Parquet file, or a folder of them.
+        Path of a Parquet file, or of a folder of Parquet files.
     name : str
 
     Returns
@@ -124,7 +124,7 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
     Raises
     ------
     ColumnError
-        If there is no such column.
+        If the column does not exist.
 
     Examples
     --------
@@ -141,9 +141,9 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
 
 
 def data_files(root: Path) -> list[Path]:
-    """Return the data files of a folder; those that begin with . or _ are about them."""
+    """Return the data files of a folder, without metadata files that begin with . or _."""
     if not root.is_dir():
-        raise InputError(f"{root} is no folder; give one that holds Parquet files, or option:one-file")
+        raise InputError(f"{root} is not a folder; give a folder of Parquet files, or option:one-file")
     inside = [file for file in sorted(root.rglob("*.parquet"))
               if not any(part.startswith((".", "_")) or part.endswith(".parts") for part in
                          file.relative_to(root).parts)]
@@ -153,7 +153,7 @@ def data_files(root: Path) -> list[Path]:
 
 
 def _parquet_bytes(rows):
-    """Return an arrow table as a Parquet file, the same for the same rows."""
+    """Return the bytes of an arrow table as a Parquet file, identical for identical rows."""
     buffer = io.BytesIO()
     require("pyarrow.parquet", "scale").write_table(rows, buffer, compression="none", use_dictionary=False)
     return buffer.getvalue()

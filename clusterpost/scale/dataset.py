@@ -1,4 +1,4 @@
-"""A folder of Parquet files on a Dask cluster: one file is one task, and its output appears whole."""
+"""Inference of a folder of Parquet files on a Dask cluster, with one task per file."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, col
     Parameters
     ----------
     source : path
-        A folder of Parquet files, in folders of their own or not, that together
-        are one table; or a HATS catalog or collection, for which LSDB must be
-        installed.  The workers see it under the same path.
+        Folder of Parquet files, with or without subfolders, that together are one
+        table; or a HATS catalog or collection, which needs LSDB.  Workers must
+        see it under the same path.
     target : path
-        A folder: for each file of the source one of the same name, which
-        appears once it is whole, and at last an empty file ``_SUCCESS``.
+        Output folder, with one file of the same name per file of the source, each
+        created once it is complete, and finally an empty file ``_SUCCESS``.
     client : `distributed.Client` or str, optional
-        A client, or the address of a scheduler.  By default the client that
-        there is, or else a cluster of the cores of this machine.
+        Client, or address of a scheduler.  By default the existing client, or
+        otherwise a cluster of the cores of this machine.
     columns, unit, missing, distance_source, exact, where, flat, rows_per_part
         As for `~clusterpost.scale.infer_file`.
     progress : bool, optional
-        Show a bar on standard error; by default on a terminal.
+        Whether to show a progress bar on standard error; by default on a terminal.
     **options
-        Of `~clusterpost.infer_table`; by default ``workers=1``, as Dask has workers of its own.
+        Options of `~clusterpost.infer_table`; by default ``workers=1``, because Dask has its own workers.
 
     Returns
     -------
@@ -59,8 +59,8 @@ def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, col
     Raises
     ------
     InputError
-        As `~clusterpost.scale.infer_file`; also if the target holds anything
-        else, or one of source and target is inside the other.
+        As for `~clusterpost.scale.infer_file`, or if the target holds other files,
+        or source and target are nested.
 
     Notes
     -----
@@ -76,7 +76,7 @@ def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, col
     """
     source, target = hats.catalog_of(source), Path(target)
     if np.ndim(options.get("distance")):
-        raise InputError("the files of a dataset cannot share option:distance of several numbers; add a "
+        raise InputError("option:distance with several numbers cannot be used for the files of a dataset; add a "
                          "column 'distance'")
     reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
     job = plan_job({"workers": 1, **options}, reading=reading, exact=exact, rows_per_part=rows_per_part,
@@ -108,29 +108,29 @@ def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, col
 
 
 def _survey(job, file):
-    """On a worker: read and check one file."""
+    """Read and check one file, on a worker."""
     job.check_here()
     survey = job.survey(ParquetSource(file, job.size))
     return replace(survey, findings=survey.findings.moved(0, f"{file}: "))
 
 
 def _infer(job, file, place, digests):
-    """On a worker: infer one file, if that is not done."""
+    """Infer one file unless it is finished, on a worker."""
     if digests:
         place.parent.mkdir(parents=True, exist_ok=True)
         run(job, ParquetSource(file, job.size), place, digests, progress=False, wait=True)
 
 
 def _check_folders(source, target):
-    """Raise if the results would be, or become, part of what is inferred, or would be mixed with other files."""
+    """Raise if the results would be inside the source, contain it, or mix with other files."""
     inner, outer = target.resolve(), source.resolve()
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
         raise InputError(f"{target} and {source} are inside one another; name a folder outside of the other for the "
                          "results")
     if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is not a folder; name one for the results")
+        raise InputError(f"{target} is not a folder; name a folder for the results")
     if target.exists() and not (target / _RECORD).exists() and any(target.iterdir()):
-        raise InputError(f"{target} is not empty; give a folder that is, or that does not exist")
+        raise InputError(f"{target} is not empty; give an empty or new folder")
 
 
 @contextlib.contextmanager
@@ -151,7 +151,7 @@ def _connected(client):
 
 
 def _on_workers(client, function, tasks, report):
-    """Call a function on the workers for each task; return the results in order.  The first error ends all."""
+    """Call a function on the workers for each task and return the results in order, or raise the first error."""
     distributed = require("distributed", "scale")
     results = [None] * len(tasks)
     futures = {client.submit(function, *task, pure=False): i for i, task in enumerate(tasks)}

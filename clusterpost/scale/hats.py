@@ -1,4 +1,4 @@
-"""HATS catalogs: Parquet files by HEALPix pixel, with files that describe them."""
+"""HATS catalogs: Parquet files by HEALPix pixel, with metadata files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _COLLECTION = "collection.properties"
 
 
 def is_hats(folder: Path) -> bool:
-    """Tell whether a folder is a HATS catalog."""
+    """Return whether a folder is a HATS catalog."""
     folder = Path(folder)
     return (folder / "dataset").is_dir() and any((folder / name).is_file() for name in _PROPERTIES)
 
 
 def catalog_of(source: str) -> Path:
-    """Return the catalog of a HATS collection; any other folder itself."""
+    """Return the catalog of a HATS collection, or any other folder unchanged."""
     source = Path(source)
     if not (source / _COLLECTION).is_file():
         return source
@@ -28,7 +28,7 @@ def catalog_of(source: str) -> Path:
 
 
 def data_folder(source: str) -> Path:
-    """Return where the data files of a source are; a HATS catalog needs LSDB to be installed."""
+    """Return the folder with the data files of a source; a HATS catalog needs LSDB."""
     source = Path(source)
     if not is_hats(source):
         return source
@@ -37,7 +37,7 @@ def data_folder(source: str) -> Path:
 
 
 def complete(source: str, target: Path) -> None:
-    """Describe the results for a HATS catalog as one, now that all its pixels are there."""
+    """Write the metadata files of a HATS catalog for the complete results."""
     if not is_hats(source):
         return
     parquet_metadata, paths = require("hats.io.parquet_metadata", "hats"), require("hats.io.paths", "hats")
@@ -46,5 +46,5 @@ def complete(source: str, target: Path) -> None:
     partitions = Path(paths.get_partition_info_pointer(source))
     if partitions.exists():
         write_whole(target / partitions.name, partitions.read_bytes())
-    # Columns are as they were and more, of which none is left out by default.
+    # The default columns are all columns, old and new.
     properties.read_from_dir(source).copy_and_update(default_columns=None).to_properties_file(target)

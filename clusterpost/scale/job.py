@@ -1,4 +1,4 @@
-"""An inference job: its options, and the identity and fingerprints that make it resumable."""
+"""Inference jobs: options, and the identity and fingerprints for resuming."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 __all__ = ["ROWS_PER_PART", "Job", "Survey", "differences", "join_surveys", "plan_job"]
 
 _log = logging.getLogger("clusterpost")
-#: Rows that are inferred, written and, after a kill, at most lost together.
+#: Rows that are inferred and written together, and at most lost after a kill.
 ROWS_PER_PART = 8192
 _CALLS = {"infer_table": (infer_table, TableInference), "exact_posterior": (exact_posterior, ExactInference)}
-# On the numbers; how columns are read is said by the options of reading.
+# Options that do not affect the numbers, or that the reading options include.
 _WITHOUT_EFFECT = ("progress", "device", "workers", "columns", "unit", "missing")
 
 
@@ -51,15 +51,15 @@ class Survey:
     Attributes
     ----------
     sample : `~astropy.table.Table` or None
-        A few rows that show how all columns are written; None without rows.
+        A few rows that define the format of all columns; None without rows.
     digests : tuple of str
-        Of the chunks.
+        Digests of the chunks.
     findings : Findings
     warnings : tuple of InputWarning
     description : str
-        How the first rows are read and inferred, in a line.
+        One-line description of the reading and inference of the first rows.
     n_rows, n_wanted : int
-        Rows, and those of them that may be among the ones to write.
+        Number of rows, and of rows that may be written.
     """
 
     sample: object
@@ -71,17 +71,17 @@ class Survey:
     n_wanted: int = 0
 
     def raise_or_warn(self) -> None:
-        """Judge the findings, warn of what reading warned of, and say how the rows are inferred."""
+        """Raise or warn for the findings and repeat the warnings of reading, and report how rows are inferred."""
         for warning in self.warnings:
             warnings.warn(warning, stacklevel=3)
         self.findings.raise_or_warn(stacklevel=4)
         if not self.n_wanted:
-            raise InputError(f"no row of {self.n_rows} is left by the expression that was given (option:where)")
+            raise InputError(f"none of the {self.n_rows} rows satisfies the expression that was given (option:where)")
         _log.info(self.description)
 
 
 def join_surveys(surveys: Sequence[Survey]) -> Survey:
-    """Return what the surveys of several files tell together, of which only the judgment is of use."""
+    """Return the combined survey of several files, of which only the findings are used."""
     return Survey(None, (), sum((survey.findings for survey in surveys), Findings()),
                   tuple(warning for survey in surveys for warning in survey.warnings),
                   next((survey.description for survey in surveys if survey.description), ""),
@@ -90,7 +90,7 @@ def join_surveys(surveys: Sequence[Survey]) -> Survey:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a process must know to infer its chunks.
+    """Settings that a process needs to infer its chunks.
 
     Attributes
     ----------
@@ -99,14 +99,14 @@ class Job:
     options : dict
         All its keyword arguments.
     size : int
-        Rows of a chunk.
+        Number of rows per chunk.
     identity : dict
-        What the numbers depend on besides the rows, in words.
+        Dependencies of the numbers other than the rows, as text.
     reading : Reading
     selection : Selection
-        Which rows are written, and how.
+        Selection and format of the written rows.
     schema : pyarrow.Schema, optional
-        Of the output.
+        Schema of the output.
     """
 
     call: str
@@ -118,7 +118,7 @@ class Job:
     schema: object = None
 
     def survey(self, source: ParquetSource, report: Callable = lambda n: None) -> Survey:
-        """Read and check all rows without inferring them, telling ``report`` how many more were read."""
+        """Read and check all rows without inference, and call ``report`` with the number of new rows."""
         self._check_distances(source)
         columns, digests, findings, told, description, wanted = None, [], Findings(), {}, "", []
         for chunk in source.chunks():
@@ -140,9 +140,9 @@ class Job:
         return Survey(columns, tuple(digests), findings, tuple(told.values()), description, source.n_rows, sum(wanted))
 
     def infer(self, source: ParquetSource, chunk: Chunk) -> Table:
-        """Infer the rows of one chunk of a source; return those that are to be written."""
+        """Infer the rows of one chunk of a source and return the rows to write."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", InputWarning)  # the survey told
+            warnings.simplefilter("ignore", InputWarning)  # the survey has warned
             tbl = self.reading(chunk, source.path)[0]
             wanted = None if np.ndim(self.options["distance"]) else self.selection.of_input(tbl)
             if wanted is not None and not wanted.all():
@@ -166,12 +166,12 @@ class Job:
                                 "or one per row")
 
     def fingerprint(self, digest: str) -> str:
-        """Return what is the same only for results of this job from rows of this digest."""
+        """Return a fingerprint of results of this job from rows with this digest."""
         said = json.dumps([self.identity, repr(self.reading.understood), digest], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()
 
     def writing(self, columns: Table) -> Job:
-        """Return the same job with the schema of the output for a table of which these rows are a sample."""
+        """Return the same job with the schema of the output, from sample rows of the table."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InputWarning)
             return replace(self, schema=self._schema(columns))
@@ -182,7 +182,7 @@ class Job:
         return schema_of(sample(self.selection.flat_or_not(out)))
 
     def warn_of_improbable(self, read_column: Callable) -> None:
-        """Warn where most results are improbable; ``read_column`` gives those of a name, or raises a `ColumnError`."""
+        """Warn if most results are improbable; ``read_column`` returns a column or raises a `ColumnError`."""
         prefix, family = self.options["prefix"], _family(self.call, self.options["model"])
         names = [f"{prefix}flag", *(f"{prefix}{p.column}_q50" for p in family.parameters)]
         columns = {}
@@ -192,7 +192,7 @@ class Job:
         warn_of_improbable(Table(columns), family.parameters, prefix, stacklevel=4)
 
     def check_here(self) -> None:
-        """Raise if this process has another clusterpost or model, and would give other results."""
+        """Raise if this process has a different clusterpost or model, and would give different results."""
         here = _identity(self.call, self.options, self.size, self.reading, self.selection)
         if here != self.identity:
             raise InputError(f"this worker would not give the same results ({differences(self.identity, here)}); "
@@ -200,7 +200,7 @@ class Job:
 
 
 def _moved(warning, start):
-    """Count the row of a warning as in the whole file."""
+    """Return a warning with the row number in the whole file."""
     if getattr(warning, "row", None) is None:
         return warning
     return InputWarning(warning.args[0], row=warning.row + start)
@@ -214,12 +214,12 @@ def _family(call, model):
 
 def plan_job(options: dict[str, Any], *, reading: dict[str, Any], exact: bool, rows_per_part: int,
              where: str | None = None, flat: bool = False) -> Job:
-    """Check the options of `~clusterpost.scale.infer_file` and make a job of them."""
+    """Check the options of `~clusterpost.scale.infer_file` and return a job."""
     call = "exact_posterior" if exact else "infer_table"
-    bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names what is unknown
+    bound = inspect.signature(_CALLS[call][0]).bind(None, **options)  # a TypeError names unknown options
     bound.apply_defaults()
     options = {name: value for name, value in bound.arguments.items() if name not in ("tbl", "progress")}
-    if options["model"] == "default":  # by its name, as other processes have settings of their own
+    if options["model"] == "default":  # by name, because other processes have their own settings
         options["model"] = conf.default_model
     if int(rows_per_part) != rows_per_part or rows_per_part < 1:
         raise InputError(f"option:rows-per-part={rows_per_part!r} must be a whole number of at least 1")
@@ -230,7 +230,7 @@ def plan_job(options: dict[str, Any], *, reading: dict[str, Any], exact: bool, r
 
 def _identity(call, options, size, reading, selection):
     said = {name: _in_words(value) for name, value in options.items() if name not in _WITHOUT_EFFECT}
-    if call == "exact_posterior":  # of a model, the family alone
+    if call == "exact_posterior":  # depends only on the family of a model
         family = _family(call, options["model"])
         said["model"] = f"{family.name} {family.version} {json.dumps(family.to_dict(), sort_keys=True)}"
     else:
@@ -242,7 +242,7 @@ def _identity(call, options, size, reading, selection):
 
 
 def _in_words(value):
-    """Return something that JSON can hold and that differs where the value does."""
+    """Return a JSON value that identifies the value."""
     if np.ndim(value):
         numbers = np.asarray(getattr(value, "value", value))
         if numbers.size > 16:
@@ -252,7 +252,7 @@ def _in_words(value):
 
 
 def _prior_in_words(prior, family):
-    """Describe a prior and, as that says little of a function, its density at a thousand points."""
+    """Return a description of a prior with a hash of its density at a thousand points, which identifies functions."""
     prior = as_prior(prior, family)
     low, high = prior.low.double(), prior.high.double()
     points = low + (high - low) * sobol_points(1024, len(low), 0).double()
@@ -261,6 +261,6 @@ def _prior_in_words(prior, family):
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say where two identities differ."""
+    """Return the differences of two identities, as text."""
     return ", ".join(f"{name}: {before.get(name)} then, {now.get(name)} now" for name in {**before, **now}
                      if before.get(name) != now.get(name))

@@ -1,4 +1,4 @@
-"""The columns of a Parquet file that is written in parts: those of the whole table, in each of them."""
+"""Columns of a Parquet file that is written in parts, with the columns of the whole table in each part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["join_samples", "sample", "schema_of", "write_rows"]
 
 
 def sample(tbl: Table) -> Table:
-    """Return the first row and, for each column with a mask, a masked one: without it no mask would be written."""
+    """Return the first row and, for each masked column, a masked row, without which no mask would be written."""
     rows = {0}
     for column in tbl.itercols():
         mask = np.asarray(getattr(column, "mask", False))
@@ -32,17 +32,17 @@ def sample(tbl: Table) -> Table:
 
 
 def join_samples(one: Table, two: Table) -> Table:
-    """Return a sample of two chunks together, with ``meta``, units and descriptions of the first.
+    """Return a combined sample of two chunks, with the ``meta``, units and descriptions of the first.
 
     Raises
     ------
     InputError
-        If they have not the same columns.
+        If they do not have the same columns.
     """
     if one.colnames != two.colnames:
         other = sorted(set(one.colnames) ^ set(two.colnames)) or two.colnames
         raise InputError(f"parts of the catalog differ in their columns ({', '.join(map(repr, other[:5]))}); "
-                         "give them the same")
+                         "all parts need the same columns")
     try:
         both = vstack([one, two], metadata_conflicts="silent")
     except TableMergeError as error:
@@ -54,7 +54,7 @@ def join_samples(one: Table, two: Table) -> Table:
 
 
 def schema_of(tbl: Table) -> pyarrow.Schema:
-    """Return the arrow schema that astropy writes a table with: types, units, descriptions and meta."""
+    """Return the arrow schema that astropy writes for a table: types, units, descriptions and meta."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/sample.parquet"
         tbl.write(path, format="parquet")
@@ -67,7 +67,7 @@ def write_rows(tbl: Table, path: Path, schema: pyarrow.Schema) -> None:
 
 
 def _as_arrow(tbl, schema):
-    """Convert as astropy does, which is slow, as it makes a small array of each row of a column of arrays."""
+    """Convert as astropy does, but without its small array per row for columns of arrays, which is slow."""
     pyarrow = require("pyarrow", "scale")
     with serialize_context_as("parquet"):
         plain = represent_mixins_as_columns(tbl)

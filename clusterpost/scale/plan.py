@@ -1,4 +1,4 @@
-"""Cost of a catalog of some size, from measured rates.
+"""Cost estimates for catalogs, from measured rates.
 
 Run ``python -m clusterpost.scale.plan RATES`` with the table ``rates.ecsv`` of the benchmarks.
 """
@@ -28,12 +28,12 @@ _MCMC = "emcee"
 _HEADINGS = {"ms_per_object": "ms an object", "hours": "hours of a core or GPU", "workers": "workers",
              "emcee_hours_ratio": "core hours of MCMC for one"}
 _INTEGERS = ("n_modes", "n_bands", "flag")
-_OTHERS = 4  # columns besides photometry: a name, two coordinates, a distance
+_OTHERS = 4  # columns other than photometry: a name, two coordinates, a distance
 
 
 def bytes_per_row(n_bands: int = 8, quantiles: Sequence[float] = (0.16, 0.5, 0.84),
                   n_modes: int = 3) -> tuple[int, int]:
-    """Size of a row on the disk, not compressed, as noise hardly can be.
+    """Return the uncompressed size of a row on disk; noise is hardly compressible.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def bytes_per_row(n_bands: int = 8, quantiles: Sequence[float] = (0.16, 0.5, 0.8
     Returns
     -------
     given, added : int
-        Of a canonical catalog, and what inference adds to it.
+        Bytes of a canonical catalog, and of the columns added by inference.
 
     Examples
     --------
@@ -59,28 +59,28 @@ def bytes_per_row(n_bands: int = 8, quantiles: Sequence[float] = (0.16, 0.5, 0.8
 
 
 def plan_catalog(rates: PathLike | Table, n_objects: float = 1_000_000_000, *, days: float = 7.0) -> Table:
-    """Processors and hours for a catalog.
+    """Estimate processors and hours for a catalog.
 
     Parameters
     ----------
     rates : path or `~astropy.table.Table`
-        Columns ``method``, ``device`` and ``rows_per_second``, and perhaps
-        ``cpu_seconds_per_row``, as ``benchmarks/run.py`` measures them.
+        Table with columns ``method``, ``device`` and ``rows_per_second``, and
+        optionally ``cpu_seconds_per_row``, as measured by ``benchmarks/run.py``.
     n_objects : float
     days : float
-        After which it shall be done.
+        Available time.
 
     Returns
     -------
     `~astropy.table.Table`
-        For each method and device ``hours`` of one core or GPU, ``workers``
-        that have it done in time, and ``emcee_hours_ratio``: how many core
-        hours of Markov chains one hour replaces (NaN without them).
+        For each method and device, ``hours`` of one core or GPU, the number of
+        ``workers`` that finish in time, and ``emcee_hours_ratio``, the core hours
+        of Markov chains that one hour replaces (NaN without emcee rates).
 
     Raises
     ------
     InputError
-        If a column is absent.
+        If a column is missing.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def plan_catalog(rates: PathLike | Table, n_objects: float = 1_000_000_000, *, d
         raise InputError(f"the table of rates has no column {absent[0]!r}; take rates.ecsv of benchmarks/run.py")
     rates = rates[np.isfinite(np.ma.filled(np.ma.asarray(rates["rows_per_second"], float), np.nan))]
     seconds = 1 / np.asarray(rates["rows_per_second"], float)
-    if "cpu_seconds_per_row" in rates.colnames:  # of several cores, when more than one was at work
+    if "cpu_seconds_per_row" in rates.colnames:  # several cores may have been in use
         seconds = np.where(rates["device"] == "cpu", np.asarray(rates["cpu_seconds_per_row"], float), seconds)
     hours = seconds * n_objects / 3600
     chains = hours[(rates["method"] == _MCMC) & (rates["device"] == "cpu")]
@@ -115,7 +115,7 @@ def plan_catalog(rates: PathLike | Table, n_objects: float = 1_000_000_000, *, d
 
 
 def _page(table):
-    """Return the table and what it rests on, as reStructuredText."""
+    """Return the table and its assumptions, as reStructuredText."""
     n, gigabyte = table.meta["objects"], 1e9
     given, added = table.meta["bytes_given"], table.meta["bytes_added"]
     text = (f"{n:.3g} objects within {table.meta['days']:g} days; input {n * given / gigabyte:.4g} GB ({given} bytes a "

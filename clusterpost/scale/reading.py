@@ -1,9 +1,9 @@
-"""Chunks read as they would be within the whole table, which is understood once.
+"""Reading of chunks with the same result as for the whole table.
 
-Most of reading looks at one row at a time.  What does not: a table of both
-cameras, where a row without B has the camera of its galaxy; distances that
-follow from galaxies' names; and the comparison of the mJy with the Vega columns
-of a survey, a median over each galaxy.
+Most of the reading is row by row.  Exceptions are tables of both cameras, where a
+row without B has the camera of its galaxy; distances from galaxy names; and the
+comparison of a survey's mJy and Vega columns, with a median per galaxy.  These
+properties of the whole table are found once.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ class Reading:
     Attributes
     ----------
     options : dict
-        Of `~clusterpost.read_catalog`.
+        Options of `~clusterpost.read_catalog`.
     understood : Understanding, optional
-        Of the whole table; not needed for files that are read whole.
+        Properties of the whole table; not needed for files that are read whole.
     """
 
     options: dict
     understood: Understanding | None = None
 
     def __call__(self, chunk: Chunk, path: Path) -> tuple[Table, dict]:
-        """Read a chunk of the file at this path; return it and the values that were taken as missing."""
+        """Read a chunk of the file at this path and return it with the values that were taken as missing."""
         if isinstance(chunk.rows, Table):
             return chunk.rows, {}
         try:
@@ -56,19 +56,19 @@ class Reading:
 
 
 def read_as_one(reading: Reading, sources: list[ParquetSource]) -> Reading:
-    """Return a reading that knows the whole table, whose rows are those of the sources one after the other."""
+    """Return a reading with the properties of the whole table, which consists of the rows of all sources."""
     context, places = _context([source for source in sources if source.n_rows])
     try:
         understood = understand(context, **reading.options)
     except InputError as error:
-        if error.row is not None:  # of the context
+        if error.row is not None:  # row of the context
             error = type(error)(str(error.args[0]).replace("{row}", places[error.row]))
         raise error.moved(f"{sources[0].path if len(sources) == 1 else sources[0].path.parent}: ") from None
     return replace(reading, understood=replace(understood, levels=_levels(sources)))
 
 
 def _context(sources):
-    """Rows that stand for the whole table, and where they are, in words."""
+    """Return rows that represent the whole table, and their locations as text."""
     found = _find(sources) or [(0, 0)]
     tables, places = [], []
     for number, source in enumerate(sources):
@@ -82,11 +82,11 @@ def _context(sources):
 
 
 def _find(sources):
-    """Return the first row of each galaxy that differs in what matters, as (source, row)."""
+    """Return the first row of each galaxy with each combination of relevant properties, as (source, row)."""
     empty = arrow_table(sources[0].schema.empty_table())
     columns, cameras = common_columns(empty), _camera_columns(empty.colnames)
     galaxy, distance = columns["galaxy"], columns["distance"]
-    taken = meta_value(empty, DISTANCE_KEY) is not None  # an earlier reading's, as long as it is the galaxy's
+    taken = meta_value(empty, DISTANCE_KEY) is not None  # from an earlier reading, if it is the galaxy's distance
     if not (cameras or (galaxy and (distance is None or taken))):
         return []
     compared = distance if taken else None
@@ -104,7 +104,7 @@ def _find(sources):
 
 
 def _kinds(tbl, galaxy, cameras, distance, first):
-    """Return what matters of each row: its galaxy, the cameras that have it, whether its distance is the galaxy's."""
+    """Return the relevant properties of each row: galaxy, cameras, and whether its distance is the galaxy's."""
     names = np.full(len(tbl), "") if galaxy is None else np.asarray(tbl[galaxy]).astype(str)
     masked = np.zeros(len(tbl), bool) if galaxy is None else np.asarray(getattr(tbl[galaxy], "mask", False))
     kinds = [names, np.broadcast_to(masked, len(tbl)).astype(str)]
@@ -126,7 +126,7 @@ def _there(column):
 
 
 def _camera_columns(names):
-    """Return the columns of B where there are some of both cameras."""
+    """Return the columns of B if there are columns of both cameras."""
     fluxes, _ = phangs_columns(names)
     of_b = [[c for (band, _), columns in fluxes.items() if band == name for c in columns] for name in
             ("F435W", "F438W")]
@@ -134,7 +134,7 @@ def _camera_columns(names):
 
 
 def _levels(sources):
-    """Return what `check_levels` finds in the whole table: the one thing for which some columns are read at once."""
+    """Return the findings of `check_levels` in the whole table, which needs some columns at once."""
     names = sources[0].schema.names
     fluxes, errors = phangs_columns(names)
     if len({kind for _, kind in fluxes}) < 2:

@@ -14,14 +14,14 @@ __all__ = ["Selection"]
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows for which an expression of columns holds, as `~clusterpost.selection.select_rows` takes it.
+    """Selection of rows by an expression of columns, as in `~clusterpost.selection.select_rows`.
 
     Attributes
     ----------
     where : str or None
-        None for all rows.
+        Expression, or None for all rows.
     flat : bool
-        A column for each element of a column of arrays.
+        Whether to write one column for each element of a column of arrays.
     """
 
     where: str | None = None
@@ -29,27 +29,27 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.where is not None:
-            column_names(self.where)  # raises where it is no expression
+            column_names(self.where)  # raises if it is not an expression
 
     @property
     def identity(self) -> dict:
-        """Entry in a record of the job: nothing where all is written as it is."""
+        """Return the entry in the record of a job, empty if everything is written unchanged."""
         return {name: value for name, value in {"where": self.where, "flat": self.flat or None}.items()
                 if value is not None}
 
     def of_input(self, tbl: Table) -> None:
-        """Tell which rows to infer at all, where the expression is one of the input's columns alone; else None."""
+        """Return the rows to infer if the expression only uses columns of the input, otherwise None."""
         if self.where is None or not column_names(self.where) <= set(tbl.colnames):
             return None
         return select_rows(tbl, self.where)
 
     def __call__(self, out: Table, prefix: str) -> Table:
-        """Return what is to be written of inferred rows.
+        """Return the rows and columns of inferred rows to write.
 
         Raises
         ------
         InputError
-            If the expression names a column that they have not.
+            If the expression names a missing column.
         """
         chosen = out if self.where is None else out[select_rows(out, self.where, prefix=prefix)]
         return self.flat_or_not(chosen)

@@ -1,4 +1,4 @@
-"""One file in, one file out, whatever its size, and again after a kill."""
+"""Inference of one file of any size into another, resumable after a kill."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ def infer_file(source: PathLike, target: PathLike, *, columns: Mapping | None = 
                rows_per_part: int = ROWS_PER_PART, progress: bool | None = None, **options: Any) -> Path:
     """Infer a catalog of any size from file to file.
 
-    The same as `~clusterpost.read_catalog`, `~clusterpost.infer_table` and
-    `~clusterpost.write_catalog` one after the other, with no more rows in memory
-    than a part has.
+    The result is the same as of `~clusterpost.read_catalog`,
+    `~clusterpost.infer_table` and `~clusterpost.write_catalog`, with only the rows
+    of one part in memory.
 
     Parameters
     ----------
     source : path
-        A Parquet file.  Any other that `~clusterpost.read_catalog` reads is
+        Parquet file.  Other files that `~clusterpost.read_catalog` supports are
         read whole, and then inferred and written in parts.
     target : path
-        A Parquet file.  It appears once it is whole; until then its parts are
-        in the folder ``<target>.parts``.
+        Parquet file, created once it is complete; until then, its parts are in
+        the folder ``<target>.parts``.
     columns, unit, missing, distance_source
         As for `~clusterpost.read_catalog`.
     exact : bool
-        By `~clusterpost.exact_posterior` instead.
+        Whether to use `~clusterpost.exact_posterior` instead.
     where : str, optional
-        Write only rows for which this expression of columns holds, such as ``"good and age_q50 < 10"``; see
+        Expression of columns that selects the rows to write, such as ``"good and age_q50 < 10"``; see
         `~clusterpost.selection.select_rows`.
     flat : bool
-        Write a column for each element of a column of arrays: ``age_mode1``, ``age_mode2``, ...
+        Whether to write one column for each element of a column of arrays: ``age_mode1``, ``age_mode2``, ...
     overwrite : bool
-        Replace a target that exists, once the new one is whole.
+        Whether to replace an existing target, once the new one is complete.
     rows_per_part : int
-        Rows in memory, and those that a kill costs at most.
+        Number of rows in memory, and at most lost after a kill.
     progress : bool, optional
-        Show a bar on standard error; by default on a terminal.
+        Whether to show a progress bar on standard error; by default on a terminal.
     **options
-        Of `~clusterpost.infer_table`.
+        Options of `~clusterpost.infer_table`.
 
     Returns
     -------
@@ -62,15 +62,15 @@ def infer_file(source: PathLike, target: PathLike, *, columns: Mapping | None = 
     Raises
     ------
     InputError
-        As those three; if another process works on the same target; or if
-        parts are there that were made with other options.
+        As for those three functions, or if another process works on the same
+        target, or existing parts were made with other options.
 
     Notes
     -----
-    The catalog is read twice, first to check all of it before any long work.
-    After a kill, the same call goes on with the parts that are missing, were
-    damaged, or whose rows have changed.  Parts and target together need twice
-    the room of the target on the disk for a while.
+    The catalog is read twice, first to check all rows before any long computation.
+    After a kill, the same call resumes with parts that are missing, damaged, or
+    from changed rows.  Parts and target together temporarily need twice the disk
+    space of the target.
 
     Examples
     --------
@@ -85,8 +85,8 @@ def infer_file(source: PathLike, target: PathLike, *, columns: Mapping | None = 
     """
     target = Path(target)
     if target.suffix.lower() != ".parquet":
-        raise InputError(f"{target}: parts are written as Parquet; name it {target.with_suffix('.parquet').name}, and "
-                         "clusterpost.read_catalog and write_catalog make any other format of it")
+        raise InputError(f"{target}: parts are written as Parquet; name it {target.with_suffix('.parquet').name}; "
+                         "clusterpost.read_catalog and write_catalog convert it to other formats")
     check_target(target, overwrite=overwrite)
     reading = {"columns": columns, "unit": unit, "missing": missing, "distance_source": distance_source}
     job = plan_job(options, reading=reading, exact=exact, rows_per_part=rows_per_part, where=where,

@@ -1,4 +1,4 @@
-"""Check of a model on a catalog of real photometry, where no truth is known."""
+"""Check of a model on a catalog of real photometry, without known truths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .predictive import predictive_check, predictive_summary
 
 __all__ = ["CatalogChecks", "check_catalog"]
 
-_FIVE = 5  # bands of the objects that are compared
+_FIVE = 5  # number of bands of compared objects
 
 
 @dataclass
@@ -33,21 +33,21 @@ class CatalogChecks:
     tbl : Table
         The catalog.
     out : Table
-        The catalog, inferred.
+        The inferred catalog.
     shown : ndarray of int
-        Rows of the inferred objects: of clusters those of class 1 and 2, where the catalog has classes.
+        Rows of the inferred objects, for clusters those of class 1 and 2 if the catalog has classes.
     compared : ndarray of bool
-        Those of them that are measured in five bands and have a published fit.
+        True for objects of these that are measured in five bands and have a published fit.
     counts : dict of int
         ``rows``, ``inferred``, ``outside_support``, ``clusters`` (of class 1 and 2), ``five_bands``, ``compared``.
     published : str
-        Whose fits they are; empty where there are none.
+        Description of the published fits; empty if there are none.
     seconds : float
-        Of inference, for each inferred row.
+        Inference time per inferred row.
     predictive : Table
-        From `~clusterpost.validation.predictive_check`; None where it does not apply.
+        Output of `~clusterpost.validation.predictive_check`; None if it does not apply.
     tables : dict of Table
-        ``predictive``, ``comparison`` and ``inliers``, as far as they apply.
+        ``predictive``, ``comparison`` and ``inliers``, if applicable.
     """
 
     tbl: Table
@@ -64,7 +64,7 @@ class CatalogChecks:
 def check_catalog(catalog: PathLike, *, model: Any = "default", distance_source: str | None = None,
                   n_clusters: int | None = None, n_draws: int = 500, seed: int = 0,
                   progress: bool | None = None) -> CatalogChecks:
-    """Infer a catalog, observe its posteriors again, and compare them with the fits that it publishes.
+    """Infer a catalog, run a posterior predictive check, and compare with its published fits.
 
     Parameters
     ----------
@@ -72,19 +72,19 @@ def check_catalog(catalog: PathLike, *, model: Any = "default", distance_source:
         As for `~clusterpost.read_catalog`.
     model : str, path or Model
     distance_source : str, optional
-        As for `~clusterpost.read_catalog`; fits compare at the catalog's own distance only.
+        As for `~clusterpost.read_catalog`; published fits are comparable only at the catalog's own distance.
     n_clusters : int, optional
-        At most so many objects (of class 1 and 2, where there are classes), evenly chosen, and nothing else of the
-        catalog; all of it by default.
+        Largest number of evenly selected objects (of class 1 and 2, if there are classes); by default the whole
+        catalog.
     n_draws : int
-        Of the posterior predictive check, which needs a model with a likelihood.
+        Number of draws of the posterior predictive check, which needs a model with a likelihood.
     seed : int
     progress : bool, optional
 
     Returns
     -------
     CatalogChecks
-        Without tables where the model can infer none of the objects, as where its bands are not those of the catalog.
+        Findings, without tables if the model cannot infer any object, for instance because of other bands.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Certificates: how well a model's posteriors are calibrated, measured on mocks and kept in its card."""
+"""Certificates: the calibration of a model's posteriors, measured on mocks and stored in its card."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 __all__ = ["REGIONS", "Calibration", "calibration", "certificate_table", "certify", "describe_model", "disagreements",
            "make_certificate", "measured", "posterior_ensemble"]
 
-#: What mocks are divided by to look for local faults, besides the first two parameters: known from the data alone.
+#: Quantities that divide mocks to find local miscalibration, besides the first two parameters; known from the data.
 REGIONS = ("snr", "n_bands", "band_set")
-_VERIFIED_LEVEL = 0.999  # of each test, when a certificate is looked at again
+_VERIFIED_LEVEL = 0.999  # of each test, for the verification of a certificate
 
 
 @dataclass
 class Calibration:
-    """All tests of one ensemble of posteriors that are uniform, or zero, where these are right.
+    """Results of all calibration tests of one ensemble of posteriors.
 
     Attributes
     ----------
     sbc : SBCResult
-        The family's statistics, T1 to T6 of Walter et al. (2025) for clusters.
+        Ranks of the family's statistics, T1 to T6 of Walter et al. (2025) for clusters.
     marginals : SBCResult
-        The parameters themselves, for the p-p plot.
+        Ranks of the parameters, for the p-p plot.
     coverage : SBCResult
         ``HPD`` (expected coverage of highest-density regions) and ``TARP``.
     regions : dict of Table
-        `~clusterpost.validation.regions.by_region` for each of `REGIONS` that differs among the mocks.
+        Output of `~clusterpost.validation.regions.by_region` for each of `REGIONS` that varies among the mocks.
     entropy : dict
-        `~clusterpost.validation.regions.entropy_check`.
+        Output of `~clusterpost.validation.regions.entropy_check`.
     """
 
     sbc: SBCResult
@@ -62,23 +62,23 @@ class Calibration:
 
     @property
     def tests(self) -> SBCResult:
-        """T1 to T6, HPD and TARP together."""
+        """Ranks of T1 to T6, HPD and TARP together."""
         return SBCResult(np.concatenate([self.sbc.ranks, self.coverage.ranks], axis=1),
                          self.sbc.names + self.coverage.names, self.sbc.n_draws)
 
     def record(self, level: float = 0.99) -> dict:
-        """Return the numbers, for a certificate.
+        """Return the numbers for a certificate.
 
         Parameters
         ----------
         level : float
-            Of the simultaneous bands.
+            Probability level of the simultaneous bands.
 
         Returns
         -------
         dict
-            ``n_mocks``, ``max_difference`` and ``inside_band`` of T1 to T6 together, ``tests`` one by one, the worst
-            of the ``regions`` and the ``entropy`` check.
+            ``n_mocks``, ``max_difference`` and ``inside_band`` of T1 to T6 together, each of the ``tests``, the worst
+            of the ``regions``, and the ``entropy`` check.
         """
         tests, band = self.tests, max(self.tests.simultaneous_band(level)[1])
         rows = {str(row["statistic"]): {"max_difference": float(row["max_difference"]), "band": float(band),
@@ -103,23 +103,23 @@ def _worst_region(table):
 
 
 def _number(value):
-    """As JSON has it: no NaN, no scalars of numpy."""
+    """Return values for JSON, without NaN and NumPy scalars."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def calibration(ensemble: Ensemble, seed: int = 0, regions: Sequence[str] | None = None) -> Calibration:
-    """Put an ensemble to every test of calibration.
+    """Run all calibration tests on an ensemble.
 
     Parameters
     ----------
     ensemble : Ensemble
-        With densities.
+        Ensemble with densities.
     seed : int
-        Of how ties fall, and of the reference points of TARP.
+        Random seed of tie breaking and of the reference points of TARP.
     regions : sequence of str, optional
-        What to divide the mocks by, as for `~clusterpost.validation.by_region`; by default the first two parameters
-        and `REGIONS`.  What is the same for all of them is left out.
+        Quantities that divide the mocks, as for `~clusterpost.validation.by_region`; by default the first two
+        parameters and `REGIONS`.  Quantities that are the same for all mocks are omitted.
 
     Returns
     -------
@@ -145,16 +145,16 @@ def calibration(ensemble: Ensemble, seed: int = 0, regions: Sequence[str] | None
 
 def posterior_ensemble(model: ModelLike, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 1, *,
                        refine: bool = True, parts: PathLike | None = None, progress: bool | None = None) -> Ensemble:
-    """Draw mocks of a model's own simulator, with draws from the model's posteriors.
+    """Draw mocks from a model's simulator, with draws from the model's posteriors.
 
     Parameters
     ----------
     model : str, path or Model
     n_mocks, n_draws, seed : int
     refine : bool
-        Refined posteriors, or those of the network alone.
+        Whether to use refined posteriors instead of those of the network alone.
     parts : path, optional
-        Folder that keeps what is drawn (`clusterpost.validation.parts`).
+        Folder that keeps finished draws (`clusterpost.validation.parts`).
     progress : bool, optional
 
     Returns
@@ -168,7 +168,7 @@ def posterior_ensemble(model: ModelLike, n_mocks: int = 100_000, n_draws: int = 
 
 def measured(model: Model, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 1, *, n_refined: int | None = None,
              regions: tuple | None = None, parts: Path | None = None, progress: bool | None = None) -> dict:
-    """Draw from a model's posteriors, and test them.
+    """Draw from a model's posteriors and test their calibration.
 
     Parameters
     ----------
@@ -180,10 +180,10 @@ def measured(model: Model, n_mocks: int = 100_000, n_draws: int = 100, seed: int
     Returns
     -------
     dict of Calibration
-        By ``network`` and, unless ``n_refined`` is zero, ``refined``.
+        Calibration of ``network`` and, unless ``n_refined`` is zero, ``refined``.
     """
     refined = n_mocks if n_refined is None else n_refined
-    tractable = load_model(model).family.likelihood is not None  # or there is nothing to refine with
+    tractable = load_model(model).family.likelihood is not None  # refinement needs a likelihood
     sizes = {"network": n_mocks, "refined": refined if tractable else 0}
     return {name: calibration(posterior_ensemble(model, size, n_draws, seed, refine=name == "refined", parts=parts,
                                                  progress=progress), seed, regions)
@@ -200,19 +200,19 @@ def certify(model: Any, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 
     n_mocks, n_draws, seed : int
         Mocks of the model's own simulator, and draws from the posterior of each.
     n_refined : int, optional
-        Mocks for the refined posteriors, which `~clusterpost.infer_table` gives, besides those of the network alone;
-        0 for none, by default as many, and always none where the family has no likelihood.  They take a millisecond
-        or two each, or many times more where the network is far off.
+        Number of mocks for the refined posteriors of `~clusterpost.infer_table`; 0 for none, by default as many as for
+        the network alone, and always none if the family has no likelihood.  Each takes a millisecond or two, or much
+        longer if the network is inaccurate.
     parts : path, optional
-        Folder for what is drawn, so that a second call goes on where one was interrupted.
+        Folder for finished draws, from which a second call resumes after an interruption.
     level : float
-        Of the simultaneous bands.
+        Probability level of the simultaneous bands.
     progress : bool, optional
 
     Returns
     -------
     dict
-        For `~clusterpost.flow.modelfile.save_certificate`; `certificate_table` makes it readable.
+        Certificate for `~clusterpost.flow.modelfile.save_certificate`; `certificate_table` shows it as a table.
 
     Examples
     --------
@@ -227,22 +227,22 @@ def certify(model: Any, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 
 
 
 def make_certificate(model: Model, tested: dict, seed: int, level: float = 0.99) -> dict:
-    """Make the certificate of calibrations that were measured.
+    """Return the certificate of measured calibrations.
 
     Parameters
     ----------
     model : Model
     tested : dict of Calibration
-        By ``network`` and ``refined``.
+        Calibrations of ``network`` and ``refined``.
     seed : int
-        Of the mocks.
+        Random seed of the mocks.
     level : float
-        Of the simultaneous bands.
+        Probability level of the simultaneous bands.
 
     Returns
     -------
     dict
-        Plain values.
+        Certificate with plain values.
     """
     first = next(iter(tested.values())).sbc
     return {
@@ -258,7 +258,7 @@ def make_certificate(model: Model, tested: dict, seed: int, level: float = 0.99)
 
 
 def certificate_table(certificate: dict) -> Table:
-    """Return the tests of a certificate, one a row.
+    """Return the tests of a certificate, one per row.
 
     Parameters
     ----------
@@ -268,9 +268,9 @@ def certificate_table(certificate: dict) -> Table:
     -------
     `~astropy.table.Table`
         ``posterior`` (network or refined), ``test``, number of mocks ``n``, ``max_difference`` of the rank ECDF from
-        uniform, the ``band`` that holds all of it with the certificate's level if the posteriors are right (its
-        largest half-width; regions differ), and whether it does (of regions: whether all do).  Sizes, seed, date and
-        versions in ``meta``.
+        uniform, the largest half-width ``band`` of the simultaneous band at the certificate's level (differs between
+        regions), and whether the curve lies inside it (for regions, whether all do).  ``meta`` has the sizes, seed,
+        date and versions.
 
     Examples
     --------
@@ -295,20 +295,20 @@ def certificate_table(certificate: dict) -> Table:
 
 
 def disagreements(certificate: dict, tested: dict) -> list[str]:
-    """List where a smaller test contradicts a certificate.
+    """List contradictions between a smaller test and a certificate.
 
     Parameters
     ----------
     certificate : dict
     tested : dict of Calibration
-        Of other mocks, by ``network`` and ``refined``.
+        Calibrations with other mocks, of ``network`` and ``refined``.
 
     Returns
     -------
     list of str
-        What is worse than certified by more than chance explains: a maximal difference above the certified one plus
-        the band of the smaller test (99.9 %), or an entropy check off by more than four standard errors.
-        Empty where the certificate holds.
+        Tests that are worse than certified by more than chance explains: a maximum difference above the certified one
+        plus the band of the smaller test (99.9 %), or an entropy check off by more than four standard errors.
+        Empty if the certificate holds.
     """
     found = []
     for posterior, fresh in tested.items():
@@ -323,7 +323,7 @@ def disagreements(certificate: dict, tested: dict) -> list[str]:
 
 
 def _entropy_disagrees(certified, fresh):
-    if certified["difference"] is None:  # some truth lay where the posterior has nothing
+    if certified["difference"] is None:  # the posterior density was zero at a truth
         return
     difference = abs(fresh["difference"] - certified["difference"])
     allowed = 4 * np.hypot(fresh["standard_error"], certified["standard_error"])
@@ -332,7 +332,7 @@ def _entropy_disagrees(certified, fresh):
 
 
 def describe_model(model: Model) -> str:
-    """Return what a model takes, how it was trained and how well it is calibrated, as text.
+    """Return the inputs, training and calibration of a model, as text.
 
     Parameters
     ----------
@@ -373,7 +373,7 @@ def describe_model(model: Model) -> str:
     lines = [f"{name:14s}{value}" for name, value in facts.items()]
     if certificate is not None:
         lines += ["", *certificate_table(certificate).pformat(max_lines=-1, max_width=-1), "",
-                  "max_difference: of the rank ECDF from uniform; band: what chance allows the whole curve "
+                  "max_difference: of the rank ECDF from uniform; band: simultaneous band that chance allows "
                   f"({certificate['level']:.0%})"]
         lines += [f"entropy, {name}: {row['mean_entropy']:.4f} nat, mean -ln q at the truths {row['mean_nll']:.4f} "
                   f"(z = {row['z']:+.1f})" for name, record in certificate["posteriors"].items()

@@ -1,8 +1,8 @@
-"""An inferred catalog beside the fits that the catalog itself publishes.
+"""Comparison of an inferred catalog with the catalog's published fits.
 
-A caution that no statistic can undo: catalogs often publish the **present-day** stellar mass
-(PHANGS in its later runs), while ``mass_*`` of clusterpost is the **initial** (formed) mass, up to
-a factor two larger for old clusters.  Both are compared, and each row says which mass of ours it is.
+Catalogs often publish the **present-day** stellar mass (PHANGS in its later runs), while ``mass_*``
+of clusterpost is the **initial** (formed) mass, up to a factor of two larger for old clusters.  No
+statistic can correct for this.  Both masses are compared, and each row names the mass it uses.
 Other stellar models (LEGUS: Yggdrasil) differ by more.
 """
 
@@ -33,7 +33,7 @@ from .fits import catalog_parameters, closest_modes, drawn_parameters, inferred_
 __all__ = ["WALTER2025_TABLE1", "compare_with_catalog", "flag_shares", "inlier_table", "published_residuals",
            "shortest_interval", "side_by_side"]
 
-_EDGE = 0.01  # of the range of a parameter: what counts as its edge
+_EDGE = 0.01  # width of the edges of a parameter, as a fraction of its range
 _N_DRAWS, _ONE_SIGMA = 1000, 0.68
 
 _ESTIMATES = {"low": "q16", "high": "q84", "mean": "mean", "median": "q50", "map": "map"}
@@ -52,66 +52,66 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
                          prefix: str = "") -> Table:
     """Compare an inferred catalog with the catalog's own fits.
 
-    Table 1 of Walter et al. (2025), with the typical differences of point estimates.
+    The output extends Table 1 of Walter et al. (2025) by the typical differences of point estimates.
 
     Parameters
     ----------
     out : Table
         From `~clusterpost.infer_table`.
     published : str or dict, optional
-        Which fits: ``minchisq`` (PHANGS, single-branch maximum likelihood, which the paper compares with), ``sed``,
+        Name of a set of fits: ``minchisq`` (PHANGS, single-branch maximum likelihood, used in the paper), ``sed``,
         ``thilker25`` or ``sedfix`` (PHANGS, decision tree), ``legus``; or
-        ``{"age": (value, low, high, err, unit), "mass": ..., "ebv": ...}``: names of columns
-        (or arrays), None for what there is not; by the stems of the columns of any parameter or derived quantity of
-        the model's family.  ``low`` and ``high`` are absolute limits, ``err`` is a
-        symmetric error.  By default the columns are recognized, the first of the above before the others.
+        ``{"age": (value, low, high, err, unit), "mass": ..., "ebv": ...}`` with names of columns (or arrays), None
+        for missing entries.  Keys are the column stems of any parameter or derived quantity of the model's family;
+        ``low`` and ``high`` are absolute limits, and ``err`` is a symmetric error.  By default the first set of the
+        above in the table.
     where : array of bool or int, optional
         Rows to compare; all by default.
     prefix : str
-        The ``prefix`` that `~clusterpost.infer_table` was given.
+        Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`).
 
     Returns
     -------
     Table
-        Rows of what is published: for clusters ``log_age`` (log10 t/Myr), ``log_mass`` (log10 m/Msun, our initial
-        mass), ``log_stellar_mass`` (our present-day mass, against the same mass of the catalog) and ``ebv`` (mag):
+        One row per published quantity, for clusters ``log_age`` (log10 t/Myr), ``log_mass`` (log10 m/Msun, our initial
+        mass), ``log_stellar_mass`` (our present-day mass, compared with the catalog's mass) and ``ebv`` (mag):
 
-        - ``ours``: which quantity of ours it is;
-        - ``n``: clusters compared; ``n_no_fit``, ``n_not_inferred``: rows left out, and why (a row may be in both);
-        - ``catalog_inside``: catalog values between our 16 and 84 % quantiles, in %; for catalog values at an edge of
-          the prior, which hardly any such interval holds, in the interval of highest density (`shortest_interval`) of
-          68 % of 1000 draws; ``n_edge``: how many there are;
-        - ``n_interval``: compared clusters for which the catalog gives a 1 sigma interval, and
-          ``mean_inside``, ``median_inside``, ``map_inside``, ``mode_inside``: our estimates inside it, in %;
+        - ``ours``: the compared quantity of ours;
+        - ``n``: number of compared clusters; ``n_no_fit``, ``n_not_inferred``: rows left out, by reason (can overlap);
+        - ``catalog_inside``: percentage of catalog values between our 16 % and 84 % quantiles.  Catalog values at an
+          edge of the prior are rarely in such intervals and are tested against the highest-density interval
+          (`shortest_interval`) with 68 % of 1000 draws; ``n_edge`` is their number;
+        - ``n_interval``: number of compared clusters with a 1 sigma interval in the catalog, and
+          ``mean_inside``, ``median_inside``, ``map_inside``, ``mode_inside``: percentage of our estimates inside it;
         - ``<estimate>_offset``, ``<estimate>_scatter`` for ``map``, ``median`` and ``mode``: median, and half the
           16-84 % range, of estimate minus catalog, in dex or mag.
 
-        ``meta["published"]`` says whose fits they are, and ``meta["catalog_mass"]`` which mass the catalog gives;
-        ``meta["edge_intervals"]`` is ``"highest density"``, or ``"equal tails"`` where the table has no photometry to
+        ``meta["published"]`` describes the fits, and ``meta["catalog_mass"]`` the catalog's mass;
+        ``meta["edge_intervals"]`` is ``"highest density"``, or ``"equal tails"`` if the table has no photometry to
         draw with.
-        ``meta["residuals"]`` has, where all of a cluster's parameters are published, the median of the catalog's
-        photometry minus the model's at the published parameters, in mag by band: what is common to all bands is the
-        mass; bands that differ by AB minus Vega tell of mixed systems of magnitudes (`published_residuals`).
-        `inlier_table` writes the shares as the paper does.
+        If all parameters are published, ``meta["residuals"]`` has the median of the catalog's photometry minus the
+        model's at the published parameters, in mag by band (`published_residuals`).  An offset common to all bands
+        reflects the mass; offsets between bands by AB minus Vega indicate mixed magnitude systems.
+        `inlier_table` writes the percentages in the format of the paper.
 
     Raises
     ------
     InputError
-        If no published fits are known, or a result column is absent.
+        If no published fits are recognized, or a result column is missing.
 
     Notes
     -----
-    A value is a fit where it is finite, positive (age, mass) or not negative (reddening), and where no other
-    published parameter of that row is a sentinel: LEGUS writes zeros, PHANGS -999, for clusters without a fit.
+    A value is a fit if it is finite, positive (age, mass) or not negative (reddening), and no other published
+    parameter of its row is a sentinel: for clusters without a fit, LEGUS writes zeros and PHANGS -999.
 
-    The 1 sigma interval is taken as the catalog gives it, in linear units and before any logarithm:
-    t - err < t' < t + err, or between its limits, of which the lower may be zero; -999 is no limit.
+    The 1 sigma interval is that of the catalog, in linear units before any logarithm: t - err < t' < t + err, or
+    between its limits, of which the lower can be zero; -999 is not a limit.
 
-    ``mode`` is the one of our modes closest to the catalog value (Walter et al. 2025, Fig. 6, bottom): by
+    ``mode`` is our mode closest to the catalog value (Walter et al. 2025, Fig. 6, bottom), by
     Euclidean distance in the published parameters, each divided by its posterior half-width (q84 - q16)/2.
 
-    A derived quantity of the same kind as a published parameter, such as the present-day mass, is compared with it,
-    too.
+    A derived quantity of the same kind as a published parameter, such as the present-day mass, is also compared
+    with it.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     quantities = (*parameters, *derived)
     fits = published_fits(out, published, parameters=quantities)
     if not fits:
-        raise InputError("no published fits are known of this table; "
+        raise InputError("no published fits are recognized in this table; "
                          "give them with option:published")
     estimates = {key: inferred_parameters(out, suffix, prefix=prefix, parameters=quantities)
                  for key, suffix in _ESTIMATES.items()}
@@ -180,7 +180,7 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
 
 
 def _family_of(out, prefix):
-    """Return the family of the model that results were made with, solar clusters where it is not known."""
+    """Return the model family of results, or solar clusters if it is unknown."""
     settings = recorded_settings(out, prefix)
     if settings is not None:
         with contextlib.suppress(ModelError):
@@ -201,18 +201,18 @@ def _at_edge(value, edges):
 
 
 def _derived_of(theta, derived, out, family):
-    """Return a derived quantity (n,) of parameters (n, n_parameter); NaN where they are, or without its covariates."""
+    """Return a derived quantity (n,) of parameters (n, n_parameter), NaN for NaN or missing covariates."""
     known = np.isfinite(theta).all(1)
     result = np.full(len(theta), np.nan)
     covariates = {c.name: torch.as_tensor(numbers(out[c.name], c.unit)[known]).float()[:, None]
                   for c in family.covariates if c.name in out.colnames}
-    with contextlib.suppress(KeyError):  # a covariate that it needs and the table has not
+    with contextlib.suppress(KeyError):  # a required covariate is not in the table
         result[known] = derived.function(torch.as_tensor(theta[known]).float()[:, None], covariates)[:, 0].numpy()
     return result
 
 
 def _densest_intervals(out, at_edge, edges, prefix, parameters):
-    """Return lower and upper ends (2, n) by parameter for the rows that need them; None if these cannot be drawn."""
+    """Return highest-density intervals (2, n) by parameter for rows at an edge; None if they cannot be drawn."""
     rows = np.flatnonzero(np.any(list(at_edge.values()), axis=0))
     result = {stem: np.full((2, len(out)), np.nan) for stem in at_edge}
     if len(rows):
@@ -232,20 +232,20 @@ def _densest_intervals(out, at_edge, edges, prefix, parameters):
 
 
 def shortest_interval(draws: list[np.ndarray] | np.ndarray, share: float, edges: tuple[float, ...]) -> np.ndarray:
-    """Find the shortest interval that holds a share of draws: that of highest density, of one with a single peak.
+    """Find the shortest interval with a fraction of the draws, the highest-density interval of a unimodal density.
 
     Parameters
     ----------
     draws : array (n, k)
     share : float
     edges : tuple of float
-        Bounds of the density.  An interval that begins within the outermost percent of the draws goes to the bound,
-        as the end of a density that is highest there is uncertain by as much.
+        Bounds of the density.  An interval that ends within the outermost percent of the draws is extended to the
+        bound, because the draws do not resolve the end of a density that peaks there.
 
     Returns
     -------
     ndarray (2, n)
-        Lower and upper ends.
+        Lower and upper ends of the intervals.
 
     Examples
     --------
@@ -266,19 +266,19 @@ def shortest_interval(draws: list[np.ndarray] | np.ndarray, share: float, edges:
 
 def published_residuals(out: Table, published: str | dict | None = None, where: Any = None, *,
                         prefix: str = "") -> Table:
-    """Compare a catalog's photometry with the model at the parameters that the catalog publishes, band by band.
+    """Compare a catalog's photometry with the model at the published parameters, band by band.
 
     Parameters
     ----------
     out : Table
-        Photometry and published fits; from `~clusterpost.infer_table`, or before it.
+        Photometry and published fits, with or without results of `~clusterpost.infer_table`.
     published, where, prefix
         As for `compare_with_catalog`.
 
     Returns
     -------
     Table
-        A row for each ``band``: ``n`` rows compared, ``residual`` (median of observed minus modeled magnitude),
+        One row per ``band``: number ``n`` of compared rows, ``residual`` (median of observed minus modeled magnitude),
         ``scatter`` (half its 16-84 % range) and ``ab_minus_vega`` of the band, in mag.
 
     Raises
@@ -309,7 +309,7 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
     bands = [band for band in photometry.bands if band in family.band_names]
     if not rows.size or not bands:
         known = ", ".join([*(c.name for c in family.covariates), *(p.column for p in family.parameters)])
-        raise InputError(f"no row has photometry, and {known} published within the model's range")
+        raise InputError(f"no row has both photometry and published values of {known} within the model's range")
     parameters = QTable({p.column: p.to_column(theta[rows, i]) * u.Unit(p.unit)
                          for i, p in enumerate(family.parameters)}
                         | {c.name: photometry.covariates[c.name][rows] * u.Unit(c.unit) for c in family.covariates})
@@ -331,7 +331,7 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
 
 
 def _statistics(ours, fit, rows):
-    """One row of the comparison, from vectors of one parameter."""
+    """Return one row of the comparison, from vectors of one parameter."""
     value, low, high = fit.value[rows], fit.low[rows], fit.high[rows]
     ours = {key: values[rows] for key, values in ours.items()}
     bounded = ~(np.isnan(low) | np.isnan(high))
@@ -348,7 +348,7 @@ def _statistics(ours, fit, rows):
 
 
 def inlier_table(result: Any) -> Table:
-    """Return the shares of `compare_with_catalog` as Table 1 of Walter et al. (2025) has them, beside that table.
+    """Return the percentages of `compare_with_catalog` beside those of Table 1 of Walter et al. (2025).
 
     Parameters
     ----------
@@ -358,9 +358,9 @@ def inlier_table(result: Any) -> Table:
     Returns
     -------
     Table
-        A row for each share: catalog values between our 16 and 84 % quantiles; our mean, median, MAP and closest mode
-        within the catalog's 1 sigma interval.  A column for each parameter, in %, and with ``_paper`` at its end the
-        value of the paper, which has no closest mode.
+        Rows: catalog values between our 16 % and 84 % quantiles; our mean, median, MAP and closest mode within the
+        catalog's 1 sigma interval.  Columns: percentage for each parameter, and with the suffix ``_paper`` the value of
+        the paper, which does not list the closest mode.
 
     Examples
     --------
@@ -394,17 +394,17 @@ def inlier_table(result: Any) -> Table:
 
 
 def side_by_side(results: Mapping[str, Table]) -> Table:
-    """Several comparisons of the same catalog in one table.
+    """Combine several comparisons of the same catalog in one table.
 
     Parameters
     ----------
     results : dict of Table
-        By a name for each inference, such as its model: from `compare_with_catalog`.
+        Outputs of `compare_with_catalog`, by a name for each inference, such as its model.
 
     Returns
     -------
     Table
-        A row for each parameter and inference: ``parameter``, ``inference``, ``n``, and in dex or mag and % the
+        One row per parameter and inference: ``parameter``, ``inference``, ``n``, and in dex or mag and % the
         columns ``map_offset``, ``map_scatter``, ``median_offset``, ``median_scatter``, ``mode_offset``,
         ``mode_scatter``, ``catalog_inside``, ``mean_inside``, ``median_inside``, ``map_inside`` and ``mode_inside`` of
         `compare_with_catalog`.
@@ -440,12 +440,12 @@ def side_by_side(results: Mapping[str, Table]) -> Table:
 
 
 def flag_shares(outs: Mapping[str, Table], where: Any = None, *, prefix: str = "") -> Table:
-    """Count the rows that carry each flag.
+    """Return the percentage of rows with each flag.
 
     Parameters
     ----------
     outs : Table or dict of Table
-        From `~clusterpost.infer_table`; several by a name for each.
+        Output of `~clusterpost.infer_table`, or several outputs by name.
     where : array of bool or int, optional
         Rows to count; all by default.
     prefix : str
@@ -454,8 +454,8 @@ def flag_shares(outs: Mapping[str, Table], where: Any = None, *, prefix: str = "
     Returns
     -------
     Table
-        A row for each flag that any row has, and last ``none``: the share of rows without one.  A column (%) for each
-        inference, or ``share``.  Several flags may go with one row.
+        One row per flag that occurs, and a last row ``none`` for rows without flags.  One column (%) per inference, or
+        ``share``.  A row can have several flags.
 
     Examples
     --------

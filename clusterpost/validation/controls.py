@@ -1,7 +1,7 @@
-"""Posteriors that are wrong on purpose, and which diagnostic notices from how many mocks.
+"""Negative controls: deliberately wrong posteriors, and the number of mocks that diagnostics need to detect them.
 
-A diagnostic that cannot fail is not one.  Each control spoils the draws of an `Ensemble` in one known way, and
-its density with them as far as that can be had.
+A diagnostic must be able to fail.  Each control distorts the draws of an `Ensemble` in one known way, and their
+density if it can be computed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ["CONTROLS", "Moved", "control_table", "one_mode", "own_truths", "unco
 
 SHIFT = 0.5  # half-widths
 STRETCH = 1.3
-_WEAK_MODE = 0.1  # of the draws, at least
+_WEAK_MODE = 0.1  # smallest fraction of draws in the weaker mode
 # Ashman's D: two normals this many standard deviations apart.  A uniform density, cut in two, has 3.5.
 _APART = 5.0
 _AT_ONCE = 4096  # mocks
 _MOST_TRIALS = 10
-_TINY = 1e-6  # dex or mag; a half-width may vanish at a bound
+_TINY = 1e-6  # dex or mag; a half-width can vanish at a bound
 
-#: Diagnostics of each kind besides SBC; those of one kind look at the same numbers, and count once.
+#: Diagnostics of each kind other than SBC; those of one kind use the same numbers and count once.
 KINDS = MappingProxyType({"HPD": ("HPD",), "TARP": ("TARP", "TARP near"), "regions": ("regions",),
                           "entropy": ("entropy",), "classifier": ("classifier",)})
 
@@ -46,28 +46,28 @@ def _upwards(ensemble):
 
 
 def _by_brightness(ensemble):
-    """Upwards in the half of lower S/N, downwards in the other: right on average."""
+    """Return shifts up for the half with lower S/N and down for the other, which cancel on average."""
     snr = np.asarray(ensemble.about["snr"])
     return np.where(snr < np.median(snr), SHIFT, -SHIFT)[:, None]
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Draws stretched about an object's medians, and moved, in every parameter.
+    """Control that stretches draws about an object's medians and shifts them, in every parameter.
 
     Attributes
     ----------
     factor : float
-        By which the distance from the median grows.
+        Factor of the distance from the median.
     shift : callable, optional
-        Function of an ensemble that gives by how many half-widths (q84 - q16) / 2 to move.
+        Function of an ensemble that returns the shift in half-widths (q84 - q16) / 2.
     """
 
     factor: float = 1.0
     shift: object = None
 
     def __call__(self, ensemble: Ensemble, rng: np.random.Generator, log_q: np.ndarray | None = None) -> Ensemble:
-        """Spoil an ensemble.
+        """Distort an ensemble.
 
         Parameters
         ----------
@@ -75,12 +75,12 @@ class Moved:
         rng : numpy.random.Generator
             Not needed.
         log_q : array (n,), optional
-            Log density at the `origin` of each truth, if it is at hand.
+            Log density at the `origin` of each truth, if known.
 
         Returns
         -------
         Ensemble
-            With its density, if that of the other is known everywhere.
+            Distorted ensemble, with its density if that of the input is known everywhere.
         """
         middle, offset = self._place(ensemble)
         draws = (middle + offset)[:, None] + self.factor * (ensemble.draws - middle[:, None])
@@ -89,7 +89,7 @@ class Moved:
         return ensemble.with_draws(draws, ensemble.log_q - volume, log_q - volume)
 
     def origin(self, ensemble: Ensemble) -> np.ndarray:
-        """Return where a draw would have to be that comes to lie at the truth, (n, n_parameter)."""
+        """Return the points that the distortion moves to the truths, (n, n_parameter)."""
         middle, offset = self._place(ensemble)
         return middle + (ensemble.truth - middle - offset) / self.factor
 
@@ -99,7 +99,7 @@ class Moved:
 
 
 def _densities(ensemble, controls):
-    """Log density at the origins of the truths of each `Moved`; NaN where it is known at the draws only."""
+    """Return the log density at the origins of the truths for each `Moved`; NaN if it is only known at the draws."""
     points = np.stack([control.origin(ensemble) for control in controls], axis=1)
     try:
         values = ensemble.log_prob(points, chunk=_AT_ONCE)
@@ -109,24 +109,24 @@ def _densities(ensemble, controls):
 
 
 def uncorrelated(ensemble: Ensemble, rng: np.random.Generator) -> Ensemble:
-    """Permute the parameters among an object's draws, each by itself: marginals as they were."""
+    """Permute each parameter among an object's draws independently, which keeps the marginals."""
     return ensemble.with_draws(rng.permuted(ensemble.draws, axis=1))
 
 
 def one_mode(ensemble: Ensemble, rng: np.random.Generator) -> Ensemble:
-    """Drop the weaker mode where draws fall into two groups in the first parameter; half as many draws as before.
+    """Drop the weaker mode of draws with two groups in the first parameter, and keep half as many draws.
 
-    Two groups are where the split that separates them best (Otsu 1979) leaves a tenth of the draws at least on
-    either side, and more than five standard deviations between (Ashman, Bird & Zepf 1994).
+    Draws have two groups if the optimal split (Otsu 1979) leaves at least a tenth of the draws on either side, with
+    a separation of more than five standard deviations (Ashman, Bird & Zepf 1994).
     """
     first = ensemble.draws[..., 0]
     split, upper_share, bimodal = _split(first)
 
     def weaker(values: np.ndarray) -> np.ndarray:
-        """Tell which values belong to the weaker mode."""
+        """Return True for values of the weaker mode."""
         return bimodal[:, None] & ((values > split[:, None]) == (upper_share < 0.5)[:, None])
 
-    # At least half of the draws are of the stronger mode: none need be taken twice.
+    # At least half of the draws are in the stronger mode, so none is used twice.
     kept = np.argsort(weaker(first), axis=1, kind="stable")[:, : first.shape[1] // 2]
     log_share = np.where(bimodal, np.log(np.maximum(upper_share, 1 - upper_share)), 0.0)
     lost = weaker(ensemble.truth[:, :1])[:, 0]
@@ -136,7 +136,7 @@ def one_mode(ensemble: Ensemble, rng: np.random.Generator) -> Ensemble:
         np.where(lost, -np.inf, ensemble.log_q_truth - log_share))
 
 
-#: Controls by name: functions of an Ensemble and a `numpy.random.Generator` that give the spoiled Ensemble.
+#: Controls by name: functions of an Ensemble and a `numpy.random.Generator` that return the distorted Ensemble.
 CONTROLS = MappingProxyType({
     "shifted by 0.5": Moved(shift=_upwards), "shifted by S/N": Moved(shift=_by_brightness),
     "widened x 1.3": Moved(STRETCH), "narrowed / 1.3": Moved(1 / STRETCH),
@@ -144,7 +144,7 @@ CONTROLS = MappingProxyType({
 
 
 def _place(draws):
-    """Median and half-width (q84 - q16) / 2 of each object's parameters, (n, n_parameter) each."""
+    """Return the median and half-width (q84 - q16) / 2 of each object's parameters, (n, n_parameter) each."""
     ordered = np.sort(draws, axis=1)
     last = draws.shape[1] - 1
     low, middle, high = (ordered[:, round(level * last)] for level in (0.16, 0.5, 0.84))
@@ -152,7 +152,7 @@ def _place(draws):
 
 
 def _split(values):
-    """Split the rows of an array (n, k) in two; return the place, the share above, and whether there are two groups."""
+    """Split rows (n, k) in two; return the threshold, the fraction above, and whether there are two groups."""
     parts = [_split_some(values[start : start + _AT_ONCE]) for start in range(0, len(values), _AT_ONCE)]
     return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
@@ -176,18 +176,18 @@ def _split_some(values):
 
 
 def own_truths(ensemble: Ensemble, seed: int = 0) -> Ensemble:
-    """Return an ensemble that is calibrated by construction: one draw of each mock in place of its truth.
+    """Return an ensemble that is calibrated by construction, with one draw of each mock as its truth.
 
     Parameters
     ----------
     ensemble : Ensemble
     seed : int
-        Which draw, and in which order the others are: nothing may depend on the order they were drawn in.
+        Random seed of the choice of draw and of the order of the others, so that nothing depends on the order of draws.
 
     Returns
     -------
     Ensemble
-        With one draw less.
+        Ensemble with one draw less.
     """
     order = np.random.default_rng([int(seed), 4]).random(ensemble.log_q.shape, dtype=np.float32).argsort(1)
     draws = np.take_along_axis(ensemble.draws, order[..., None], 1)
@@ -197,41 +197,41 @@ def own_truths(ensemble: Ensemble, seed: int = 0) -> Ensemble:
 
 def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 1000, 10_000, 100_000), *,
                   n_draws: int = 100, level: float = 0.99, seed: int = 0, progress: bool | None = None) -> Table:
-    """From how many mocks each diagnostic catches each control.
+    """Measure the number of mocks from which each diagnostic detects each control.
 
     Parameters
     ----------
     sampler : PosteriorSampler
-        The network alone is as good as any here, and quickest: see the notes.
+        Sampler of the posteriors; the network alone is sufficient and fastest (see Notes).
     simulator : Simulator
     sizes : sequence of int
         Numbers of mocks to try.
     n_draws : int
-        Posterior draws of each mock that a diagnostic is given.
+        Number of posterior draws per mock for a diagnostic.
     level : float
-        Every diagnostic is set such that it passes an exact posterior with this probability.
+        Probability with which every diagnostic passes an exact posterior.
     seed : int
     progress : bool, optional
 
     Returns
     -------
     Table
-        One row for each control, and ``none``.  For each diagnostic the smallest size at which it catches the
-        control in more than half of all trials, ``not caught``, or ``n/a`` where it needs a density that is not
-        known.  ``n_kinds``: how many kinds of diagnostic catch it (the statistics of SBC and p-p are one).
-        ``meta["shares"]`` has the share of trials in which it was caught, by control and diagnostic, one number
-        for each size, ``meta["trials"]`` how many those were, and ``meta["bimodal"]`` the share of mocks from
+        One row per control, and ``none``.  For each diagnostic, the smallest size at which it detects the control in
+        more than half of all trials, ``not caught``, or ``n/a`` if it needs an unknown density.  ``n_kinds`` is the
+        number of kinds of diagnostics that detect it (the statistics of SBC and p-p are one kind).
+        ``meta["shares"]`` has the fraction of trials with a detection, by control and diagnostic, one number
+        per size, ``meta["trials"]`` the number of trials, and ``meta["bimodal"]`` the fraction of mocks from
         which a mode was dropped.
 
     Notes
     -----
-    Not the model is tested here but the diagnostics.  So one draw from each posterior stands in place of the mock's
-    truth: whatever the network is worth, the posteriors are then exact before they are spoiled, and ``none``
-    may be caught at the rate of ``1 - level`` only.
+    This tests the diagnostics, not the model.  One draw from each posterior replaces the mock's truth, so the
+    posteriors are exact before the distortion for any network, and ``none`` is detected only at the rate
+    ``1 - level``.
 
-    Mocks of the largest size are drawn once; smaller sizes are disjoint parts of them, at most ten.
-    The classifier is given one draw of each posterior, spoiled for every second mock, as it lies in the
-    unspoiled posterior, with the place and width of that.
+    Mocks of the largest size are drawn once; smaller sizes are up to ten disjoint parts of them.
+    The classifier gets one draw per posterior, distorted for every second mock, relative to the undistorted
+    posterior, with the location and width of that posterior.
 
     Examples
     --------
@@ -245,7 +245,7 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
     """
     sizes = sorted({int(size) for size in sizes})
     require("sklearn", "validation")
-    # One draw stands for the truth, one is for the classifier to compare with; one_mode takes half of the others.
+    # One draw serves as truth and one as comparison for the classifier; one_mode keeps half of the others.
     pool = own_truths(draw_ensemble(sampler, simulator, sizes[-1], 2 * n_draws + 2, seed, progress=progress), seed)
     reference, pool = pool.draws[:, 0], replace(pool, draws=pool.draws[:, 1:], log_q=pool.log_q[:, 1:])
     place = _place(pool.draws)
@@ -275,7 +275,7 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
 
 
 def _row(control, shares, sizes, kinds):
-    """Smallest sizes at which a control is caught, and by how many kinds of diagnostic."""
+    """Return the smallest sizes at which a control is detected, and the number of kinds of diagnostics."""
     row = {"control": control}
     for key, of in shares.items():
         caught = [str(size) for size, share in zip(sizes, of, strict=True) if share > 0.5]
@@ -285,7 +285,7 @@ def _row(control, shares, sizes, kinds):
 
 
 class _Trial:
-    """Diagnostics that catch some rows of an ensemble; each rank is counted once for all of them."""
+    """Diagnostics of parts of an ensemble, with ranks computed once for all of them."""
 
     def __init__(self, ensemble, reference, place, level, seed):
         self.ensemble, self.level, self.seed = ensemble, level, seed
@@ -296,7 +296,7 @@ class _Trial:
         self.spoiled, self.unspoiled = _placed(ensemble.draws[:, 0], *place), _placed(reference, *place)
 
     def __call__(self, rows):
-        """Of each diagnostic: caught, not, or NaN where it cannot be applied."""
+        """Return for each diagnostic 1 (detected), 0 (not detected) or NaN (not applicable)."""
         part, level = self.ensemble[rows], self.level
         regions = part.parameters[0].column, "snr"
         each = 1 - (1 - level) / len(regions)
@@ -321,14 +321,14 @@ def _leaves(result, rows, level):
 
 
 def _told_apart(spoiled, unspoiled, level, seed):
-    """Test whether a classifier tells draws of the same mocks apart, given every second one of each."""
-    # It would know a mock that it has seen, and that the other draw there is of the other kind.
+    """Test whether a classifier distinguishes exact and distorted draws of alternate mocks."""
+    # With both draws of a mock, it could recognize the mock and infer the kind of the second draw.
     accuracy = classifier_accuracy(spoiled[::2], unspoiled[1::2], seed=seed)
-    # The scatter of accuracies over three folds; that of independent predictions would be 0.7 of it.
+    # Scatter of accuracies over three folds; independent predictions would scatter 0.7 times as much.
     return accuracy > 0.5 + norm.ppf(level) * 0.5 / np.sqrt(len(spoiled) // 2)
 
 
 def _placed(draws, middle, half):
-    """One draw of each posterior as it lies in another, with the place and width of that: what a classifier sees."""
+    """Return classifier inputs: one draw per posterior relative to another posterior, with its location and width."""
     half = np.maximum(half, _TINY)
     return np.concatenate([(draws - middle) / half, middle, np.log(half)], axis=1)

@@ -1,7 +1,7 @@
-"""Expected coverage: whether credible regions hold the truth as often as they say.
+"""Expected coverage: whether credible regions contain the truth at their nominal rate.
 
-Both checks are ranks of a scalar of truth and draws, uniform under exact posteriors as those of
-simulation-based calibration are, and share its bands and p-values.
+Both checks rank a scalar of the truth among those of the draws.  As in simulation-based calibration, the ranks
+are uniform for exact posteriors, with the same bands and p-values.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def coverage_ranks(ensemble: Any, seed: int = 0) -> SBCResult:
     Parameters
     ----------
     ensemble : Ensemble
-        With densities, up to a constant of each mock.
+        Ensemble with densities, up to a constant per mock.
     seed : int
-        Of how ties fall.
+        Random seed of tie breaking.
 
     Returns
     -------
     SBCResult
-        Of the statistic ``HPD``.  The truth of rank r lies in the region of highest posterior density with
-        credibility 1 - r / (n_draws + 1); an ECDF above that of uniform ranks means posteriors too narrow.
+        Ranks of the statistic ``HPD``.  A truth of rank r lies in the highest-density region with credibility
+        1 - r / (n_draws + 1).  An ECDF above that of uniform ranks means that posteriors are too narrow.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def coverage_ranks(ensemble: Any, seed: int = 0) -> SBCResult:
 
     Notes
     -----
-    Expected coverage as of Hermans et al. (2022), arXiv:2110.06581.  Like any check of ranks, a posterior that is
-    the prior passes it.
+    Expected coverage is defined in Hermans et al. (2022), arXiv:2110.06581.  As in any check of ranks, the prior
+    itself passes as posterior.
 
     Examples
     --------
@@ -68,29 +68,29 @@ def tarp_ranks(ensemble: Any, seed: int = 0, *, references: Any = "prior", prior
     ----------
     ensemble : Ensemble
     seed : int
-        Of the reference points, one for each mock.
+        Random seed of the reference points, one per mock.
     references : str or array (n, n_parameter)
-        ``prior``: uniform within the prior's bounds; ``draws``: uniform in the box that the mock's draws and truth
-        span together; or the points themselves.  Distances are Euclidean, in units of the box's widths, for given
-        points in those of the prior's.
+        ``prior``: uniform within the prior's bounds; ``draws``: uniform in the box spanned by the mock's draws and
+        truth; or the points themselves.  Distances are Euclidean, in units of the widths of the box, or of the
+        prior's widths for given points.
     prior : object of `clusterpost.priors`, optional
-        By default that of the ensemble's family.
+        Prior; by default that of the ensemble's family.
 
     Returns
     -------
     SBCResult
-        Of the statistic ``TARP``; too many of the highest ranks mean posteriors too narrow, or elsewhere.
+        Ranks of the statistic ``TARP``.  Too many high ranks mean that posteriors are too narrow or biased.
 
     Raises
     ------
     ValueError
-        If there is no such choice of references.
+        If ``references`` is not one of these.
 
     Notes
     -----
-    Lemos et al. (2023), arXiv:2302.03026.  A bias shows in second order only, as posteriors too narrow, where
-    references lie on all sides; a corner of the prior for all mocks shows it best.  The box of a mock's draws has
-    the truth in it too: otherwise the truth alone could lie outside.
+    The test is that of Lemos et al. (2023), arXiv:2302.03026.  With references on all sides, a bias has only a
+    second-order effect, like posteriors that are too narrow; a corner of the prior as reference for all mocks shows
+    it best.  The box of a mock's draws includes the truth because otherwise only the truth could lie outside.
 
     Examples
     --------
@@ -126,18 +126,18 @@ def tarp_ranks(ensemble: Any, seed: int = 0, *, references: Any = "prior", prior
 
 
 def expected_coverage(result: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Share of truths inside credible regions, from ranks.
+    """Return the fraction of truths inside credible regions, from ranks.
 
     Parameters
     ----------
     result : SBCResult
-        From `coverage_ranks` or `tarp_ranks`, or of any statistic whose regions extend from its lowest value up.
+        Output of `coverage_ranks` or `tarp_ranks`, or ranks of any statistic whose regions start at its lowest value.
 
     Returns
     -------
     credibility : ndarray (n_draws + 2,)
     coverage : ndarray (n_stat, n_draws + 2)
-        Below a high credibility: posteriors too narrow.
+        Fraction of truths; values below a high credibility mean that posteriors are too narrow.
 
     Examples
     --------
@@ -149,6 +149,6 @@ def expected_coverage(result: Any) -> tuple[np.ndarray, np.ndarray]:
     """
     z, difference = result.ecdf_difference()
     coverage = difference + z
-    # A region of highest density takes the highest ranks first.
+    # Highest-density regions include the highest ranks first.
     highest_first = np.array([name == "HPD" for name in result.names])
     return z, np.where(highest_first[:, None], 1 - coverage[:, ::-1], coverage)

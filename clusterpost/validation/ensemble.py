@@ -1,4 +1,4 @@
-"""Mocks with draws from their posteriors: what every synthetic check looks at."""
+"""Mocks with draws from their posteriors, the input of all checks on mocks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Ensemble", "draw_ensemble", "mock_chunks"]
 
-# Mocks are drawn in blocks of this size whatever `chunk` is, so that memory settings never change a result.
+# Mocks are drawn in blocks of this size for any `chunk`, so that memory settings never change a result.
 _BLOCK = 4096
 
 
 @dataclass
 class Ensemble:
-    """Mocks, and draws from their posteriors.
+    """Mocks with draws from their posteriors.
 
     Attributes
     ----------
@@ -37,19 +37,19 @@ class Ensemble:
     draws : ndarray (n, k, n_parameter)
         Independent draws of equal weight.
     log_q : ndarray (n, k)
-        Normalized log density of the posterior under test at the draws; NaN where it is not known.
+        Normalized log density of the tested posterior at the draws; NaN if unknown.
     log_q_truth : ndarray (n,)
-        The same at the truth.
+        The same density at the truth.
     about : Table
         For each mock ``n_bands``, ``snr``, the median flux over error of the measured bands, and ``band_set``, a number
-        whose binary digits are the bands.
+        whose binary digits encode the bands.
     mocks : Mocks, optional
         The observations.
     sampler : object, optional
-        Whose ``log_prob(mocks, theta)`` is the log density up to a constant of each mock.  A distorted ensemble
-        should have none.
+        Sampler with a ``log_prob(mocks, theta)`` that returns the log density up to a constant per mock.  A distorted
+        ensemble should have none.
     family : ModelFamily, optional
-        Of the mocks, which names parameters, statistics and bounds; by default those of fully sampled clusters.
+        Family of the mocks, with its parameters, statistics and bounds; by default that of fully sampled clusters.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class Ensemble:
 
     @property
     def statistics(self) -> Mapping:
-        """Functions of theta whose ranks are tested, by name."""
+        """Functions of theta with tested ranks, by name."""
         return STATISTICS if self.family is None else self.family.statistics
 
     @property
@@ -116,23 +116,23 @@ class Ensemble:
 
     @property
     def n_draws(self) -> int:
-        """Draws of each mock."""
+        """Number of draws per mock."""
         return self.draws.shape[1]
 
     @property
     def has_density(self) -> bool:
-        """Whether the density under test is known at every truth and draw."""
+        """Whether the tested density is known at every truth and draw."""
         return not (np.isnan(self.log_q_truth).any() or np.isnan(self.log_q).any())
 
     def log_prob(self, theta: np.ndarray, chunk: int = 131_072) -> np.ndarray:
-        """Compute the normalized log density of the posteriors under test at other points.
+        """Compute the normalized log density of the tested posteriors at other points.
 
         Parameters
         ----------
         theta : array (n, m, n_parameter)
-            -inf is given outside the prior.
+            Points; the density outside the prior is -inf.
         chunk : int
-            Points to work on at a time.
+            Number of points to process at a time.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class Ensemble:
         """
         if self.mocks is None or not hasattr(self.sampler, "log_prob"):
             raise ValueError("the density of these posteriors is known at their draws only")
-        # Only differences are taken from the sampler: the normalization of a refined posterior is that of its draws.
+        # Only differences come from the sampler, because the normalization of a refined posterior is that of its draws.
         points = np.concatenate([self.truth[:, None], theta], axis=1)
         size, parts = max(1, chunk // points.shape[1]), []
         with torch.inference_mode():
@@ -165,7 +165,7 @@ class Ensemble:
         draws : array (n, k, n_parameter)
         log_q : array (n, k), optional
         log_q_truth : array (n,), optional
-            Densities of the other posteriors; not known by default.
+            Densities of the other posteriors; unknown by default.
 
         Returns
         -------
@@ -178,16 +178,16 @@ class Ensemble:
 
 def draw_ensemble(sampler: Any, simulator: Any, n_mocks: int, n_draws: int = 100, seed: int = 0, *,
                   chunk: int = 131_072, progress: bool | None = None) -> Ensemble:
-    """Draw mocks from a simulator, and from the posterior of each.
+    """Draw mocks from a simulator, and draws from their posteriors.
 
     Parameters
     ----------
     sampler : object
-        ``sampler.draw(mocks, n_draws, generator)`` gives independent draws (n, n_draws, n_parameter) from the
-        posteriors, their log density (n, n_draws) and that of the truths (n,), as
+        Object whose ``sampler.draw(mocks, n_draws, generator)`` returns independent draws (n, n_draws, n_parameter)
+        from the posteriors, their log density (n, n_draws) and that of the truths (n,), such as
         `~clusterpost.validation.samplers.PosteriorSampler`.
     simulator, n_mocks, n_draws, seed, chunk, progress
-        As for `~clusterpost.validation.sbc_ranks`, which with the same seed sees the same mocks and draws.
+        As for `~clusterpost.validation.sbc_ranks`, which uses the same mocks and draws for the same seed.
 
     Returns
     -------
@@ -220,7 +220,7 @@ def draw_ensemble(sampler: Any, simulator: Any, n_mocks: int, n_draws: int = 100
 
 def mock_chunks(simulator: Simulator, n_mocks: int, n_draws: int, seed: int = 0, chunk: int = 131_072,
                 progress: bool | None = None) -> Iterator[tuple[Mocks, torch.Generator]]:
-    """Draw mocks of a seed, some at a time, with the generator for their posterior draws.
+    """Yield the mocks of a seed in chunks, with the generator for their posterior draws.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def mock_chunks(simulator: Simulator, n_mocks: int, n_draws: int, seed: int = 0,
     """
     if n_mocks < 1 or n_draws < 1:
         raise ValueError(f"n_mocks and n_draws must be at least 1, not {n_mocks} and {n_draws}")
-    # Training numbers its streams 0, 1, 2, ...; mocks that a network was trained on must not come back here.
+    # Training numbers its streams 0, 1, 2, ...; mocks of the training must not reappear here.
     streams = np.random.SeedSequence([int(seed), 2018]).generate_state(2).tolist()
     of_mocks, of_draws = (seeded_generator(seed, stream) for stream in streams)
     size = max(1, int(chunk) // n_draws)
@@ -255,6 +255,6 @@ def mock_chunks(simulator: Simulator, n_mocks: int, n_draws: int, seed: int = 0,
 def _about(mocks):
     measured = mocks.measured
     snr = torch.where(measured, mocks.flux / mocks.error, torch.nan).nanmedian(dim=1).values
-    powers = 2 ** torch.arange(measured.shape[1])  # which bands, as the digits of a number
+    powers = 2 ** torch.arange(measured.shape[1])  # encodes the bands as digits of a number
     return Table({"n_bands": measured.sum(1).numpy(), "snr": snr.double().numpy(),
                   "band_set": (measured * powers).sum(1).numpy()})

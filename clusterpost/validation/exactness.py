@@ -42,11 +42,11 @@ _mocks = partial(simulate, model="any_bands")  # whose posteriors are known exac
 
 
 def survey_mocks(n: int, seed: int = 0) -> QTable:
-    """Simulate mocks as a survey of nearby galaxies would have them.
+    """Simulate mocks like those of a survey of nearby galaxies.
 
-    Ages log-uniform from 1 Myr to 3 Gyr, masses from dN/dm ~ m^-2 above 1000
-    solar masses, exponential reddening of scale 0.25 mag, 5 to 25 Mpc, errors
-    from a common depth.
+    Ages are log-uniform from 1 Myr to 3 Gyr, masses follow dN/dm ~ m^-2 above 1000
+    solar masses, reddening is exponential with a scale of 0.25 mag, distances are 5
+    to 25 Mpc, and errors come from a common depth.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ def survey_mocks(n: int, seed: int = 0) -> QTable:
     noiseless = _mocks(params, distance=10.0)
     ln_flux = torch.as_tensor(np.stack([np.log(noiseless[band].value) for band in WFC3_BANDS], 1))
     depth = MixedErrors(flat=0.0, level=0.0)
-    # Of another cluster, so that errors tell nothing of this one.
+    # From another cluster, so that errors carry no information about this one.
     errors = depth.draw(torch.roll(ln_flux, 1, 0), seeded_generator(seed, 1)).numpy()
     return _mocks(params, distance=rng.uniform(5, 25, n), errors=errors, seed=seed)
 
 
 def _without(tbl, n_missing, seed):
-    """Mask that many bands of each row."""
+    """Mask a number of bands in each row."""
     rng = np.random.default_rng(seed)
     for i in range(len(tbl)):
         for band in rng.choice(WFC3_BANDS, n_missing, replace=False):
@@ -80,13 +80,13 @@ def _without(tbl, n_missing, seed):
 
 
 def _limited(tbl):
-    """Make the bluest band an upper limit: its flux plus twice its error, with that error as the scale."""
+    """Replace the bluest band by an upper limit of its flux plus twice its error, with that error as the scale."""
     tbl["F275W"] = tbl["F275W"] + 2 * tbl["F275W_err"]
     tbl["F275W_err"] = -tbl["F275W_err"]
     return tbl
 
 
-#: What is compared: name, mocks from (n, seed), and the noise model.
+#: Cases: name, mocks from (n, seed), and noise model.
 CASES = {
     "prior": (lambda n, seed: _mocks(n, seed=seed), "lognormal"),
     "survey-like": (survey_mocks, "lognormal"),
@@ -100,7 +100,7 @@ CASES = {
 
 
 def check_exact(model: Model) -> None:
-    """Check that a model's posteriors can be computed exactly for the mocks of `CASES`.
+    """Raise if a model's posteriors cannot be computed exactly for the mocks of `CASES`.
 
     Parameters
     ----------
@@ -109,34 +109,34 @@ def check_exact(model: Model) -> None:
     Raises
     ------
     InputError
-        If it has no likelihood with an amplitude and two more parameters, or does not know the bands of the mocks.
+        If it has no likelihood with an amplitude and two other parameters, or does not have the bands of the mocks.
     """
     family = model.family
     if not can_sample(family.likelihood, family.prior) or not set(WFC3_BANDS) <= set(family.band_names):
-        raise InputError(f"the posteriors of model {model.name} have no exact form to compare with: that takes a "
-                         "likelihood with an amplitude and two more parameters, in the five WFC3/UVIS bands; leave "
+        raise InputError(f"the posteriors of model {model.name} have no exact form to compare with: that needs a "
+                         "likelihood with an amplitude and two other parameters, in the five WFC3/UVIS bands; leave "
                          "option:exact out")
 
 
 class _Box:
-    """Uniform in a box of (log age, E(B-V)) of each object, with the face of a flow."""
+    """Uniform density in a box of (log age, E(B-V)) of each object, with the interface of a flow."""
 
     def __init__(self, low, high):
         self.low, self.high = low[:, None], high[:, None]
 
     def draw(self, unit):
-        """Points, and their log density."""
+        """Return points and their log density."""
         theta = self.low + (self.high - self.low) * unit
         return theta, -torch.log(self.high - self.low).sum(-1).expand(theta.shape[:-1])
 
 
 def dense_draws(target: Target, n_points: int = _N_POINTS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted points that cover a posterior densely, from no network.
+    """Return weighted points that cover a posterior densely, without a network.
 
     Parameters
     ----------
     target : Target
-        Of one cluster, or a few.
+        Target of one or a few clusters.
     n_points : int
 
     Returns
@@ -146,8 +146,8 @@ def dense_draws(target: Target, n_points: int = _N_POINTS) -> tuple[torch.Tensor
 
     Notes
     -----
-    Sobol points, uniform in (log age, E(B-V)) in a box that shrinks twice to
-    where the posterior is; the mass is drawn from its conditional density.
+    Sobol points are uniform in (log age, E(B-V)) in a box that shrinks twice towards
+    the posterior; the mass is drawn from its conditional density.
     """
     prior = target.prior
     mass = target.likelihood.amplitude(prior)
@@ -173,19 +173,19 @@ def dense_draws(target: Target, n_points: int = _N_POINTS) -> tuple[torch.Tensor
 def compare_with_exact(n: int = 500, *, model: Any = "any_bands", cases: Any = tuple(CASES), n_classified: int = 100,
                        seed: int = 1, refine: bool | None = True, n_samples: int | None = None,
                        progress: bool | None = None) -> Table:
-    """Quantiles of inferred against exact posteriors, for several kinds of photometry.
+    """Compare quantiles of inferred and exact posteriors for several kinds of photometry.
 
     Parameters
     ----------
     n : int
-        Mocks of each kind.
+        Number of mocks of each kind.
     model : str or path
-        Exact posteriors are those under its own prior and stellar models; the
-        mocks are of the packaged solar metallicity.
+        Model; exact posteriors use its own prior and stellar models, and mocks the
+        packaged solar metallicity.
     cases : sequence of str
         Keys of `CASES`.
     n_classified : int
-        Of the mocks, of how many draws are also compared.
+        Number of mocks with an additional comparison of draws.
     seed : int
     refine : bool
     n_samples : int, optional
@@ -195,19 +195,19 @@ def compare_with_exact(n: int = 500, *, model: Any = "any_bands", cases: Any = t
     Returns
     -------
     `~astropy.table.Table`
-        For each case and each of nine quantiles the median and the 95 %
+        For each case and each of nine quantiles, the median and the 95 %
         quantile of the absolute difference in units of the exact half-width
-        (q84 - q16)/2, the marginal's Jensen-Shannon divergence
-        (`~clusterpost.validation.jensen_shannon`, bit), and for the case the
+        (q84 - q16)/2 and the marginal's Jensen-Shannon divergence
+        (`~clusterpost.validation.jensen_shannon`, bit); for each case, the
         accuracy of `~clusterpost.validation.classifier_accuracy` (both medians
-        over mocks), efficiencies, and the share flagged.  Rows named ``control``
-        are the case ``prior`` with all draws moved by half a half-width: what
-        does not fail there cannot fail.
+        over mocks), efficiencies, and the fraction of flagged rows.  Rows named
+        ``control`` are the case ``prior`` with all draws shifted by half a
+        half-width, where every measure must fail.
 
     Raises
     ------
     InputError
-        As `check_exact`.
+        As for `check_exact`.
 
     Examples
     --------
@@ -235,12 +235,12 @@ def compare_with_exact(n: int = 500, *, model: Any = "any_bands", cases: Any = t
 
 
 def _ours(out):
-    """Quantiles (n, 3, 3) of log age, log mass and E(B-V)."""
+    """Return quantiles (n, 3, 3) of log age, log mass and E(B-V)."""
     return np.stack([inferred_parameters(out, f"q{round(100 * level)}") for level in LEVELS], -1)
 
 
 def _exact(tbl, noise, n_classified, options, bar):
-    """Exact quantiles (n, 3, 3), and how draws, as they are and moved, differ from exact ones (each a dict)."""
+    """Return exact quantiles (n, 3, 3), and differences of draws, unchanged and shifted, from exact draws."""
     rows, target = read_target(tbl, model=options["model"], noise=noise, error_floor=None)
     if len(rows) < len(tbl):
         raise InputError(f"only {len(rows)} of {len(tbl)} mocks have a band of the model")
@@ -290,12 +290,12 @@ def _rows(case, out, ours, exact, differences):
 
 def efficiency_by_bands(n: int = 2000, *, model: Any = "any_bands", seed: int = 1,
                         progress: bool | None = False) -> Table:
-    """Efficiency of a network's draws for two to five bands.
+    """Measure the efficiency of a network's draws for two to five bands.
 
     Parameters
     ----------
     n : int
-        Mocks for each number of bands, with relative errors uniform in 0.05-0.5.
+        Number of mocks per number of bands, with relative errors uniform in 0.05-0.5.
     model : str or path
     seed : int
     progress : bool, optional

@@ -1,4 +1,4 @@
-"""Our estimates and the catalog's own fits, in the same coordinates: those of the model's parameters."""
+"""Inferred estimates and a catalog's own fits in the coordinates of the model's parameters."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class PublishedFit:
     Attributes
     ----------
     value : ndarray (n,)
-        NaN where the catalog has no fit.
+        Value, NaN without a fit in the catalog.
     low, high : ndarray (n,)
-        Its 1 sigma interval; NaN where the catalog gives none, and -inf where a
-        logarithm is bounded by an age or mass of zero.
+        1 sigma interval; NaN if the catalog gives none, and -inf for the logarithm
+        of a lower limit of zero.
     """
 
     value: np.ndarray
@@ -42,13 +42,13 @@ class PublishedFit:
 
 
 def inferred_parameters(out: Table, suffix: str, *, prefix: str = "", parameters: Sequence = PARAMETERS) -> np.ndarray:
-    """Estimates of an inferred table in the coordinates of the model.
+    """Return estimates of an inferred table in the coordinates of the model.
 
     Parameters
     ----------
     out : Table
     suffix : str
-        ``"q50"``, ``"map"``, ``"modes"``, ...: what follows the stems of columns.
+        Suffix of the columns: ``"q50"``, ``"map"``, ``"modes"``, ...
     prefix : str
     parameters : sequence of `~clusterpost.families.Parameter`, optional
         Of the model's family; by default those of clusters.
@@ -61,7 +61,7 @@ def inferred_parameters(out: Table, suffix: str, *, prefix: str = "", parameters
     Raises
     ------
     ColumnError
-        If a column is absent.
+        If a column is missing.
     """
     columns = []
     for parameter in parameters:
@@ -73,13 +73,13 @@ def inferred_parameters(out: Table, suffix: str, *, prefix: str = "", parameters
 
 
 def coordinate(parameter: Derived | Parameter, values: np.ndarray) -> np.ndarray:
-    """Convert what a parameter's columns hold, which may be sentinels, to its coordinate.
+    """Convert values of a parameter's columns, which can be sentinels, to its coordinate.
 
     Parameters
     ----------
     parameter : `~clusterpost.families.Parameter`
     values : ndarray
-        In the unit of the parameter.
+        Values in the unit of the parameter.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def coordinate(parameter: Derived | Parameter, values: np.ndarray) -> np.ndarray
 
 
 def published_fits(table: Table, published: str | dict | None = None, *, parameters: Sequence = PARAMETERS) -> dict:
-    """Read the fits of a catalog, cleaned of sentinels.
+    """Return the published fits of a catalog without sentinels.
 
     Parameters
     ----------
@@ -102,13 +102,12 @@ def published_fits(table: Table, published: str | dict | None = None, *, paramet
     Returns
     -------
     dict of PublishedFit
-        By the stems of the parameters' columns, in their order, as far as published; empty where nothing is
-        recognized.
+        Published fits by column stem, in the order of the parameters; empty if nothing is recognized.
 
     Raises
     ------
     ColumnError
-        If ``published`` names a column that is not there.
+        If ``published`` names a missing column.
 
     Examples
     --------
@@ -129,14 +128,14 @@ def published_fits(table: Table, published: str | dict | None = None, *, paramet
               if stem in published}
     usable = {stem: (fit.value > 0) if known[stem].log10 else (fit.value >= _least(known[stem]))
               for stem, fit in linear.items()}
-    # A row whose age is a sentinel has no reddening either, although its zero would be a good one.
+    # A row with a sentinel for its age has no reddening either, although a reddening of zero is valid.
     sentinel = np.any([~usable[stem] & np.isfinite(fit.value) for stem, fit in linear.items()], axis=0)
     return {stem: _cleaned(fit, usable[stem] & ~sentinel, known[stem]) for stem, fit in linear.items()}
 
 
 def catalog_parameters(table: Table, published: str | Mapping | None = None, *,
                        parameters: Sequence = PARAMETERS) -> np.ndarray:
-    """Return the parameters that a catalog published.
+    """Return the published parameters of a catalog.
 
     Parameters
     ----------
@@ -149,7 +148,7 @@ def catalog_parameters(table: Table, published: str | Mapping | None = None, *,
     Returns
     -------
     ndarray (n, n_parameter)
-        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN for what there is not.
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN for missing values.
     """
     return _values({} if published is False else published_fits(table, published, parameters=parameters), parameters,
                    len(table))
@@ -161,19 +160,19 @@ def _values(fits, parameters, n):
 
 
 def drawn_parameters(draws: Table, parameters: Sequence = PARAMETERS) -> np.ndarray:
-    """Draws in the coordinates of the model.
+    """Return draws in the coordinates of the model.
 
     Parameters
     ----------
     draws : Table
-        From `~clusterpost.sample_posterior`.
+        Output of `~clusterpost.sample_posterior`.
     parameters : sequence of `~clusterpost.families.Parameter`
         Of the model's family; by default those of clusters.
 
     Returns
     -------
     ndarray (n, n_samples, n_parameter)
-        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where a row could not be inferred.
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN for rows that were not inferred.
     """
     return np.stack([coordinate(p, numbers(draws[p.column], p.unit)) for p in parameters], axis=-1)
 
@@ -189,7 +188,7 @@ _ENTRY = ("value", "low", "high", "err", "unit")
 def _linear_fit(table, parameter, entry):
     if isinstance(entry, str) or len(entry) != len(_ENTRY):
         raise InputError(f"published {parameter.column} is {entry!r}; it must be ({', '.join(_ENTRY)}), with None for "
-                         "what there is not")
+                         "missing entries")
     value, low, high, error, unit = entry
     least = _least(parameter)
 
@@ -207,42 +206,42 @@ def _linear_fit(table, parameter, entry):
     below = value - error
     if parameter.log10:
         below = np.maximum(below, 0)
-    # Limits are absolute and may be zero; -999 and limits that do not enclose the value are none.
+    # Limits are absolute and can be zero; -999 and limits that do not enclose the value are invalid.
     limits = (low >= least) & (low <= value) & (value <= high)
     return PublishedFit(value, np.where(limits, low, below), np.where(limits, high, value + error))
 
 
 def _least(parameter):
-    """Return the least value that a column may hold and be no sentinel."""
+    """Return the smallest value of a column that is not a sentinel."""
     return 0.0 if parameter.log10 else min(getattr(parameter, "low", 0.0), 0.0)
 
 
 def numbers(column: Column | u.Quantity, unit: str | u.UnitBase, default: str | None = None) -> np.ndarray:
-    """Plain floats in one unit.
+    """Convert a column to plain floats in one unit.
 
     Parameters
     ----------
     column : Column, Quantity or array
     unit : Unit
     default : Unit, optional
-        Of a column that carries none; by default ``unit``.
+        Unit of a column without one; by default ``unit``.
 
     Returns
     -------
     ndarray
-        NaN where masked.
+        Values, NaN if masked.
     """
     own = getattr(column, "unit", None) or default
     mask = np.ma.getmaskarray(column) if isinstance(column, np.ma.MaskedArray) else getattr(column, "mask", False)
     plain = column.unmasked if hasattr(column, "unmasked") else column
     values = np.array(np.ma.getdata(getattr(plain, "value", plain)), dtype=float)
     values[np.broadcast_to(mask, values.shape)] = np.nan
-    # A sentinel keeps its sign under a change of unit, which is all that is asked of it here.
+    # A sentinel keeps its sign under a change of unit, which is sufficient here.
     return values * u.Unit(own).to(unit) if own else values
 
 
 def log10(values: np.ndarray) -> np.ndarray:
-    """log10 that gives -inf for zero and NaN for what is negative, in silence.
+    """Return log10 without warnings, -inf for zero and NaN for negative values.
 
     Parameters
     ----------
@@ -257,7 +256,7 @@ def log10(values: np.ndarray) -> np.ndarray:
 
 
 def closest_modes(out: Table, fits: dict, *, prefix: str = "", parameters: Sequence = PARAMETERS) -> np.ndarray:
-    """Return the mode of each posterior that lies closest to the catalog's fit.
+    """Return the mode of each posterior that is closest to the catalog's fit.
 
     Parameters
     ----------
@@ -271,8 +270,8 @@ def closest_modes(out: Table, fits: dict, *, prefix: str = "", parameters: Seque
     Returns
     -------
     ndarray (n, n_parameter)
-        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN where there is no fit or no mode.
-        Distances are scaled by (q84 - q16)/2 of each parameter, and leave out parameters without a fit.
+        For clusters log10 age/Myr, log10 mass/Msun, E(B-V)/mag; NaN without a fit or a mode.
+        Distances are scaled by (q84 - q16)/2 of each parameter, and exclude parameters without a fit.
     """
     modes, low, high = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
                         for suffix in ("modes", "q16", "q84"))

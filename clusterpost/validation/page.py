@@ -1,4 +1,4 @@
-"""A page of tables and figures in one HTML file that needs no other: to keep, to send, to print."""
+"""Pages of tables and figures as self-contained HTML files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 __all__ = ["Section", "html_page"]
 
-_PIXELS = 1.4  # of a figure for each of the page
+_PIXELS = 1.4  # figure pixels per page pixel
 _FOLDED = 30  # rows
 _STYLE = """
 :root { --ink: #1d2733; --soft: #5b6875; --line: #d8dee5; --pale: #f5f7f9; --blue: #0072b2; --fail: #b34700; }
@@ -57,11 +57,11 @@ class Section:
     ----------
     title : str
     text : str
-        Paragraphs with an empty line between them; ````...```` marks code.
+        Paragraphs separated by empty lines; ````...```` marks code.
     tables : list of (str, Table)
-        With their captions.
+        Captions and tables.
     figures : list of (str, path)
-        PNG files with their captions.
+        Captions and PNG files.
     folded : bool
         Whether long tables are folded.
     """
@@ -74,14 +74,14 @@ class Section:
 
 
 def html_page(title: str, lead: str, facts: dict[str, str], sections: list[Section], footer: str = "") -> str:
-    """One page of HTML, with style and figures inside.
+    """Return a page of HTML with embedded style and figures.
 
     Parameters
     ----------
     title, lead : str
-        Heading, and the sentence that says it all.
+        Heading and summary sentence.
     facts : dict of str
-        What the page rests on.
+        Facts in the header, by name.
     sections : list of Section
     footer : str
 
@@ -119,7 +119,7 @@ def _paragraphs(text):
 
 
 def _inline(text):
-    """Escaped, with ``code`` marked."""
+    """Return escaped text with ``code`` marked up."""
     parts = escape(text, quote=False).split("``")
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 

@@ -1,4 +1,4 @@
-"""Ensembles that are drawn block by block and kept on disk until all of them are there."""
+"""Ensembles drawn in blocks, which are kept on disk until all are complete."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _ARRAYS = ("truth", "draws", "log_q", "log_q_truth")
 
 def draw_in_parts(sampler: PosteriorSampler | None, simulator: Simulator | None, n_mocks: int, n_draws: int = 100,
                   seed: int = 0, *, folder: PathLike | None = None, progress: bool | None = None) -> Ensemble:
-    """Draw an ensemble that an interruption does not lose.
+    """Draw an ensemble in blocks, so that an interrupted run can be resumed.
 
     Parameters
     ----------
     sampler : PosteriorSampler
     simulator, n_mocks, n_draws, seed
-        As for `~clusterpost.validation.draw_ensemble`; every thousand mocks have a seed of their own, which
-        follows from ``seed``, so that the draws are not those of that function.
+        As for `~clusterpost.validation.draw_ensemble`.  Every block of a thousand mocks has its own seed, derived from
+        ``seed``, so the draws differ from those of that function.
     folder : path, optional
-        Made if absent.  Blocks of the same model, posterior, seed and number of draws that are there are taken
-        from it, and those that are not are drawn and put there.
+        Folder of the blocks, created if missing.  Existing blocks of the same model, posterior, seed and number of
+        draws are reused, and missing blocks are drawn and stored.
     progress : bool, optional
 
     Returns
     -------
     Ensemble
-        Without the mocks themselves.
+        Ensemble without the mocks.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def draw_in_parts(sampler: PosteriorSampler | None, simulator: Simulator | None,
             if path and path.is_file():
                 parts.append(_read(path, family))
                 if not bar.disable:
-                    bar.initial += size  # the rate is that of what is drawn now
+                    bar.initial += size  # so that the rate only counts blocks drawn now
             else:
                 own = int(np.random.SeedSequence([int(seed), block]).generate_state(1)[0])
                 parts.append(draw_ensemble(sampler, simulator, size, n_draws, own, progress=False))
@@ -82,7 +82,7 @@ def draw_in_parts(sampler: PosteriorSampler | None, simulator: Simulator | None,
 
 
 def remove_parts(folder: PathLike) -> None:
-    """Remove the blocks that `draw_in_parts` left in a folder, and the folder if it holds nothing else.
+    """Remove the blocks of `draw_in_parts` from a folder, and the folder if it is then empty.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def remove_parts(folder: PathLike) -> None:
 
 
 def _key(sampler, n_draws, seed):
-    """Return what the blocks of one ensemble have in common, in short."""
+    """Return a short key that the blocks of one ensemble share."""
     card = sampler.model.card
     what = [card["sha256"], card["simulator"], card["conditions"], bool(sampler.refine), n_draws, int(seed), _BLOCK]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]

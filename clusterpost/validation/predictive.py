@@ -1,7 +1,7 @@
-"""Checks on real photometry, where no truth is known: whether what is inferred would look like it.
+"""Checks on real photometry, without known truths: predicted against observed fluxes.
 
-The posterior predictive check of Walter et al. (2025), Sect. 3.2.1, the chi-square of their Eq. 11, and what the
-best parameters of chosen clusters look like in every band.
+This module has the posterior predictive check of Walter et al. (2025), Sect. 3.2.1, the chi-square of their Eq. 11,
+and the predicted fluxes of selected clusters in every band.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from .targets import read_target
 
 __all__ = ["map_chi2", "predictive_check", "predictive_summary", "resimulate"]
 
-_AT_ONCE = 512  # objects whose draws are observed again at a time
-_STREAM = 2610  # of random numbers, apart from those of mocks
+_AT_ONCE = 512  # objects with draws replicated at a time
+_STREAM = 2610  # stream of random numbers, separate from those of mocks
 
 
 def predictive_check(tbl: Table, *, n_draws: int = 500, model: Any = "default", noise: Any = None, prior: Any = None,
                      refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
                      columns: Mapping | None = None, prefix: str | None = None, seed: int | None = None,
                      device: str | None = None, progress: bool | None = None) -> Table:
-    """Observe every object's posterior draws again, and rank the real measurement among them.
+    """Replicate the measurements of every object from its posterior, and rank the observed fluxes among them.
 
     Parameters
     ----------
     tbl : `~astropy.table.Table`
         Photometry, with or without results.
     n_draws : int
-        Posterior draws of each object, each observed once with the errors of that object.
+        Number of posterior draws per object, each with one replicated measurement with the errors of that object.
     model, noise, prior, refine, error_floor, distance, columns, prefix, seed, device, progress
         As for `~clusterpost.sample_posterior`.
 
     Returns
     -------
     `~astropy.table.Table`
-        A row for each object that is inferred and each band that it is measured in: ``row`` of ``tbl``, ``band``,
-        ``flux`` and ``error`` (mJy, with the floor), of the repeated measurements ``mean``, ``q16`` and ``q84``
-        (mJy), and ``rank``, the number of them below the real one.  ``meta["n_draws"]`` holds their number.
+        One row per inferred object and measured band: ``row`` of ``tbl``, ``band``, ``flux`` and ``error`` (mJy, with
+        the floor); ``mean``, ``q16`` and ``q84`` of the replicated fluxes (mJy); and ``rank``, the number of
+        replicated fluxes below the observed one.  ``meta["n_draws"]`` is their number.
 
     Notes
     -----
-    Walter et al. (2025), Sect. 3.2.1: 500 draws, Fig. 4 (`~clusterpost.plotting.plot_predictive`).  The posterior has
-    seen the data, so that the ranks crowd in the middle where the model is right (Gelman et al. 2013, Sect. 6.3).
-    A repeated measurement keeps the reported error: the relative one under log-normal noise, the absolute one
-    otherwise.
+    The check follows Walter et al. (2025), Sect. 3.2.1 with 500 draws, and Fig. 4
+    (`~clusterpost.plotting.plot_predictive`).  The posterior is conditioned on the same data, so ranks concentrate in
+    the middle if the model is right (Gelman et al. 2013, Sect. 6.3).  A replicated measurement keeps the reported
+    error: the relative error under log-normal noise, and otherwise the absolute error.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def predictive_check(tbl: Table, *, n_draws: int = 500, model: Any = "default", 
 
 
 def _observed_again(target, theta, generator):
-    """One repeated measurement (n, k, n_band) of each draw."""
+    """Return one replicated measurement of each draw, (n, k, n_band)."""
     observed, ln_flux = target.observed, target.ln_flux(theta)
     scale = observed.flux[:, None] if target.noise.name == "lognormal" else torch.exp(ln_flux)
     relative = (observed.error[:, None] / scale).expand_as(ln_flux)
@@ -102,20 +102,20 @@ def _observed_again(target, theta, generator):
 
 
 def predictive_summary(check: Any) -> Table:
-    """Run a posterior predictive check, in numbers.
+    """Summarize a posterior predictive check.
 
     Parameters
     ----------
     check : Table
-        From `predictive_check`.
+        Output of `predictive_check`.
 
     Returns
     -------
     `~astropy.table.Table`
-        For each band and for all (``all``): ``n``; ``offset`` and ``scatter``, median and half the 16-84 % range of
-        log10 mean predicted over observed flux (dex; positive fluxes only); ``inside``, the share of measurements
-        between the 16 and 84 % quantiles of the repeated ones, and ``tails``, the share of ranks in the outermost
-        5 % at either end (%; 68 and 10 for a model that had not seen the data).
+        For each band and for all bands (``all``): ``n``; ``offset`` and ``scatter``, the median and half the 16-84 %
+        range of log10 mean predicted over observed flux (dex; positive fluxes only); ``inside``, the percentage of
+        measurements between the 16 % and 84 % quantiles of the replicated fluxes; and ``tails``, the percentage of
+        ranks in the outermost 5 % at either end (68 and 10 for a model that is independent of the data).
 
     Examples
     --------
@@ -127,7 +127,7 @@ def predictive_summary(check: Any) -> Table:
     ('all', 15)
     """
     if not len(check):
-        raise InputError("the check has no row; was any object inferred? The flag column of infer_table says why not")
+        raise InputError("the check has no rows because no object was inferred; see the flag column of the results")
     values = {name: np.asarray(check[name]) for name in ("flux", "mean", "q16", "q84", "rank")}
     n_draws, bands = check.meta["n_draws"], np.asarray(check["band"])
     rows = []
@@ -150,7 +150,7 @@ def predictive_summary(check: Any) -> Table:
 
 
 def bands_of(table: Table) -> list[str]:
-    """Return the bands of a table with a column ``band``, from the blue to the red.
+    """Return the bands of a table with a column ``band``, from blue to red.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def bands_of(table: Table) -> list[str]:
 def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | None = None, model: Any = "default",
              noise: Any = None, error_floor: float | str | None = AUTO, distance: Any = None,
              columns: Mapping | None = None) -> Table:
-    """Compute the reduced chi-square of the MAPs and of the catalog's own fits.
+    """Compute the reduced chi-square of MAP estimates and of the catalog's own fits.
 
     Parameters
     ----------
@@ -177,21 +177,22 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
     prefix : str, optional
         The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     model, noise, error_floor, distance, columns
-        By default what it was given.
+        As for `~clusterpost.infer_table`; by default as recorded.
 
     Returns
     -------
     `~astropy.table.Table`
-        One row for each of ``out``: ``n_bands``, ``chi2_map``, ``chi2_catalog`` (at the catalog's parameters, the mass
-        as it is published) and ``chi2_catalog_free_mass`` (at its age and reddening, with the best mass); NaN where
-        there is none.
+        One row per row of ``out``: ``n_bands``, ``chi2_map``, ``chi2_catalog`` (at the catalog's parameters, with the
+        published mass) and ``chi2_catalog_free_mass`` (at its age and reddening, with the best mass); NaN for missing
+        values.
 
     Notes
     -----
-    Walter et al. (2025), Eq. 11 and Fig. 8 (`~clusterpost.plotting.plot_chi2`): in linear fluxes, over the bands less
-    the parameters.  All are of *this* package's forward model.  A catalog that was fitted with another one, or that
-    gives the present-day mass, has a larger chi-square here than in its own model; the free mass helps with the latter.
-    Only under ``noise="normal"`` is the MAP the point of least chi-square.
+    The chi-square follows Walter et al. (2025), Eq. 11 and Fig. 8 (`~clusterpost.plotting.plot_chi2`): in linear
+    fluxes, divided by the number of bands minus parameters.  All values use *this* package's forward model.  A catalog
+    that was fitted with another model, or that lists present-day masses, has a larger chi-square here than in its own
+    model; the free mass removes the effect of the latter.  The MAP has the smallest chi-square only under
+    ``noise="normal"``.
 
     Examples
     --------
@@ -215,7 +216,7 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
               "chi2_catalog_free_mass": _with_best_mass(target, theta["catalog"][rows])}
     for name, point in points.items():
         table[name] = np.full(len(out), np.nan)
-        # A parameter at a bound may be beyond it by rounding; a catalog's may be beyond it by any amount.
+        # Our parameters can exceed a bound only by rounding, those of a catalog by any amount.
         table[name][rows] = target.chi2(torch.as_tensor(point)[:, None])[:, 0].numpy() / free
     for name in table.colnames[1:]:
         table[name].info.format = ".3g"
@@ -223,7 +224,7 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
 
 
 def _with_best_mass(target, theta):
-    """Return the same parameters, but for the mass, which is that of least chi-square; NaN where there is none."""
+    """Return the parameters with the mass of smallest chi-square; NaN if there is none."""
     amplitude, theta = target.likelihood.amplitude(target.prior), theta.copy()
     if amplitude is None:
         return np.full_like(theta, np.nan)
@@ -241,7 +242,7 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
                prefix: str | None = None, model: Any = "default", noise: Any = None, prior: Any = None,
                refine: bool | None = None, error_floor: float | str | None = AUTO, distance: Any = None,
                columns: Mapping | None = None, seed: int | None = None) -> Table:
-    """Return what chosen objects look like in each band at their MAP, at the catalog's fit and over their posteriors.
+    """Return fluxes of selected objects in each band: observed, at the MAP and catalog fit, and over the posterior.
 
     Parameters
     ----------
@@ -251,27 +252,27 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
     published : str, dict or False, optional
         As for `map_chi2`.
     n_draws : int
-        Of each posterior.
+        Number of draws per posterior.
     prefix : str, optional
         The ``prefix`` that `~clusterpost.infer_table` was given, where the table has several results.
     model, noise, prior, refine, error_floor, distance, columns, seed
-        By default what it was given.
+        As for `~clusterpost.infer_table`; by default as recorded.
 
     Returns
     -------
     `~astropy.table.Table`
-        A row for each object and each band of it: ``row``, ``band``, ``wavelength`` (the pivot, Angstrom), ``flux``,
+        One row per object and band: ``row``, ``band``, ``wavelength`` (the pivot, Angstrom), ``flux``,
         ``error`` and ``limit`` as observed, and the true fluxes ``map``, ``catalog``, ``q16``, ``q50`` and ``q84``
         (mJy).  A column for each parameter, such as ``log_age``, repeats the MAP.
 
     Raises
     ------
     InputError
-        If one of the rows has no usable band or was not inferred.
+        If a row has no usable band or was not inferred.
 
     Notes
     -----
-    Walter et al. (2025), Fig. 7 (`~clusterpost.plotting.plot_seds`).
+    See Walter et al. (2025), Fig. 7 (`~clusterpost.plotting.plot_seds`).
 
     Examples
     --------
@@ -290,7 +291,7 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
     best = inferred_parameters(some, "map", prefix=prefix, parameters=parameters)
     bad = np.setdiff1d(np.arange(len(some)), usable[np.isfinite(best[usable]).all(1)])
     if len(bad):
-        raise InputError(f"row {list(rows)[bad[0]]} has no result, and so no fluxes of one; its flag column says why")
+        raise InputError(f"row {list(rows)[bad[0]]} has no result and therefore no predicted fluxes; see its flags")
     theta = drawn_parameters(draws, parameters)
     catalog = catalog_parameters(some, published, parameters=parameters)
     points = [torch.as_tensor(x) for x in (best[:, None], catalog[:, None], theta)]

@@ -1,9 +1,9 @@
-"""A correction of marginal quantiles, learned on mocks, for a model that misses its bands.
+"""Correction of marginal quantiles, learned on mocks, for miscalibrated models.
 
-Where a posterior is too narrow, too wide or shifted in the same way everywhere, its levels do not mean what they
-say, and that can be put right without a new network: the level at which a share q of true values lies below the
-quantile is looked up, and the quantile is taken there (Kuleshov, Fenner & Ermon 2018, arXiv:1807.00263; quantile
-mapping of the probability integral transform, as Bordoloi et al. 2010 did for photometric redshifts).
+If posteriors are too narrow, too wide or shifted in the same way everywhere, the levels of their quantiles can be
+corrected without a new network.  The quantile of level q is replaced by the quantile with a fraction q of true values
+below it (Kuleshov, Fenner & Ermon 2018, arXiv:1807.00263; quantile mapping of the probability integral transform, as
+in Bordoloi et al. 2010 for photometric redshifts).
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Recalibration", "corrected_levels", "recalibrate"]
 
-_LEVELS = (0.005, 0.01, *np.arange(0.025, 0.98, 0.025), 0.99, 0.995)  # where the map is learned
+_LEVELS = (0.005, 0.01, *np.arange(0.025, 0.98, 0.025), 0.99, 0.995)  # knots of the correction
 _INTERVAL = (0.16, 0.84)
 
 
 @dataclass
 class Recalibration:
-    """A correction, and the ranks of other mocks before and after it.
+    """A correction, with the ranks of other mocks before and after it.
 
     Attributes
     ----------
     record : dict
-        Plain numbers and strings: what `save` writes and `corrected_levels` reads.
+        Plain numbers and strings, written by `save` and read by `corrected_levels`.
     before, after : SBCResult
-        Of mocks that it was not learned from.
+        Ranks of mocks that were not used to learn it.
 
     Examples
     --------
@@ -56,20 +56,20 @@ class Recalibration:
     after: SBCResult
 
     def summary(self, level: float = 0.99) -> Table:
-        """Return what it does to the p-p curves.
+        """Return the effect on the p-p curves.
 
         Parameters
         ----------
         level : float
-            Of the simultaneous bands.
+            Probability level of the simultaneous bands.
 
         Returns
         -------
         Table
             One row per parameter.  Before and after: the largest difference of the p-p curve from the diagonal,
-            whether all of it lies inside the band, and the share of true values between the 16 and 84 % quantiles.
-            ``beyond_draws``: the share of true values that lie below or above all draws, where calibrated posteriors
-            have ``meta["beyond_expected"]``; no choice of quantiles reaches these.
+            whether the curve lies inside the band, and the fraction of true values between the 16 % and 84 %
+            quantiles.  ``beyond_draws`` is the fraction of true values below or above all draws, which is
+            ``meta["beyond_expected"]`` for calibrated posteriors; no choice of quantiles can include these.
         """
         table = Table({"parameter": list(self.before.names)})
         for when, result in (("before", self.before), ("after", self.after)):
@@ -86,17 +86,17 @@ class Recalibration:
         return table
 
     def save(self, model: Path) -> None:
-        """Write it into a model's card, in place of an older one; nothing uses it there unless asked to.
+        """Write the correction into a model's card, replacing an older one; it is only used on request.
 
         Parameters
         ----------
         model : str or path
-            As for `~clusterpost.load_model`; the one that it was learned for.
+            As for `~clusterpost.load_model`; the model that the correction was learned for.
 
         Raises
         ------
         ModelError
-            If the file is of another model than it was learned for.
+            If the correction was learned for another model.
         """
         update_card(model, recalibration=self.record)
 
@@ -109,13 +109,13 @@ def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n
     ----------
     model : str, path or Model
     n_mocks : int
-        Mocks to learn from.  The correction carries their noise: half of 1 / sqrt(n_mocks) in mid-distribution.
+        Number of mocks to learn from.  The correction includes their noise, 0.5 / sqrt(n_mocks) at the median.
     n_check : int, optional
-        Other mocks, on which its effect is shown; by default a fifth of ``n_mocks``.
+        Number of other mocks that show the effect; by default a fifth of ``n_mocks``.
     n_draws : int
-        Posterior draws of each.
+        Number of posterior draws per mock.
     refine : bool
-        Of the refined posteriors, or of the network alone; the one is no correction for the other.
+        Whether to correct refined posteriors or those of the network alone; a correction applies to only one of them.
     seed : int
     progress : bool, optional
 
@@ -126,17 +126,17 @@ def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n
     Raises
     ------
     InputError
-        If there are too few draws or mocks for it.
+        If there are too few draws or mocks.
 
     Notes
     -----
-    Of N mocks, N g(u) have a true value below their own posterior's quantile of level u.  g is counted at some
-    forty levels and linear between them; one more mock that stands for perfect calibration keeps it strictly
-    increasing.  The corrected quantile of level g(u) is the posterior's quantile of level u.
+    A fraction g(u) of mocks has a true value below its posterior quantile of level u.  g is measured at about forty
+    levels and is linear between them; one additional, perfectly calibrated mock keeps it strictly increasing.  The
+    corrected quantile of level g(u) is the posterior's quantile of level u.
 
-    It is right on average over the mocks of the model's own simulator, marginally for each parameter: it cannot
-    correct a fault that differs from cluster to cluster, nor joint draws, modes or the MAP.  A model that is well
-    inside its bands gains nothing but noise by it.
+    The correction is right on average over the mocks of the model's own simulator and for the marginals of each
+    parameter.  It cannot correct errors that differ between clusters, joint draws, modes or the MAP.  For a model well
+    inside its bands, it only adds noise.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n
     n_check = max(1, n_mocks // 5) if n_check is None else n_check
     if n_draws < 1 / _INTERVAL[0] or min(n_mocks, n_check) < 1:
         raise InputError(f"recalibration takes at least 7 draws of at least one mock, not {n_draws} of {n_mocks} "
-                         f"and {n_check}; hundreds of thousands are usual")
+                         f"and {n_check}; hundreds of thousands of mocks are usual")
     model = load_model(model)
     simulator = Simulator.of(model)
     sampler = PosteriorSampler(model, refine=refine)
@@ -170,12 +170,12 @@ def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n
 
 
 def _marginal_ranks(names, result):
-    """Take the ranks of the parameters, in which the first statistics are monotone."""
+    """Return the ranks of the parameters, of which the first statistics are monotone functions."""
     return SBCResult(result.ranks[:, : len(names)], names, result.n_draws)
 
 
 def _shares_below(result):
-    """Levels (n_knot,), and the share of true values below each parameter's quantile there (n_stat, n_knot)."""
+    """Return levels (n_knot,) and the fraction of true values below each parameter's quantiles (n_stat, n_knot)."""
     steps = result.n_draws + 1
     at = np.unique([0, *np.rint(np.multiply(_LEVELS, steps)).astype(int), steps])
     levels = at / steps
@@ -184,17 +184,17 @@ def _shares_below(result):
 
 
 def _corrected_ranks(result, levels, shares, seed):
-    """Ranks among corrected draws: how many corrected quantiles lie below the true value."""
+    """Return ranks among corrected draws: the number of corrected quantiles below the true value."""
     rng = np.random.default_rng([int(seed), 1807])
     steps = result.n_draws + 1
     wanted = np.arange(1, steps) / steps
-    # Between two draws the truth may lie anywhere, and beyond them all as if there were more.
+    # The truth is uniform between two draws, and beyond all draws as if there were more of them.
     truth = (result.ranks + rng.uniform(size=result.ranks.shape)) / steps
     ranks = [np.searchsorted(np.interp(wanted, of, levels), column) for of, column in zip(shares, truth.T, strict=True)]
     return SBCResult(np.stack(ranks, axis=1), result.names, result.n_draws)
 
 
 def _share_between(result):
-    """Share of true values between the quantiles of `_INTERVAL`, from the nearest ranks."""
+    """Return the fraction of true values between the quantiles of `_INTERVAL`, from the nearest ranks."""
     low, high = np.rint(np.multiply(_INTERVAL, result.n_draws + 1)).astype(int)
     return ((result.ranks >= low) & (result.ranks < high)).mean(0)

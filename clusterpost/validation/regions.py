@@ -1,4 +1,4 @@
-"""Calibration where it may differ: by region, and in the sharpness that posteriors claim."""
+"""Local calibration by region, and calibration of the sharpness of posteriors."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ _AT_ONCE = 4096  # mocks
 
 def by_region(ensemble: Any, by: str = "age", n_regions: int = 4, *, statistics: Any = None, level: float = 0.99,
               seed: int = 0) -> Table:
-    """Simulation-based calibration of parts of an ensemble, each by itself.
+    """Run simulation-based calibration separately for parts of an ensemble.
 
     Parameters
     ----------
     ensemble : Ensemble
     by : str
-        What divides the mocks: the column of a parameter, such as ``age``, ``mass`` or ``ebv`` (the posterior's
-        median, of age and mass as log10 of Myr or solar masses), ``snr``, ``n_bands`` or ``band_set``.
+        Quantity that divides the mocks: the column of a parameter, such as ``age``, ``mass`` or ``ebv`` (posterior
+        medians, of age and mass as log10 of Myr or solar masses), ``snr``, ``n_bands`` or ``band_set``.
     n_regions : int
-        Parts with equally many mocks; each number of bands is a part of its own, where there are not more of them, and
-        each of twice as many sets of bands that most mocks have, with all other sets as one.
+        Number of equally populated parts.  If there are not more numbers of bands, each is one part.  Of sets of
+        bands, the most frequent ``2 * n_regions`` are one part each, and all others are one part.
     statistics : dict of callable, optional
-        As for `~clusterpost.validation.rank_statistics`; by default the parameters themselves.
+        As for `~clusterpost.validation.rank_statistics`; by default the parameters.
     level : float
-        The probability with which exact posteriors lie inside the bands of **all** statistics and regions: each
-        band is widened accordingly (Bonferroni).
+        Probability that exact posteriors lie inside the bands of **all** statistics and regions; each band is widened
+        accordingly (Bonferroni).
     seed : int
-        Of how ties fall.
+        Random seed of tie breaking.
 
     Returns
     -------
     Table
         One row per region and statistic: ``region`` (from 1), its ``low`` and ``high`` end in ``by``, ``statistic``,
         ``n`` mocks, ``max_difference`` (largest absolute ECDF difference), ``of_band`` (the curve's largest excursion
-        as a share of the simultaneous band; above 1 it leaves) and ``inside_band``.
+        relative to the simultaneous band; above 1 is outside) and ``inside_band``.
 
     Raises
     ------
     ValueError
-        If ``by`` is none of these.
+        If ``by`` is not one of these.
 
     Notes
     -----
-    Regions must not be chosen by the truth: among mocks that are old in truth the truth lies high in its posterior,
-    however exact that is.  The median is that of the draws and the truth together, which for exact posteriors are
-    all alike, so that ranks are uniform in every region, exactly.
+    Regions must not depend on the truth: among mocks with old true ages, the truth lies high in its posterior even if
+    the posterior is exact.  The median includes the draws and the truth, which are exchangeable for exact posteriors,
+    so ranks are exactly uniform in every region.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def by_region(ensemble: Any, by: str = "age", n_regions: int = 4, *, statistics:
 
 
 def _values(ensemble, by):
-    """Return what divides the mocks, (n,)."""
+    """Return the quantity that divides the mocks, (n,)."""
     if by in ("snr", "n_bands", "band_set"):
         return np.asarray(ensemble.about[by], float)
     columns = [parameter.column for parameter in ensemble.parameters]
@@ -106,7 +106,7 @@ def _values(ensemble, by):
 
 
 def _frequent(values, n_regions):
-    """Rows of each of the most frequent values, and of all others together."""
+    """Return the rows of each of the most frequent values, and of all others together."""
     different, counts = np.unique(values, return_counts=True)
     frequent = different[np.argsort(-counts, kind="stable")][:n_regions]
     parts = [np.flatnonzero(values == value) for value in frequent]
@@ -115,31 +115,31 @@ def _frequent(values, n_regions):
 
 
 def _parts(values, n_regions):
-    """Rows of each region, in order of the values."""
+    """Return the rows of each region, in order of the values."""
     different = np.unique(values)
     if len(different) <= n_regions:
         return [np.flatnonzero(values == value) for value in different]
     order = np.argsort(values, kind="stable")
-    # Equal values stay together.
+    # Equal values stay in one region.
     edges = np.unique(values[order[np.linspace(0, len(values), n_regions + 1)[1:-1].astype(int)]])
     region = np.searchsorted(edges, values, side="right")
     return [rows for i in range(len(edges) + 1) if len(rows := np.flatnonzero(region == i))]
 
 
 def entropy_check(ensemble: Any) -> dict:
-    """Compare the entropy of posteriors with the surprise of the truth, to see whether they are as sharp as they claim.
+    """Compare the entropy of posteriors with -ln q at the truth, a test of their sharpness.
 
     Parameters
     ----------
     ensemble : Ensemble
-        With densities, up to a constant of each mock.
+        Ensemble with densities, up to a constant per mock.
 
     Returns
     -------
     dict of float
-        ``mean_entropy`` (mean of -ln q at the draws), ``mean_nll`` (of -ln q at the truths), in nat;
-        ``difference`` (second less first), its ``standard_error`` and their ratio ``z``.  Positive: posteriors are
-        narrower than the truth allows, or elsewhere.
+        ``mean_entropy`` (mean of -ln q at the draws), ``mean_nll`` (mean of -ln q at the truths), in nat;
+        ``difference`` (second minus first), its ``standard_error`` and their ratio ``z``.  A positive difference means
+        that posteriors are too narrow or biased.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def entropy_check(ensemble: Any) -> dict:
 
     Notes
     -----
-    Averaged over mocks, the two are equal for exact posteriors, the truth being one more draw.
+    For exact posteriors, the two are equal on average over mocks, because the truth is like another draw.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def entropy_check(ensemble: Any) -> dict:
                          "not have")
     entropy = -ensemble.log_q.astype(float).mean(1)
     nll = -ensemble.log_q_truth.astype(float)
-    if not np.isfinite(nll).all():  # a truth where the posterior has nothing
+    if not np.isfinite(nll).all():  # the posterior density is zero at a truth
         return {"mean_entropy": float(entropy.mean()), "mean_nll": np.inf, "difference": np.inf,
                 "standard_error": np.nan, "z": np.inf}
     excess = nll - entropy

@@ -1,4 +1,4 @@
-"""Everything that can be checked of a model, as tables, figures and one page in a folder."""
+"""Validation of a model, with tables, figures and an HTML report in a folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Report", "Validation", "validate_model"]
 
 _CONTROL_SIZES = (100, 1000, 10_000)
-_FIVE_BANDS = ("prior", "survey-like", "normal noise")  # cases for a model that must have all of them
+_FIVE_BANDS = ("prior", "survey-like", "normal noise")  # cases for a model that requires all five bands
 _WHAT = {"network": "the network alone", "refined": "refined posteriors"}
 
 
@@ -41,34 +41,34 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
                    n_refined: int | None = None, exact: int = 0, controls: bool = False,
                    catalog: PathLike | None = None, distance_source: str | None = None, n_clusters: int | None = None,
                    certify: bool = False, progress: bool | None = None) -> dict:
-    """Check a model in every way, and write tables, figures and a report.
+    """Run all checks of a model, and write tables, figures and a report.
 
     Parameters
     ----------
     model : str or path
         Bundled model or model file.
     folder : path
-        Made if absent; takes ``report.html`` (one file that needs no other), ``certificate.json``, and the tables
-        (.ecsv) and figures (.png) of the report, all replaced if there.  While it runs, what is drawn is kept in
-        ``parts``, from which the same call goes on if it was interrupted.
+        Output folder, created if missing, for ``report.html`` (self-contained), ``certificate.json``, and the tables
+        (.ecsv) and figures (.png) of the report; existing files are replaced.  During the run, draws are kept in
+        ``parts``, and the same call resumes from them after an interruption.
     n_mocks, n_draws : int
         Mocks of the model's own simulator, and posterior draws for each.
     seed : int
     n_refined : int, optional
-        Mocks for the refined posteriors, besides those of the network alone; 0 for none, by default as many.
+        Number of mocks for the refined posteriors; 0 for none, by default as many as for the network alone.
     exact : int
-        Also compare with the exact posteriors of so many mocks of each of several kinds
-        (`~clusterpost.validation.compare_with_exact`), and find efficiencies with four times as many.
+        Number of mocks per case for the comparison with exact posteriors
+        (`~clusterpost.validation.compare_with_exact`); efficiencies use four times as many.
     controls : bool
-        Also find out from how many mocks each diagnostic catches posteriors that are wrong on purpose.
+        Whether to measure the number of mocks from which each diagnostic detects deliberately wrong posteriors.
     catalog : str, path or Table, optional
-        Also check on a catalog of real photometry with published fits, as `~clusterpost.read_catalog` takes it.
+        Catalog of real photometry with published fits to check, in any form that `~clusterpost.read_catalog` accepts.
     distance_source : str, optional
-        Whose distance of the catalog's galaxy.
+        Source of the distance of the catalog's galaxy.
     n_clusters : int, optional
-        At most so many clusters of the catalog, for a model that is slow to refine.
+        Largest number of clusters of the catalog, for a model that is slow to refine.
     certify : bool
-        Put the certificate into the model's card.
+        Whether to write the certificate into the model's card.
     progress : bool, optional
 
     Returns
@@ -79,9 +79,9 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
     Raises
     ------
     OSError
-        If a certificate is wanted and the model's card cannot be written.
+        If ``certify`` is True and the model's card cannot be written.
     InputError
-        If exact posteriors are wanted of a family that has none.
+        If ``exact`` is given and the model's family has no exact posteriors.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
 
 
 class Validation:
-    """Findings of `validate_model`, before the page is written: sections may be added to it.
+    """Findings of `validate_model` before the page is written, so that sections can be added.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class Validation:
         From `~clusterpost.validation.compare_with_exact`.
     checks : CatalogChecks or None
     report : Report
-        What was found so far.
+        Report so far.
 
     Parameters
     ----------
@@ -123,14 +123,14 @@ class Validation:
                  n_refined: int | None = None, exact: int = 0, controls: bool = False,
                  catalog: PathLike | Table | None = None, distance_source: str | None = None,
                  n_clusters: int | None = None, certify: bool = False, progress: bool | None = None):
-        if exact or controls:  # before the hours that come first
+        if exact or controls:  # before hours of computation
             require("sklearn", "validation")
         self._started, self._stem, self._certify = time.perf_counter(), model_stem(model), certify
         if certify and not os.access(self._stem.parent, os.W_OK):
-            raise OSError(f"the certificate is to be written into {self._stem}.json, and {self._stem.parent} cannot be "
-                          "written to; copy the model to a folder of your own")
+            raise OSError(f"the certificate cannot be written into {self._stem}.json, because {self._stem.parent} is "
+                          "read-only; copy the model to a folder of your own")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UncertifiedModelWarning)  # that is what is about to change
+            warnings.simplefilter("ignore", UncertifiedModelWarning)  # this run measures the calibration
             self.model = load_model(self._stem)
         if exact:
             check_exact(self.model)
@@ -151,7 +151,7 @@ class Validation:
             _photometry(self.report, self.checks)
 
     def finish(self) -> None:
-        """Write the certificate and the page, and remove what a run that was interrupted would need."""
+        """Write the certificate and the page, and remove the parts kept for an interruption."""
         write_whole(self.report.folder / "certificate.json", json.dumps(self.certificate, indent=1).encode())
         if self._certify:
             save_certificate(self._stem, self.certificate)
@@ -160,24 +160,24 @@ class Validation:
 
 
 class Report:
-    """Findings so far: tables and figures in the folder, and the sections of the page."""
+    """Report in progress: tables and figures in the folder, and sections of the page."""
 
     def __init__(self, folder: PathLike):
         self.folder, self.tables, self.sections = Path(folder), {}, []
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def section(self, title: str, text: str) -> None:
-        """Begin one; tables and figures that follow belong to it."""
+        """Begin a section, which takes the following tables and figures."""
         self.sections.append(Section(title, text))
 
     def table(self, name: str, table: Table, caption: str, shown: Table | None = None) -> None:
-        """Keep a table, write it and show it, or what else is to be shown of it."""
+        """Write a table and show it, or a different form of it, in the page."""
         self.tables[name] = table
         _write(table, self.folder / f"{name}.ecsv")
         self.sections[-1].tables.append((caption, table if shown is None else shown))
 
     def figure(self, name: str, figure: NotebookFigure, caption: str) -> None:
-        """Write a figure and show it."""
+        """Write a figure and show it in the page."""
         path = self.folder / f"{name}.png"
         with whole_file(path) as temporary:
             figure.savefig(temporary, dpi=130)
@@ -191,7 +191,7 @@ class Report:
                  "bands": " ".join(model.bands), "noise": model.metadata.simulator.noise,
                  "time of this run": f"{seconds / 60:.1f} min"}
         page = html_page(f"Validation of {model.name}", _lead(certificate), facts, self.sections,
-                         "Made by ``clusterpost validate``. Its tables and figures lie beside this page.")
+                         "Made by ``clusterpost validate``. The tables and figures are in the same folder.")
         write_whole(self.folder / "report.html", page.encode())
 
 
@@ -200,8 +200,8 @@ def _lead(certificate):
     for name, record in certificate["posteriors"].items():
         tests = record["tests"].values()
         inside = sum(row["inside_band"] for row in tests)
-        parts.append(f"{_WHAT[name]}: {inside} of {len(tests)} tests inside the {100 * certificate['level']:g} % band "
-                     f"of the whole curve, T1 to T6 at most {100 * record['max_difference']:.2f} % off")
+        parts.append(f"{_WHAT[name]}: {inside} of {len(tests)} tests inside the {100 * certificate['level']:g} % "
+                     f"simultaneous band; largest ECDF difference of T1 to T6 {100 * record['max_difference']:.2f} %")
     text = "; ".join(parts)
     return text[0].upper() + text[1:] + "."
 
@@ -210,47 +210,48 @@ def _calibrated(report, tested, certificate, model):
     from ..plotting import plot_coverage, plot_pp, plot_regions, plot_sbc, plot_training
 
     report.section("Simulation-based calibration", (
-        "True parameters of mocks are ranked among draws from their posteriors. Where the posteriors are right, the "
-        "ranks of any statistic are uniform; ``max_difference`` is the largest distance of their cumulative "
-        "distribution from that, and ``band`` what chance allows the whole curve.\n\n"
-        "T1 to T6 are the statistics of Walter et al. (2025): age, mass, reddening and their products; HPD is the "
-        "expected coverage of highest-density regions, TARP that of regions about random points."))
+        "True parameters of mocks are ranked among draws from their posteriors. For calibrated posteriors, the "
+        "ranks of any statistic are uniform. ``max_difference`` is the largest difference of their cumulative "
+        "distribution from uniform, and ``band`` the simultaneous band that chance allows.\n\n"
+        "T1 to T6 are the statistics of Walter et al. (2025): age, mass, reddening and their products. HPD is the "
+        "expected coverage of highest-density regions, TARP that of regions around random points."))
     report.table("calibration", certificate_table(certificate), "All tests.")
     for name, one in tested.items():
         suffix = "" if name == "refined" else f"_{name}"
         report.tables[f"sbc{suffix}"] = one.tests.summary(certificate["level"])
         _write(report.tables[f"sbc{suffix}"], report.folder / f"sbc{suffix}.ecsv")
         report.figure(f"sbc{suffix}", plot_sbc(one.sbc), (
-            f"Ranks of T1 to T6, {_WHAT[name]}, as Fig. 3 of Walter et al. (2025): histograms with their ±1σ lines, "
-            "and the difference of the cumulative distribution from uniform."))
+            f"Ranks of T1 to T6 for {_WHAT[name]}, as in Fig. 3 of Walter et al. (2025): histograms with ±1σ lines, "
+            "and differences of the cumulative distributions from uniform."))
     report.section("Coverage", (
-        "Left to right, the share of true parameters that lie below a quantile of that level should be the level: the "
-        "p-p plot of Hahn & Melchior (2022). The same for highest-density regions and for TARP."))
+        "The p-p plot of Hahn & Melchior (2022) shows the fraction of true parameters below each posterior quantile, "
+        "which should equal the level of the quantile. Coverage plots show the same for highest-density regions and "
+        "for TARP."))
     for name, one in tested.items():
         suffix = "" if name == "refined" else f"_{name}"
         report.figure(f"pp{suffix}", plot_pp(one.marginals), f"P-p plot of {_WHAT[name]}.")
         report.figure(f"coverage{suffix}", plot_coverage(one.coverage), f"Expected coverage of {_WHAT[name]}.")
     report.section("Local calibration", (
-        "Faults in parts of the data that cancel on average: the same tests in ranges of the posterior's median age, "
-        "of the signal-to-noise ratio and of the number of bands, all of which are known without the truth. The bands "
-        "allow for the number of tests."))
+        "Miscalibration in parts of the data can cancel on average. These are the same tests in ranges of the "
+        "posterior median age, the signal-to-noise ratio and the number of bands, all of which are known without the "
+        "truth. The bands account for the number of tests."))
     for name, one in tested.items():
         suffix = "" if name == "refined" else f"_{name}"
-        report.table(f"regions{suffix}", _regions(one), f"Every region, {_WHAT[name]}.")
+        report.table(f"regions{suffix}", _regions(one), f"All regions for {_WHAT[name]}.")
         report.figure(f"regions{suffix}", plot_regions(*one.regions.values()), (
-            f"Regions of {_WHAT[name]}: largest excursion of each curve as a share of its band."))
+            f"Regions for {_WHAT[name]}: largest excursion of each curve relative to its band."))
     report.section("Entropy", (
-        "The mean entropy of the posteriors equals the mean of -ln q at the truths if they are right. A positive "
-        "difference: posteriors narrower than the truths allow."))
+        "For calibrated posteriors, the mean entropy equals the mean of -ln q at the truths. A positive "
+        "difference means that posteriors are too narrow or biased."))
     report.table("entropy", Table(rows=[{"posterior": name, **one.entropy} for name, one in tested.items()]),
                  "In nat, and in units of the standard error (z).")
     report.section("Training", "Validation and training loss against the number of mocks seen.")
-    report.figure("training", plot_training(model.metadata.training["history"]), "The objective of training and the "
-                  "NLL of validation. Where the recipe adds a term to the objective, the former jumps.")
+    report.figure("training", plot_training(model.metadata.training["history"]), "Training objective and "
+                  "validation NLL. The objective jumps where the recipe adds a term to it.")
 
 
 def _regions(calibrated):
-    """Return the tables of all regions in one."""
+    """Return one table of all regions."""
     tables = []
     for by, table in calibrated.regions.items():
         table = table.copy()
@@ -261,13 +262,14 @@ def _regions(calibrated):
 
 def _compared(report, model, n_mocks, seed, progress):
     report.section("Against exact posteriors", (
-        "Quantiles of inferred posteriors against those of dense grids or dense sets of points, object by object, as "
-        "the absolute difference in units of the exact half-width (q84 - q16)/2. Rows named ``control`` are posteriors "
-        "moved by half of that. A classifier that can tell nothing apart is right in half of all cases."))
+        "Absolute differences between quantiles of inferred posteriors and of exact posteriors from dense grids or "
+        "sets of points, object by object, in units of the exact half-width (q84 - q16)/2. Rows named ``control`` are "
+        "posteriors shifted by half a half-width. The accuracy of a classifier is 0.5 if it cannot distinguish the "
+        "draws."))
     takes_any = model.metadata.simulator.coverage.slots is not None
     table = compare_with_exact(n_mocks, model=model, cases=tuple(CASES) if takes_any else _FIVE_BANDS,
                                n_classified=n_mocks // 12, seed=seed, progress=progress)
-    report.table("exactness", table, "Differences of quantiles, and a classifier's accuracy.")
+    report.table("exactness", table, "Differences of quantiles, and classifier accuracy.")
     if takes_any:
         report.table("efficiency", efficiency_by_bands(4 * n_mocks, model=model, seed=seed, progress=progress),
                      "Efficiency of the network's draws by number of bands: quantiles over mocks.")
@@ -281,49 +283,50 @@ def _controlled(report, model, n_mocks, seed, progress):
     table = control_table(PosteriorSampler(model, refine=False), Simulator.of(model), sizes,
                           seed=seed, progress=progress)
     report.section("Negative controls", (
-        "A diagnostic that cannot fail is none. Posteriors that are exact by construction (``none``) are spoiled on "
-        "purpose; each entry is the smallest number of mocks at which a diagnostic notices."))
-    report.table("controls", table, f"Of {', '.join(f'{size:,}' for size in sizes)} mocks.")
+        "Diagnostics must be able to fail. Posteriors that are exact by construction (``none``) are deliberately "
+        "distorted; each entry is the smallest number of mocks at which a diagnostic detects the distortion."))
+    report.table("controls", table, f"Tested with {', '.join(f'{size:,}' for size in sizes)} mocks.")
 
 
 def _photometry(report, checks):
     counts = checks.counts
     report.section("Real photometry", (
         f"{counts['inferred']:,} of {counts['rows']:,} sources are inferred, in {1000 * checks.seconds:.1f} ms each; "
-        f"{counts['compared']:,} of {counts['clusters']:,} objects, those in five bands, are compared with the fits "
-        f"that the catalog publishes ({checks.published or 'none'})."))
+        f"{counts['compared']:,} of {counts['clusters']:,} objects, those in five bands, are compared with the "
+        f"catalog's published fits ({checks.published or 'none'})."))
     if not len(checks.shown):
-        report.sections[-1].text += "\n\nThis model can infer none of the objects: its bands are others."
+        report.sections[-1].text += "\n\nThis model cannot infer any of the objects, because its bands differ."
         return
     from ..plotting import plot_comparison, plot_deviation, plot_flux_errors, plot_predictive, plot_support
 
     out = checks.out
     good = (np.asarray(out["flag"]) & NOT_INFERRED) == 0
     report.figure("flux_errors", plot_flux_errors(out, where=good),
-                  "Relative flux errors, and what two noise models make of them (Fig. 2 of Walter et al. 2025).")
+                  "Relative flux errors and the noise that two models imply (Fig. 2 of Walter et al. 2025).")
     if checks.predictive is not None:
         report.table("predictive", checks.tables["predictive"], (
-            "Posterior predictive check: 500 draws of each object, observed again. ``offset`` and ``scatter`` of the "
-            "mean prediction over the observation; ``inside``, the share of fluxes within the predicted 16-84 %; "
-            "``tails``, that in the outermost 10 % of ranks."))
+            "Posterior predictive check with 500 draws per object. ``offset`` and ``scatter`` are those of the mean "
+            "prediction over the observation, ``inside`` is the fraction of fluxes within the predicted 16-84 % range, "
+            "and ``tails`` the fraction in the outermost 10 % of ranks."))
         report.figure("predictive", plot_predictive(checks.predictive), (
-            "Mean predicted against observed fluxes, and the ranks of the observed ones (Fig. 4). The posteriors have "
-            "seen these data, so that middle ranks are the most frequent."))
-    report.figure("support", plot_support(out, where=good), "Where the catalog lies beside mocks; what is hardly "
-                  "explained is marked (Figs. 1 and 5 of Hahn & Melchior 2022).")
+            "Mean predicted against observed fluxes, and ranks of the observed fluxes (Fig. 4). The posteriors are "
+            "conditioned on the same data, so middle ranks are the most frequent."))
+    report.figure("support", plot_support(out, where=good), "The catalog compared to mocks, with poorly fitted "
+                  "rows marked (Figs. 1 and 5 of Hahn & Melchior 2022).")
     if "comparison" in checks.tables:
         report.table("comparison", checks.tables["comparison"],
-                     "Agreement with the published fits: ``clusterpost.compare_with_catalog`` explains the rows.",
+                     "Agreement with the published fits; see ``clusterpost.compare_with_catalog`` for the rows.",
                      _transposed(checks.tables["comparison"]))
-        report.table("inliers", checks.tables["inliers"], "Table 1 of Walter et al. (2025) beside theirs, in %.")
+        report.table("inliers", checks.tables["inliers"],
+                     "Table 1 of Walter et al. (2025), with these results beside the paper's, in %.")
         report.figure("comparison", plot_comparison(out, where=checks.compared),
-                      "MAP (above) and closest mode (below) against the published fits.")
+                      "MAP (top) and closest mode (bottom) against the published fits.")
         report.figure("deviation", plot_deviation(out, where=checks.compared),
-                      "Deviation against the width of the posterior.")
+                      "MAP minus published fit against the width of the posterior.")
 
 
 def _transposed(table):
-    """Return a column for each parameter, with numbers as text."""
+    """Return a table with one column per parameter, with numbers as text."""
     names = [name for name in table.colnames if name != "parameter"]
     forms = {name: table[name].info.format or "" for name in names}
     columns = {str(row["parameter"]): [f"{row[name]:{forms[name].lstrip('%')}}" for name in names] for row in table}

@@ -1,4 +1,4 @@
-"""Independent posterior draws of mocks, as simulation-based calibration asks for."""
+"""Independent posterior draws of mocks, for simulation-based calibration."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["PosteriorSampler"]
 
-_WEIGHTED = 512  # draws that are weighted for each mock
+_WEIGHTED = 512  # number of weighted draws per mock
 
 
 class PosteriorSampler:
-    """A model's posteriors, alone or refined.
+    """Sampler of a model's posteriors, of the network alone or refined.
 
     Parameters
     ----------
     model : str, path or Model
     refine : bool, optional
-        By default where the model's family has a likelihood.
+        Whether to refine; by default if the model's family has a likelihood.
 
     Examples
     --------
@@ -48,14 +48,14 @@ class PosteriorSampler:
         self.refine = self._inner.refined
 
     def __call__(self, mocks: Mocks, n_draws: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw.
+        """Draw from the posteriors of mocks.
 
         Parameters
         ----------
         mocks : Mocks
         n_draws : int
         generator : torch.Generator
-            Every mock and draw has random numbers of its own.
+            Random generator; every mock and draw uses its own random numbers.
 
         Returns
         -------
@@ -65,18 +65,18 @@ class PosteriorSampler:
 
     def draw(self, mocks: Mocks, n_draws: int,
              generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Draw, and give the normalized log density of the draws and of the truth.
+        """Draw, and return the normalized log density of the draws and of the truth.
 
         Parameters
         ----------
         mocks, n_draws, generator
-            As for a call, which gives the same draws.
+            As for a call, which returns the same draws.
 
         Returns
         -------
         theta : Tensor (n, n_draws, 3)
         log_q : Tensor (n, n_draws)
-            Of the network, mass included; or of likelihood times prior over the evidence.
+            Density of the network including mass, or likelihood times prior over the evidence.
         log_q_truth : Tensor (n,)
         """
         draws, log_evidence = self._drawn(mocks, n_draws, generator)
@@ -84,7 +84,7 @@ class PosteriorSampler:
         return draws.theta, draws.log_q, truth[:, 0] - log_evidence
 
     def log_prob(self, mocks: Mocks, theta: torch.Tensor) -> torch.Tensor:
-        """Log density of given points, refined only up to a constant of each mock: its log evidence.
+        """Return the log density of points; refined densities lack a constant per mock, the log evidence.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class PosteriorSampler:
         Returns
         -------
         Tensor (n, k)
-            Of the network, or log likelihood plus log prior; -inf outside the prior.
+            Density of the network, or log likelihood plus log prior; -inf outside the prior.
         """
         return self._log_prob(self._observed(mocks), theta)
 
@@ -114,7 +114,7 @@ class PosteriorSampler:
         return self.model.encode(observed)
 
     def _drawn(self, mocks, n_draws, generator):
-        """Draws with their normalized log density, and the log evidence."""
+        """Return draws with their normalized log density, and the log evidence."""
         device, inner, observed = self.model.device, self._inner, self._observed(mocks)
         conditions, n, d = self._encode(observed), len(mocks.theta), base_dimensions(inner.prior)
         size, more = (n_base_points(_WEIGHTED), _WEIGHTED) if self.refine else (n_draws, 0)

@@ -1,8 +1,8 @@
-"""Simulation-based calibration: whether the posteriors of mocks are right on average.
+"""Simulation-based calibration: whether posteriors of mocks are right on average.
 
 For mocks (theta, x) from the prior and the simulator and draws theta' from q(theta | x), the
 rank of T(theta) among the T(theta') is uniform for every statistic T if q is the posterior
-(Talts et al. 2018).  The converse does not hold: see `clusterpost.validation` for the other checks.
+(Talts et al. 2018).  The converse does not hold; see `clusterpost.validation` for other checks.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ RankHistogram.__doc__ = "Counts of ranks: ``edges`` (n_bin + 1,), ``counts`` (n_
 
 def sbc_ranks(sampler: Any, simulator: Any, n_mocks: int = 100_000, n_draws: int = 100, seed: int = 0, *,
               chunk: int = 131_072, progress: bool | None = None) -> SBCResult:
-    """Rank every mock's true statistics among those of its posterior draws.
+    """Rank the true statistics of every mock among those of its posterior draws.
 
     Parameters
     ----------
     sampler : callable
-        ``sampler(mocks, n_draws, generator)`` gives independent draws (n, n_draws, n_parameter)
-        from the posteriors of some mocks, as `~clusterpost.validation.samplers.PosteriorSampler`.
+        Function ``sampler(mocks, n_draws, generator)`` that returns independent draws (n, n_draws, n_parameter)
+        from the posteriors of mocks, such as `~clusterpost.validation.samplers.PosteriorSampler`.
     simulator : Simulator
-        Anything whose ``draw(n, generator)`` gives mocks with ``theta`` (n, n_parameter)
-        and whatever the sampler needs.  It must be what the sampler assumes:
-        otherwise the ranks also show the difference of the two.  It draws on the CPU.
+        Object whose ``draw(n, generator)`` returns mocks with ``theta`` (n, n_parameter)
+        and the input of the sampler.  If it differs from the simulator that the sampler
+        assumes, the ranks also show the difference.  It draws on the CPU.
     n_mocks : int
-        Mock observations.
+        Number of mock observations.
     n_draws : int
-        Independent posterior draws of each; ranks lie in 0..n_draws.
+        Number of independent posterior draws per mock; ranks lie in 0..n_draws.
     seed : int
-        Of mocks and draws; the result does not depend on ``chunk``.
+        Random seed of mocks and draws; the result does not depend on ``chunk``.
     chunk : int
-        Draws (of all mocks together) to hold at a time.
+        Number of draws (of all mocks together) in memory.
     progress : bool, optional
-        Show a progress bar; by default where standard error is a terminal.
+        Whether to show a progress bar; by default if standard error is a terminal.
 
     Returns
     -------
@@ -99,12 +99,12 @@ def rank_statistics(ensemble: Any, statistics: Any = None, seed: int = 0) -> SBC
     statistics : dict of callable, optional
         Functions of theta (..., n_parameter); by default those of the ensemble's family.
     seed : int
-        Of how ties fall.
+        Random seed of tie breaking.
 
     Returns
     -------
     SBCResult
-        That of `sbc_ranks` for the same seed, mocks and draws, but for how ties fall.
+        Result of `sbc_ranks` for the same seed, mocks and draws, except for tie breaking.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def _ranks(truth, draws, statistics, rng):
 
 
 def count_below(of_truth: np.ndarray, of_draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Count the draws that lie below the truth; ties fall either way.
+    """Count the draws below the truth, with random tie breaking.
 
     Parameters
     ----------
@@ -149,13 +149,13 @@ def count_below(of_truth: np.ndarray, of_draws: np.ndarray, rng: np.random.Gener
     """
     below = (of_draws < of_truth[:, None]).sum(1)
     equal = (of_draws == of_truth[:, None]).sum(1)
-    # A tie (a draw and a truth both at a bound of the prior) may fall either way; always low would tilt the ranks.
+    # Ties (draw and truth both at a bound of the prior) are broken at random; a fixed choice would tilt the ranks.
     return below + rng.integers(0, equal, endpoint=True)
 
 
 @dataclass
 class SBCResult:
-    """Ranks of true statistics among those of posterior draws, and what they say.
+    """Ranks of true statistics among those of posterior draws, with tests of uniformity.
 
     Under exact posteriors each rank is uniform on {0, ..., n_draws}, so the number of
     ranks below k is binomial with probability z = k / (n_draws + 1), exactly.
@@ -165,9 +165,9 @@ class SBCResult:
     ranks : ndarray of int (n_mocks, n_stat)
         Number of draws below the truth.
     names : tuple of str
-        Of the statistics.
+        Names of the statistics.
     n_draws : int
-        Draws of each mock.
+        Number of draws per mock.
 
     Examples
     --------
@@ -198,17 +198,17 @@ class SBCResult:
 
     @property
     def counts(self) -> np.ndarray:
-        """Number of times that each rank occurred, int array (n_stat, n_draws + 1)."""
+        """Counts of each rank, int array (n_stat, n_draws + 1)."""
         return np.stack([np.bincount(column, minlength=self.n_draws + 1) for column in self.ranks.T])
 
     def histogram(self, bins: int | None = None) -> RankHistogram:
-        """Rank histograms.
+        """Return rank histograms.
 
         Parameters
         ----------
         bins : int, optional
-            Number of bins; by default one for every rank.  Where the number of possible
-            ranks is no multiple of it, bins hold unequal numbers of ranks, and ``expected`` says so.
+            Number of bins; by default one per rank.  If the number of possible ranks is not
+            a multiple of it, bins hold unequal numbers of ranks, as shown by ``expected``.
 
         Returns
         -------
@@ -222,21 +222,21 @@ class SBCResult:
         return RankHistogram(starts - 0.5, counts, np.diff(starts) * self.n_mocks / values)
 
     def ecdf_difference(self) -> tuple[np.ndarray, np.ndarray]:
-        """Share of ranks below k, less the z = k / (n_draws + 1) of uniform ranks.
+        """Return the fraction of ranks below k minus the z = k / (n_draws + 1) of uniform ranks.
 
         Returns
         -------
         z : ndarray (n_draws + 2,)
             k / (n_draws + 1) for k = 0..n_draws + 1.
         difference : ndarray (n_stat, n_draws + 2)
-            Zero at both ends.  Above zero: truths lie low among the draws.
+            Difference, zero at both ends; positive if truths lie low among the draws.
         """
         z = np.arange(self.n_draws + 2) / (self.n_draws + 1)
         below = np.pad(np.cumsum(self.counts, axis=1), ((0, 0), (1, 0)))
         return z, below / self.n_mocks - z
 
     def pointwise_band(self, low: float = 0.01, high: float = 0.99) -> tuple[np.ndarray, np.ndarray]:
-        """Quantiles of the ECDF difference of uniform ranks at each z on its own.
+        """Return pointwise quantiles of the ECDF difference of uniform ranks at each z.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class SBCResult:
         return _binomial_band(self.n_mocks, self.n_draws, low, high)
 
     def simultaneous_band(self, level: float = 0.99) -> tuple[np.ndarray, np.ndarray]:
-        """Return the band that holds the whole curve of one statistic with probability ``level``.
+        """Return the band that contains the whole curve of one statistic with probability ``level``.
 
         Parameters
         ----------
@@ -264,13 +264,14 @@ class SBCResult:
         -----
         Säilynoja, Bürkner & Vehtari (2022), arXiv:2103.10522, Algorithm 1: pointwise binomial bands
         whose probability gamma is set by simulation of uniform ranks (with a fixed seed).
-        It holds for each statistic alone: of six independent ones, one leaves a 99 % band in 6 % of cases.
+        The level applies to each statistic alone: with six independent statistics, at least one leaves a 99 % band
+        in 6 % of cases.
         """
         gamma = _adjusted_gamma(self.n_mocks, self.n_draws, float(level))
         return _binomial_band(self.n_mocks, self.n_draws, gamma / 2, 1 - gamma / 2)
 
     def outside_share(self, low: float = 0.01, high: float = 0.99) -> dict:
-        """Share of each curve outside the pointwise band, the two fixed ends not counted.
+        """Return the fraction of each curve outside the pointwise band, without the two fixed ends.
 
         Parameters
         ----------
@@ -280,12 +281,12 @@ class SBCResult:
         Returns
         -------
         dict of float
-            By statistic; about ``1 - (high - low)`` on average for exact posteriors, but with a large scatter.
+            Fraction by statistic; about ``1 - (high - low)`` on average for exact posteriors, with a large scatter.
         """
         return dict(zip(self.names, self._outside(self.pointwise_band(low, high)).mean(1).tolist(), strict=True))
 
     def passes(self, level: float = 0.99) -> dict:
-        """Tell whether each statistic's whole curve lies inside the simultaneous band.
+        """Return whether each statistic's whole curve lies inside the simultaneous band.
 
         Parameters
         ----------
@@ -295,27 +296,27 @@ class SBCResult:
         Returns
         -------
         dict of bool
-            By statistic.
+            Result by statistic.
         """
         outside = self._outside(self.simultaneous_band(level)).any(1)
         return dict(zip(self.names, (~outside).tolist(), strict=True))
 
     def summary(self, level: float = 0.99) -> Table:
-        """Write the calibration as one table.
+        """Return the calibration as a table.
 
         Parameters
         ----------
         level : float
-            Of the simultaneous band.
+            Probability level of the simultaneous band.
 
         Returns
         -------
         Table
             One row per statistic: ``statistic``, ``max_difference`` (largest absolute ECDF
-            difference), ``outside_pointwise`` (share outside the 1-99 % band), ``inside_band``
+            difference), ``outside_pointwise`` (fraction outside the 1-99 % band), ``inside_band``
             (bool, simultaneous band), ``p_value`` (chi-squared test of the rank histogram).
         """
-        # The test's approximation wants some twenty counts a bin.
+        # The approximation of the test needs about twenty counts per bin.
         histogram = self.histogram(int(np.clip(self.n_mocks // 20, 2, self.n_draws + 1)))
         table = Table({
             "statistic": list(self.names),
@@ -332,7 +333,7 @@ class SBCResult:
     def _outside(self, band):
         lower, upper = band
         difference = self.ecdf_difference()[1]
-        # Curve and band are multiples of 1 / n_mocks; the margin keeps rounding from deciding between equal ones.
+        # Curve and band are multiples of 1 / n_mocks; the margin prevents rounding from deciding between equal values.
         margin = 1e-6 / self.n_mocks
         return ((difference < lower - margin) | (difference > upper + margin))[:, 1:-1]
 
@@ -354,12 +355,12 @@ def _adjusted_gamma(n_mocks, n_draws, level):
     below = np.cumsum(np.concatenate(batches), axis=1)[:, :-1]
     gamma = np.ones(_N_BAND_SIMULATIONS)
     for k, column in enumerate(below.T, 1):
-        # Few different counts occur: a table of them is ten times quicker than each by itself.
+        # Few different counts occur, so a lookup table is ten times faster.
         first = column.min()
         counts = np.arange(first - 1, column.max() + 1)
         at_most = np.where(counts < 0, 0.0, bdtr(np.maximum(counts, 0), n_mocks, k / (n_draws + 1)))
         place = column - first
         gamma = np.minimum(gamma, 2 * np.minimum(at_most[place + 1], 1 - at_most[place]))
-    # The narrowest band that still holds the wanted share of the simulated curves.
+    # The narrowest band that contains the required fraction of the simulated curves.
     allowed = int((1 - level) * _N_BAND_SIMULATIONS + 1e-9)
     return float(np.sort(gamma)[allowed]) * (1 - 1e-9)

@@ -1,4 +1,4 @@
-"""From a table to the likelihood that its rows are inferred with: what checks of single objects ask."""
+"""Likelihoods of the rows of a table, for checks of single objects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["read_target"]
 def read_target(tbl: Table, *, prefix: str | None = None, model: ModelLike = "default", noise: str | None = None,
                 prior: Any = None, error_floor: float | str | None = AUTO, distance: u.Quantity | None = None,
                 columns: Mapping | None = None) -> tuple[np.ndarray, Target]:
-    """Make the exact posterior densities of a table's rows, as inference with a model sees them.
+    """Return the exact posterior densities of a table's rows under a model.
 
     Parameters
     ----------
@@ -41,14 +41,14 @@ def read_target(tbl: Table, *, prefix: str | None = None, model: ModelLike = "de
     Returns
     -------
     rows : ndarray of int (n,)
-        The rows whose covariates are known, with at least one usable band.
+        Rows with known covariates and at least one usable band.
     target : Target
-        Of those rows, in double precision, in the bands of the model.
+        Target of those rows, in double precision, in the bands of the model.
 
     Raises
     ------
     InputError
-        As `~clusterpost.infer_table`; also if the model has no likelihood.
+        As for `~clusterpost.infer_table`, or if the model has no likelihood.
 
     Examples
     --------

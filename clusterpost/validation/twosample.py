@@ -1,4 +1,4 @@
-"""Tests of whether two sets of draws are of the same distribution."""
+"""Tests of whether two sets of draws follow the same distribution."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from ..utils import require
 
 __all__ = ["N_BINS", "classifier_accuracy", "jensen_shannon"]
 
-#: Bins of `jensen_shannon`, each with the same share of both sets together.
+#: Number of bins of `jensen_shannon`, equally populated by both sets together.
 N_BINS = 20
 
 
 def classifier_accuracy(a: Any, b: Any, scale: Any = 1.0, *, seed: int = 0) -> float:
-    """Measure how often a classifier tells draws of two sets apart, on draws it has not seen.
+    """Measure the accuracy of a classifier that distinguishes two sets of draws, on held-out draws.
 
     Parameters
     ----------
     a, b : array (n, d), (m, d)
-        The larger set is thinned to the size of the other.
+        Draws; the larger set is thinned to the size of the other.
     scale : float or array (d,)
-        What a parameter is measured in, such as its half-width.
+        Scale of the parameters, such as their half-widths.
     seed : int
 
     Returns
     -------
     float
-        0.5 if it cannot tell them apart, but for a scatter of about 0.5 / sqrt(n); 1 if always.
+        Accuracy: 0.5 for indistinguishable sets, with a scatter of about 0.5 / sqrt(n); 1 for separate sets.
 
     Notes
     -----
-    The classifier two-sample test of Lopez-Paz & Oquab (2017), arXiv:1610.06545, with gradient-boosted trees and
-    three-fold cross-validation.  Draws taken more than once count once: they could be learned by heart.
+    This is the classifier two-sample test of Lopez-Paz & Oquab (2017), arXiv:1610.06545, with gradient-boosted trees
+    and three-fold cross-validation.  Repeated draws count once because the classifier could memorize them.
 
     Examples
     --------
@@ -57,18 +57,18 @@ def classifier_accuracy(a: Any, b: Any, scale: Any = 1.0, *, seed: int = 0) -> f
 
 
 def jensen_shannon(a: Any, b: Any, bins: int = N_BINS) -> float:
-    """Jensen-Shannon divergence of each parameter's marginal.
+    """Return the Jensen-Shannon divergence of each parameter's marginal.
 
     Parameters
     ----------
     a, b : array (n, d), (m, d)
     bins : int
-        Each holds the same share of the two sets together, so that no choice of range or scale enters.
+        Number of bins, equally populated by the two sets together, which needs no choice of range or scale.
 
     Returns
     -------
     ndarray (d,)
-        In bit: from 0 to 1.  Two sets of n draws each of the same distribution have about
+        Divergence in bit, from 0 to 1.  Two sets of n draws each of the same distribution have about
         (bins - 1) / (4 n ln 2): 0.007 for the default bins and n = 1000.
 
     Examples

@@ -41,7 +41,7 @@ def test_another_table_by_option(several, tmp_path, capsys):
     assert "for --hdu; its tables are" in capsys.readouterr().err
     other = [fits.BinTableHDU(Table({"band": ["F275W"], "zp": [1.0]})) for _ in range(2)]
     fits.HDUList([fits.PrimaryHDU(), *other]).writeto(tmp_path / "none.fits")
-    with pytest.raises(InputError, match=r"2 tables.*none with photometry that is recognized; choose one with hdu="):
+    with pytest.raises(InputError, match=r"2 tables.*none with recognized photometry; choose one with hdu="):
         clusterpost.read_catalog(tmp_path / "none.fits")
 
 
@@ -124,5 +124,5 @@ def test_a_table_of_vizier_with_tabs(mocks, tmp_path):
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "figure.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(InputError, match=r"cannot be read as a table \(it is no text\)"):
+    with pytest.raises(InputError, match=r"cannot be read as a table \(it is not text\)"):
         clusterpost.read_catalog(path)

@@ -111,7 +111,7 @@ def test_a_floor_of_the_canonical_columns_is_not_one_of_the_magnitudes():
 def test_a_floor_of_one_band_only():
     tbl = clusterpost.read_catalog(phangs_like())
     tbl = apply_error_floor(tbl, 0.05, columns={"F275W": ("F275W", "F275W_err")})
-    with pytest.raises(InputError, match=r"'F336W_err' do not hold the floor of 0.05.*ERRFCOLS.*all of them at once"):
+    with pytest.raises(InputError, match=r"'F336W_err' do not include the floor of 0.05.*ERRFCOLS.*all of them"):
         Photometry.from_table(tbl)
 
 

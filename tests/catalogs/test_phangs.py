@@ -183,8 +183,8 @@ def test_classes_and_classifiers(server):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"release": "dr6"}, "release is one of dr3"), ({"classifier": "ml"}, "neither 'human' nor 'machine'"),
-    ({"table": "seds"}, "table='seds'"), ({"classes": (1, 4)}, "out of 1, 2 and 3"), ({"classes": ()}, "out of 1"),
+    ({"release": "dr6"}, "release='dr6' is not one of dr3"), ({"classifier": "ml"}, "neither 'human' nor 'machine'"),
+    ({"table": "seds"}, "table='seds'"), ({"classes": (1, 4)}, "only 1, 2 and 3"), ({"classes": ()}, "only 1"),
 ])
 def test_options_that_are_none(cache, options, message):
     with pytest.raises(InputError, match=message):
@@ -234,7 +234,7 @@ def test_all_bad(server):
     server.faults[BUNDLE.format("ngc1300")] = [("status", 403)]
     with pytest.raises(ArchiveError, match="403"):
         fetch_phangs("ngc1300")
-    with pytest.raises(ArchiveError, match=r"none of 2 targets came: 'x' is"):
+    with pytest.raises(ArchiveError, match=r"none of the 2 targets could be fetched: 'x' is"):
         fetch_phangs(["x", "y"])
 
 
@@ -351,7 +351,7 @@ def test_later_names_of_sed(odd, kinds):
     assert tbl.meta["tables"] == "obs+sed-ground-halpha"
     chosen = [str(w.message) for w in caught]
     assert len(chosen) == len(kinds) - 1
-    assert all("sed-ground-halpha is taken" in text for text in chosen)
+    assert all("sed-ground-halpha is used" in text for text in chosen)
     if len(kinds) == 2:
         assert fetch_phangs("ngc1433", table="sed-hst-halpha").meta["tables"] == "sed-hst-halpha"
 
@@ -419,7 +419,7 @@ def test_numbers_that_do_not_tell_clusters_apart():
     obs["ID_PHANGS_CLUSTER"][:2] = 7
     with pytest.raises(ColumnError, match=r"ID_PHANGS_CLUSTER 7 is 2 times in obs.*table='obs'"):
         join_tables(obs, sed, "x")
-    with pytest.raises(ColumnError, match="one of them has it not"):
+    with pytest.raises(ColumnError, match="one of them lacks it"):
         join_tables(obs, sed["PHANGS_X",], "x")
     obs["ID_PHANGS_CLUSTER"], sed["ID_PHANGS_CLUSTER"] = -999, -999  # none has a number, and all in one order
     sed["PHANGS_X"], sed["PHANGS_Y"] = obs["PHANGS_X"], obs["PHANGS_Y"]
@@ -453,7 +453,7 @@ def test_stacking_of_unlike_tables():
 
 
 def test_dr5_is_pinned(server):
-    with pytest.raises(ArchiveError, match="not the file that is known"):
+    with pytest.raises(ArchiveError, match="not the expected file"):
         fetch_phangs("ngc1433", release="dr5")
 
 

@@ -175,7 +175,7 @@ class TestTrap6TheApertureSlipOfNgc1512:
     @pytest.mark.parametrize(("sign", "word"), [(1, "brighter"), (-1, "fainter")])
     def test_it_is_reported_and_the_factor_offered(self, sign, word):
         raw = slipped(sign)
-        message = rf"1\.724 mag \(a factor 4\.89\) {word}.*correct_aperture takes it \({sign * 1.724:+.3f} mag\) out"
+        message = rf"1\.724 mag \(a factor 4\.89\) {word}.*correct_aperture \({sign * 1.724:+.3f} mag\) removes it"
         with pytest.warns(AstropyUserWarning, match=message.replace("+", r"\+")):
             tbl = clusterpost.read_catalog(raw)
         assert "colors agree" in tbl.meta["CPLEVELS"]

@@ -157,5 +157,5 @@ def test_catalog_refusals(catalog):
 
 def test_what_is_no_mask_of_the_rows_is_refused(catalog, published):
     for highlight in ("uv", [3, 5], np.ones(3, bool)):
-        with pytest.raises(InputError, match="highlight= takes True or False for each of 60 rows"):
+        with pytest.raises(InputError, match="highlight= takes True or False for each of the 60 rows"):
             plot_comparison(catalog, published, highlight=highlight)

@@ -156,7 +156,7 @@ def test_seds_of_a_result():
     figure = plot_seds(out[[0, 2]])
     assert len(figure.axes) == 2
     assert len(plot_seds(out[4]).axes) == 1
-    with pytest.raises(InputError, match="one to 10 objects are drawn side by side, not 12; pick some"):
+    with pytest.raises(InputError, match="draws one to 10 rows, and this table has 12; select some"):
         plot_seds(out)
     with pytest.raises(InputError, match="a table is needed, not dict"):
         plot_seds({})

@@ -180,7 +180,7 @@ def test_bands_of_either_camera_have_a_track():
 
 
 def test_refusals_of_colors(out):
-    with pytest.raises(InputError, match="given by two bands"):
+    with pytest.raises(InputError, match="takes two bands"):
         plot_color_color(out, "F555W")
     with pytest.raises(InputError, match="the table has no F160W_IR"):
         plot_color_color(out, ("F160W", "F814W"))
@@ -188,8 +188,11 @@ def test_refusals_of_colors(out):
         plot_color_magnitude(out, system="ST")
     with pytest.raises(ColumnError, match="'nonsense' is no parameter and no column"):
         plot_color_magnitude(out, color="nonsense")
-    with pytest.raises(InputError, match="needs three bands"):
+    with pytest.raises(InputError, match=r"needs 3 filters.* has F275W \(column 'F275W'\), F336W .*columns="):
         plot_color_color(out["F275W", "F275W_err", "F336W", "F336W_err", "distance"])
+    with pytest.raises(InputError, match=r"needs 2 filters.* has F275W \(column 'F275W'\)\. Name .*columns=") as caught:
+        plot_color_magnitude(out["F275W", "F275W_err", "distance"])
+    assert "--columns BAND=FLUX,ERR" in caught.value.at_the_shell()
 
 
 def test_positions(out):

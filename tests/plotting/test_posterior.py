@@ -188,7 +188,7 @@ def test_linear_ages(catalog, samples):
     low, high = figure.axes[6].get_xlim()
     assert low < np.median(10 ** samples[:, 0]) < high
     assert low >= 0
-    with pytest.raises(InputError, match=r"names \['ebv'\]; of the parameters those are logarithms: age, mass"):
+    with pytest.raises(InputError, match=r"names \['ebv'\]; logarithmic parameters are age, mass"):
         plot_posterior(catalog[4], samples=samples, linear=("ebv",))
 
 

@@ -228,9 +228,9 @@ def test_the_fits_of_every_survey_and_release(family):
 
 
 def test_a_family_that_is_not_there():
-    with pytest.raises(InputError, match=r"no columns PHANGS_SED_\.\.\., which published='sed' stands for"):
+    with pytest.raises(InputError, match=r"no columns PHANGS_SED_\.\.\., which published='sed' needs"):
         compare_with_catalog(with_published("legus"), "sed")
-    with pytest.raises(InputError, match="published='cr3' is not known; there are 'minchisq', 'sed'"):
+    with pytest.raises(InputError, match="published='cr3' is not known; use one of 'minchisq', 'sed'"):
         compare_with_catalog(with_published("sed"), "cr3")
 
 
