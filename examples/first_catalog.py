@@ -1,4 +1,4 @@
-"""Infer the bundled example catalog, print what came out, and draw it.
+"""Infer the bundled example catalog, print the results, and draw them.
 
 Run ``python examples/first_catalog.py``; everything is written to the folder
 ``first_catalog`` (or the one given).  It takes less than a minute.
@@ -14,7 +14,7 @@ from clusterpost.bands import WFC3_BANDS
 from clusterpost.flags import FLAGS, NOT_INFERRED
 from clusterpost.plotting import plot_catalog
 
-# By true age, Myr; of each the one of median brightness in the near-UV is drawn.
+# True ages in Myr; the cluster of median near-UV brightness of each range is drawn.
 CORNERS = {"young": (1, 10), "intermediate": (50, 300), "old": (1000, 13000)}
 
 
@@ -26,7 +26,7 @@ def _show(table):
 
 
 def main(folder):
-    """Do it all."""
+    """Run the example."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     catalog = clusterpost.example_catalog()
@@ -38,7 +38,7 @@ def main(folder):
     clusterpost.write_catalog(out, written[0], overwrite=True)
 
     names = ["ID_PHANGS_CLUSTER", "age_q16", "age_q50", "age_q84", "mass_q50", "ebv_q50", "n_modes", "flag"]
-    print("\nThe same table with posteriors (more columns are in the file):\n")
+    print("\nThe same table with posteriors (the file has more columns):\n")
     _show(out[names][:8])
 
     inferred = (out["flag"] & NOT_INFERRED) == 0
@@ -46,9 +46,9 @@ def main(folder):
     for flag in FLAGS:
         if count := ((out["flag"] & flag.bit) != 0).sum():
             print(f"  {count:4d}  {flag.name}")
-    print("\nThe clusters are simulated, so the truth is known. It lies within the 16-84 % interval\n"
-          "for the shares below: more than 68 % is expected, as the floor of "
-          f"{100 * out.meta['CPFLOOR']:.0f} % also covers\nerrors of the model, which these mocks do not have.")
+    print("\nThe true parameters of these simulated clusters are within the 16-84 % interval for the\n"
+          "percentages below. More than 68 % is expected, because the error floor of "
+          f"{100 * out.meta['CPFLOOR']:.0f} %\nalso covers model errors, which these mocks do not have.")
     for name in ("age", "mass", "ebv"):
         truth = np.asarray(out[f"{name}_true"])[inferred]
         inside = (truth > out[f"{name}_q16"][inferred]) & (truth < out[f"{name}_q84"][inferred])

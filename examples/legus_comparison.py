@@ -15,13 +15,13 @@ from clusterpost.flags import NOT_INFERRED
 from clusterpost.plotting import plot_catalog, plot_comparison, plot_deviation
 from clusterpost.validation import flag_shares, side_by_side
 
-# The paper's setting, the same under the noise that catalogs are fitted with, and the replica of the paper's network.
+# The paper's settings, the same with the noise assumed in catalog fits, and the replica of the paper's network.
 OTHERS = {"any_bands, normal noise": {"model": "any_bands", "noise": "normal"}, "walter2025": {"model": "walter2025"},
           "walter2025, network alone": {"model": "walter2025", "refine": False}}
 
 
 def main(path, folder):
-    """Do it all."""
+    """Run the example."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     catalog = clusterpost.read_catalog(path, distance_source="legus")
@@ -43,7 +43,7 @@ def main(path, folder):
     outs = {"any_bands": out[clusters]}
     outs |= {name: clusterpost.infer_table(catalog[clusters], progress=True, **options)
              for name, options in OTHERS.items()}
-    print("\nThe same clusters by other means (dex or mag, and %):\n")
+    print("\nThe same clusters with other models and settings (dex or mag, and %):\n")
     _show(side_by_side({name: clusterpost.compare_with_catalog(other) for name, other in outs.items()}))
     print("\nTheir flags:\n")
     _show(flag_shares(outs))

@@ -64,10 +64,10 @@ def infer_dataset(source: PathLike, target: PathLike, client: Any = None, *, col
 
     Notes
     -----
-    A worker that is lost costs the part that it was at: another takes its file
-    up where it was.  The same call again goes on with the files that are missing.
-    All files are looked at before the first is inferred, so that a table of
-    them all would give the same.
+    If a worker is lost, only its current part is lost: another worker resumes its
+    file.  Repeating the same call resumes with the missing files.
+    All files are checked before the first is inferred, so results are the same as
+    for one table of all files.
 
     Examples
     --------

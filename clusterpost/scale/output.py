@@ -80,7 +80,7 @@ def _as_arrow(tbl, schema):
             if fixed:
                 values = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.ravel()), column.type.list_size)
             arrays.append(pyarrow.array(values).cast(column.type))
-        else:  # the mask of a column that has none in these rows
+        else:  # the mask of a column without masked values in these rows
             no = pyarrow.scalar([False] * column.type.list_size if fixed else False, column.type)
             arrays.append(pyarrow.repeat(no, len(tbl)))
     return pyarrow.Table.from_arrays(arrays, schema=schema)

@@ -1,14 +1,14 @@
 """Read throughput curves and Vega's spectrum, and compute pivots and AB minus Vega magnitudes.
 
-The curves come from public packages, none of which clusterpost imports or
-contains: they are read from their wheels, ::
+The curves come from public packages, which clusterpost neither imports nor
+contains.  They are read from wheels::
 
     pip download --no-deps -d wheels pymgal==1.0 astro-sedpy==0.4.1 pyphot==2.1.1 ppxf==9.5.2 speclite==1.0.0
     python -m clusterpost.training.curves wheels
 
-which prints what :mod:`clusterpost.bands` states of every band.  Vega is
+This prints the values of every band in :mod:`clusterpost.bands`.  Vega is
 ``alpha_lyr_stis_011`` of CALSPEC (Bohlin, Gordon & Tremblay 2014, PASP 126,
-711, and updates), a copy of which is in `astro-sedpy`.
+711, and updates), copied from `astro-sedpy`.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 __all__ = ["VEGA_SPECTRUM", "ab_minus_vega", "open_sources", "read_curve", "read_vega"]
 
-#: Where CALSPEC's spectrum of Vega lies in the wheel of `astro-sedpy`.
+#: Path of CALSPEC's spectrum of Vega in the wheel of `astro-sedpy`.
 VEGA_SPECTRUM = "sedpy/data/alpha_lyr_stis_011.fits"
 _C_ANGSTROM_S = 2.99792458e18
 _AB_ZERO = 3.6307805477010e-20  # erg/s/cm2/Hz
 
 
 def open_sources(source: PathLike) -> Callable:
-    """Open wheels for reading their members by name.
+    """Open wheels for reading members by name.
 
     Parameters
     ----------
     source : path
-        A wheel, a folder of wheels, or a folder in which they were unpacked.
+        A wheel, a folder of wheels, or a folder of unpacked wheels.
 
     Returns
     -------
     callable
-        From a member's name to its bytes.
+        Function that returns the bytes of a member by its name.
 
     Raises
     ------
     InputError
-        From that callable, if no wheel holds the member.
+        Raised by that function if no wheel holds the member.
 
     Examples
     --------
@@ -82,20 +82,20 @@ def open_sources(source: PathLike) -> Callable:
 
 
 def read_curve(read: Callable, member: str) -> np.ndarray:
-    """Read a throughput curve in any of the layouts that the packages have.
+    """Read a throughput curve in any of the packages' layouts.
 
     Parameters
     ----------
     read : callable
-        As `open_sources` gives it.
+        Output of `open_sources`.
     member : str
-        Name of the file, as `clusterpost.bands.Band.curve` has it; ``#`` and a filter's
-        title where one file holds many.
+        Name of the file, as in `clusterpost.bands.Band.curve`, with ``#`` and the
+        filter's title for files of several filters.
 
     Returns
     -------
     wavelength, throughput : ndarray (n,)
-        Angstrom, and the share of photons that count.
+        Angstrom, and the fraction of detected photons.
     """
     name, _, title = member.partition("#")
     text = read(name).decode("utf-8", "replace")
@@ -107,7 +107,7 @@ def read_curve(read: Callable, member: str) -> np.ndarray:
 
 
 def _named(text, title):
-    """One filter of a file in the layout of EAZY's FILTER.RES: a line with count and title, then rows of three."""
+    """Read a filter from a file in the layout of EAZY's FILTER.RES: a line with count and title, then rows of three."""
     lines = text.splitlines()
     start = next(i for i, line in enumerate(lines) if line.split()[1:2] == [title])
     count = int(lines[start].split()[0])
@@ -120,7 +120,7 @@ def read_vega(read: Callable) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     read : callable
-        As `open_sources` gives it.
+        Output of `open_sources`.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def ab_minus_vega(curve: tuple[np.ndarray, np.ndarray], vega: tuple[np.ndarray, 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print pivot and AB minus Vega of every band (see the module's docstring)."""
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.curves", description=__doc__.split("\n\n")[0])
-    parser.add_argument("source", help="folder that holds the wheels, or in which they were unpacked")
+    parser.add_argument("source", help="folder of the wheels, packed or unpacked")
     args = parser.parse_args(argv)
     read = open_sources(args.source)
     vega = read_vega(read)

@@ -1,6 +1,6 @@
 """Simulation of the bundled example catalog.
 
-``python -m clusterpost.training.example`` makes it anew.
+``python -m clusterpost.training.example`` generates it again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["make_example_catalog"]
 
 _SEED = 628
 _N_CLUSTERS = 200
-_AGE_RANGES = (1, 10, 100, 1000, 13000)  # Myr; as many clusters from each
+_AGE_RANGES = (1, 10, 100, 1000, 13000)  # Myr; equal numbers of clusters
 _DISTANCE_MPC = 15.0
 # 1 sigma flux error of a faint source, mJy.
 _DEPTH = dict(zip(WFC3_BANDS, (1.5e-5, 1.5e-5, 3e-5, 5e-5, 8e-5), strict=True))
-_CALIBRATION = 0.02  # relative error of the brightest
+_CALIBRATION = 0.02  # relative error of the brightest sources
 
 
 def make_example_catalog(seed: int = _SEED) -> Table:
@@ -72,7 +72,7 @@ def make_example_catalog(seed: int = _SEED) -> Table:
         limit = (value < error) & ~no_coverage[:, i]
         non_detections += limit
         value, error = np.where(limit, error, value), np.where(limit, -error, error)
-        slip = "_TOT" if band in ("F555W", "F814W") else ""  # as the public files have it
+        slip = "_TOT" if band in ("F555W", "F814W") else ""  # as in the public files
         vega = -2.5 * np.log10(value / 3.6307805477e6) - BANDS[band].ab_minus_vega
         vega_error = np.where(limit, -1, 1) * 2.5 / np.log(10) * sigma[:, i] / value
         for name, column, unit in ((f"PHANGS_{band}_VEGA", vega, u.mag), (f"PHANGS_{band}_VEGA_ERR", vega_error, u.mag),

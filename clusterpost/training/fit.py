@@ -1,7 +1,7 @@
 """The training loop.
 
-It needs torch, FrEIA, numpy and safetensors only, runs on CPU and GPU alike,
-and takes up an interrupted run where its last checkpoint left it.
+It needs only torch, FrEIA, numpy and safetensors, runs on CPU and GPU, and
+resumes an interrupted run from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ __all__ = ["FitConfig", "FitResult", "fit", "mean_nll"]
 
 log = logging.getLogger(__name__)
 
-# Streams of the random numbers; batches count up from zero.
+# Streams of random numbers; those of batches count up from zero.
 VALIDATION_STREAM = 1 << 31
 _STANDARDIZE_STREAM = VALIDATION_STREAM + 1
 _N_STANDARDIZE = 100_000
 TEST_STREAM = VALIDATION_STREAM + 2
 _AVERAGED_AT_FIRST = 10  # steps
-_RUNNING = ("recent", "norm", "passed_over")  # what a step keeps of those before it
-_RISE = 200  # steps over which a cosine schedule begins
+_RUNNING = ("recent", "norm", "passed_over")  # state that a step keeps from earlier steps
+_RISE = 200  # steps of the initial rise of a cosine schedule
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class FitConfig:
     epochs : int
     batch_size : int
     batches_at_once : int
-        Batches whose mocks are drawn together, for simulators that are faster so.
+        Batches whose mocks are drawn together, for simulators that are faster this way.
     passes : int
-        Times that batches drawn together are gone through, for simulators that are slower than a GPU.
+        Number of passes through batches drawn together, for simulators that are slower than a GPU.
     learning_rate, learning_rate_decay : float
-        Initial step size, and the factor it takes after every epoch.
+        Initial step size, and its factor after every epoch.
     schedule : str
-        ``epochs`` for that; ``cosine`` for a rise over 200 steps and a fall to
+        ``epochs`` for this decay; ``cosine`` for a rise over 200 steps and a fall to
         a thousandth along half a cosine.
     optimizer : str
         ``adam`` for all weights, or ``muon`` (Jordan et al. 2024) for the square
@@ -72,22 +72,22 @@ class FitConfig:
     muon_factor : float
         Muon's step size in units of Adam's.
     betas : tuple of float
-        Of Adam.
+        Betas of Adam.
     l2 : float
         eta of the regularization term eta ||phi||^2.
     max_gradient_norm : float
-        Longer gradients are scaled down to this length.
+        Largest norm of gradients; longer ones are scaled down.
     average : float
-        Share that a moving average of the weights keeps at each step, and less at first; the averaged weights are
-        those that are validated and kept.  Zero for none.
+        Decay of the moving average of the weights per step, lower at first; the averaged weights are validated and
+        kept.  Zero for none.
     spike : float
-        Batches whose gradient is this many times as long as recent ones' are
-        passed over; one of them can undo a training.
+        Ratio of gradient norms: batches with gradients this many times longer
+        than recent ones are skipped, because one of them can ruin a training.
     n_validation : int
-        Mocks held out for the validation NLL.
+        Number of held-out mocks for the validation NLL.
     validations_per_epoch : int
     patience : int
-        Validations without a new best NLL after which training stops.
+        Number of validations without a new best NLL before training stops.
     checkpoint_every : int
         Steps between checkpoints.
     seed : int
@@ -116,16 +116,16 @@ class FitConfig:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch, rounded up."""
+        """Number of steps per epoch, rounded up."""
         return -(-self.mocks_per_epoch // self.batch_size)
 
     @property
     def steps(self) -> int:
-        """Steps of the whole training."""
+        """Number of steps of the training."""
         return self.epochs * self.steps_per_epoch
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step."""
+        """Return the learning rate of a step."""
         if self.schedule == "cosine":
             falling = 0.5 * (1 + math.cos(math.pi * step / self.steps))
             return self.learning_rate * min(1.0, (step + 1) / _RISE) * (0.999 * falling + 0.001)
@@ -142,10 +142,10 @@ class FitResult:
         Step, mocks seen, learning rate, training loss and validation NLL at each validation.
     mocks_seen : int
     seconds : float
-        Wall time over all parts of the run.
+        Wall time of all parts of the run.
     stopped_early : bool
     passed_over : int
-        Batches whose gradients were out of the usual.
+        Number of batches skipped for unusual gradients.
     """
 
     history: list
@@ -166,17 +166,17 @@ class FitResult:
 
 
 def mean_nll(flow: Flow, encode: Callable | Encoder, mocks: Mocks, chunk: int = 16384) -> float:
-    """Mean negative log likelihood of the true parameters, in nats.
+    """Return the mean negative log likelihood of the true parameters, in nats.
 
     Parameters
     ----------
     flow : Flow
     encode : callable
-        Takes mocks and returns conditions.
+        Function that takes mocks and returns conditions.
     mocks : Mocks
-        With ``theta`` the parameters that the flow learns.
+        Mocks, with the learned parameters as ``theta``.
     chunk : int
-        Rows at a time.
+        Number of rows at a time.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def mean_nll(flow: Flow, encode: Callable | Encoder, mocks: Mocks, chunk: int = 
 
 
 class _Run:
-    """The state of one training run, and how it is saved and taken up."""
+    """The state of a training run, with saving and resuming."""
 
     def __init__(self, flow, simulator, objective, config, record):
         self.flow, self.simulator, self.objective, self.config = flow, simulator, objective, config
@@ -199,7 +199,7 @@ class _Run:
         self.step = 0
         self.seconds = 0.0
         self.history = []
-        self.average = copy.deepcopy(flow) if config.average else flow  # judged and kept
+        self.average = copy.deepcopy(flow) if config.average else flow  # validated and kept
         self.best = {name: value.clone() for name, value in flow.export().items()}
         self.stopped_early = False
         recorded = record and objective.recordable
@@ -208,7 +208,7 @@ class _Run:
             spike=config.spike)
 
     def advance(self, mocks, conditions, generator):
-        """Take a step with a batch."""
+        """Take a training step with a batch."""
         rate = self.config.rate(self.step)
         share = max(1 - self.config.average, _AVERAGED_AT_FIRST / (self.step + _AVERAGED_AT_FIRST))
         self.take_step(mocks, conditions, rate=rate, share=share, generator=generator,
@@ -222,7 +222,7 @@ class _Run:
 
     @property
     def stale(self):
-        """Validations since the best one."""
+        """Number of validations since the best one."""
         values = [h["validation_nll"] for h in self.history]
         return len(values) - 1 - values.index(min(values)) if values else 0
 
@@ -247,7 +247,7 @@ class _Run:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         if {k: state.get(k) for k in self._identity()} != json.loads(json.dumps(self._identity())):
             raise ValueError(f"{path} is the checkpoint of another training run (other settings, architecture or "
-                             "simulator); give another folder, or remove it to start anew")
+                             "simulator); give another folder, or remove it to start again")
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
         self.stopped_early = state["stopped_early"]
         device = next(self.flow.parameters()).device
@@ -271,7 +271,7 @@ class _Run:
 
 
 def make_optimizers(flow: Flow, config: FitConfig) -> list[torch.optim.Optimizer]:
-    """One optimizer, or one for each kind of weight.
+    """Return one optimizer, or one per kind of weights.
 
     Parameters
     ----------
@@ -281,14 +281,14 @@ def make_optimizers(flow: Flow, config: FitConfig) -> list[torch.optim.Optimizer
     Returns
     -------
     list of torch.optim.Optimizer
-        With the learning rates' factors in the place of learning rates.
+        Optimizers, with factors of the learning rate as learning rates.
 
     Raises
     ------
     InputError
         If torch is too old.
     """
-    if not hasattr(torch.optim, "Muon"):  # nor a fused Adam on the CPU, before 2.4
+    if not hasattr(torch.optim, "Muon"):  # before 2.4, there is no fused Adam on the CPU either
         raise InputError("training needs torch 2.9 or later; install it with: pip install 'clusterpost[train]'")
     weights, square = list(flow.parameters()), []
     if config.optimizer == "muon":
@@ -306,7 +306,7 @@ def make_optimizers(flow: Flow, config: FitConfig) -> list[torch.optim.Optimizer
 
 @contextlib.contextmanager
 def _denormals_flushed():
-    """Count numbers below 1e-38 as zero, which is faster, and leave the process as it was."""
+    """Treat numbers below 1e-38 as zero, which is faster, and restore the setting afterwards."""
     already = (torch.full((1,), 2.0**-140) * 1.0).item() == 0
     torch.set_flush_denormal(True)
     try:
@@ -319,30 +319,30 @@ def _denormals_flushed():
 def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", compile: bool = False,
         record: bool | None = None, progress: bool | None = None, report: Callable | None = None,
         scaled: bool = False) -> FitResult:
-    """Train a flow on fresh mocks until done or no longer improving.
+    """Train a flow on fresh mocks until it is done or no longer improves.
 
     Parameters
     ----------
     flow : Flow
-        Trained in place; it ends with the weights of the best validation NLL.
+        Flow, trained in place; it ends with the weights of the best validation NLL.
     recipe : Recipe
-        Its simulator, encoder, objective, learned parameters and settings.
+        Simulator, encoder, objective, learned parameters and settings.
     folder : path
-        For ``checkpoint.safetensors``.  A run found there is continued, with
-        the result of an unbroken one to float tolerance.
+        Folder of ``checkpoint.safetensors``.  A run found there is continued, with
+        the result of an uninterrupted run within float tolerance.
     device : str or torch.device
     compile : bool or str
-        Compile the flow with ``torch.compile``, which needs a C++ compiler and a minute or two; a mode of it, such as
-        ``reduce-overhead`` for CUDA graphs, or True for its default.
+        Whether to compile the flow with ``torch.compile``, which needs a C++ compiler and a minute or two; a mode such
+        as ``reduce-overhead`` for CUDA graphs, or True for the default mode.
     record : bool, optional
-        Record a step as a CUDA graph and replay it, where the objective allows; by default on a GPU.
+        Whether to record a step as a CUDA graph and replay it, if the objective allows; by default on a GPU.
     progress : bool, optional
-        Show a bar with the running loss; by default on a terminal.
+        Whether to show a progress bar with the running loss; by default on a terminal.
     report : callable, optional
-        Called at each validation with its entry of the history, of a run that is
-        continued with the earlier ones first; what it raises ends the training.
+        Function called at each validation with its entry of the history; for a
+        continued run, first with the earlier entries.  An exception ends the training.
     scaled : bool
-        The flow has its scales from an earlier training.
+        Whether the flow has scales from an earlier training.
 
     Returns
     -------
@@ -388,7 +388,7 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
             at = run.step % (config.batches_at_once * config.passes)
             if at == 0:
                 several = draw(size * config.batches_at_once, generator)
-            elif several is None:  # a run that is taken up between two draws
+            elif several is None:  # a run resumed between two draws
                 several = draw(size * config.batches_at_once, seeded_generator(config.seed, run.step - at, device))
             first = at % config.batches_at_once * size
             mocks, conditions = (whole[first:first + size] for whole in several)

@@ -1,6 +1,6 @@
-"""Make the two files that the model of galaxies needs: the light of the components, and the errors of mock fluxes.
+"""Generate the two files of the galaxy model: the light of the components, and the errors of mock fluxes.
 
-The light of a galaxy's components is that of the networks of PROVABGS.  They are not shipped. ::
+The light of a galaxy's components comes from the networks of PROVABGS, which are not shipped. ::
 
     pip download --no-deps -d wheels speclite==1.0.0
     python -m clusterpost.training.galaxies components provabgs_nmf_emulator.safetensors wheels
@@ -13,10 +13,9 @@ al. 2010, AJ 139, 1628; airmass 1.3).
 
 Notes
 -----
-A network of PROVABGS is evaluated where one component alone has formed stars, and where little dust is; the closed form
-of the dust is taken out again (:mod:`clusterpost.families.galaxies.dust`).  The share of stars younger than 10 Myr of
-the first component follows from its spectrum without and with birth clouds about them.  The other components have no
-such stars.
+A network of PROVABGS is evaluated for star formation in one component only and with little dust; the closed form of the
+dust is then removed (:mod:`clusterpost.families.galaxies.dust`).  The fraction of stars younger than 10 Myr in the
+first component follows from its spectra without and with birth clouds.  The other components have no such stars.
 """
 
 from __future__ import annotations
@@ -51,26 +50,26 @@ __all__ = ["LOG_GAMMA", "MAX_REDSHIFT", "Emulator", "band_parts", "component_set
 MAX_REDSHIFT = 0.2
 #: Range of log10 of the coefficients of the metallicity history (Hahn & Melchior 2022).
 LOG_GAMMA = (float(np.log10(4.5e-5)), float(np.log10(1.5e-2)))
-#: Sticks of galaxies of one component alone.
+#: Sticks of galaxies with a single component.
 CORNERS = ((0.0, 0.5, 0.5), (1.0, 0.0, 0.5), (1.0, 1.0, 0.0), (1.0, 1.0, 1.0))
-_LSUN = 3.846e33  # erg/s, as FSPS has it
+_LSUN = 3.846e33  # erg/s, as in FSPS
 _MPC_CM = 3.0856775814913674e24
 _C = 2.99792458e18  # Angstrom/s
 _AB = 3631e-23  # erg/s/cm2/Hz at magnitude zero
 _MJY = 3631e3  # mJy at magnitude zero
-#: Equidistant parts of each band; those of u are of its blue peak.
+#: Number of equidistant parts of each band; those of u cover its blue peak.
 _PARTS = {"u": 7, "g": 7, "r": 5, "i": 5, "z": 5}
-# Angstrom.  The curve of u has a red leak and no points before it; interpolated over the gap, as others do, it lets
-# 0.2 % of a flat spectrum through there, which is much of the light in u of a very dusty galaxy.
+# Angstrom.  The curve of u has a red leak and no points before it.  Interpolation over the gap, as in other codes, lets
+# 0.2 % of a flat spectrum through, which is much of the u-band light of a very dusty galaxy.
 _U_PEAK, _U_LEAK = (2980.0, 4160.0), (5300.0, 6450.0, 7620.0, 7941.0)
 _RIDGE = 1e-6
-# Depth of the diffuse dust, and of the birth clouds, at which components are evaluated: inside what the networks were
-# trained on, where they are better than at its edge.
+# Optical depths of the diffuse dust and of the birth clouds at which components are evaluated: inside the training
+# range of the networks, where they are better than at its edge.
 _DIFFUSE, _CLOUDS = 0.3, (0.0, 1.5)
 
 
 class Emulator:
-    """The spectra and surviving masses that the networks of PROVABGS give.
+    """Spectra and surviving masses from the networks of PROVABGS.
 
     Parameters
     ----------
@@ -126,7 +125,7 @@ class Emulator:
         return (x @ get("pca")) * get("spec_scale") + get("spec_shift")
 
     def surviving_mass(self, parameters: torch.Tensor) -> torch.Tensor:
-        """Emulate the mass that is left in stars.
+        """Emulate the surviving stellar mass.
 
         Parameters
         ----------
@@ -136,7 +135,7 @@ class Emulator:
         Returns
         -------
         Tensor (n,)
-            Per mass formed.
+            Surviving mass per mass formed.
         """
         def get(name: str) -> torch.Tensor:
             """Return an array of the network of surviving masses."""
@@ -149,7 +148,7 @@ class Emulator:
 
 
 def band_parts(wavelength: np.ndarray, response: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Divide a band into parts within which dust hardly changes.
+    """Divide a band into parts with nearly constant dust attenuation.
 
     Parameters
     ----------
@@ -160,10 +159,10 @@ def band_parts(wavelength: np.ndarray, response: np.ndarray, name: str) -> tuple
     Returns
     -------
     knots : ndarray (n_part,)
-        Angstrom, in the frame of the observer.  A part is what a triangle takes of the band that falls from one at its
-        knot to zero at the next ones.  So no feature of a spectrum jumps from part to part as the redshift grows.
+        Angstrom, observer frame.  A part is the band times a triangle that falls from one at its knot to zero at the
+        neighboring knots, so that no spectral feature jumps between parts with redshift.
     nodes : ndarray (n_part, 2)
-        Two wavelengths whose mean of any quadratic function is that over the part.
+        Two wavelengths per part; the mean of any quadratic function at them equals its mean over the part.
     """
     if name == "u":
         knots = np.array([*np.linspace(*_U_PEAK, _PARTS[name]), *_U_LEAK])
@@ -180,18 +179,18 @@ def band_parts(wavelength: np.ndarray, response: np.ndarray, name: str) -> tuple
 
 
 def _triangles(knots, x):
-    """Compute the share of each part at wavelengths x: ndarray (n_part, n)."""
+    """Compute the weight of each part at wavelengths x, (n_part, n)."""
     return np.stack([np.interp(x, knots, row) for row in np.eye(len(knots))])
 
 
 def part_weights(wavelength: np.ndarray, response: np.ndarray, knots: np.ndarray, spectrum_wavelength: np.ndarray,
                  redshift: float) -> np.ndarray:
-    """Compute what each point of a spectrum adds to each part of a band.
+    """Compute the contribution of each point of a spectrum to each part of a band.
 
     Parameters
     ----------
     wavelength, response : ndarray (n,)
-        Of the band.
+        Response curve of the band.
     knots : ndarray (n_part,)
     spectrum_wavelength : ndarray (n_wavelength,)
         Rest frame.
@@ -200,11 +199,12 @@ def part_weights(wavelength: np.ndarray, response: np.ndarray, knots: np.ndarray
     Returns
     -------
     ndarray (n_part, n_wavelength)
-        Times a rest-frame spectrum in solar luminosities per Angstrom: mJy at a luminosity distance of 1 Mpc.
+        Weights that give mJy at a luminosity distance of 1 Mpc, times a rest-frame spectrum in solar luminosities per
+        Angstrom.
 
     Notes
     -----
-    Simpson's rule between all points of spectrum, response and parts, each of which is linear between its own.
+    Integration uses Simpson's rule between all points of spectrum, response and parts, which are piecewise linear.
     """
     observed = spectrum_wavelength * (1 + redshift)
     points = np.unique(np.concatenate([wavelength, knots, observed]))
@@ -233,7 +233,7 @@ def component_sets(emulator: Emulator, curves: dict, redshifts: np.ndarray, n_ea
     curves : dict of str to (wavelength, response)
     redshifts : ndarray (n_redshift,)
     n_each : int
-        Metallicity histories at each redshift.
+        Number of metallicity histories per redshift.
     seed : int
 
     Returns
@@ -241,7 +241,7 @@ def component_sets(emulator: Emulator, curves: dict, redshifts: np.ndarray, n_ea
     inputs : Tensor (n, 3)
         The two log10 coefficients of the metallicity history and the redshift, each scaled to -1..1.
     outputs : Tensor (n, 5 n_part + 4)
-        ln of the light and of the surviving masses; see `clusterpost.families.galaxies.components.Components`.
+        ln of the light and surviving masses; see `clusterpost.families.galaxies.components.Components`.
     """
     from astropy.cosmology import Planck13
 
@@ -265,7 +265,7 @@ def component_sets(emulator: Emulator, curves: dict, redshifts: np.ndarray, n_ea
 
 
 def _component_light(emulator, log_gamma, age, used, wave):
-    """Spectra of the five components without dust: Tensor (n, 5, n_wavelength), double."""
+    """Return dust-free spectra of the five components, (n, 5, n_wavelength), double."""
     def spectrum(corner, clouds):
         column = log_gamma.new_ones(len(log_gamma), 1)
         x = torch.cat([column * column.new_tensor(corner), 10**log_gamma, clouds * column, _DIFFUSE * column,
@@ -286,17 +286,17 @@ def fit_polynomials(inputs: torch.Tensor, outputs: torch.Tensor, degree_gamma: i
     Parameters
     ----------
     inputs : Tensor (n, 3)
-        Each from -1 to 1.
+        Inputs from -1 to 1.
     outputs : Tensor (n, n_output)
     degree_gamma, degree_redshift : int
-        Largest degree in the first two, and in the third.
+        Largest degree in the first two inputs, and in the third.
 
     Returns
     -------
     tensors : dict of str to Tensor
         ``degrees`` (n_term, 3) and ``coefficients`` (n_term, n_output) of products of Chebyshev polynomials.
     rms : float
-        Of a twentieth of the sets, which the fit never saw.
+        RMS error of a twentieth of the sets, held out from the fit.
     """
     degrees = torch.tensor([(i, j, k) for i in range(degree_gamma + 1) for j in range(degree_gamma + 1 - i)
                             for k in range(degree_redshift + 1)
@@ -313,12 +313,12 @@ def fit_polynomials(inputs: torch.Tensor, outputs: torch.Tensor, degree_gamma: i
 
 
 def _chebyshev_points(n):
-    """Points from 0 to 1 at which a polynomial is fitted best."""
+    """Return points from 0 to 1 that are optimal for fitting a polynomial."""
     return (1 - np.cos(np.pi * (np.arange(n) + 0.5) / n)) / 2
 
 
 def _cosmology():
-    """Polynomials of the redshift, highest power first: the age of the universe, and ln of distance over redshift."""
+    """Return polynomials in redshift, highest power first: age of the universe, and ln of distance over redshift."""
     from astropy.cosmology import Planck13
 
     z = 1e-4 + MAX_REDSHIFT * _chebyshev_points(60)
@@ -328,7 +328,7 @@ def _cosmology():
 
 
 def _make_components(args):
-    """Write the components that the networks give."""
+    """Write the components from the networks."""
     from safetensors.torch import save
 
     from ..utils import write_whole
@@ -372,7 +372,7 @@ def _make_components(args):
 
 
 def _measure_errors(args):
-    """Write how the errors of a catalog depend on its fluxes."""
+    """Write the flux dependence of the errors of a catalog."""
     from astropy.table import Table
 
     from ..utils import write_whole
@@ -388,7 +388,7 @@ def _measure_errors(args):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the packaged files from the command line (see the module's docstring)."""
+    """Generate the packaged files from the command line (see the module's docstring)."""
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.galaxies",
                                      description=__doc__.split("\n\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

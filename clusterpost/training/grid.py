@@ -2,17 +2,17 @@
 
 The table holds the flux at 10 pc per solar mass formed, in mJy, on a grid of
 age and color excess for every band, and the surviving stellar mass.  Only this
-table is shipped; the spectra are not.  It is computed with ::
+table is shipped, not the spectra.  It is computed with ::
 
     pip download --no-deps pymgal==1.0
     python -m clusterpost.training.grid pymgal-1.0-py3-none-any.whl
 
-which reads the Bruzual & Charlot (2003) spectra and the total throughput
-curves straight from that wheel.  ``--metallicity`` takes those of 0.008 or
-0.05 in the place of 0.02, ``--sed`` an ``.ised_ASCII`` file of GALAXEV or
-another file in EzGal's FITS layout, and ``--bands`` other bands than the
-eight of the packaged tables; for those that have their curves from elsewhere
-name the folder of wheels that :mod:`clusterpost.training.curves` describes.
+This reads the Bruzual & Charlot (2003) spectra and the total throughput curves
+directly from that wheel.  ``--metallicity`` selects 0.008 or 0.05 instead of
+0.02, ``--sed`` an ``.ised_ASCII`` file of GALAXEV or another file in EzGal's FITS
+layout, and ``--bands`` other bands than the eight of the packaged tables.  For
+bands with curves from other packages, name the folder of wheels described in
+:mod:`clusterpost.training.curves`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["AGE_NODES", "EBV_NODES", "SSPLibrary", "band_fluxes", "burst_mean", "compute_table",
            "factorize", "read_ezgal", "read_ised_ascii"]
 
-#: Spectra of each metallicity in that wheel.
+#: Spectra by metallicity in that wheel.
 SED_MEMBERS = {z: f"pymgal/models/bc03_ssp_z_{z}_chab.model" for z in ("0.008", "0.02", "0.05")}
 
 MAX_AGE_MYR = 13750.0
-#: Finest below 10 Myr and about the jump at 1.13 Gyr, where the spectra change fastest.
+#: Finest below 10 Myr and around the jump at 1.13 Gyr, where spectra change fastest.
 AGE_NODES = np.concatenate([
     np.arange(1000) * 0.001,
     1.0 + np.arange(150) * 0.002,
@@ -112,7 +112,7 @@ def read_ised_ascii(path: PathLike, color_path: PathLike | None = None) -> SSPLi
     Parameters
     ----------
     path : path
-        The spectra, as ``bc03_galaxev_ascii`` writes them.
+        The spectra, as written by ``bc03_galaxev_ascii``.
     color_path : path, optional
         The ``.4color`` table of the same model; its seventh column is the
         surviving mass.  By default the file beside ``path``.
@@ -124,7 +124,7 @@ def read_ised_ascii(path: PathLike, color_path: PathLike | None = None) -> SSPLi
     Raises
     ------
     ValueError
-        If the file is cut short or its spectra differ in length.
+        If the file is truncated or its spectra differ in length.
     """
     path = Path(path)
     words, position = path.read_text().split(), 0
@@ -135,12 +135,12 @@ def read_ised_ascii(path: PathLike, color_path: PathLike | None = None) -> SSPLi
         count = int(words[position]) if position < len(words) else len(words)
         start, position = position + 1, position + 1 + count
         if position > len(words):
-            raise ValueError(f"{path}: ends before its last spectrum; is the file whole?")
+            raise ValueError(f"{path}: ends before its last spectrum; is the file complete?")
         return np.array(words[start:position], dtype=float)
 
     age = take() / 1e6
-    # The header's length varies.  The wavelengths' count is its first large integer before a number;
-    # a year before a word is none.
+    # The header's length varies.  The number of wavelengths is its first large integer followed by a number,
+    # unlike a year followed by a word.
     numbers = re.compile(r"([5-9]\d\d|\d{4,}) [\d.]+(E[+-]?\d+)?")
     while position < len(words) and not numbers.fullmatch(" ".join(words[position:position + 2])):
         position += 1
@@ -149,7 +149,7 @@ def read_ised_ascii(path: PathLike, color_path: PathLike | None = None) -> SSPLi
     for row in llambda:
         spectrum = take()
         if spectrum.size != wavelength.size:
-            raise ValueError(f"{path}: a spectrum does not have {wavelength.size} points; is the file whole?")
+            raise ValueError(f"{path}: a spectrum does not have {wavelength.size} points; is the file complete?")
         row[:] = spectrum
         take()  # indices of the fitting functions
     color_path = path.with_name(path.name.replace(".ised_ASCII", ".4color")) if color_path is None else color_path
@@ -172,8 +172,8 @@ def band_fluxes(library: SSPLibrary, curve: tuple[np.ndarray, np.ndarray], ebv: 
     ebv : ndarray (n_ebv,)
         Color excess of a foreground screen, mag; R_V = 3.1.
     extinction : str
-        A class of `dust_extinction.parameter_averages`: ``O94`` is what CIGALE
-        computes under the name of Cardelli et al. (1989), ``CCM89`` the true one.
+        A class of `dust_extinction.parameter_averages`: ``O94`` is the curve that
+        CIGALE calls Cardelli et al. (1989), and ``CCM89`` the actual one.
 
     Returns
     -------
@@ -197,10 +197,10 @@ def band_fluxes(library: SSPLibrary, curve: tuple[np.ndarray, np.ndarray], ebv: 
 
 
 def burst_mean(age: np.ndarray, values: np.ndarray, log_age: np.ndarray) -> np.ndarray:
-    """Mean of ``values`` over ten 0.1 Myr steps that end at each age.
+    """Return the mean of ``values`` over ten 0.1 Myr steps that end at each age.
 
-    This is what CIGALE's burst of one Myr gives at whole Myr, for continuous
-    age: F(t) = 1/10 sum_{k=0..9} L(t - 0.1 k), L linear in time between nodes.
+    This generalizes CIGALE's burst of one Myr at whole Myr to continuous ages:
+    F(t) = 1/10 sum_{k=0..9} L(t - 0.1 k), L linear in time between nodes.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def burst_mean(age: np.ndarray, values: np.ndarray, log_age: np.ndarray) -> np.n
         Nodes, Myr.
     values : ndarray (n_age, ...)
     log_age : ndarray (n,)
-        log10 of the ages wanted, Myr.
+        log10 of the output ages, Myr.
 
     Returns
     -------
@@ -252,19 +252,19 @@ def compute_table(library: SSPLibrary, curves: dict, *, log_age: np.ndarray = AG
 
 
 def factorize(ln_flux: np.ndarray, tolerance: float = 2e-4) -> dict[str, np.ndarray]:
-    """Write each band's matrix of ages and color excesses as a product of two thin ones.
+    """Factorize each band's matrix of ages and color excesses into two thin matrices.
 
     Parameters
     ----------
     ln_flux : ndarray (n_age, n_ebv, n_band)
     tolerance : float
-        Largest error allowed.
+        Largest allowed error.
 
     Returns
     -------
     dict of ndarray
-        ``age_factors`` (n_age, n_factor), ``ebv_factors`` (n_factor, n_ebv) and ``factor_band`` (n_factor,), the band
-        of each by index.
+        ``age_factors`` (n_age, n_factor), ``ebv_factors`` (n_factor, n_ebv) and ``factor_band`` (n_factor,), the index
+        of the band of each factor.
 
     Examples
     --------
@@ -296,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from ..utils import write_whole
 
     parser = argparse.ArgumentParser(prog="python -m clusterpost.training.grid", description=__doc__.split("\n\n")[0])
-    parser.add_argument("source", help="wheel of pymgal 1.0, or a folder of wheels or of what they hold")
+    parser.add_argument("source", help="wheel of pymgal 1.0, or a folder of packed or unpacked wheels")
     parser.add_argument("-o", "--output", help="table to write (default: the packaged one)")
     parser.add_argument("--metallicity", choices=SED_MEMBERS, default="0.02", help="Z (default: %(default)s)")
     parser.add_argument("--sed", help="SSP library to use instead: EzGal FITS, or GALAXEV .ised_ASCII")
@@ -304,7 +304,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="bands of the table (default: %(default)s)")
     parser.add_argument("--factors", action="store_true",
                         help="write factors of each band's matrix, to 2e-4 in ln flux, as in the packaged tables of "
-                             "further bands")
+                             "additional bands")
     parser.add_argument("--extinction", default="O94", help="class of dust_extinction.parameter_averages")
     args = parser.parse_args(argv)
     if args.output is None and args.sed:

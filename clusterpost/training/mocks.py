@@ -23,27 +23,28 @@ __all__ = ["simulate"]
 
 def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequence[str] | None = None,
              distance: Any = None, errors: Any = None, noise: Any = "lognormal", seed: int = 0) -> QTable:
-    """Simulate the photometry of a model family's objects: star clusters, drawn star by star, by default.
+    """Simulate the photometry of a model family's objects, by default star clusters drawn star by star.
 
     Parameters
     ----------
     n_or_params : int or `~astropy.table.Table`
         Number of mocks to draw from the prior, or their parameters in columns named as the results of
         `~clusterpost.infer_table`: ``age`` (Myr), ``mass`` (initial, solMass) and ``ebv`` (mag) for clusters, and
-        ``metallicity``, ``rv`` and ``nebular_covering`` for those drawn star by star.
-        A column of the name of a covariate, such as ``distance`` or ``redshift``, gives its values.
+        also ``metallicity``, ``rv`` and ``nebular_covering`` for clusters drawn star by star.
+        Columns with the name of a covariate, such as ``distance`` or ``redshift``, give its values.
     model : str, path, Model or ModelFamily
-        A model, whose family and prior are taken; or the name of a family.  By default that of
-        `~clusterpost.infer_table`, which infers such mocks as what they are.
+        Model with the family and prior to use, or the name of a family.  By default the model of
+        `~clusterpost.infer_table`, which matches these mocks.
     bands : sequence of str, optional
-        The five of WFC3/UVIS by default, or all that the family has.
+        Bands; by default the five of WFC3/UVIS, or all bands of the family.
     distance : float, Quantity or array, optional
-        Mpc unless it has a unit.  By default a column ``distance`` of the parameters, or drawn from the
-        family's range.
+        Distance, in Mpc unless it has a unit.  By default the column ``distance`` of the parameters, or drawn from
+        the family's range.
     errors : float, array or `~astropy.table.Table`, optional
-        Relative flux errors: one number, one per band, one per row and band, or a catalog whose rows' relative
-        errors are drawn at random.  By default those of the family for mocks from the prior: uniform between 0.05
-        and 0.5 for clusters, as in the NASA-Sloan Atlas for galaxies; none, and no noise, for given parameters.
+        Relative flux errors: one number, one per band, one per row and band, or a catalog from whose rows relative
+        errors are drawn at random.  Mocks from the prior have the family's errors by default: uniform between 0.05
+        and 0.5 for clusters, as in the NASA-Sloan Atlas for galaxies.  Given parameters have no errors and no noise
+        by default.
     noise : str
         ``lognormal``, ``normal`` or ``walter2025``.
     seed : int
@@ -61,9 +62,9 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
 
     Notes
     -----
-    Of clusters drawn star by star (:mod:`clusterpost.families.stochastic`) the prior is ``survey``.  Of fully sampled
-    clusters, ``model="any_bands"``, the forward model is that of :mod:`clusterpost.families.clusters` and the prior
-    that of Walter et al. (2025), Sect. 2.2.
+    The prior of clusters drawn star by star (:mod:`clusterpost.families.stochastic`) is ``survey``.  Fully sampled
+    clusters, ``model="any_bands"``, have the forward model of :mod:`clusterpost.families.clusters` and the prior
+    of Walter et al. (2025), Sect. 2.2.
 
     Examples
     --------
@@ -120,8 +121,8 @@ def _theta_of(params, family):
     for parameter, (low, high) in zip(family.parameters, family.domain, strict=True):
         name, unit = parameter.column, u.Unit(parameter.unit)
         if name not in params.colnames:
-            raise ColumnError(f"the parameters have no column {name!r}; needed are {needed}; those of "
-                              "another model take its name, such as option:model='any_bands' for age, mass and ebv")
+            raise ColumnError(f"the parameters have no column {name!r}; needed are {needed}; for parameters of "
+                              "another model, name it, such as option:model='any_bands' for age, mass and ebv")
         try:
             values = u.Quantity(params[name], unit if params[name].unit is None else None).to_value(unit)
         except (u.UnitsError, TypeError):
@@ -140,7 +141,7 @@ def _theta_of(params, family):
 
 
 def _covariates_of(family, params, distance, n, generator):
-    """Take covariates from the argument, or columns of the parameters, or draw them."""
+    """Return covariates from the argument, from columns of the parameters, or drawn at random."""
     names = [covariate.name for covariate in family.covariates]
     if distance is not None and "distance" not in names:
         raise DistanceError(f"the model family {family.name!r} takes no distance; leave option:distance out")

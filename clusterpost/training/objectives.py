@@ -22,13 +22,13 @@ __all__ = ["LogVariance", "NegativeLogLikelihood"]
 class NegativeLogLikelihood:
     """The mean of -ln q at the mocks' true parameters (Walter et al. 2025, Eq. 8).
 
-    It needs nothing but a simulator.
+    It only needs a simulator.
     """
 
     recordable = True  #: see `~clusterpost.training.step.RecordedStep`
 
     def to_dict(self) -> dict[str, str]:
-        """As plain values for a checkpoint and a card."""
+        """Return plain values for a checkpoint and a card."""
         return {"name": "negative log likelihood"}
 
     def __call__(self, flow: Flow, mocks: Mocks, conditions: torch.Tensor, simulator: Simulator,
@@ -39,12 +39,12 @@ class NegativeLogLikelihood:
         ----------
         flow : Flow
         mocks : Mocks
-            With ``theta`` the parameters that the flow learns.
+            Mocks, with the learned parameters as ``theta``.
         conditions : Tensor (n, n_condition)
         simulator : Simulator
         generator : torch.Generator
         progress : float
-            Share of the training that is done.
+            Completed fraction of the training.
 
         Returns
         -------
@@ -55,30 +55,30 @@ class NegativeLogLikelihood:
 
 @dataclass(frozen=True)
 class LogVariance:
-    """Spread of ln p(x | theta) - ln q(theta | x) over the flow's own draws, beside the NLL.
+    """Spread of ln p(x | theta) - ln q(theta | x) over the flow's own draws, in addition to the NLL.
 
-    Where the likelihood can be evaluated, the flow can be told how wrong its
-    density is at points of its own choice, and not only where the truth
-    happened to lie: a signal that grows quiet as the flow becomes right, which
-    the NLL's never does (the log-variance divergence; Richter et al. 2020).
-    Its importance weights are what it makes even.
+    With a tractable likelihood, the flow can learn the errors of its density at its
+    own draws, and not only at the truths.  Unlike for the NLL, the noise of this
+    objective vanishes as the flow becomes exact (the log-variance divergence;
+    Richter et al. 2020).  The objective equalizes the importance weights.
 
     It needs a family whose likelihood has the mass as its amplitude, and a flow over age and reddening.
 
     Attributes
     ----------
     draws : int
-        Of the flow for each mock.
+        Number of draws of the flow per mock.
     nll : float
-        Weight of the NLL, which sees to it that no part of the posterior is forgotten.
+        Weight of the NLL, which ensures that the flow covers the whole posterior.
     begin : float
-        Share of the training with the NLL alone.
+        Fraction of the training with the NLL alone.
     bend : float
         Deviations beyond this many nats count linearly.
     reach : float
-        Draws whose weight is below the mean one by more nats than this are let
-        be.  The spline's least bins put a few anywhere, where the posterior may
-        be lower by thousands; to chase those would drive the weights to infinity.
+        Draws with log weights below the mean by more than this many nats are
+        ignored.  The minimum bins of the spline put a few draws anywhere, where the
+        log posterior can be lower by thousands; fitting them would make the
+        network's weights diverge.
     """
 
     draws: int = 7
@@ -90,7 +90,7 @@ class LogVariance:
     recordable = False
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for a checkpoint and a card."""
+        """Return plain values for a checkpoint and a card."""
         return {"name": "log-variance", **asdict(self)}
 
     def __call__(self, flow: Flow, mocks: Mocks, conditions: torch.Tensor, simulator: Simulator,
@@ -105,7 +105,7 @@ class LogVariance:
             target = simulator.family.likelihood.log_prob_of_colors(mocks, drawn)
         density = flow.log_prob(torch.cat([mocks.theta[:, None], drawn], dim=1), conditions)
         difference = target - density[:, 1:]
-        with torch.no_grad():  # far outliers have no say in what is usual for an object
+        with torch.no_grad():  # outliers do not affect the typical value of an object
             evidence = torch.logsumexp(difference, 1, keepdim=True) - math.log(self.draws)
             usual = difference.clamp(evidence - 3, evidence + 3).mean(1, keepdim=True)
         difference = torch.maximum(difference, evidence - self.reach)

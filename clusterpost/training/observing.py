@@ -1,7 +1,7 @@
 """Observation of mock clusters: errors, bands and upper limits.
 
-None may depend on a mock's parameters, or it would carry information that
-the likelihood knows nothing of.  Patterns that real catalogs show (the
+None of these may depend on a mock's parameters, because it would then carry
+information that is not in the likelihood.  Patterns of real catalogs (the
 ultraviolet of a red cluster is noisy) therefore come from another cluster.
 """
 
@@ -86,14 +86,14 @@ class FlatErrors:
 
 @dataclass(frozen=True)
 class MixedErrors:
-    """Flat errors, errors of one level for all bands, and errors as a survey's depth gives them.
+    """Flat errors, errors of one level for all bands, and errors from a survey's depth.
 
     Attributes
     ----------
     flat, level : float
-        Shares of the first two kinds; the rest is of the third: 1/SNR of
-        another cluster observed to a depth drawn log-uniformly, with the floor
-        in quadrature.
+        Fractions of the first two kinds; the rest is of the third kind: 1/SNR of
+        another cluster at a depth drawn log-uniformly, with the floor added in
+        quadrature.
     floor : float
         Systematic relative error of the third kind.
     low, high : float
@@ -129,12 +129,12 @@ class MixedErrors:
 
 @dataclass(frozen=True)
 class LevelErrors:
-    """Relative errors of a level for each object, log-uniform, that scatter about it from band to band.
+    """Relative errors with a log-uniform level per object and scatter between bands.
 
     Attributes
     ----------
     least, most : float
-        Ends of the level.
+        Limits of the level.
     scatter : float
         Standard deviation of ln error.
     low, high : float
@@ -162,28 +162,28 @@ class LevelErrors:
 
 @dataclass(frozen=True)
 class EmpiricalErrors:
-    """Relative errors as a catalog has them at each flux (Hahn & Melchior 2022, Eq. 5).
+    """Relative errors with the flux dependence of a catalog (Hahn & Melchior 2022, Eq. 5).
 
-    `from_catalog` makes one.  In each band ln of the relative error is normal,
-    with a mean and a standard deviation that depend on the flux, linear in ln
-    flux between nodes and constant beyond them.
+    `from_catalog` measures them.  In each band, ln of the relative error is normal,
+    with a mean and a standard deviation that depend on flux, linearly in ln flux
+    between nodes and constant beyond them.
 
     Attributes
     ----------
     ln_flux, mean, scatter : tuple of tuple of float
-        Of each band, at its nodes: ln of the flux in mJy, mean and standard
-        deviation of ln relative error.
+        Nodes of each band: ln of the flux in mJy, and mean and standard deviation
+        of ln relative error.
     low, high : float
         All errors lie between these.
 
     Notes
     -----
-    Hahn & Melchior draw a mock's errors at its own fluxes.  Its errors then tell
-    of its brightness what the likelihood of the fluxes does not know, and a
-    network learns that: its posteriors hold for objects of the same catalog depth
-    alone, and differ from the likelihood's.  Here the errors are those of another
-    mock's fluxes, so that they tell nothing.  The price: the errors of bright
-    mocks are no smaller than those of faint ones, and cover more than the catalog.
+    Hahn & Melchior draw a mock's errors at its own fluxes.  The errors then carry
+    information about its brightness that is not in the likelihood of the fluxes.  A
+    network learns this, and its posteriors are valid only for catalogs of the same
+    depth and differ from those of the likelihood.  Here, errors are drawn at another
+    mock's fluxes and carry no information.  As a consequence, bright mocks have the
+    same errors as faint ones, and errors cover a wider range than in the catalog.
     """
 
     ln_flux: tuple[tuple[float, ...], ...]
@@ -197,20 +197,20 @@ class EmpiricalErrors:
     @classmethod
     def from_catalog(cls, tbl: Table, bands: Sequence[str], *, n_nodes: int = 12, low: float = 0.02, high: float = 1.5,
                      error_floor: float | None = 0.05) -> EmpiricalErrors:
-        """Measure how errors depend on flux in a catalog.
+        """Measure the flux dependence of the errors of a catalog.
 
         Parameters
         ----------
         tbl : `~astropy.table.Table`
-            With columns as for `~clusterpost.infer_table`.
+            Catalog with columns as for `~clusterpost.infer_table`.
         bands : sequence of str
-            Those of the simulator.
+            Bands of the simulator.
         n_nodes : int
-            At most; each is of as many fluxes, and of at least 20.
+            Largest number of nodes, each from an equal number of at least 20 fluxes.
         low, high : float
-            Of the model; errors beyond are cut to these.
+            Error limits of the model; errors beyond are clipped.
         error_floor : float, optional
-            Relative error that is added in quadrature, as inference will do.
+            Relative error that is added in quadrature, as in inference.
 
         Returns
         -------
@@ -238,7 +238,7 @@ class EmpiricalErrors:
             good = ~catalog.missing[:, i] & ~catalog.limit[:, i] & (flux > 0) & (error > 0)
             if good.sum() < _LEAST_PER_NODE:
                 raise InputError(f"the catalog has {good.sum()} detections in {band}; {_LEAST_PER_NODE} are needed to "
-                                 "see how its errors depend on flux")
+                                 "measure the flux dependence of its errors")
             ln_flux, ln_error = np.log(flux[good]), np.log(np.clip(error[good] / flux[good], low, high))
             order = np.array_split(np.argsort(ln_flux), min(n_nodes, good.sum() // _LEAST_PER_NODE))
             nodes.append([(ln_flux[part].mean(), ln_error[part].mean(), ln_error[part].std()) for part in order])
@@ -262,7 +262,7 @@ class EmpiricalErrors:
 
 
 def _interpolated(x, nodes, values):
-    """Linear between nodes, constant beyond."""
+    """Interpolate linearly between nodes, constant beyond them."""
     nodes, values = torch.tensor(nodes).to(x), torch.tensor(values).to(x)
     if len(nodes) == 1:
         return values.expand_as(x)
@@ -273,12 +273,12 @@ def _interpolated(x, nodes, values):
 
 @dataclass(frozen=True)
 class AllBands:
-    """Every band is measured."""
+    """Coverage with measurements in all bands."""
 
     kind = "all"
 
     def draw(self, n: int, n_bands: int, generator: torch.Generator) -> torch.Tensor:
-        """Draw which bands are measured.
+        """Draw the measured bands.
 
         Parameters
         ----------
@@ -294,15 +294,15 @@ class AllBands:
 
 @dataclass(frozen=True)
 class AnyBands:
-    """Some of the slots are measured, each by one of its bands.
+    """Coverage with measurements in some of the slots, each in one of its bands.
 
     Attributes
     ----------
     slots : tuple of tuple of int
-        The bands, by index, that can fill each slot.
+        Indices of the bands that can fill each slot.
     complete : float
-        Share of the mocks with every slot filled; the others have from two to
-        one less, equally often.
+        Fraction of mocks with all slots filled; the others have from two slots to
+        one less than all, with equal frequency.
     """
 
     slots: tuple[tuple[int, ...], ...]
@@ -316,7 +316,7 @@ class AnyBands:
         rank = _uniform((n, n_slots), generator).argsort(dim=1).argsort(dim=1)
         several = 2 + (_uniform((n, 1), generator) * (n_slots - 2)).long()
         filled = rank < torch.where(_uniform((n, 1), generator) < self.complete, n_slots, several)
-        # One camera for the whole object more often than a mixture.
+        # One camera for the whole object is more frequent than a mixture.
         whole, each = _uniform((n, 1), generator), _uniform((n, n_slots), generator) < 0.5
         last = torch.where(whole < 0.45, False, torch.where(whole < 0.75, True, each))
         measured = torch.zeros(n, n_bands, dtype=torch.bool, device=generator.device)
@@ -328,22 +328,23 @@ class AnyBands:
 
 @dataclass(frozen=True)
 class SurveyBands:
-    """The bands of one of several surveys, of which some may be missing, or any two and more.
+    """Coverage with the bands of one of several surveys, some of them missing, or with random sets of bands.
 
     Attributes
     ----------
     slots : tuple of tuple of int
-        Bands, by index, that stand in for each other; all bands are in one.
+        Indices of equivalent bands; every band is in one slot.
     sets : tuple of tuple of int
-        Bands of each survey, by index.
+        Indices of the bands of each survey.
     shares : tuple of float
-        How often each set is drawn, relative to the others.
+        Relative frequencies of the sets.
     random : float
-        Share of the mocks with a random set in place of a survey's.
+        Fraction of mocks with a random set instead of a survey's.
     largest : int
-        Most bands of a random set.
+        Largest number of bands in a random set.
     incomplete, dropped : float
-        Share of the surveys' mocks that may miss bands, and how often each band is missing then.  Two are left.
+        Fraction of the surveys' mocks that can miss bands, and probability of each band to be missing in them.  At
+        least two bands remain.
     """
 
     slots: tuple[tuple[int, ...], ...]
@@ -375,18 +376,18 @@ class SurveyBands:
 
 @dataclass(frozen=True)
 class UpperLimits:
-    """Upper limits in the place of measurements that would have been below them.
+    """Upper limits that replace measurements below them.
 
-    In some of the mocks some bands have a limit, drawn about a typical flux of the other bands.  It takes the place of
-    the measurement with the probability that the likelihood of limits has, of a true flux f, a limit L and its scale
-    sigma: Phi((L - f)/sigma) (see `clusterpost.noise`).  Otherwise the band stays measured.
+    Some bands of some mocks have a limit, drawn around a typical flux of the other bands.  It replaces the measurement
+    with the probability in the likelihood of limits, Phi((L - f)/sigma) for a true flux f and a limit L with scale
+    sigma (see `clusterpost.noise`).  Otherwise the band remains measured.
 
     Attributes
     ----------
     mocks, bands : float
-        Share of the mocks with limits, and of the bands of such a mock.
+        Fraction of mocks with limits, and fraction of bands of these mocks.
     below, above : float
-        How far a limit is from the typical flux, in ln flux, at most.
+        Largest distances of a limit from the typical flux, in ln flux.
     sharpest, softest : float
         Scale of a limit, relative to it.
     """
@@ -402,29 +403,29 @@ class UpperLimits:
 
     def draw(self, ln_flux: torch.Tensor, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
              generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Put limits in the place of measurements.
+        """Replace measurements by limits.
 
         Parameters
         ----------
         ln_flux : Tensor (n, n_band)
             ln of the true flux.
         flux, error : Tensor (n, n_band)
-            As measured, fluxes positive.
+            Measured fluxes, positive, and errors.
         measured : Tensor of bool (n, n_band)
         generator : torch.Generator
 
         Returns
         -------
         flux, error : Tensor (n, n_band)
-            With limits and their scales.
+            Fluxes and errors, with limits and their scales.
         limit : Tensor of bool (n, n_band)
-            Never so many that fewer than two measurements are left.
+            True for limits; at least two measurements remain.
         """
         shape, column = ln_flux.shape, (len(ln_flux), 1)
         chosen = measured & (_uniform(shape, generator) < self.bands) & (_uniform(column, generator) < self.mocks)
         chosen &= (measured & ~chosen).sum(1, keepdim=True) >= _FEWEST_BANDS
         others = measured & ~chosen
-        # Where a limit lies must not depend on the flux that it is one of.
+        # A limit must not depend on the flux that it limits.
         typical = torch.where(others, torch.log(flux), 0.0).sum(1, keepdim=True) / others.sum(1, keepdim=True)
         level = torch.exp(typical + _uniform(shape, generator, -self.below, self.above))
         scale = level * torch.exp(_uniform(shape, generator, math.log(self.sharpest), math.log(self.softest)))
@@ -437,23 +438,23 @@ _KINDS = {kind.kind: kind for kind in (FlatErrors, LevelErrors, MixedErrors, Emp
 
 
 def _read(values):
-    """Make what `to_dict` described; its values are checked against the class's types."""
+    """Create an object from the output of `to_dict`, whose values are checked against the class's types."""
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ModelError(f"this version of clusterpost has no observing conditions of the kind {str(kind)[:40]!r}")
     try:
         return msgspec.convert({name: value for name, value in values.items() if name != "kind"}, _KINDS[kind])
     except msgspec.ValidationError as error:
-        raise ModelError(f"observing conditions of the kind {kind!r} are not as they are described: {error}") from None
+        raise ModelError(f"observing conditions of the kind {kind!r} have an invalid description: {error}") from None
 
 
 def to_dict(observing: ErrorModel | Coverage | UpperLimits) -> dict[str, Any]:
-    """As plain values for a model's card."""
+    """Return plain values for a model's card."""
     return {"kind": observing.kind, **asdict(observing)}
 
 
 def read_errors(values: dict) -> ErrorModel:
-    """Read the error model that a card describes.
+    """Return the error model described in a card.
 
     Parameters
     ----------
@@ -467,7 +468,7 @@ def read_errors(values: dict) -> ErrorModel:
 
 
 def read_coverage(values: dict) -> Coverage:
-    """Read the choice of bands that a card describes.
+    """Return the coverage described in a card.
 
     Parameters
     ----------
@@ -481,7 +482,7 @@ def read_coverage(values: dict) -> Coverage:
 
 
 def read_limits(values: dict) -> UpperLimits:
-    """Read the choice of upper limits that a card describes.
+    """Return the upper limits described in a card.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The recipes of the bundled models, and how one becomes a model file."""
+"""Recipes of the bundled models, and training of a recipe to a model file."""
 
 from __future__ import annotations
 
@@ -57,23 +57,23 @@ _BANDS = (*WFC3_BANDS, *ACS_BANDS)
 
 @dataclass
 class Recipe:
-    """All that defines a model before training.
+    """Definition of a model before training.
 
     Attributes
     ----------
     name : str
     simulator : Simulator
     encoder : object
-        Of :mod:`clusterpost.families.encoders`.
+        Encoder of :mod:`clusterpost.families.encoders`.
     spec : AffineSpec, SplineSpec or MafSpec
     objective : object
-        Of :mod:`clusterpost.training.objectives`.
+        Objective of :mod:`clusterpost.training.objectives`.
     config : FitConfig
     learned : tuple of str
-        The parameters that the flow learns; by default all of the family.  The amplitude of a likelihood that has
-        one, such as the mass of a cluster, may be left out: given the others it is known in closed form.
+        Parameters that the flow learns; by default all of the family.  The amplitude of a likelihood, such as the mass
+        of a cluster, may be left out because its conditional density has a closed form.
     n_samples : int
-        Draws that inference takes of each posterior unless told otherwise.
+        Default number of draws per posterior in inference.
     """
 
     name: str
@@ -101,7 +101,7 @@ def walter2025(*, n_blocks: int = 12, width: int = 256, **config: Any) -> Recipe
     Parameters
     ----------
     n_blocks, width : int
-        Coupling blocks and neurons a layer; the paper's by default.
+        Coupling blocks and neurons per layer; by default as in the paper.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -122,23 +122,23 @@ def any_bands(*, bands: Sequence[str] = _BANDS, table: PathLike | BandFluxTable 
               knots: int = 256, draws: int = 13, **config: Any) -> Recipe:
     """Make the recipe of a network for any two or more bands, any brightness and any distance.
 
-    A spline flow of age and reddening, conditioned on colors and relative
-    errors alone; the mass follows in closed form, under log-normal noise.
+    A spline flow of age and reddening, conditioned only on colors and relative
+    errors.  The mass has a closed form under log-normal noise.
 
     Parameters
     ----------
     bands : sequence of str
-        Those it is to know.
+        Bands of the network.
     table : str, path or BandFluxTable, optional
-        The SSP models: see `~clusterpost.families.clusters.table.load_table`.
+        SSP models; see `~clusterpost.families.clusters.table.load_table`.
     prior : BoxPrior, optional
-        By default `~clusterpost.priors.cluster_prior`.
+        Prior; by default `~clusterpost.priors.cluster_prior`.
     errors : object, optional
-        Of :mod:`clusterpost.training.observing`; by default a mixture of many kinds.
+        Errors of :mod:`clusterpost.training.observing`; by default a mixture of many kinds.
     width, depth, bins, splines, knots
-        Of `~clusterpost.flow.spline.SplineSpec`: of the age's block and the reddening's.
+        Fields of `~clusterpost.flow.spline.SplineSpec` for the blocks of age and reddening.
     draws : int
-        Of `~clusterpost.training.objectives.LogVariance`.
+        Draws of `~clusterpost.training.objectives.LogVariance`.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -148,8 +148,8 @@ def any_bands(*, bands: Sequence[str] = _BANDS, table: PathLike | BandFluxTable 
 
     Notes
     -----
-    Architecture and objective are those that `clusterpost.training.search` found; the learning rate is
-    a third of its, and batches are twice as large, as longer runs were unstable otherwise.
+    Architecture and objective come from `clusterpost.training.search`, with a third of its learning rate
+    and twice its batch size because longer runs were otherwise unstable.
 
     Examples
     --------
@@ -169,7 +169,7 @@ def spline(*, noise: str = "normal", bands: Sequence[str] = _BANDS, table: PathL
            prior: Prior | None = None, errors: ErrorModel | None = None, width: tuple[int, ...] = (256, 128, 128),
            depth: tuple[int, ...] = (2, 1, 1), bins: tuple[int, ...] = (32, 10, 16),
            splines: tuple[int, ...] = (2, 1, 1), knots: int = 256, **config: Any) -> Recipe:
-    """Make the recipe of a network that learns the mass too, for noise under which it has no closed form.
+    """Make the recipe of a network that also learns the mass, for noise without a closed form.
 
     A spline flow of age, reddening and mass, conditioned on any two or more
     bands, their errors, and the brightness at 10 Mpc; trained by the NLL.
@@ -177,11 +177,11 @@ def spline(*, noise: str = "normal", bands: Sequence[str] = _BANDS, table: PathL
     Parameters
     ----------
     noise : str
-        ``normal``, whose fluxes may be negative, or ``lognormal``.
+        ``normal``, which allows negative fluxes, or ``lognormal``.
     bands, table, prior, errors
-        As of `any_bands`.
+        As for `any_bands`.
     width, depth, bins, splines, knots
-        Of `~clusterpost.flow.spline.SplineSpec`: of the blocks of age, reddening and mass.
+        Fields of `~clusterpost.flow.spline.SplineSpec` for the blocks of age, reddening and mass.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -191,9 +191,9 @@ def spline(*, noise: str = "normal", bands: Sequence[str] = _BANDS, table: PathL
 
     Notes
     -----
-    A mock's error is its relative error times its true flux.  Under normal noise
-    it therefore tells something of that flux, which the likelihood of refinement
-    takes as given; refinement settles the difference.
+    A mock's error is its relative error times its true flux.  Under normal noise,
+    it therefore carries information about that flux, which the likelihood in the
+    refinement does not use; refinement corrects for the difference.
     """
     simulator, slots = _any_simulator(bands, table, prior, errors, noise)
     encoder = AbsoluteConditions(slots)
@@ -207,15 +207,15 @@ def maf(*, noise: str = "normal", bands: Sequence[str] = _BANDS, table: PathLike
         depth: int = 2, **config: Any) -> Recipe:
     """Make the recipe of the flow of SEDflow (Hahn & Melchior 2022): masked autoregressive blocks, built with zuko.
 
-    Otherwise as `spline`; give `~clusterpost.training.observing.EmpiricalErrors`
-    as ``errors`` for their noise recipe.
+    Other settings are as in `spline`.  For their noise recipe, give
+    `~clusterpost.training.observing.EmpiricalErrors` as ``errors``.
 
     Parameters
     ----------
     noise, bands, table, prior, errors
-        As of `spline`.
+        As for `spline`.
     blocks, width, depth : int
-        Of `~clusterpost.flow.maf.MafSpec`; theirs by default.
+        Fields of `~clusterpost.flow.maf.MafSpec`; by default as in the paper.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -235,7 +235,7 @@ _MUON = _COSINE | {"optimizer": "muon", "learning_rate": 2e-3}
 
 
 def _any_simulator(bands, table, prior, errors, noise):
-    """Make a simulator of any of the bands, and the slots that they fill."""
+    """Return a simulator of any of the bands, and the slots that they fill."""
     bands = tuple(bands)
     slots = band_slots(bands)
     if len(slots) < 2:
@@ -246,15 +246,15 @@ def _any_simulator(bands, table, prior, errors, noise):
 
 
 def recipe_sizes(simulator: Simulator, encoder: Any, learned: tuple[str, ...] | None = None) -> dict:
-    """Return what the spec of every kind of flow has.
+    """Return the fields common to the specs of all flows.
 
     Parameters
     ----------
     simulator : Simulator
     encoder : object
-        Of :mod:`clusterpost.families.encoders`.
+        Encoder of :mod:`clusterpost.families.encoders`.
     learned : tuple of str, optional
-        Parameters that the flow learns; all of the family by default.
+        Parameters that the flow learns; by default all of the family.
 
     Returns
     -------
@@ -270,19 +270,19 @@ def recipe_sizes(simulator: Simulator, encoder: Any, learned: tuple[str, ...] | 
 def affine(family: ModelFamily, *, name: str, errors: ErrorModel | None = None, coverage: Coverage | None = None,
            noise: str | Noise | None = None, encoder: Encoder | None = None, n_blocks: int = 8, width: int = 128,
            **config: Any) -> Recipe:
-    """Make a recipe of a network for any model family: affine coupling blocks, trained by the NLL.
+    """Make a recipe of a network for any model family, with affine coupling blocks trained by the NLL.
 
     Parameters
     ----------
     family : ModelFamily
     name : str
-        Of the model.
+        Name of the model.
     errors, coverage, noise
-        Of the `~clusterpost.training.simulation.Simulator`.
+        Options of the `~clusterpost.training.simulation.Simulator`.
     encoder : object, optional
-        By default `~clusterpost.families.encoders.FluxConditions` of the family's bands and covariates.
+        Encoder; by default `~clusterpost.families.encoders.FluxConditions` of the family's bands and covariates.
     n_blocks, width : int
-        Coupling blocks and neurons a layer.
+        Coupling blocks and neurons per layer.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -304,8 +304,8 @@ def affine(family: ModelFamily, *, name: str, errors: ErrorModel | None = None, 
     return Recipe(name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**_COSINE | config))
 
 
-#: Blocks of the flow of galaxies, and coordinates that are not linear: sharply told ones first, and the thin edge at
-#: which the first component of the star formation history, and with it the star formation rate, is zero.
+#: Blocks of the flow of galaxies, well-constrained parameters first, and nonlinear coordinates, which resolve the thin
+#: edge where the first component of the star formation history, and thus the star formation rate, is zero.
 _GALAXY_ORDER = ("tau_ism", "stick1", "dust_index", "tau_bc", "log_gamma1", "log_gamma2", "stick2", "stick3")
 _GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
 
@@ -313,21 +313,21 @@ _GALAXY_COORDINATES = {"stick1": "log1m:0.01"}
 def galaxies(*, family: str = "galaxies", errors: ErrorModel | None = None,
              width: tuple[int, ...] = (192, 160, 64, 48, 48, 32, 32), depth: tuple[int, ...] = (3, 3, 1, 1, 1, 1, 1),
              bins: int = 7, knots: int = 64, context: int = 192, context_depth: int = 3, **config: Any) -> Recipe:
-    """Make a recipe of a network for galaxies in ugriz of SDSS: a spline flow, blind to brightness.
+    """Make a recipe of a network for galaxies in SDSS ugriz, a spline flow that does not see the brightness.
 
-    All parameters but the mass are learned, under log-normal noise; the mass follows in closed form.
+    It learns all parameters except the mass, which has a closed form under log-normal noise.
 
     Parameters
     ----------
     family : str or ModelFamily
-        ``galaxies``, or ``galaxies_young`` with one more parameter.
+        ``galaxies``, or ``galaxies_young`` with an additional parameter.
     errors : object, optional
-        By default those of the NASA-Sloan Atlas, scattered by 30 % more, of galaxies of magnitude 11.5 to 20.5 in r.
+        Errors; by default those of the NASA-Sloan Atlas with 30 % more scatter, for galaxies of 11.5 to 20.5 mag in r.
     width, depth : tuple of int
-        Of the blocks, as of `~clusterpost.flow.spline.SplineSpec`; the last also of all further ones.  The first two
-        cost little, as they are not evaluated at every draw.
+        Sizes of the blocks, as in `~clusterpost.flow.spline.SplineSpec`; the last also applies to further blocks.  The
+        first two blocks are fast because they are not evaluated for every draw.
     bins, knots, context, context_depth : int
-        Of `~clusterpost.flow.context.ContextSpec`.
+        Fields of `~clusterpost.flow.context.ContextSpec`.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
 
@@ -359,17 +359,17 @@ def galaxies_maf(*, family: str = "galaxies", errors: ErrorModel | None = None, 
                  depth: int = 2, **config: Any) -> Recipe:
     """Make the recipe of the network of Hahn & Melchior (2022): masked autoregressive blocks, built with zuko.
 
-    Otherwise as `galaxies`.
+    Other settings are as in `galaxies`.
 
     Parameters
     ----------
     family, errors
-        As of `galaxies`.
+        As for `galaxies`.
     blocks, width, depth : int
-        Of `~clusterpost.flow.maf.MafSpec`; theirs by default.
+        Fields of `~clusterpost.flow.maf.MafSpec`; by default as in the paper.
     **config
-        Fields of `~clusterpost.training.fit.FitConfig`; by default training stops after 20 validations, 50,000 mocks
-        each, without a better one.
+        Fields of `~clusterpost.training.fit.FitConfig`; by default training stops after 20 validations without
+        improvement, one per 50,000 mocks.
 
     Returns
     -------
@@ -384,7 +384,7 @@ def galaxies_maf(*, family: str = "galaxies", errors: ErrorModel | None = None, 
 
 
 def _galaxy_parts(family, errors):
-    """Make simulator, encoder and names of the learned parameters of galaxies."""
+    """Return simulator, encoder and names of the learned parameters of galaxies."""
     family = get_family(family)() if isinstance(family, str) else family
     errors = errors or replace(nsa_errors(), widen=1.3, magnitude=MAGNITUDES)
     learned = tuple(name for name in family.parameter_names if name != FormedMass.parameter)
@@ -398,22 +398,22 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
                bins: tuple[int, ...] = (24, 24, 12, 10, 6, 6), knots: int = 64, **config: Any) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
-    A spline flow of all six parameters that sees whatever was measured as a set, upper limits among it; trained by the
-    NLL with mocks of the density of training, from which the family's other priors follow by weights.
+    A spline flow of all six parameters that sees the measurements as a set, including upper limits.  It is trained by
+    the NLL on mocks from the training density; weights give the family's other priors.
 
     Parameters
     ----------
     family : str
         ``stochastic``, or ``stochastic_field`` with field stars in the apertures.
     bands : sequence of str, optional
-        Those it is to know; all of the stars' table by default.
+        Bands of the network; by default all bands of the table of stars.
     table : path or StarTable, optional
-        The stars; by default the packaged ones.
+        Table of stars; by default the packaged one.
     errors, coverage, limits : object, optional
-        Of :mod:`clusterpost.training.observing`; by default relative errors from 0.01 to 1.5, the sets of bands that
-        surveys have beside random ones (`clusterpost.training.surveys`), and some upper limits.
+        Objects of :mod:`clusterpost.training.observing`; by default relative errors from 0.01 to 1.5, the sets of bands
+        of surveys and random sets (`clusterpost.training.surveys`), and some upper limits.
     token, context, context_depth, width, depth, bins, knots
-        Of `~clusterpost.flow.set_encoder.SetSpec`: the blocks are those of log age, E(B-V), log mass, [M/H], R_V
+        Fields of `~clusterpost.flow.set_encoder.SetSpec`, with blocks of log age, E(B-V), log mass, [M/H], R_V
         and covering fraction.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
@@ -424,8 +424,8 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
 
     Notes
     -----
-    Drawing the stars of many clusters at once is ten times as fast as of a batch, so that many batches are drawn
-    together.  After as many mocks, Muon's NLL is lower by half a nat than Adam's.
+    Many batches are drawn together because drawing the stars of many clusters at once is ten times as fast.  For the
+    same number of mocks, the NLL with Muon is half a nat lower than with Adam.
 
     Examples
     --------
@@ -452,12 +452,12 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
 def stochastic_field(**options: Any) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star with field stars in their apertures.
 
-    Short, and to be started from the weights of ``stochastic``.
+    This is a short training that starts from the weights of ``stochastic``.
 
     Parameters
     ----------
     **options
-        Of `stochastic`.
+        Options of `stochastic`.
 
     Returns
     -------
@@ -472,7 +472,7 @@ def stochastic_field(**options: Any) -> Recipe:
     return stochastic(**{"family": "stochastic_field", "epochs": 2, "learning_rate": 5e-4} | options)
 
 
-#: Recipes by the name of their model.
+#: Recipes by model name.
 RECIPES = {"any_bands": any_bands, "spline": spline, "maf": maf, "walter2025": walter2025, "galaxies": galaxies,
            "galaxies_maf": galaxies_maf, "stochastic": stochastic, "stochastic_field": stochastic_field}
 
@@ -486,15 +486,15 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
     ----------
     recipe : Recipe
     folder : path
-        For the checkpoint, which a second call continues from, and the model
+        Folder of the checkpoint, from which a second call continues, and of the model
         file, ``<recipe.name>.safetensors`` and ``.json``.
     start : str or path, optional
-        A model whose weights to begin with, where they have the same names and shapes; the card tells how many.
+        Model with initial weights, used if names and shapes agree; the card records their number.
     device : str
     compile, record, progress : bool
         See `~clusterpost.training.fit.fit`.
     n_test : int, optional
-        Mocks that the test NLL is of; 100 000 by default.
+        Number of mocks for the test NLL; 100 000 by default.
 
     Returns
     -------
@@ -526,7 +526,7 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
     test = recipe.learned_part(recipe.simulator.draw(n_test, seeded_generator(recipe.config.seed, TEST_STREAM)))
     record = {
         "mocks_seen": result.mocks_seen,
-        "weights_after_mocks": result.best["mocks_seen"],  # those of the best validation are kept
+        "weights_after_mocks": result.best["mocks_seen"],  # weights of the best validation
         "fresh_mocks_every_batch": recipe.config.passes == 1,
         "hours": round(result.seconds / 3600, 3),
         "hardware": _hardware(device),
@@ -551,7 +551,7 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
 
 
 def _take_what_fits(flow, weights, start):
-    """Give a flow those of another's weights that have the same names and shapes; return the number of weights."""
+    """Copy weights with the same names and shapes from another flow; return their number."""
     own = flow.export()
     fitting = {name: values for name, values in weights.items()
                if name in own and own[name].shape == values.shape}
@@ -562,23 +562,23 @@ def _take_what_fits(flow, weights, start):
 
 
 def condition_range(simulator: Simulator, encoder: Encoder, n: int = 1_000_000, tail: float = 1e-5) -> dict:
-    """Find the range of the conditions that training shows to a network.
+    """Find the range of the conditions in training.
 
     Parameters
     ----------
     simulator : Simulator
     encoder : object
-        Of :mod:`clusterpost.families.encoders`.
+        Encoder of :mod:`clusterpost.families.encoders`.
     n : int
-        Mocks drawn for it.
+        Number of mocks.
     tail : float
-        Share of the mocks left out at each end of each condition, before one
+        Fraction of mocks excluded at each end of each condition, before one
         percent of the range is added.
 
     Returns
     -------
     dict
-        ``low`` and ``high``, a number for each condition.
+        ``low`` and ``high``, one number per condition.
     """
     parts = []
     for stream, rows in enumerate(torch.arange(n).split(100_000)):
@@ -586,7 +586,7 @@ def condition_range(simulator: Simulator, encoder: Encoder, n: int = 1_000_000, 
         parts.append(encoder(mocks))
     values = torch.cat(parts)
     low, high = (values.topk(int(tail * n) + 1, dim=0, largest=largest).values[-1] for largest in (False, True))
-    margin = 0.01 * (high - low)  # so that a value on the very edge of a uniform range is inside
+    margin = 0.01 * (high - low)  # includes values at the edge of a uniform range
     return {"low": (low - margin).tolist(), "high": (high + margin).tolist()}
 
 

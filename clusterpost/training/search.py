@@ -1,7 +1,7 @@
-"""Hyperparameter search: Hyperband (Li et al. 2018), through optuna.
+"""Hyperparameter search with Hyperband (Li et al. 2018) in optuna.
 
-Every trial is given the same seconds of training, which its own step time turns
-into a number of steps before it begins: architectures compete at equal cost.
+Every trial gets the same training time, which its measured step time converts to
+a number of steps at the start, so architectures compete at equal cost.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ __all__ = ["FAMILIES", "affine_family", "best_settings", "recipe_of", "search", 
 
 log = logging.getLogger(__name__)
 
-UNITS = 27  # parts of a trial's training, after each of which it may be pruned
+UNITS = 27  # parts of a trial's training; a trial can be pruned after each part
 _EPOCHS = 9
 _TIMED_STEPS = 10
 _N_DRAWS = 1024
 _OBJECTS_AT_ONCE = 5
-_ATTEMPTS = 3  # a trial that was interrupted as often may be too large for the machine
+_ATTEMPTS = 3  # a trial with this many interruptions may be too large for the machine
 
 
 def affine_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe:
@@ -65,7 +65,7 @@ def affine_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe
     ----------
     trial : optuna.trial.BaseTrial
     simulator : Simulator
-        Where bands may be missing, the network is shown which are there.
+        Simulator; if bands can be missing, the network sees which bands are measured.
 
     Returns
     -------
@@ -87,13 +87,13 @@ def affine_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe
 
 
 def spline_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe:
-    """Spline flows of age and reddening, the mass in closed form.
+    """Suggest a spline flow of age and reddening, with the mass in closed form.
 
     Parameters
     ----------
     trial : optuna.trial.BaseTrial
     simulator : Simulator
-        With log-normal noise.
+        Simulator with log-normal noise.
 
     Returns
     -------
@@ -111,36 +111,36 @@ def spline_family(trial: optuna.trial.BaseTrial, simulator: Simulator) -> Recipe
                        batch_size=trial.suggest_int("spline_batch_size", 128, 2048, log=True),
                        optimizer=trial.suggest_categorical("optimizer", ["adam", "muon"]),
                        schedule="cosine", betas=(0.9, 0.99), l2=0.0, max_gradient_norm=5.0)
-    draws = trial.suggest_int("objective_draws", 0, 15)  # below two there is no variance
+    draws = trial.suggest_int("objective_draws", 0, 15)  # a variance needs two draws
     objective = LogVariance(draws=draws) if draws > 1 else NegativeLogLikelihood()
     return Recipe("spline", simulator, encoder, spec, objective, config, learned)
 
 
-# What is tried first of each family: the network of Walter et al. (2025), and one found by hand.
+# First trials of each family: the network of Walter et al. (2025), and one found by hand.
 _FIRST = {"affine": {"blocks": 12, "width": 256, "learning_rate": 0.001876, "learning_rate_decay": 0.6637,
                      "betas": "0.9, 0.999", "batch_size": 512, "l2": 1.353e-6},
           "spline": {"spline_width": 256, "depth": 3, "bins_age": 32, "bins_ebv": 12, "splines": 2, "knots": 256,
                      "spline_learning_rate": 2e-3, "spline_batch_size": 384, "optimizer": "muon",
                      "objective_draws": 7}}
 
-#: The families of architectures that are searched.
+#: Families of architectures in the search.
 FAMILIES = {"affine": affine_family, "spline": spline_family}
 
 
 def recipe_of(settings: dict, simulator: Simulator | None = None) -> Recipe:
-    """Make the recipe of a trial, to be trained at full length.
+    """Make the recipe of a trial for a full training.
 
     Parameters
     ----------
     settings : dict
-        The trial's, with ``family``: ``table.meta["best"]`` of what `search` gives.
+        Settings of the trial, with ``family``: ``table.meta["best"]`` of the output of `search`.
     simulator : Simulator, optional
         As given to `search`.
 
     Returns
     -------
     Recipe
-        Whose ``config`` has the trial's settings, and the default length.
+        Recipe, whose ``config`` has the trial's settings and the default length.
 
     Examples
     --------
@@ -169,7 +169,7 @@ class _Problem:
     device: str
 
     def run(self, trial, family):
-        """One trial: the held-out NLL, and what else there is to know in the trial's attributes."""
+        """Run one trial and return the held-out NLL; the trial's attributes get other results."""
         recipe = FAMILIES[family](trial, self.simulator)
         torch.manual_seed(self.seed)
         flow = build_flow(recipe.spec)
@@ -179,7 +179,7 @@ class _Problem:
             unit = max(1, int(self.seconds / (UNITS * self.step_time(flow, recipe))))
             trial.set_user_attr("steps_per_unit", unit)
             trial.set_user_attr("folder", f"trial-{trial.number}")
-        # Nine epochs of three validations each, so that both kinds of schedule run their whole course.
+        # Nine epochs of three validations each, so that both kinds of schedule are complete.
         each = UNITS // _EPOCHS
         mocks_per_epoch = each * unit * recipe.config.batch_size
         recipe.config = replace(recipe.config, epochs=_EPOCHS, mocks_per_epoch=mocks_per_epoch,
@@ -195,7 +195,7 @@ class _Problem:
         folder = self.folder / trial.user_attrs["folder"]
         try:
             result = fit(flow, recipe, folder, device=self.device, progress=False, report=report)
-        except Exception:  # of what was interrupted otherwise the checkpoint stays, to go on from
+        except Exception:  # other interruptions keep the checkpoint for resuming
             shutil.rmtree(folder, ignore_errors=True)
             raise
         flow.eval()
@@ -213,15 +213,15 @@ class _Problem:
         return self.simulator.to(self.device).draw(n, seeded_generator(self.seed, stream, self.device))
 
     def step_time(self, flow, recipe):
-        """Mean seconds of a step over the whole course of the training."""
+        """Measure the mean time of a step over the whole training, in seconds."""
         simulator, generator = self.simulator.to(self.device), seeded_generator(self.seed, TEST_STREAM, self.device)
         flow.to(self.device)
         optimizers = make_optimizers(flow, recipe.config)
         for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-            group["lr"] = 0.0  # the weights stay as they are
+            group["lr"] = 0.0  # keep the weights unchanged
         progress = [(k + 0.5) / _TIMED_STEPS for k in range(_TIMED_STEPS)]
         for k, done in enumerate([progress[-1], *progress]):
-            if k == 1:  # the first step is to warm up
+            if k == 1:  # the first step is a warm-up
                 start = time.monotonic()
             mocks = recipe.learned_part(simulator.draw(recipe.config.batch_size, generator))
             conditions = recipe.encoder(mocks)
@@ -234,7 +234,7 @@ class _Problem:
         return (time.monotonic() - start) / _TIMED_STEPS
 
     def mass_nll(self, recipe, mocks):
-        """NLL of the mass given the rest, for a flow that does not learn it: the same for every such flow."""
+        """Return the NLL of the mass given the other parameters, the same for all flows that do not learn it."""
         simulator = self.simulator.to(self.device)
         if recipe.learned == simulator.family.parameter_names:
             return 0.0
@@ -254,7 +254,7 @@ class _Problem:
         efficiency, seconds = [], 0.0
         with torch.inference_mode():
             for rows in torch.arange(self.n_objects).split(_OBJECTS_AT_ONCE):
-                if seconds > self.seconds / 10:  # the largest networks would take longer than their training
+                if seconds > self.seconds / 10:  # the largest networks would need longer than for their training
                     break
                 start = time.monotonic()
                 draws = proposal.draw(mocks[rows], conditions[rows], points.expand(len(rows), -1, -1))
@@ -282,45 +282,45 @@ def _prune_unless(good):
 def search(folder: PathLike, *, simulator: Simulator | None = None, families: Sequence[str] = tuple(FAMILIES),
            trials: int = 100, seconds: float = 600.0, budget: float | None = None, first: Sequence | None = None,
            seed: int = 0, device: str = "cpu", n_validation: int = 2_000, n_objects: int = 200) -> Table:
-    """Search for an architecture and its training, or go on with a search.
+    """Search for an architecture and training settings, or continue a search.
 
     Parameters
     ----------
     folder : path
-        For the trials (``search.journal``, which a second call continues) and the
-        table ``search.ecsv``.
+        Folder of the trials (``search.journal``, which a second call continues) and
+        the table ``search.ecsv``.
     simulator : Simulator, optional
-        By default five bands of WFC3/UVIS, all measured, with log-normal noise.
+        Simulator; by default five bands of WFC3/UVIS, all measured, with log-normal noise.
     families : sequence of str
         ``affine``; ``spline``, which needs log-normal noise.
     trials : int
-        How many there shall be in the end.
+        Total number of trials.
     seconds : float
-        Training time of each, measured in its own steps before it begins.
-        Validations, 27 of each trial, are not counted.
+        Training time per trial, converted to steps at its start.  The 27
+        validations per trial are not counted.
     budget : float, optional
-        Seconds after which no new trial is begun.
+        Time in seconds after which no new trial starts.
     first : sequence of dict, optional
-        Settings to begin with, as the best of a shorter search.  By default the
-        network of Walter et al. (2025) and one found by hand, which come first anyway.
+        Settings to try first, such as the best of a shorter search, after the
+        network of Walter et al. (2025) and one found by hand.
     seed : int
     device : str
     n_validation, n_objects : int
-        Mocks for the NLL, and at most for the importance efficiency.
+        Number of mocks for the NLL, and largest number for the importance efficiency.
 
     Returns
     -------
     `~astropy.table.Table`
-        One row for each trial, the best first: its settings, held-out NLL of the full
+        One row per trial, the best first: settings, held-out NLL of the full
         density in (log10 age/Myr, log10 mass/Msun, E(B-V)/mag), importance
-        efficiency at 1, 5 and 50 % of the mocks, draws per second.  Of a
-        pruned trial, the NLL where it was left.  ``meta["best"]`` is for `recipe_of`.
+        efficiency at 1, 5 and 50 % of the mocks, and draws per second.  Pruned
+        trials have their last NLL.  ``meta["best"]`` is the input of `recipe_of`.
 
     Raises
     ------
     InputError
         If a family cannot learn from the simulator, the simulator's models have no likelihood with an amplitude
-        and two more parameters, the folder holds another search, or one is going on in it.
+        and two more parameters, or the folder holds another search or one in progress.
     ImportError
         If optuna is not installed.
 
@@ -355,13 +355,13 @@ def _check(families, simulator):
         raise InputError(f"trials are compared by the full density and by importance weights, for which models of the "
                          f"family {simulator.family.name} have no likelihood with an amplitude and two more parameters")
     if "spline" in families and simulator.noise != "lognormal":
-        raise InputError("the spline family takes the mass from its closed form, which log-normal noise alone has; "
-                         f"leave it out, or give another simulator than one with {simulator.noise} noise")
+        raise InputError("the spline family needs the closed form of the mass, which exists only for log-normal noise; "
+                         f"leave it out, or give a simulator without {simulator.noise} noise")
 
 
 @contextlib.contextmanager
 def _alone(folder):
-    """Two searches at once would each take the other's running trial for an interrupted one."""
+    """Lock the folder: concurrent searches would mistake each other's running trials for interrupted ones."""
     try:
         with FileLock(folder / ".search.lock", timeout=0):
             yield
@@ -370,7 +370,7 @@ def _alone(folder):
 
 
 def _study(optuna, problem, families, first):
-    """Open the study in the folder, its interrupted trials put first."""
+    """Open the study in the folder, with interrupted trials first."""
     identity = json.loads(json.dumps({"simulator": problem.simulator.to_dict(), "families": list(families),
                                       "seconds": problem.seconds, "seed": problem.seed,
                                       "n_validation": problem.n_validation, "n_objects": problem.n_objects}))
@@ -389,7 +389,7 @@ def _study(optuna, problem, families, first):
         if trial.state.name == "RUNNING":
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     waiting = {trial.user_attrs.get("folder") for trial in known if trial.state.name == "WAITING"}
-    for folder in sorted(problem.folder.glob("trial-*")):  # it is removed when its trial has come to an end
+    for folder in sorted(problem.folder.glob("trial-*")):  # a finished trial has no folder
         attempts = [trial for trial in known if trial.user_attrs.get("folder") == folder.name]
         if len(attempts) >= _ATTEMPTS:
             shutil.rmtree(folder)
@@ -415,8 +415,8 @@ def _table(study):
                      "units": max(trial.intermediate_values, default=0),
                      "nll": math.nan if trial.value is None else trial.value, **trial.params, **attributes})
     if not rows:
-        raise InputError("no trial came to an end; give the search more time")
-    # Those that ran to the end, by their NLL, then the others by how far they came.
+        raise InputError("no trial finished; give the search more time")
+    # Completed trials by NLL, then the others by progress.
     rows.sort(key=lambda row: (row["state"] != "complete", -row["units"], row["nll"]))
     table = Table(rows=rows)
     identity = study.user_attrs["identity"]
@@ -426,12 +426,12 @@ def _table(study):
 
 
 def best_settings(folder: PathLike, n: int = 5) -> list[dict]:
-    """Return the settings of a search's best trials, to begin a longer one with.
+    """Return the settings of a search's best trials, as a start for a longer search.
 
     Parameters
     ----------
     folder : path
-        As of `search`, to its end or not.
+        Folder of a finished or unfinished `search`.
     n : int
 
     Returns

@@ -30,9 +30,9 @@ def seeded_generator(seed: int, stream: int = 0, device: str = "cpu") -> torch.G
     Parameters
     ----------
     seed : int
-        Not negative.
+        Nonnegative seed.
     stream : int
-        Below 2**32; each number gives other draws.
+        Number below 2**32; each number gives different draws.
     device : str or torch.device
 
     Returns
@@ -52,19 +52,19 @@ def seeded_generator(seed: int, stream: int = 0, device: str = "cpu") -> torch.G
     """
     if not 0 <= stream < 1 << 32:
         raise ValueError(f"the stream must lie in [0, 2**32), not be {stream}")
-    # torch's generator on the CPU looks at the lowest 32 bits of a seed alone, so both must go in there;
+    # torch's CPU generator uses only the lowest 32 bits of a seed, so these must encode both numbers;
     # multiples of the golden ratio keep the streams of different seeds far apart.
     return torch.Generator(device).manual_seed((int(stream) + int(seed) * 0x9E3779B1) % (1 << 32))
 
 
 @dataclass
 class Mocks(Observed):
-    """Batch of mock observations: those of `~clusterpost.observations.Observed`, and the truth.
+    """Batch of mock observations, as in `~clusterpost.observations.Observed`, with true parameters.
 
     Attributes
     ----------
     flux, error, measured, limit, covariates
-        As observed; what stands in a band that was neither measured nor a limit means nothing.
+        Observations; values in bands with neither a measurement nor a limit are meaningless.
     theta : Tensor (n, n_parameter)
         True parameters.
     """
@@ -74,20 +74,20 @@ class Mocks(Observed):
 
 @dataclass
 class Simulator:
-    """Draws mock observations of a model family.
+    """Simulator of mock observations of a model family.
 
     Attributes
     ----------
     family : ModelFamily
-        Draws parameters from its prior and covariates from their ranges, and predicts fluxes.
+        Family that draws parameters from its prior and covariates from their ranges, and predicts fluxes.
     noise : str, optional
         Name of the noise model; by default that of the family's likelihood, or log-normal.
     errors : object
-        Draws relative errors; of :mod:`clusterpost.training.observing`.
+        Distribution of relative errors, from :mod:`clusterpost.training.observing`.
     coverage : object
-        Chooses the bands of each mock; likewise.
+        Distribution of measured bands, from the same module.
     limits : object, optional
-        Chooses measurements that become upper limits; likewise.  None by default.
+        Distribution of upper limits, from the same module; none by default.
 
     Examples
     --------
@@ -134,13 +134,13 @@ class Simulator:
 
     @classmethod
     def from_dict(cls, values: dict, family: ModelFamily | None = None) -> Simulator:
-        """Make a simulator from what `to_dict` returned, or from that part of an older model file.
+        """Create a simulator from the output of `to_dict`, or from that part of an older model file.
 
         Parameters
         ----------
         values : dict
         family : ModelFamily, optional
-            By default the one that is described.
+            Family; by default the described one.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class Simulator:
         Raises
         ------
         InputError
-            If the family needs a table that was not loaded.
+            If the family needs a table that is not loaded.
         ModelError
             If the family is unknown.
         """
@@ -159,7 +159,7 @@ class Simulator:
 
     @classmethod
     def of(cls, model: Model) -> Simulator:
-        """Make the simulator that a model was trained with.
+        """Create the simulator that a model was trained with.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class Simulator:
         ----------
         n : int
         generator : torch.Generator
-            On the simulator's device.
+            Random generator on the simulator's device.
 
         Returns
         -------
@@ -187,7 +187,7 @@ class Simulator:
         theta = self.family.prior.sample(n, generator)
         covariates = self.family.draw_covariates(n, generator)
         ln_flux = self.family.simulate(theta, covariates, generator)
-        # Errors follow the brightness of another mock, or they would tell of a mock's own parameters.
+        # Errors follow the brightness of another mock; otherwise they would carry information about the parameters.
         relative = self.errors.draw(torch.roll(ln_flux, 1, dims=0), generator)
         measured = self.coverage.draw(n, len(self.bands), generator)
         flux, error = get_noise(self.noise).sample(ln_flux, relative, generator)
@@ -199,14 +199,14 @@ class Simulator:
 
 def cluster_simulator(*, errors: ErrorModel | None = None, coverage: Coverage | None = None,
                       **options: Any) -> Simulator:
-    """Make a simulator of fully sampled clusters.
+    """Create a simulator of fully sampled clusters.
 
     Parameters
     ----------
     errors, coverage : object of :mod:`clusterpost.training.observing`, optional
-        Flat errors in all bands by default.
+        Errors and coverage; by default flat errors in all bands.
     **options
-        Those of `~clusterpost.families.clusters.FullySampledClusters`.
+        Options of `~clusterpost.families.clusters.FullySampledClusters`.
 
     Returns
     -------
@@ -216,7 +216,7 @@ def cluster_simulator(*, errors: ErrorModel | None = None, coverage: Coverage | 
 
 
 def walter2025_simulator() -> Simulator:
-    """Make the simulator of Walter et al. (2025): their noise, distances and age grid.
+    """Create the simulator of Walter et al. (2025), with their noise, distances and age grid.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""One step of training: the loss of a batch, its gradient, and what the optimizers make of it."""
+"""One step of training: the loss of a batch, its gradient, and the update of the weights."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _WARM = 3  # steps before a recording
 
 
 class Step:
-    """Takes steps of training.
+    """Training steps.
 
-    Whatever differs between steps is a tensor, so that a GPU can record one and replay it.
+    All values that differ between steps are tensors, so that a GPU can record a step and replay it.
 
     Parameters
     ----------
     flow : Flow
     average : Flow
-        A copy whose weights follow those of `flow`, or `flow` itself for none.
+        Copy with averaged weights, or `flow` itself for no average.
     optimizers : list of torch.optim.Optimizer
-        With the learning rates' factors in the place of learning rates: their steps are scaled by the rate.
+        Optimizers, with factors of the learning rate as learning rates; their steps are scaled by the rate.
     objective : object
-        Of :mod:`clusterpost.training.objectives`.
+        Objective of :mod:`clusterpost.training.objectives`.
     simulator : Simulator
     max_norm, spike : float
         ``max_gradient_norm`` and ``spike`` of `~clusterpost.training.fit.FitConfig`.
@@ -43,9 +43,9 @@ class Step:
     Attributes
     ----------
     recent, norm : Tensor ()
-        Running means of the loss and of the gradient's length; NaN and infinite before the first step.
+        Running means of the loss and of the gradient norm; NaN and infinite before the first step.
     passed_over : Tensor ()
-        Batches that changed no weight, as their gradients were out of the usual.
+        Number of batches skipped for unusual gradients.
     """
 
     def __init__(self, flow: Flow, average: Flow, optimizers: Sequence[torch.optim.Optimizer], objective: Any,
@@ -70,10 +70,10 @@ class Step:
         rate : float
             Learning rate.
         share : float
-            Of the new weights in their moving average.
+            Fraction of the new weights in the moving average.
         generator : torch.Generator
         progress : float
-            Share of the training that is done.
+            Completed fraction of the training.
         """
         self.rate.fill_(rate)
         self.share.fill_(share)
@@ -93,11 +93,11 @@ class Step:
     def _update(self, norm):
         finite, most = torch.isfinite(norm), self.spike * self.norm
         trusted = finite & (norm <= most)
-        # A gradient that is too long counts as the longest that is not: where all of them grow, the mean follows.
+        # Gradients that are too long count with the largest allowed length, so the mean follows a general increase.
         usual = torch.where(torch.isinf(self.norm), norm, torch.lerp(self.norm, torch.minimum(norm, most), _SLOW))
         self.norm.copy_(torch.where(finite, usual, self.norm))
         self.passed_over += ~trusted
-        for weight in self.weights:  # the optimizers' means must not see what is not trusted
+        for weight in self.weights:  # rejected gradients must not enter the optimizers' running means
             if weight.grad is not None:
                 weight.grad = torch.where(trusted, weight.grad, 0.0)
         torch._foreach_copy_(self.before, self.weights)
@@ -113,10 +113,10 @@ class Step:
 
 
 class RecordedStep(Step):
-    """Takes the same steps from a recording, a CUDA graph, once a few were taken.
+    """Training steps replayed from a recorded CUDA graph, after a few normal steps.
 
-    A step of a small network is thousands of small kernels, and a GPU waits for Python to start each; replayed, they
-    follow each other at once. The objective must do the same at every step, without random numbers
+    A step of a small network consists of thousands of small kernels, and a GPU waits for Python to start each.  In a
+    replay, they run without delay.  The objective must be identical at every step, without random numbers
     (``objective.recordable``).
     """
 

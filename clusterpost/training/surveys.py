@@ -1,4 +1,4 @@
-"""Sets of bands in which clusters have been observed."""
+"""Sets of bands of cluster surveys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SURVEYS", "survey_bands"]
 
-#: Bands of each survey, and how often mocks have them relative to the others.
+#: Relative frequency among mocks, and bands of each survey.
 SURVEYS = {
     "PHANGS-HST": (4.0, ("F275W", "F336W", "F438W", "F555W", "F814W")),
     "PHANGS-HST, ACS": (2.0, ("F275W", "F336W", "F435W_ACS", "F555W_ACS", "F814W_ACS")),
@@ -33,17 +33,17 @@ SURVEYS = {
 
 
 def survey_bands(bands: Sequence[str]) -> SurveyBands:
-    """Make the coverage of mocks in the sets of bands that surveys have.
+    """Return the coverage of mocks with the sets of bands of surveys.
 
     Parameters
     ----------
     bands : sequence of str
-        Those of the simulator; surveys with others take no part.
+        Bands of the simulator; surveys with other bands are not used.
 
     Returns
     -------
     SurveyBands
-        With all of the bands as a further set where no survey has only these bands.
+        Coverage; if no survey has only these bands, the set of all bands.
 
     Raises
     ------

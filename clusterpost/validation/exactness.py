@@ -33,12 +33,12 @@ __all__ = ["CASES", "check_exact", "compare_with_exact", "dense_draws", "efficie
 
 LEVELS = (0.16, 0.5, 0.84)
 _PARAMETERS = ("age", "mass", "ebv")
-_N_POINTS = 1 << 15  # of the dense reference, a stage
+_N_POINTS = 1 << 15  # points of the dense reference per stage
 _N_STAGES = 3
 _NEGLIGIBLE = 1e-6
-_N_CLASSIFIED = 1000  # draws of either posterior that are compared
+_N_CLASSIFIED = 1000  # compared draws of each posterior
 
-_mocks = partial(simulate, model="any_bands")  # whose posteriors are known exactly
+_mocks = partial(simulate, model="any_bands")  # with exactly known posteriors
 
 
 def survey_mocks(n: int, seed: int = 0) -> QTable:

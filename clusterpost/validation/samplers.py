@@ -118,15 +118,15 @@ class PosteriorSampler:
         device, inner, observed = self.model.device, self._inner, self._observed(mocks)
         conditions, n, d = self._encode(observed), len(mocks.theta), base_dimensions(inner.prior)
         size, more = (n_base_points(_WEIGHTED), _WEIGHTED) if self.refine else (n_draws, 0)
-        # All of a mock in one row, or its draws would depend on what is beside it.
+        # All random numbers of a mock are in one row, so that its draws do not depend on other mocks.
         unit = torch.rand(n, size * d + more, generator=generator).clamp(1e-7, 1 - 1e-7).to(device)
         unit, order = unit[:, :size * d].reshape(n, size, d), unit[:, size * d:]
         if not self.refine:
             return inner.proposal.draw(observed, conditions, unit), torch.zeros(n, device=device)
         draws = refine(inner.proposal, inner.target(observed), conditions,
                        lambda rows, start, stop: unit[rows, start:stop], n_samples=_WEIGHTED, mcmc=False)
-        # Evenly along the weights in a random order: drawn with replacement, ranks would show that there are only so
-        # many to draw from (of 512 even weights, a tenth too many ranks 0 and 100 among 100 draws).
+        # Systematic resampling in a random order: with replacement, ranks would show the finite number of weighted
+        # draws (for 512 even weights, a tenth too many ranks 0 and 100 among 100 draws).
         index = systematic_resample(draws.weight.double(), n_draws, order)
         return Draws(draws.theta.take_along_dim(index[..., None], 1),
                      draws.normalized.take_along_dim(index, 1)), draws.log_evidence

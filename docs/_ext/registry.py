@@ -13,7 +13,7 @@ import clusterpost
 
 
 def list_table(header, rows, widths):
-    """The lines of a list-table."""
+    """Return the lines of a list-table."""
     lines = [".. list-table::", "   :header-rows: 1", "   :class: registry", f"   :widths: {widths}", ""]
     for row in [header, *rows]:
         lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)]
@@ -21,7 +21,7 @@ def list_table(header, rows, widths):
 
 
 class RegistryTable(Directive):
-    """A table of a registry; subclasses give its lines."""
+    """Table of a registry; subclasses return its lines."""
 
     def run(self):
         lines = StringList(self.lines(), source="registry")
@@ -57,7 +57,7 @@ class OutputColumns(RegistryTable):
 
 
 class ModelCard(RegistryTable):
-    """How a model was built and trained, read from its card."""
+    """Table of the architecture and training of a model, from its card."""
 
     required_arguments = 1
 
@@ -68,7 +68,7 @@ class ModelCard(RegistryTable):
 
 
 class Certificate(RegistryTable):
-    """The certificate of calibration in a model's card."""
+    """Table of the calibration certificate in a model's card."""
 
     required_arguments = 1
 
@@ -94,7 +94,7 @@ class Certificate(RegistryTable):
 
 
 class ClaimsTable(RegistryTable):
-    """A table of the papers' claims that ``python -m benchmarks.papers`` wrote: model, and name of the table."""
+    """Table of the papers' claims written by ``python -m benchmarks.papers``; arguments are model and table name."""
 
     required_arguments = 2
 
@@ -111,7 +111,7 @@ class ClaimsTable(RegistryTable):
 
 
 class ControlsTable(RegistryTable):
-    """From how many mocks each diagnostic catches each control, as ``clusterpost validate`` wrote it for a model."""
+    """Table of the number of mocks from which diagnostics detect controls, written by ``clusterpost validate``."""
 
     required_arguments = 1
 
@@ -131,14 +131,14 @@ class ControlsTable(RegistryTable):
         widths = " ".join(["16"] + [str(84 // len(table))] * len(table))
         made = table.meta
         return [*list_table(("Diagnostic", *table["control"]), rows, widths), "",
-                f"{made['n_draws']} draws of each mock; sizes tried: {', '.join(f'{n:,}' for n in made['sizes'])}.",
-                f"Two modes were found, and one dropped, in {100 * made['bimodal']:.1f} % of mocks.",
-                f"False alarms where nothing was wrong: {round(sum(alarms))} in {trials} tests at the level of "
+                f"{made['n_draws']} draws per mock; numbers of mocks: {', '.join(f'{n:,}' for n in made['sizes'])}.",
+                f"{100 * made['bimodal']:.1f} % of mocks have two modes, of which one is dropped.",
+                f"False alarms for exact posteriors: {round(sum(alarms))} in {trials} tests at the level of "
                 f"{100 * made['level']:g} %."]
 
 
 def affine_table(card):
-    """Beside Table A.1 of Walter et al. (2025)."""
+    """Return hyperparameters beside those of Table A.1 of Walter et al. (2025)."""
     network, training = card["architecture"], card["training"]
     settings = training["settings"]
     rows = [
@@ -157,7 +157,7 @@ def affine_table(card):
 
 
 def spline_table(card):
-    """Each block's size, and how the network was trained."""
+    """Return the size of each block and the training settings."""
     network, training = card["architecture"], card["training"]
     blocks = [(f"Block of {card['learned'][i]}", f"{network['depth'][k]} residual blocks of {network['width'][k]} "
                f"neurons (SiLU); {network['splines'][k]} spline(s) of {network['bins'][k]} bins")
@@ -181,7 +181,7 @@ def spline_table(card):
 
 
 def training_record(card):
-    """Rows of what the card says of the training, earlier stages of it first."""
+    """Return rows of the training record in the card, earlier stages first."""
     training = card["training"]
     stages, earlier = [], training.get("started_from")
     while earlier:
@@ -194,7 +194,7 @@ def training_record(card):
     return [
         *rows,
         ("Mocks" if not stages else "Mocks of the last stage", f"{training['mocks_seen']:,}, each seen once"),
-        ("Kept are the weights after", f"{training['weights_after_mocks']:,} of them, of the best validation"),
+        ("Weights kept", f"of the best validation, after {training['weights_after_mocks']:,} mocks"),
         ("Hardware", training["hardware"]),
         ("Time", f"{training['hours']:.2f} hours"),
         ("Finished", training["finished"]),
@@ -210,7 +210,7 @@ def training_record(card):
 
 
 class Commands(RegistryTable):
-    """The help texts of the command line."""
+    """Help texts of the command line."""
 
     def lines(self):
         import os
@@ -229,7 +229,7 @@ class Commands(RegistryTable):
 
 
 class BibTeX(RegistryTable):
-    """What a result of the default model rests on."""
+    """References of a result of the default model."""
 
     def lines(self):
         text = clusterpost.cite()
@@ -237,7 +237,7 @@ class BibTeX(RegistryTable):
 
 
 class Folded(Directive):
-    """Content that opens on a click; the argument is what stands in its place."""
+    """Content that opens on a click; the argument is its summary line."""
 
     required_arguments = 1
     final_argument_whitespace = True

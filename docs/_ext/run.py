@@ -1,4 +1,4 @@
-"""Directives that run a page's code and commands when the page is built, and show what they give.
+"""Directives that run a page's code and commands during the build, and show their output.
 
 ``run`` runs Python; the blocks of a page share their variables.  ``:hide:`` runs a block unseen;
 ``:figure: name`` shows the figure of that variable below it.
@@ -8,7 +8,7 @@ and ``:page: name`` links an HTML page, that the commands wrote.
 
 All blocks of a page run in one new folder.
 
-What fails, fails the build.
+A failure stops the build.
 """
 
 import ast
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_block(code, variables):
-    """Run statement by statement, as at the prompt; the text that one would see there."""
+    """Run statement by statement, as at the prompt, and return the text of the session."""
     lines, shown = code.splitlines(), []
     for statement in ast.parse(code).body:
         source = lines[statement.lineno - 1 : statement.end_lineno]
@@ -47,7 +47,7 @@ def run_block(code, variables):
 
 
 def run_commands(text):
-    """Run command by command, as in a terminal; the text that one would see there."""
+    """Run command by command, as in a terminal, and return the text of the session."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     program = f'clusterpost() {{ "{sys.executable}" -m clusterpost "$@"; }}\n'
     shown = []
@@ -72,7 +72,7 @@ class _Shown(Directive):
         return self.state.document.settings.env
 
     def output(self, function, **options):
-        """Run the block in the page's folder; what it raises is the error of this block."""
+        """Run the block in the page's folder; an exception is reported as an error of this block."""
         try:
             with contextlib.chdir(self.folder):
                 return function("\n".join(self.content), **options)
@@ -81,11 +81,11 @@ class _Shown(Directive):
 
     @property
     def folder(self):
-        """The page's folder, for as long as the page is read."""
+        """Return the page's folder, which exists while the page is read."""
         return Path(self.env.temp_data.setdefault("folder", tempfile.TemporaryDirectory()).name)
 
     def picture(self):
-        """Where a picture of this page is kept until the pages are written."""
+        """Return the path of a picture of this page, kept until the pages are written."""
         path = Path(self.env.app.doctreedir) / "run"
         path.mkdir(parents=True, exist_ok=True)
         return path / f"{self.env.docname.replace('/', '_')}_{self.env.new_serialno('run')}.png"

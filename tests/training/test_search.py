@@ -253,7 +253,7 @@ def test_bad_trials_are_pruned(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("options", "message"), [
     ({"families": ("maf",)}, "no family maf; choose from affine, spline"),
     ({"families": ()}, "no family"),
-    ({"simulator": walter2025().simulator}, "closed form, which log-normal noise alone has"),
+    ({"simulator": walter2025().simulator}, "closed form of the mass, which exists only for log-normal noise"),
 ])
 def test_what_a_family_cannot_learn_is_refused(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
