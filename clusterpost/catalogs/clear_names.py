@@ -51,7 +51,7 @@ def chosen_columns(parsed: dict, band: str) -> BandColumns:
     Parameters
     ----------
     parsed : dict
-        From `parsed_columns`.
+        Output of `parsed_columns`.
     band : str
         Band with a flux column.
 
@@ -95,7 +95,7 @@ def clear_bands(parsed: dict, wanted: set) -> dict[str, BandColumns]:
     Parameters
     ----------
     parsed : dict
-        From `parsed_columns`.
+        Output of `parsed_columns`.
     wanted : iterable of str
 
     Returns

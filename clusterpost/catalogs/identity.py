@@ -32,7 +32,7 @@ def identifying_columns(tbl: Table, taken: Sequence[str], prefix: str | None = N
     taken : sequence of str
         Reserved names; a column with such a name is renamed with ``_input`` appended.
     prefix : str, optional
-        Of the results in the table.
+        Prefix of the results in the table.
 
     Returns
     -------

@@ -240,7 +240,7 @@ def clean_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.nd
     Raises
     ------
     ColumnError
-        If a column holds what it cannot.
+        If a column has invalid values.
     """
     names = layout.bands[band]
     flux, error = numbers(tbl, names.flux), numbers(tbl, names.error)

@@ -35,7 +35,7 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     published : str or dict, optional
         As for `clusterpost.validation.compare_with_catalog`.
     where : array of bool or int, optional
@@ -176,7 +176,7 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     published : str or dict, optional
         As for `clusterpost.validation.compare_with_catalog`.
     where : array of bool or int, optional
@@ -259,7 +259,7 @@ def plot_catalog(out: Table, *, where: str | Sequence | np.ndarray | None = None
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     where : array of bool or int, or str, optional
         Rows to draw, or an expression that selects them, such as ``"class <= 2 and good"``
         (`clusterpost.selection.select_rows`); all by default.

@@ -224,7 +224,7 @@ def typical_distance(shown: Shown) -> float:
     """
     distance = photometry_of(shown.table, shown.prefix).covariates.get("distance", np.array([np.nan]))
     if not np.isfinite(distance).any():
-        raise InputError("a line of constant magnitude needs a distance, and no row has one; leave option:limit out, "
+        raise InputError("a line of constant magnitude needs a distance, and no row has one; omit the limit, "
                          "or infer the table with option:distance")
     return float(np.nanmedian(distance))
 

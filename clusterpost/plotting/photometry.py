@@ -118,7 +118,7 @@ def plot_predictive(check: Table, *, bins: int | None = None, figure: Figure | N
     Parameters
     ----------
     check : Table
-        From `clusterpost.validation.predictive_check`.
+        Output of `clusterpost.validation.predictive_check`.
     bins : int, optional
         Number of bins of the ranks; by default one per 25 clusters, between 8 and 25.
     figure : Figure, optional

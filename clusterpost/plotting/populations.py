@@ -37,7 +37,7 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     where : array of bool or int, or str, optional
         Rows to draw, or an expression that selects them, such as ``"class <= 2"``
         (`clusterpost.selection.select_rows`); all by default.
@@ -128,7 +128,7 @@ def plot_mass_function(out: Table, *, where: str | Sequence | np.ndarray | None 
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`, whose good rows are drawn from, or from `~clusterpost.sample_posterior`.
+        Output of `~clusterpost.infer_table`, whose good rows are used, or of `~clusterpost.sample_posterior`.
     where : array of bool or int, or str, optional
         Rows to count, or an expression that selects them; by default all good rows.
     bins : int or array, optional
@@ -197,7 +197,7 @@ def plot_age_distribution(out: Table, *, where: str | Sequence | np.ndarray | No
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`, whose good rows are drawn from, or from `~clusterpost.sample_posterior`.
+        Output of `~clusterpost.infer_table`, whose good rows are used, or of `~clusterpost.sample_posterior`.
     where : array of bool or int, or str, optional
         Rows to count, or an expression that selects them; by default all good rows.
     bins : int or array, optional

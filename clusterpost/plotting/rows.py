@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Shown", "color_of", "linear_column", "not_inferred", "point_size", "scatter", "shown_rows"]
 
 _CROWD = 2000  # largest number of good rows drawn as points; more are drawn as a density
-_DISCRETE = 6  # values of a column of whole numbers
 
 
 @dataclass

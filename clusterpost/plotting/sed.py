@@ -69,7 +69,7 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
     seed : int, optional
         Random seed of the draws; by default that of the results.
     **options
-        Of `~clusterpost.sample_posterior`, for a row without results.
+        Options of `~clusterpost.sample_posterior`, for a row without results.
 
     Returns
     -------

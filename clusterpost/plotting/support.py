@@ -40,7 +40,7 @@ def plot_support(out: Table, *, where: str | Sequence | np.ndarray | None = None
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     where : array of bool or int, or str, optional
         Rows to draw, or an expression that selects them; all by default.
     mocks : `~astropy.table.Table`, optional

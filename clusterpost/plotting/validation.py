@@ -33,7 +33,7 @@ def plot_sbc(result: SBCResult, *, level: float = 0.99, bins: int | None = None,
     Parameters
     ----------
     result : SBCResult
-        From `clusterpost.validation.sbc_ranks`.
+        Output of `clusterpost.validation.sbc_ranks`.
     level : float
         Probability level of the simultaneous band.
     bins : int, optional
@@ -94,7 +94,7 @@ def plot_pp(result: SBCResult, *, level: float = 0.99, figure: Figure | None = N
     Parameters
     ----------
     result : SBCResult
-        From `clusterpost.validation.rank_statistics` with `~clusterpost.validation.MARGINALS`.
+        Output of `clusterpost.validation.rank_statistics` with `~clusterpost.validation.MARGINALS`.
     level : float
         Probability level of the simultaneous band.
     figure : Figure, optional
@@ -134,7 +134,7 @@ def plot_coverage(*results: SBCResult, level: float = 0.99, figure: Figure | Non
     Parameters
     ----------
     *results : SBCResult
-        From `clusterpost.validation.coverage_ranks` and `~clusterpost.validation.tarp_ranks`, for the same ensemble.
+        Outputs of `clusterpost.validation.coverage_ranks` and `~clusterpost.validation.tarp_ranks` for one ensemble.
     level : float
         Probability level of the simultaneous band.
     figure : Figure, optional
@@ -174,7 +174,7 @@ def plot_regions(*tables: Table, figure: Figure | None = None) -> Figure:
     Parameters
     ----------
     *tables : Table
-        From `clusterpost.validation.by_region`.
+        Output of `clusterpost.validation.by_region`.
     figure : Figure, optional
         Figure to draw into; a new one by default.
 

@@ -57,7 +57,7 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     published : str or dict, optional
         Name of a set of fits: ``minchisq`` (PHANGS, single-branch maximum likelihood, used in the paper), ``sed``,
         ``thilker25`` or ``sedfix`` (PHANGS, decision tree), ``legus``; or
@@ -353,7 +353,7 @@ def inlier_table(result: Any) -> Table:
     Parameters
     ----------
     result : Table
-        From `compare_with_catalog`.
+        Output of `compare_with_catalog`.
 
     Returns
     -------

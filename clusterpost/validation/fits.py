@@ -51,7 +51,7 @@ def inferred_parameters(out: Table, suffix: str, *, prefix: str = "", parameters
         Suffix of the columns: ``"q50"``, ``"map"``, ``"modes"``, ...
     prefix : str
     parameters : sequence of `~clusterpost.families.Parameter`, optional
-        Of the model's family; by default those of clusters.
+        Parameters of the model's family; by default those of clusters.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def published_fits(table: Table, published: str | dict | None = None, *, paramet
     published : str or dict, optional
         As for `~clusterpost.compare_with_catalog`.
     parameters : sequence of `~clusterpost.families.Parameter`
-        Of the model's family; by default those of clusters.
+        Parameters of the model's family; by default those of clusters.
 
     Returns
     -------
@@ -143,7 +143,7 @@ def catalog_parameters(table: Table, published: str | Mapping | None = None, *,
     published : str, dict or False, optional
         As for `~clusterpost.compare_with_catalog`; False for none.
     parameters : sequence of `~clusterpost.families.Parameter`
-        Of the model's family; by default those of clusters.
+        Parameters of the model's family; by default those of clusters.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def drawn_parameters(draws: Table, parameters: Sequence = PARAMETERS) -> np.ndar
     draws : Table
         Output of `~clusterpost.sample_posterior`.
     parameters : sequence of `~clusterpost.families.Parameter`
-        Of the model's family; by default those of clusters.
+        Parameters of the model's family; by default those of clusters.
 
     Returns
     -------
@@ -262,10 +262,10 @@ def closest_modes(out: Table, fits: dict, *, prefix: str = "", parameters: Seque
     ----------
     out : Table
     fits : dict of PublishedFit
-        From `published_fits`.
+        Output of `published_fits`.
     prefix : str
     parameters : sequence of `~clusterpost.families.Parameter`
-        Of the model's family; by default those of clusters.
+        Parameters of the model's family; by default those of clusters.
 
     Returns
     -------

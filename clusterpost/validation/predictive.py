@@ -171,7 +171,7 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     published : str, dict or False, optional
         As for `~clusterpost.compare_with_catalog`; False, or a table without fits, leaves those columns NaN.
     prefix : str, optional
@@ -247,7 +247,7 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
     Parameters
     ----------
     out : Table
-        From `~clusterpost.infer_table`.
+        Output of `~clusterpost.infer_table`.
     rows : sequence of int
     published : str, dict or False, optional
         As for `map_chi2`.

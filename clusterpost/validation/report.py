@@ -106,9 +106,9 @@ class Validation:
     ----------
     model : Model
     tested : dict of Calibration
-        By ``network`` and ``refined``.
+        Calibrations of ``network`` and ``refined``.
     exactness : Table or None
-        From `~clusterpost.validation.compare_with_exact`.
+        Output of `~clusterpost.validation.compare_with_exact`.
     checks : CatalogChecks or None
     report : Report
         Report so far.

@@ -356,7 +356,7 @@ def test_residuals_at_the_published_parameters_find_a_mixed_system(truths):
     difference = published_residuals(wrong, published)["residual"] - right["residual"]
     np.testing.assert_allclose(difference[:2], -right["ab_minus_vega"][:2], atol=1e-6)
     np.testing.assert_allclose(difference[2:], 0, atol=1e-6)
-    with pytest.raises(InputError, match="no row has photometry"):
+    with pytest.raises(InputError, match="no row has both photometry"):
         published_residuals(tbl[tbl["F275W"] > 0], {"ebv": published["ebv"]})
 
 

@@ -1,1 +1,1 @@
-"""Compute the table of stars of the stochastic family from public isochrones, atmospheres and nebular grids."""
+"""Computation of the stochastic family's table of stars from public isochrones, atmospheres and nebular grids."""

