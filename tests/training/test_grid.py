@@ -198,7 +198,7 @@ class TestReaders:
         self.write_ised(path, *spectra, self.plain)
         text = path.read_text()
         path.write_text(text[:int(share * len(text))])
-        with pytest.raises(ValueError, match="is the file whole"):
+        with pytest.raises(ValueError, match="is the file complete"):
             read_ised_ascii(path)
 
     @pytest.mark.parametrize("transposed", [False, True])

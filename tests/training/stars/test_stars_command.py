@@ -11,7 +11,7 @@ def run(*options):
 def test_bands_that_the_table_needs_are_asked_for(capsys):
     with pytest.raises(SystemExit):
         run("--bands", "F336W", "F438W", "F814W", "F160W_IR")
-    assert "needs F275W, F555W, V_JC too" in capsys.readouterr().err
+    assert "also needs F275W, F555W, V_JC:" in capsys.readouterr().err
 
 
 def test_the_packaged_table_has_the_bands_of_hst_and_johnson():
