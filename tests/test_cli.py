@@ -162,7 +162,7 @@ def test_columns(tmp_path):
 @pytest.mark.parametrize("pair", ["F275W", "F275W=flux", "F275W=a,b,c,d"])
 def test_columns_of_a_wrong_form(tmp_path, catalog, capsys, pair):
     assert run("infer", catalog, tmp_path / "out.fits", "--columns", pair) == 2
-    assert f"--columns {pair!r} is not of the form BAND=FLUX,ERR" in capsys.readouterr().err
+    assert f"--columns {pair!r} does not have the form BAND=FLUX,ERR" in capsys.readouterr().err
 
 
 def test_quiet(tmp_path, catalog, capsys):
@@ -209,8 +209,8 @@ def test_an_existing_output_is_not_replaced(tmp_path, catalog, capsys):
         (["{catalog}", "{tmp}/out.fits", "-n", "3"], "--n-samples 3 "),
         (["{catalog}", "{tmp}/out.fits", "--device", "gpu"], "use 'cpu' or 'cuda'"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "--device", "gpu"], "use 'cpu' or 'cuda'"),
-        (["{catalog}", "{tmp}/out.fits", "--exact", "-n", "50"], "leave -n out"),
-        (["{catalog}", "{tmp}/out.fits", "--exact", "--no-refine"], "leave --no-refine out"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "-n", "50"], "omit -n"),
+        (["{catalog}", "{tmp}/out.fits", "--exact", "--no-refine"], "omit --no-refine"),
         (["{catalog}", "{tmp}/out.fits", "--exact", "--model", "galaxies"], "has no exact grid"),
         (["{catalog}", "{tmp}/out.fits", "--distance-error", "5"], "relative standard deviation from 0 to below 1"),
         (["{catalog}", "{tmp}/out.fits", "--ebv-scale", "-1"], "must be positive"),
@@ -242,10 +242,10 @@ def test_interrupted(tmp_path, catalog, capsys, monkeypatch):
 @pytest.mark.parametrize(("where", "arguments", "said"), [
     ("clusterpost.training.mocks.simulate", ["simulate", "out.fits"], "files are written whole or not at all"),
     ("clusterpost.validation.report.validate_model", ["validate", "any_bands", "-o", "report"],
-     "what is finished is in report, and the same command goes on with it"),
+     "finished results are in report, and the same command resumes from them"),
     ("clusterpost.training.recipes.train_model", ["train", "any_bands", "-o", "run"],
-     "the same command goes on with what is in run"),
-    ("clusterpost.catalogs.phangs.fetch_phangs", ["fetch", "NGC1433"], "files that are whole stay in the cache"),
+     "the same command resumes from the last checkpoint or the finished trials in run"),
+    ("clusterpost.catalogs.phangs.fetch_phangs", ["fetch", "NGC1433"], "complete files stay in the cache"),
     ("clusterpost.check.check_installation", ["check"], "interrupted\n"),
 ])
 def test_an_interruption_says_what_it_leaves(tmp_path, capsys, monkeypatch, where, arguments, said):
@@ -366,7 +366,7 @@ def test_plot(tmp_path, posteriors, capsys, coarse_figures):
     [
         (["{tmp}/out.png", "--row", "4"], "--row 4 is not in .*, which has rows 0 to 3"),
         (["{tmp}/out.png", "--row", "-1"], "--row -1"),
-        (["{tmp}/out.xyz"], "a figure's file ends in one of .png"),
+        (["{tmp}/out.xyz"], "the file name of a figure must end in one of .png"),
         (["{tmp}/absent/out.png"], "create it first"),
     ],
 )
@@ -393,7 +393,7 @@ def test_kinds_of_plots(tmp_path, posteriors, capsys, coarse_figures):
     assert pages(tmp_path / "all.pdf") == 4
     capsys.readouterr()
     for arguments, message in ((("all.png", "--kind", "sed"), "figures of several rows need a .pdf file"),
-                               (("a.png", "--kind", "sky", "--row", 1), "--kind sky is of the whole catalog"),
+                               (("a.png", "--kind", "sky", "--row", 1), "--kind sky plots the whole catalog"),
                                (("sky.png", "--kind", "sky"), "right ascension and declination with recognized names")):
         assert run("plot", posteriors, tmp_path / arguments[0], *arguments[1:]) == 2
         assert message in capsys.readouterr().err
@@ -407,7 +407,7 @@ def test_rows_that_cannot_be_drawn_are_named(tmp_path, posteriors, capsys, coars
         tbl[name][2] = np.nan
     clusterpost.write_catalog(tbl, tmp_path / "some.fits")
     assert run("plot", tmp_path / "some.fits", tmp_path / "all.pdf", "--kind", "corner") == 0
-    assert "1 rows that were not inferred have no page: 2" in capsys.readouterr().err
+    assert "1 rows were not inferred and have no page: 2" in capsys.readouterr().err
     assert pages(tmp_path / "all.pdf") == 3
 
 
@@ -625,11 +625,11 @@ def test_improbable_results_in_parts(tmp_path, capsys):
 
 def test_a_prior_by_its_name(mixed, tmp_path, capsys):
     for options, message in (
-            (["--prior", "survey"], "--prior 'survey' is no prior; give --mass-slope or --ebv-scale"),
-            (["--prior", "none", "--mass-slope", "-2"], "--prior 'none' is no prior"),
-            (["-n", "5"], "--n-samples 5 must be a whole number of at least 10"),
-            (["--seed", "-1"], "--seed -1 must be a whole number"),
-            (["--workers", "0"], "--workers 0 must be a whole number of at least 1"),
+            (["--prior", "survey"], "--prior 'survey' is not a prior; give --mass-slope or --ebv-scale"),
+            (["--prior", "none", "--mass-slope", "-2"], "--prior 'none' is not a prior"),
+            (["-n", "5"], "--n-samples 5 must be an integer of at least 10"),
+            (["--seed", "-1"], "--seed -1 must be an integer"),
+            (["--workers", "0"], "--workers 0 must be an integer of at least 1"),
             (["--error-floor", "2"], "--error-floor 2.0 must be"),
             (["--quantiles", "2"], r"--quantiles (2.0,) must be")):
         for output in ("out.fits", "out.parquet"):
@@ -652,8 +652,8 @@ def test_plot_by_identifier(mixed, tmp_path, capsys, coarse_figures):
     tbl["name"] = ["n1", "n2", "n3", "n4"]
     clusterpost.write_catalog(clusterpost.infer_table(tbl, n_samples=50), tmp_path / "out.fits")
     assert run("plot", tmp_path / "out.fits", tmp_path / "a.png", "--id", "n3", "--quiet") == 0
-    for arguments, message in ((("--id", "n9"), "--id n9 is in no row of"), (("--id", 1), "is in 2 rows of"),
-                               (("--id", "n1", "--row", 0), "not both"), (("--id", "n1", "--good"), "draw one row")):
+    for arguments, message in ((("--id", "n9"), "--id n9 is not in"), (("--id", 1), "is in 2 rows of"),
+                               (("--id", "n1", "--row", 0), "not both"), (("--id", "n1", "--good"), "plot one row")):
         assert run("plot", tmp_path / "out.fits", tmp_path / "b.png", *arguments) == 2
         assert message in capsys.readouterr().err
 

@@ -129,7 +129,7 @@ def test_cache(server, capsys):
     assert run("cache", "verify") == 1
     shown = capsys.readouterr()
     assert re.search(r"ic1954\S+ +damaged", shown.out)
-    assert "fetched anew" in shown.err
+    assert "fetched again" in shown.err
     assert run("cache", "clear") == 0
     assert capsys.readouterr().err.endswith(": 2 files removed\n")
     assert not file.exists()
