@@ -63,7 +63,7 @@ def test_damaged_weights(copied_models, capsys):
     path.write_bytes(path.read_bytes()[:-10])
     found = problems()
     assert list(found) == ["model walter2025"]
-    assert "get both files anew" in found["model walter2025"].result
+    assert "get both files again" in found["model walter2025"].result
     assert "reinstall" in found["model walter2025"].remedy
     assert main(["check"]) == 1
     assert "PROBLEM  model walter2025" in capsys.readouterr().out

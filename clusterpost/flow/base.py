@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "Depth", "Flow", "Index", "Size", "Spec", "check_order", "count_dense", "log_normal"]
 
-#: Types of an architecture's fields; a model file's numbers are checked against them.
+#: Types of the fields of an architecture, against which values in model files are checked.
 Size = Annotated[int, Meta(ge=1, le=2**20)]
 Depth = Annotated[int, Meta(ge=0, le=2**20)]
 Index = Annotated[int, Meta(ge=0, lt=1000)]
@@ -25,10 +25,10 @@ Bounds = Annotated[tuple[Annotated[float, Meta(ge=-1e30, le=1e30)], ...], Meta(m
 
 
 class Spec:
-    """Base of the flows' architectures: plain values that go to the model file and come back.
+    """Base class of flow architectures, stored as plain values in the model file.
 
-    A subclass is a dataclass with the fields ``n_parameters``, ``n_conditions``, ``low`` and ``high``, and
-    defines `count_weights`.
+    Subclasses are dataclasses with the fields ``n_parameters``, ``n_conditions``, ``low``, and ``high`` that
+    define `count_weights`.
     """
 
     def __post_init__(self) -> None:
@@ -36,10 +36,10 @@ class Spec:
             raise ValueError(f"{self.n_parameters} parameters need as many lower and upper bounds, not "
                              f"{len(self.low)} and {len(self.high)}")
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
-            raise ValueError("every lower bound of a parameter must lie below its upper bound")
+            raise ValueError("every lower bound of a parameter must be below its upper bound")
 
     def count_weights(self) -> int:
-        """Compute the number of trained weights, without building the network."""
+        """Compute the number of trained weights without building the network."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
@@ -48,12 +48,12 @@ class Spec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Spec:
-        """Make a spec from what `to_dict` returned, with lists in the place of tuples.
+        """Make a spec from the output of `to_dict`, with lists instead of tuples.
 
         Raises
         ------
         ValueError
-            If a value is absent, unknown, of the wrong kind or out of bounds.
+            If a value is missing, unknown, of the wrong type, or out of bounds.
         """
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
@@ -62,27 +62,27 @@ class Spec:
 
 
 def count_dense(sizes: list[int]) -> int:
-    """Count weights and biases of successive linear layers of these sizes."""
+    """Count weights and biases of successive linear layers with these sizes."""
     return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
 
 
 def check_order(order: tuple[int, ...], n: int) -> None:
-    """Raise ValueError unless ``order`` holds each number below ``n`` once."""
+    """Raise ValueError unless ``order`` contains each integer below ``n`` once."""
     if sorted(order) != list(range(n)):
-        raise ValueError(f"{list(order)[:20]} is no order of {n} parameters")
+        raise ValueError(f"{list(order)[:20]} is not an order of {n} parameters")
 
 
 class Flow(nn.Module):
-    """A density q(theta | conditions) that can be drawn from and evaluated.
+    """Density q(theta | conditions) that can be sampled and evaluated.
 
-    A kind of flow defines ``_density``, ``_invert``, ``base`` and ``_names``.
-    Points have shape (n, n_parameter), or (n, k, n_parameter) for k of them
+    Each kind of flow defines ``_density``, ``_invert``, ``base``, and ``_names``.
+    Points have shape (n, n_parameter), or (n, k, n_parameter) for k points
     under each object's conditions (n, n_condition).
     """
 
     @torch.no_grad()
     def set_from(self, theta: torch.Tensor, conditions: torch.Tensor) -> None:
-        """Set what is fixed before training, such as the scale of the conditions, from a sample.
+        """Set values fixed before training, such as the scale of the conditions, from a sample.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Flow(nn.Module):
         self.standardize.set_from(conditions)
 
     def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """Log density of parameters.
+        """Compute the log density of parameters.
 
         Parameters
         ----------
@@ -102,14 +102,14 @@ class Flow(nn.Module):
         Returns
         -------
         Tensor (n,) or (n, k)
-            Per unit of each parameter; -inf outside the bounds.
+            Log density per unit of each parameter; -inf outside the bounds.
         """
         single = theta.ndim == 2
         density = self._density(theta[:, None] if single else theta, self.standardize(conditions))
         return density[:, 0] if single else density
 
     def transform(self, z: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn base points into draws.
+        """Transform base points to draws.
 
         Parameters
         ----------
@@ -120,24 +120,24 @@ class Flow(nn.Module):
         Returns
         -------
         theta : Tensor
-            Of the shape of ``z``.
+            Draws with the shape of ``z``.
         log_prob : Tensor (n,) or (n, k)
-            Their log density.
+            Log density of the draws.
         """
         single = z.ndim == 2
         theta, density = self._invert(z[:, None] if single else z, self.standardize(conditions))
         return (theta[:, 0], density[:, 0]) if single else (theta, density)
 
     def draw(self, unit: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn points of the unit cube into draws; as `transform` otherwise."""
+        """Transform points of the unit cube to draws; otherwise as `transform`."""
         return self.transform(self.base(unit), conditions)
 
     def compile_passes(self, mode: str | None = None) -> None:
-        """Compile both directions with ``torch.compile``, in one of its modes."""
+        """Compile both directions with ``torch.compile`` in one of its modes."""
         self._density, self._invert = (torch.compile(way, mode=mode) for way in (self._density, self._invert))
 
     def export(self) -> dict:
-        """Weights under names of our own, independent of FrEIA's.
+        """Return the weights under our own names, independent of FrEIA.
 
         Returns
         -------
@@ -147,7 +147,7 @@ class Flow(nn.Module):
         return {ours: state[theirs].contiguous() for ours, theirs in self._names()}
 
     def load_export(self, tensors: dict) -> None:
-        """Take weights that `export` gave.
+        """Load weights from `export`.
 
         Parameters
         ----------

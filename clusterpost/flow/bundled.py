@@ -1,4 +1,4 @@
-"""Places of model files: bundled models by name, a user's own by path."""
+"""Locations of model files: bundled models by name, others by path."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODELS_PATH = Path(__file__).parent.parent / "models"
 
 
 def model_stem(name: PathLike | None = "default") -> PathLike:
-    """Path of a model's files without suffix.
+    """Return the path of a model's files without suffix.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def model_stem(name: PathLike | None = "default") -> PathLike:
     Raises
     ------
     ModelError
-        If there are no such files.
+        If the files do not exist.
 
     Examples
     --------
@@ -48,15 +48,15 @@ def model_stem(name: PathLike | None = "default") -> PathLike:
     """
     name = str(conf.default_model if str(name) == "default" else name)
     for stem in (MODELS_PATH / name, Path(name.removesuffix(".json").removesuffix(".safetensors"))):
-        with contextlib.suppress(OSError, ValueError):  # names that no file can have
+        with contextlib.suppress(OSError, ValueError):  # names that are not valid for files
             if all((stem.parent / f"{stem.name}.{suffix}").is_file() for suffix in ("json", "safetensors")):
                 return stem
     raise ModelError(f"no model {name[:200]!r}: bundled models are {', '.join(bundled_models())}; "
-                     "a path names a .safetensors file that has its .json beside it")
+                     "a path must be a .safetensors file with its .json next to it")
 
 
 def bundled_models() -> list[str]:
-    """Names of the bundled models.
+    """Return the names of the bundled models.
 
     Returns
     -------
@@ -74,8 +74,8 @@ def list_models() -> Table:
         ``name``, ``bands``, ``noise`` model, ``learned`` parameters, ``n_weights``, ``mocks_seen`` in training,
         ``test_nll`` (nat, on held-out mocks of the model's own simulator), ``certificate`` (mocks and date of the
         calibration test, ``none``, or ``of another model``), ``max_difference`` (largest difference of the rank ECDF
-        from uniform in that test, of the posteriors that `~clusterpost.infer_table` gives; NaN without one) and the
-        hash.  Test NLLs of models that learned other parameters, or from another simulator, do not compare.
+        from uniform in that test, for posteriors from `~clusterpost.infer_table`; NaN without one), and the
+        hash.  Test NLLs of models with other learned parameters or another simulator are not comparable.
 
     Examples
     --------

@@ -13,24 +13,24 @@ from ..errors import ModelError
 
 __all__ = ["FREE_ENTRIES", "ModelMetadata", "certificate_of", "model_hash", "read_metadata"]
 
-#: Entries of a card that change no number which the model gives, or that name the hash themselves.
+#: Entries of a card that do not change the results of the model, or that contain the hash.
 FREE_ENTRIES = ("format", "name", "sha256", "n_weights", "training", "certificate", "recalibration")
 
 
 def model_hash(card: dict, weights: dict) -> str:
-    """Hash the weights of a model and every entry of its card that changes what it computes.
+    """Hash the weights of a model and all card entries that change its results.
 
     Parameters
     ----------
     card : dict
-        Its entries but for `FREE_ENTRIES` are covered.
+        Card; all entries except `FREE_ENTRIES` are covered.
     weights : dict of Tensor
-        By name; on the CPU.
+        Weights by name, on the CPU.
 
     Returns
     -------
     str
-        The sha256, in hexadecimal.  It is the same however the file lays out the weights, and for any golden
+        The sha256 in hexadecimal.  It does not depend on the layout of the weights in the file or on golden
         vectors.
 
     Examples
@@ -53,7 +53,7 @@ def model_hash(card: dict, weights: dict) -> str:
 
 
 def certificate_of(card: dict) -> dict | None:
-    """Return the certificate of calibration in a card, if it is one of this very model.
+    """Return the certificate of calibration in a card if it is for this model.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def certificate_of(card: dict) -> dict | None:
     return certificate if isinstance(certificate, dict) and certificate.get("sha256") == card.get("sha256") else None
 
 
-# Bounds of what a card may state.  They are far beyond any sensible model; memory is bounded by the size of the
-# weights' file, which `read_spec` and `load_model` compare sizes with before anything is allocated.
+# Bounds of values in a card, far beyond any sensible model.  Memory is limited by the size of the weights file, with
+# which `read_spec` and `load_model` compare sizes before they allocate memory.
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Hash = Annotated[str, Meta(max_length=64)]
 _Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
@@ -84,7 +84,7 @@ _Slots = tuple[Annotated[tuple[_Index, ...], Meta(min_length=1, max_length=2)], 
 
 
 class RangeMetadata(msgspec.Struct, frozen=True):
-    """Lower and upper ends, a number for each condition.
+    """Lower and upper bounds of each condition.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class CoverageMetadata(msgspec.Struct, frozen=True):
     ----------
     kind : str
     slots : tuple of tuple of int or None
-        Indices of the bands that can fill each slot, where not every band is always measured.
+        Indices of the bands in each slot, if not every band is always measured.
     """
 
     kind: _Name
@@ -124,7 +124,7 @@ class CoverageMetadata(msgspec.Struct, frozen=True):
 
 
 class FamilyMetadata(msgspec.Struct, frozen=True):
-    """Model family, and the options that make it.
+    """Model family and its options.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class SimulatorMetadata(msgspec.Struct, frozen=True):
     errors : ErrorsMetadata
     coverage : CoverageMetadata
     family : FamilyMetadata or None
-        None in files of version 0.1, whose simulator holds the options of fully sampled clusters.
+        None in files of version 0.1, whose simulator contains the options of fully sampled clusters.
     """
 
     noise: _Name
@@ -158,7 +158,7 @@ class SimulatorMetadata(msgspec.Struct, frozen=True):
 
 
 class StampMetadata(msgspec.Struct, frozen=True):
-    """Hash of the model that a certificate or a recalibration is of.
+    """Hash of the model of a certificate or a recalibration.
 
     Attributes
     ----------
@@ -174,12 +174,12 @@ class RecalibrationMetadata(msgspec.Struct, frozen=True):
     Attributes
     ----------
     sha256 : str
-        Of the model that it was learned for.
+        Hash of the corrected model.
     refine : bool
-        Whether it is one of refined posteriors.
+        Whether it is for refined posteriors.
     levels : tuple of float
     shares : tuple of tuple of float
-        For each parameter, the share of true values below the quantile of each level.
+        Fraction of true values below the quantile of each level, for each parameter.
     """
 
     sha256: _Hash
@@ -189,7 +189,7 @@ class RecalibrationMetadata(msgspec.Struct, frozen=True):
 
 
 class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """Entries of a model file's card, as far as anything is computed from them.
+    """Card entries of a model file that are used in computations.
 
     Attributes
     ----------
@@ -197,21 +197,21 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
         2, or 1 for files of version 0.1.
     name : str
     sha256 : str
-        `model_hash`; in format 1 the hash of the weights' file.
+        `model_hash`; in format 1 the hash of the weights file.
     architecture : dict
         Checked by `~clusterpost.flow.network.read_spec`.
     n_weights : int
     conditions : str or dict
         Encoder; checked by the family.
     learned : tuple of str
-        The parameters that the flow draws, in order.
+        Parameters drawn by the flow, in order.
     simulator : SimulatorMetadata
     training : dict
         Record of the training.
     n_samples : int
         Default number of draws.
     condition_range : RangeMetadata or None
-        Where training has shown conditions to the network; None for encoders that bound them themselves.
+        Range of the conditions in training; None for encoders with their own bounds.
     certificate : StampMetadata or None
     recalibration : RecalibrationMetadata or None
     """
@@ -246,12 +246,12 @@ def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
     card : dict
         All entries, as plain values.
     metadata : ModelMetadata
-        Those that numbers are computed from.
+        Entries used in computations.
 
     Raises
     ------
     ModelError
-        If it is no JSON, or an entry is absent, of the wrong kind, or out of bounds.
+        If the text is not JSON, or an entry is missing, of the wrong type, or out of bounds.
 
     Examples
     --------
@@ -263,12 +263,12 @@ def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
     """
     try:
         card = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # malformed, no text, or nested beyond reason
-        raise ModelError(f"{where} is not valid JSON ({error}); get the file anew") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # malformed, not text, or nested too deeply
+        raise ModelError(f"{where} is not valid JSON ({error}); get the file again") from None
     found = card.get("format") if isinstance(card, dict) else None
     if type(found) is not int or found not in (1, 2):
         raise ModelError(f"{where} has format {str(found)[:20]}; this version of clusterpost reads 1 and 2")
     try:
         return card, msgspec.convert(card, ModelMetadata)
     except msgspec.ValidationError as error:
-        raise ModelError(f"{where} is no card of a model ({error}); get both files anew") from None
+        raise ModelError(f"{where} is not a valid model card ({error}); get both files again") from None

@@ -1,4 +1,4 @@
-"""A model: a flow with its card, and what the card says of bands, conditions and family."""
+"""Model: a flow with its card, bands, conditions, and family."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ __all__ = ["Model", "torch_device"]
 
 
 class Model:
-    """A flow that is ready to use, with its card.
+    """A loaded flow with its card.
 
     Attributes
     ----------
     name : str
     flow : Flow
-        In evaluation mode, on its device.
+        Flow in evaluation mode, on its device.
     card : dict
         All entries of the JSON file, with the model's hash as ``sha256``.
     metadata : ModelMetadata
-        The entries that numbers are computed from, checked against the schema.
+        Entries used in computations, checked against the schema.
     """
 
     def __init__(self, name: str, flow: Flow, card: dict[str, Any], metadata: ModelMetadata):
@@ -46,7 +46,7 @@ class Model:
                 f"{self.metadata.n_weights:,} weights, {self.card['sha256'][:12]}, on {self.device}>")
 
     def check(self) -> None:
-        """Check that network, encoder and family belong together.
+        """Check that network, encoder, and family are consistent.
 
         Raises
         ------
@@ -56,57 +56,57 @@ class Model:
         spec, prior, n_bands = self.flow.spec, self.family.prior, len(self.bands)
         size = self.encoder.size(n_bands)
         if size != spec.n_conditions:
-            raise ModelError(f"the encoder gives {size} conditions and the network takes {spec.n_conditions}")
+            raise ModelError(f"the encoder gives {size} conditions, but the network takes {spec.n_conditions}")
         if len(set(self.learned)) != spec.n_parameters or not set(self.learned) <= set(self.parameters):
-            raise ModelError(f"the network draws {spec.n_parameters} parameters, and the card states "
+            raise ModelError(f"the network draws {spec.n_parameters} parameters, but the card states "
                              f"{', '.join(self.learned)} of {', '.join(self.parameters)}")
         if tuple(prior.names) != self.parameters:
-            raise ModelError("the prior is not one of the family's parameters")
+            raise ModelError("the prior does not have the family's parameters")
         at = [self.parameters.index(name) for name in self.learned]
         for mine, other in ((spec.low, prior.low), (spec.high, prior.high)):
             if not torch.equal(torch.tensor(mine), other[at].cpu().float()):
-                raise ModelError("the bounds of the network are not those of the prior")
+                raise ModelError("the bounds of the network and the prior differ")
         if len(set(self.bands)) < n_bands:
-            raise ModelError(f"a band is named twice: {', '.join(self.bands)}")
+            raise ModelError(f"duplicate bands: {', '.join(self.bands)}")
         slots = [*(self.metadata.simulator.coverage.slots or ()), *getattr(self.encoder, "slots", ())]
         if not all(isinstance(index, int) and 0 <= index < n_bands for slot in slots for index in slot):
-            raise ModelError(f"a slot holds a band that is none of the {n_bands}")
+            raise ModelError(f"a slot contains an index that is not one of the {n_bands} bands")
         for known in self.family.covariates:
             if not all(isinstance(end, int | float) for end in (known.low, known.high)) or known.low > known.high:
-                raise ModelError(f"the range of the {known.name} is none")
+                raise ModelError(f"the range of the {known.name} is not valid")
         limits = self.metadata.condition_range
         if limits is not None and not len(limits.low) == len(limits.high) == size:
-            raise ModelError(f"the range of the conditions has not {size} lower and upper ends")
+            raise ModelError(f"the range of the conditions does not have {size} lower and upper bounds")
 
     @functools.cached_property
     def family(self) -> ModelFamily:
-        """Model family that it was trained for, on its device."""
+        """Model family, on the device of the model."""
         return family_of_simulator(self.card["simulator"]).to(self.device)
 
     @functools.cached_property
     def encoder(self) -> Encoder:
-        """Encoder that makes conditions of observations."""
+        """Encoder of observations into conditions."""
         return self.family.read_encoder(self.card["conditions"])
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The bands that the model takes, in order."""
+        """Bands of the model, in order."""
         return self.family.band_names
 
     @property
     def filter_groups(self) -> tuple[tuple[int, ...], ...]:
-        """Bands that stand in for each other, by index: one of each group is enough."""
+        """Indices of interchangeable bands, of which one per group is sufficient."""
         return tuple(tuple(group) for group in self.card["simulator"]["coverage"].get(
             "slots", [[i] for i in range(len(self.bands))]))
 
     @property
     def min_bands(self) -> int:
-        """Groups of bands that must be measured: the family's, or all for a network trained with every band."""
+        """Minimum number of measured groups: that of the family, or all for a network trained with every band."""
         return self.family.min_bands if "slots" in self.card["simulator"]["coverage"] else len(self.filter_groups)
 
     @property
     def takes_sets(self) -> bool:
-        """Whether it was trained with several sets of bands, so that a table need not have every band."""
+        """Whether the model was trained with several sets of bands and does not need all of them."""
         return "sets" in self.card["simulator"]["coverage"]
 
     @property
@@ -120,7 +120,7 @@ class Model:
         return self.flow.box.low.device
 
     def to(self, device: str) -> Model:
-        """Return the model on a device: itself if it is there.
+        """Return the model on a device, or itself if it is already there.
 
         Parameters
         ----------
@@ -133,9 +133,9 @@ class Model:
         Raises
         ------
         ModelError
-            If torch knows no such device, or sees none.
+            If torch does not know the device or cannot find it.
         """
-        device = torch.empty(0, device=torch_device(device)).device  # with its number
+        device = torch.empty(0, device=torch_device(device)).device  # including its index
         if device == self.device:
             return self
         flow = build_flow(self.flow.spec)
@@ -144,7 +144,7 @@ class Model:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Names of the parameters that the flow draws, in order."""
+        """Names of the parameters drawn by the flow, in order."""
         return tuple(self.card["learned"])
 
     def encode(self, observed: Observed) -> torch.Tensor:
@@ -162,7 +162,7 @@ class Model:
 
 
 def torch_device(name: str | None = None) -> str | torch.device:
-    """Choose the device to compute on.
+    """Choose the computing device.
 
     Parameters
     ----------
@@ -176,14 +176,14 @@ def torch_device(name: str | None = None) -> str | torch.device:
     Raises
     ------
     ModelError
-        If torch knows no such device, or sees none.
+        If torch does not know the device or cannot find it.
     """
     name = name or conf.device
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if str(name).startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r} was asked for, and torch sees no GPU; use option:device='cpu'")
+        raise ModelError(f"device {name!r} was requested, but torch finds no GPU; use option:device='cpu'")
     try:
         return torch.device(name)
     except RuntimeError:
-        raise ModelError(f"torch knows no device {name!r}; use 'cpu' or 'cuda'") from None
+        raise ModelError(f"torch does not know the device {name!r}; use 'cpu' or 'cuda'") from None

@@ -1,10 +1,10 @@
 """Model files: weights as safetensors, everything else as JSON, nothing pickled.
 
-``<name>.safetensors`` holds the weights under names of our own and the golden
-vectors; ``<name>.json``, the card, holds architecture, conditions, simulator,
-training record and the model's hash, which covers the weights and all in the card
-that changes numbers.  A certificate of calibration is added to the card later
-(`clusterpost.validation.certificate`); it names the hash of the model that it is of.
+``<name>.safetensors`` contains the weights under our own names and the golden
+vectors; ``<name>.json``, the card, contains architecture, conditions, simulator,
+training record, and the model's hash, which covers the weights and all card entries
+that change results.  A certificate of calibration is added to the card later
+(`clusterpost.validation.certificate`); it contains the hash of its model.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 __all__ = ["find_family", "halve_model", "load_model", "rewrite_model", "save_certificate", "save_model", "update_card"]
 
 _FORMAT = 2
-_WITHOUT_COVERED_CARD = 1  # version 0.1: the hash is one of the weights' file alone
+_WITHOUT_COVERED_CARD = 1  # version 0.1: the hash covers only the weights file
 _LARGEST_CARD, _LARGEST_WEIGHTS = 2**24, 2**31  # bytes
 _LARGE_TENSOR = 1024  # numbers
-_LONGEST = 300  # letters of a message about what a file holds
+_LONGEST = 300  # characters of a message about the content of a file
 _warned = set()  # files that were loaded without a certificate
 
 
@@ -56,8 +56,8 @@ def save_model(stem: PathLike, flow: Flow, card: dict) -> dict:
         Path without suffix; its last part is the model's name.
     flow : Flow
     card : dict
-        With ``conditions`` (the encoder), ``learned``, ``simulator`` and
-        ``training``; architecture, hash and golden vectors are added.
+        Card with ``conditions`` (the encoder), ``learned``, ``simulator``, and
+        ``training``; architecture, hash, and golden vectors are added.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def save_model(stem: PathLike, flow: Flow, card: dict) -> dict:
         "n_weights": sum(p.numel() for p in flow.parameters()),
         **card,
     }
-    card = msgspec.json.decode(msgspec.json.encode(card))  # as it will be read: lists for tuples, null for NaN
+    card = msgspec.json.decode(msgspec.json.encode(card))  # as in the file: lists for tuples, null for NaN
     card["sha256"] = model_hash(card, weights)
     write_whole(stem.parent / f"{stem.name}.safetensors", save_tensors(tensors))
     write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1, allow_nan=False).encode())
@@ -84,13 +84,13 @@ def save_model(stem: PathLike, flow: Flow, card: dict) -> dict:
 
 
 def _as_small(values):
-    """Store large tensors in half precision where that loses nothing."""
+    """Store large tensors in half precision if this is lossless."""
     half = values.half()
     return half if values.numel() >= _LARGE_TENSOR and torch.equal(half.to(values), values) else values
 
 
 def halve_model(name: Path) -> dict:
-    """Round a model's weights to half precision and write it anew, half as large.
+    """Round a model's weights to half precision and rewrite its file, at half the size.
 
     Parameters
     ----------
@@ -100,17 +100,17 @@ def halve_model(name: Path) -> dict:
     Returns
     -------
     dict
-        The card as written, without a certificate: it is another model.
+        The card as written, without a certificate because the model has changed.
 
     Notes
     -----
-    Weights change by 0.05 percent at most.  Draws that are refined remain exact; the network's own are to be tested.
+    Weights change by at most 0.05 percent.  Refined draws remain exact; test the calibration of the network.
     """
     return _write_anew(model_stem(name), torch.Tensor.half)
 
 
 def _write_anew(stem, change=None):
-    """Write a file with the same weights, or changed ones, and all of its card but what is said of one model alone."""
+    """Rewrite a file with given weights and its card, without entries for the old model."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UncertifiedModelWarning)
         model = load_model(stem, device="cpu")
@@ -121,7 +121,7 @@ def _write_anew(stem, change=None):
 
 
 def rewrite_model(name: Path) -> dict:
-    """Write a model file anew in the current format, with the same weights and fresh golden vectors.
+    """Rewrite a model file in the current format, with the same weights and new golden vectors.
 
     Parameters
     ----------
@@ -135,8 +135,8 @@ def rewrite_model(name: Path) -> dict:
 
     Notes
     -----
-    A certificate and a recalibration of the file's own weights stay valid.  In files of version 0.1 they do not
-    cover the card: whoever rewrites such a file vouches for it.
+    A certificate and a recalibration of the file's own weights remain valid.  In files of version 0.1 they do not
+    cover the card; the user who rewrites such a file is responsible for it.
     """
     stem = model_stem(name)
     written = _read_card(stem)
@@ -146,14 +146,14 @@ def rewrite_model(name: Path) -> dict:
 
 
 def update_card(name: Path, **entries: Any) -> dict:
-    """Put entries into a model's card that name the model's hash; all else in it stays as it is.
+    """Add entries with the model's hash to its card, and keep everything else.
 
     Parameters
     ----------
     name : str or path
         As for `load_model`.
     **entries : dict
-        ``certificate`` or ``recalibration``, with the ``sha256`` of the model that each is of.
+        ``certificate`` or ``recalibration``, each with the ``sha256`` of its model.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def update_card(name: Path, **entries: Any) -> dict:
     Raises
     ------
     ModelError
-        If one is of another model than the file's.
+        If an entry is for another model.
     """
     stem = model_stem(name)
     if _read_card(stem)["format"] == _WITHOUT_COVERED_CARD:
@@ -171,27 +171,27 @@ def update_card(name: Path, **entries: Any) -> dict:
     card = _read_card(stem)
     for key, entry in entries.items():
         if entry["sha256"] != card["sha256"]:
-            raise ModelError(f"the {key} is of another model (sha256 {entry['sha256'][:12]}) than {stem}.json is "
-                             f"({card['sha256'][:12]}): other weights, or another card; make it anew")
+            raise ModelError(f"the {key} is for another model (sha256 {entry['sha256'][:12]}) than {stem}.json "
+                             f"({card['sha256'][:12]}), with other weights or another card; make a new one")
     card |= entries
     write_whole(stem.parent / f"{stem.name}.json", json.dumps(card, indent=1).encode())
     return card
 
 
 def save_certificate(name: Path, certificate: dict) -> None:
-    """Put a certificate of calibration into a model's card; all else in it stays as it is.
+    """Write a certificate of calibration into a model's card, and keep everything else.
 
     Parameters
     ----------
     name : str or path
         As for `load_model`.
     certificate : dict
-        From `clusterpost.validation.certificate.certify`.
+        Output of `clusterpost.validation.certificate.certify`.
 
     Raises
     ------
     ModelError
-        If it is of another model than the file's.
+        If the certificate is for another model.
     """
     update_card(name, certificate=certificate)
 
@@ -211,13 +211,13 @@ def _warn_uncertified(stem, card):
 
 
 def load_model(name: ModelLike = "default", *, device: str | None = None) -> Model:
-    """Load a bundled model or a user's own.
+    """Load a bundled model or a model file.
 
     Parameters
     ----------
     name : str, path or Model
         Name of a bundled model, ``default``, or the path of a model file
-        (either file of the pair, or without suffix).  A model is returned as it is, or moved to ``device``.
+        (either file of the pair, or without suffix).  A loaded model is returned, moved to ``device`` if given.
     device : str, optional
         ``cpu`` or ``cuda``; by default `clusterpost.conf.device`.
 
@@ -228,14 +228,14 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
     Raises
     ------
     ModelError
-        If it is absent or damaged, or gives other numbers than it did when written.
+        If the file is missing or damaged, or gives different results than when it was written.
 
     Warns
     -----
     PlatformWarning
-        If single precision gives slightly other numbers on this processor, or with this torch, than is usual.
+        If single-precision results on this processor or torch version differ more than usual.
     UncertifiedModelWarning
-        If its card has no certificate of calibration, or one of another model; once for each file and process.
+        If the card has no certificate of calibration for this model; issued once per file and process.
 
     Examples
     --------
@@ -255,8 +255,8 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
         found = model_hash(card, weights)
         stated = hashlib.sha256(data).hexdigest() if metadata.format == _WITHOUT_COVERED_CARD else found
         if stated != metadata.sha256:
-            raise ModelError("the files do not have the sha256 that the card states: the weights or the card are not "
-                             "as they were written; get both files anew")
+            raise ModelError("the sha256 of the files does not match the card: the weights or the card were "
+                             "modified; get both files again")
         spec = read_spec(metadata.architecture)
         _check_sizes(spec, weights, metadata)
         flow = build_flow(spec)
@@ -267,11 +267,11 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
         check_golden_vectors(flow, tensors, str(stem))
     except InputError as error:
         raise ModelError(f"{stem}: {error.unworded[:_LONGEST]}") from error
-    except ImportError:  # of an optional package that this kind of flow needs
+    except ImportError:  # an optional package for this kind of flow is missing
         raise
-    except Exception as error:  # whatever a file from elsewhere holds, it is one kind of error that it stops with
-        raise ModelError(f"{stem} is no model that this version of clusterpost can run "
-                         f"({type(error).__name__}: {str(error)[:_LONGEST]}); get both files anew") from error
+    except Exception as error:  # convert any error from the content of a foreign file to one type
+        raise ModelError(f"{stem} is not a model that this version of clusterpost can run "
+                         f"({type(error).__name__}: {str(error)[:_LONGEST]}); get both files again") from error
     _warn_uncertified(stem, model.card)
     return model
 
@@ -280,16 +280,16 @@ def _bounded_bytes(path, largest):
     with open(path, "rb") as file:
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise ModelError(f"{path} is larger than {largest:,} bytes, more than a model of clusterpost takes")
+        raise ModelError(f"{path} is larger than {largest:,} bytes, the maximum for a clusterpost model")
     return data
 
 
 def _check_sizes(spec, weights, metadata):
-    """Compare the sizes that a card states with the weights, before anything of these sizes is allocated."""
+    """Compare the sizes in a card with the weights before allocating memory."""
     wanted, there = spec.count_weights(), sum(value.numel() for value in weights.values())
     if not wanted == metadata.n_weights <= there:
-        raise ModelError(f"the architecture has {wanted:,} weights, the card states {metadata.n_weights:,} and the "
-                         f"file holds {there:,} numbers; get both files anew")
+        raise ModelError(f"the architecture has {wanted:,} weights, but the card states {metadata.n_weights:,} and the "
+                         f"file contains {there:,} numbers; get both files again")
 
 
 def _read_card(stem):
@@ -297,12 +297,12 @@ def _read_card(stem):
 
 
 def find_family(name: PathLike = "default") -> ModelFamily:
-    """Return the family of a model, or one that is named itself.
+    """Return the family of a model, or a family by name.
 
     Parameters
     ----------
     name : str, path or Model
-        As for `load_model`, or the name of a family, which is then made with its default options.
+        As for `load_model`, or the name of a family, which has default options.
 
     Returns
     -------
@@ -311,7 +311,7 @@ def find_family(name: PathLike = "default") -> ModelFamily:
     Raises
     ------
     ModelError
-        If there is neither.
+        If there is no such model or family.
 
     Examples
     --------

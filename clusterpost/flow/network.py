@@ -1,4 +1,4 @@
-"""The kinds of flow there are, by the name that a model file gives."""
+"""Kinds of flow by their name in model files."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["FLOWS", "build_flow", "read_spec"]
 
-#: Architecture and network of each kind.
+#: Architecture and network of each kind of flow.
 FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, SplineFlow), "maf": (MafSpec, MafFlow),
          "context-spline": (ContextSpec, ContextSplineFlow), "set-spline": (SetSpec, SetSplineFlow)}
 
 
 def read_spec(values: dict) -> Spec:
-    """Read the architecture that a model file's plain values describe.
+    """Read the architecture from plain values of a model file.
 
     Parameters
     ----------
     values : dict
-        What a spec's ``to_dict`` gave.
+        Output of a spec's ``to_dict``.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def read_spec(values: dict) -> Spec:
     Raises
     ------
     ValueError
-        If there is no such kind of flow, or a value does not fit it.
+        If the kind of flow is unknown, or a value is not valid for it.
     """
     kind = values.get("kind")
     if not isinstance(kind, str) or kind not in FLOWS:
@@ -44,7 +44,7 @@ def read_spec(values: dict) -> Spec:
 
 
 def build_flow(spec: Spec) -> Flow:
-    """Build an untrained flow of that architecture.
+    """Build an untrained flow with a given architecture.
 
     Parameters
     ----------

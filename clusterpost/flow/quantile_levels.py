@@ -1,4 +1,4 @@
-"""Levels at which a recalibrated model's quantiles are taken, from its card."""
+"""Corrected quantile levels of a recalibrated model."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ __all__ = ["corrected_levels"]
 
 
 def corrected_levels(card: dict, levels: np.ndarray | Sequence[float], *, refine: bool | None = None) -> np.ndarray:
-    """Return the levels at which a posterior's quantiles are the wanted ones after correction.
+    """Return the levels of a posterior's quantiles that are the requested ones after correction.
 
     Parameters
     ----------
     card : dict
-        Of a model, with a recalibration that `Recalibration.save` wrote.
+        Card of a model with a recalibration from `Recalibration.save`.
     levels : sequence of float
-        Of the wanted quantiles, from 0 to 1.
+        Requested quantiles, from 0 to 1.
     refine : bool, optional
-        Whether the posteriors are refined; checked against what the correction was learned for, if given.
+        Whether the posteriors are refined; if given, it must match the correction.
 
     Returns
     -------
     ndarray (n_parameter, n_level)
-        In the order of the parameters; increasing wherever ``levels`` are.
+        Levels in the order of the parameters; increasing if ``levels`` are.
 
     Raises
     ------
     ModelError
-        If the card has no recalibration, or one of another model, or of the other kind of posterior.
+        If the card has no recalibration, or one for another model or kind of posterior.
     InputError
         If a level is not between 0 and 1.
 
@@ -50,16 +50,16 @@ def corrected_levels(card: dict, levels: np.ndarray | Sequence[float], *, refine
     """
     record = card.get("recalibration")
     if record is None:
-        raise ModelError(f"model {card.get('name')} has no recalibration; learn and save one with "
+        raise ModelError(f"model {card.get('name')} has no recalibration; make and save one with "
                          "clusterpost.validation.recalibrate")
     if record["sha256"] != card["sha256"]:
-        raise ModelError(f"the recalibration is of another model (sha256 {record['sha256'][:12]}) than "
-                         f"{card.get('name')} is ({card['sha256'][:12]}); learn it anew")
+        raise ModelError(f"the recalibration is for another model (sha256 {record['sha256'][:12]}) than "
+                         f"{card.get('name')} ({card['sha256'][:12]}); make a new one")
     if refine is not None and refine != record["refine"]:
         of, other = ("refined posteriors", "the network alone")[:: 1 if record["refine"] else -1]
-        raise ModelError(f"the recalibration of model {card.get('name')} is one of {of} and does not hold for {other}; "
-                         f"use option:refine={record['refine']}, or learn another")
+        raise ModelError(f"the recalibration of model {card.get('name')} is for {of}, not for {other}; "
+                         f"use option:refine={record['refine']}, or make another")
     levels = np.asarray(levels, dtype=float)
     if not ((levels >= 0) & (levels <= 1)).all():
-        raise InputError(f"levels of quantiles lie between 0 and 1, not {levels.tolist()}")
+        raise InputError(f"quantile levels must be between 0 and 1, not {levels.tolist()}")
     return np.stack([np.interp(levels, shares, record["levels"]) for shares in record["shares"]])

@@ -12,7 +12,7 @@ def test_a_model_s_device_is_honored_or_refused():
     moved = load_model(model, device="meta")
     assert moved.device.type == "meta"
     assert model.device.type == "cpu"
-    with pytest.raises(ModelError, match="torch knows no device 'nonsense'"):
+    with pytest.raises(ModelError, match="torch does not know the device 'nonsense'"):
         load_model(model, device="nonsense")
 
 
@@ -34,12 +34,12 @@ def test_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device in ("cuda", "cuda:1"):
         with pytest.raises(
-            ModelError, match=f"device '{device}' was asked for, and torch sees no GPU; use device='cpu'"
+            ModelError, match=f"device '{device}' was requested, but torch finds no GPU; use device='cpu'"
         ):
             load_model("walter2025", device=device)
     assert load_model("walter2025", device="auto").device.type == "cpu"
 
 
 def test_no_such_device():
-    with pytest.raises(ModelError, match="torch knows no device 'gpu'; use 'cpu' or 'cuda'"):
+    with pytest.raises(ModelError, match="torch does not know the device 'gpu'; use 'cpu' or 'cuda'"):
         load_model("walter2025", device="gpu")

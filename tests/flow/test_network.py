@@ -28,7 +28,7 @@ def test_bounds_that_do_not_fit(change):
 
 @pytest.mark.parametrize("order", [(0, 1), (0, 0, 1), (0, 1, 3)])
 def test_orders_that_are_none(order):
-    with pytest.raises(ValueError, match="is no order of 3 parameters"):
+    with pytest.raises(ValueError, match="is not an order of 3 parameters"):
         AffineSpec(**BOX, permutations=(order,))
-    with pytest.raises(ValueError, match="is no order of 3 parameters"):
+    with pytest.raises(ValueError, match="is not an order of 3 parameters"):
         SplineSpec(**BOX, order=order, width=(8,) * 3, depth=(1,) * 3, bins=(4,) * 3, splines=(1,) * 3)

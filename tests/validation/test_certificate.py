@@ -158,7 +158,7 @@ def test_a_certificate_leaves_all_else_as_it_is(stem, certificate):
 
 def test_a_certificate_of_other_weights_is_refused(stem, certificate):
     before = stem.with_suffix(".json").read_bytes()
-    with pytest.raises(ModelError, match=r"certificate is of another model .* make it anew"):
+    with pytest.raises(ModelError, match=r"certificate is for another model .* make a new one"):
         save_certificate(stem, {**certificate, "sha256": "0" * 64})
     assert stem.with_suffix(".json").read_bytes() == before
 

@@ -128,7 +128,7 @@ def test_what_cannot_be_asked_for(monkeypatch):
         corrected_levels({"name": "m", "sha256": "a"}, [0.5])
     record = wrong(monkeypatch, n_mocks=50).record
     card = {"sha256": record["sha256"], "recalibration": record}
-    with pytest.raises(ModelError, match="one of the network alone and does not hold for refined posteriors"):
+    with pytest.raises(ModelError, match="for the network alone, not for refined posteriors"):
         corrected_levels(card, [0.5], refine=True)
     with pytest.raises(InputError, match="between 0 and 1"):
         corrected_levels(card, [0.5, 1.2])
