@@ -1,1 +1,1 @@
-"""From a network's draws to the numbers of a row: draws, modes, summaries."""
+"""Posterior draws, modes, and summaries."""

@@ -1,11 +1,11 @@
-"""The highest point of a density by local ascent from many starts, all objects of a batch at once.
+"""Maximum of a density by local ascent from many starts, for all objects of a batch at once.
 
-Each start carries its own picture of the density about it, a Gaussian whose
-root gives decorrelated coordinates.  In these a stencil of points is evaluated,
-a quadratic fitted to it and Newton's step tried; whatever lies highest is the
-next center, the quadratic's curvature the next Gaussian, and where nothing lies
-higher the stencil shrinks.  Kinks of the density may spoil a Newton step but
-not the stencil, which is a pattern search by itself.
+Each start has a Gaussian approximation of the local density, whose
+root defines decorrelated coordinates.  A stencil of points is evaluated in these,
+a quadratic is fitted, and Newton's step is tried. The highest point is the
+next center, and the curvature of the quadratic gives the next Gaussian; if no point is
+higher, the stencil shrinks.  Kinks of the density may spoil a Newton step but
+not the stencil, which is a pattern search on its own.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map", "long_climb"]
 
-#: Climbers in each round, the highest of those before: from the starts, and then from both sides of the best end.
+#: Climbers in each round, the highest of the previous round: from the starts, then from both sides of the best end.
 _FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (6, 4, 3, 2, 2)
-#: Starts, and climbers: for a density that is cheap, and for one that costs a pass through a network at every point.
+#: Starts and climbers, for cheap densities and for those that need a network pass at every point.
 LONG, SHORT = (32, (_FIRST, _SECOND)), (2, ((2, 1), ()))
-_N_RIDGE, _REACH = 96, 6.0  # points that are looked at before the second part, and widths to either side
-_STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor where nothing lies higher
-_LEAST_GAIN = 2e-3  # a gain in log density below this counts as none
-_FACTORS = (1.0, 0.5, 1.7)  # of Newton's step that are tried
-_LONGEST = 4.0  # step, in widths
-_CHANGE = 3.0  # most that one round changes a width by
-_FLOOR = 1e-4  # least width, as a share of the box; the most is one
-_STEEPEST = 1e4  # change of the log density over a stencil
+_N_RIDGE, _REACH = 96, 6.0  # points evaluated before the second part, and widths to either side
+_STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor if no point is higher
+_LEAST_GAIN = 2e-3  # minimum gain in log density
+_FACTORS = (1.0, 0.5, 1.7)  # tried factors of Newton's step
+_LONGEST = 4.0  # longest step, in widths
+_CHANGE = 3.0  # maximum factor of a width per round
+_FLOOR = 1e-4  # minimum width as a fraction of the box; the maximum is one
+_STEEPEST = 1e4  # maximum change of the log density over a stencil
 
 
 def long_climb(n_parameters: int) -> tuple[int, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Scale `LONG` down to about as many evaluations of the density as it takes for three parameters.
+    """Scale `LONG` down to about as many density evaluations as for three parameters.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def long_climb(n_parameters: int) -> tuple[int, tuple[tuple[int, ...], tuple[int
     Returns
     -------
     tuple
-        Starts, and the schedule of `ascend`.
+        Number of starts and the schedule of `ascend`.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def long_climb(n_parameters: int) -> tuple[int, tuple[tuple[int, ...], tuple[int
     True
     """
     def points(n: int) -> float:
-        """Count the points of a stencil about its center."""
+        """Count the points of a stencil around its center."""
         return n * (n + 3) / 2
 
     share = min(1.0, points(3) / points(n_parameters))
@@ -65,27 +65,27 @@ def long_climb(n_parameters: int) -> tuple[int, tuple[tuple[int, ...], tuple[int
 
 def find_map(log_density: Callable, theta: torch.Tensor, value: torch.Tensor, low: torch.Tensor, high: torch.Tensor,
              climb: tuple[int, tuple[tuple[int, ...], tuple[int, ...]]] = LONG) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the maximum of each object's density, from draws.
+    """Find the maximum of each object's density, starting from draws.
 
     Parameters
     ----------
     log_density : callable
-        Of Tensor (n, k, n_parameter), any k, to Tensor (n, k); -inf outside
+        Function of Tensor (n, k, n_parameter), any k, with Tensor (n, k); -inf outside
         its support.  It may have kinks.
     theta : Tensor (n, n_samples, n_parameter)
-        Draws, from wherever the density may have its maximum.
+        Draws that cover the maximum of the density.
     value : Tensor (n, n_samples)
-        Their log density, or another measure of where the best of them are.
+        Log density of the draws, or another measure of their quality.
     low, high : Tensor (n_parameter,)
-        The box that holds the support.
+        Box that contains the support.
     climb : (int, schedule)
-        At most so many starts, spread over the first parameter, and the schedule of `ascend`.
+        Maximum number of starts, spread over the first parameter, and the schedule of `ascend`.
 
     Returns
     -------
     theta : Tensor (n, n_parameter)
     value : Tensor (n,)
-        Never lower than that of the draw with the highest ``value``.
+        Density at the maximum, never lower than at the draw with the highest ``value``.
     """
     n_starts, schedule = climb
     start, _, covariance = choose_starts(theta, value, n_starts)
@@ -94,7 +94,7 @@ def find_map(log_density: Callable, theta: torch.Tensor, value: torch.Tensor, lo
 
 def choose_starts(theta: torch.Tensor, value: torch.Tensor,
                   n_starts: int = LONG[0]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Choose the best draw of each part of the first parameter's range.
+    """Choose the best draw in each part of the range of the first parameter.
 
     Parameters
     ----------
@@ -102,21 +102,21 @@ def choose_starts(theta: torch.Tensor, value: torch.Tensor,
     value : Tensor (n, n_samples)
         Log density.
     n_starts : int
-        Parts, with equally many draws each.
+        Number of parts, with equally many draws each.
 
     Returns
     -------
     start : Tensor (n, n_starts, n_parameter)
-        The best draw of all is one of them.
+        Starts, including the best draw overall.
     value : Tensor (n, n_starts)
     covariance : Tensor (n, n_starts, n_parameter, n_parameter)
-        Of the draws of each part.
+        Covariance of the draws in each part.
     """
     n, n_samples, n_parameters = theta.shape
     n_starts = max(1, min(n_starts, n_samples // 8))
     size = -(-n_samples // n_starts)
     order = argsort(theta[..., 0])
-    # The last part is filled up with the draws before it.
+    # The last part is filled with preceding draws.
     at = (torch.arange(n_starts, device=theta.device)[:, None] * size).clamp(max=n_samples - size)
     order = order[:, (at + torch.arange(size, device=theta.device)).reshape(-1)]
     parts = [torch.gather(x, 1, order).reshape(n, n_starts, size) for x in theta.unbind(-1)]
@@ -129,23 +129,23 @@ def choose_starts(theta: torch.Tensor, value: torch.Tensor,
 
 def ascend(log_density: Callable, start: torch.Tensor, low: torch.Tensor, high: torch.Tensor, covariance: torch.Tensor,
            schedule: tuple[tuple[int, ...], tuple[int, ...]] = (_FIRST, _SECOND)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Climb from each object's starts and keep the highest point reached.
+    """Climb from each object's starts and return the highest point.
 
-    Once the best start has arrived, new climbers set out on both sides of it
-    along the ridge, where the next peak may be a little higher.
+    After the best start converges, new climbers start on both sides of it
+    along the ridge, where another peak may be slightly higher.
 
     Parameters
     ----------
     log_density : callable
-        As of `find_map`.
+        As for `find_map`.
     start : Tensor (n, n_starts, n_parameter)
-        Inside the box.
+        Starts inside the box.
     low, high : Tensor (n_parameter,)
-        The box; its edges belong to it.
+        The box, including its edges.
     covariance : Tensor (n, n_starts, n_parameter, n_parameter) or (n, 1, ...)
-        A rough width and correlation of the density about each start.
+        Approximate width and correlation of the density around each start.
     schedule : two sequences of int
-        How many climb in each round, the highest of those before; from the
+        Number of climbers in each round, the highest of the previous round; from the
         starts, and then along the ridge.
 
     Returns
@@ -183,8 +183,8 @@ def ascend(log_density: Callable, start: torch.Tensor, low: torch.Tensor, high: 
 class _Climb:
     """State of all climbers: (n, s) of them, in ``p`` parameters.
 
-    What belongs to a parameter, or to a point of a stencil, comes before the
-    climbers, (p, n, s): arithmetic along the longest dimensions is quickest.
+    Dimensions of parameters and stencil points come before the
+    climbers, (p, n, s), because arithmetic along the longest dimensions is fastest.
     """
 
     def __init__(self, log_density, theta, covariance, low, high):
@@ -197,7 +197,7 @@ class _Climb:
         self.arm = torch.full_like(self.value, _STENCIL)
 
     def keep(self, n_left):
-        """Give up all but the highest climbers."""
+        """Keep only the highest climbers."""
         if n_left >= self.value.shape[1]:
             return
         best = self.value.topk(n_left, dim=1).indices
@@ -206,7 +206,7 @@ class _Climb:
             for x in (self.theta, self.covariance, self.value, self.arm))
 
     def spread_out(self, n_climbers):
-        """Climbers on both sides of the one there is, along its Gaussian's ridge in the first parameter."""
+        """Add climbers on both sides of the current one, along the ridge of its Gaussian in the first parameter."""
         ridge = self.covariance[:, 0] / self.covariance[0, 0].sqrt()
         reach = torch.linspace(0, 1, n_climbers // 2 + 1, dtype=ridge.dtype, device=ridge.device)[1:] ** 1.5 * _REACH
         reach = torch.cat([reach, -reach])[: n_climbers - 1]
@@ -217,19 +217,19 @@ class _Climb:
         self.arm = torch.full_like(self.value, _STENCIL)
 
     def evaluate(self, points):
-        """Log density (m, n, s) of points (p, m, n, s)."""
+        """Compute the log density (m, n, s) of points (p, m, n, s)."""
         p, m, n, s = points.shape
         value = self.log_density(points.transpose(1, 2).reshape(p, n, m * s).movedim(0, -1))
         value = value.reshape(n, m, s).transpose(0, 1)
         return torch.where(torch.isnan(value), -torch.inf, value)
 
     def step(self):
-        """One round: stencil, quadratic, Newton; the highest point is the next center."""
+        """Do one round of stencil, quadratic fit, and Newton step; the highest point is the next center."""
         root = self._root() * self.arm
         offsets, sides = self._stencil(root)
         points = self._inside(self.theta[:, None] + offsets)
         values = self.evaluate(points)
-        # Bounded where the density vanishes, at a point of the stencil or at its center.
+        # Limit the change if the density vanishes at a stencil point or at the center.
         rise = (values - self.value).nan_to_num(0.0).clamp(-_STEEPEST, _STEEPEST)
         newton, spread = _newton(*_quadratic(rise, *sides), self.arm)
         spread = _product(root, _product(spread, root.transpose(0, 1)))
@@ -247,9 +247,9 @@ class _Climb:
         self.covariance = _regular(spread, self.span)
 
     def _root(self):
-        """Root of the covariance in which the parameters nearest to a face of the box come first.
+        """Compute a root of the covariance with the parameters nearest to a face of the box first.
 
-        Then the later axes do not leave that face.
+        Later axes then stay on that face.
         """
         room = torch.minimum(self.theta - self.low[:, 0], self.high[:, 0] - self.theta)
         room = (room / _diagonal(self.covariance).sqrt()).clamp(max=1.0)
@@ -259,9 +259,9 @@ class _Climb:
         return torch.zeros_like(root).scatter_(0, order, root)
 
     def _stencil(self, root):
-        """Offsets (p, m, n, s) in decorrelated coordinates: both ways along each axis, then each pair of axes.
+        """Compute offsets (p, m, n, s) in decorrelated coordinates: both ways along each axis, then for axis pairs.
 
-        Where the box leaves room on one side of an axis only, both points lie there.
+        If the box has room on only one side of an axis, both points are on that side.
         """
         ahead, behind = (self._room(sign * root) for sign in (1, -1))
         inward = 1 - 2 * (behind & ~ahead).to(root.dtype)
@@ -271,7 +271,7 @@ class _Climb:
         return torch.cat([first, back * root, *cross], dim=1), (inward, back)
 
     def _room(self, moves):
-        """Tell whether each column of ``moves`` (p, p, n, s) stays in the box, (p, n, s)."""
+        """Return whether each column of ``moves`` (p, p, n, s) stays in the box, (p, n, s)."""
         end = self.theta[:, None] + moves
         return ((end >= self.low) & (end <= self.high)).all(dim=0)
 
@@ -279,7 +279,7 @@ class _Climb:
         return torch.minimum(torch.maximum(points, self.low), self.high)
 
     def _slide(self, points, covariance):
-        """Points (p, m, n, s) beyond a face of the box go to where the Gaussian is highest on that face."""
+        """Move points (p, m, n, s) beyond a face of the box to the maximum of the Gaussian on that face."""
         for i in range(len(points)):
             along = covariance[:, i] / covariance[i, i]
             points = points + (points[i].clamp(self.low[i], self.high[i]) - points[i]) * along[:, None]
@@ -291,7 +291,7 @@ def _pairs(p):
 
 
 def _quadratic(rise, a, b):
-    """Gradient (p, n, s) and curvature (p, p, n, s) of the quadratic through the center and a stencil."""
+    """Compute gradient (p, n, s) and curvature (p, p, n, s) of the quadratic through the center and a stencil."""
     p = len(a)
     fa, fb, cross = rise[:p], rise[p : 2 * p], rise[2 * p :]
     # f(a) = g a + h a^2 / 2, and the same at b
@@ -305,7 +305,7 @@ def _quadratic(rise, a, b):
 
 
 def _newton(gradient, curvature, arm):
-    """Newton's step and the Gaussian's covariance, in units of the stencil's arm."""
+    """Compute Newton's step and the covariance of the Gaussian, in units of the stencil's arm."""
     bend, axes = _eigen(curvature)
     bend = bend.abs().clamp((arm / _CHANGE) ** 2, (arm * _CHANGE) ** 2)
     along = _product(gradient[None], axes)[0] / bend
@@ -314,12 +314,12 @@ def _newton(gradient, curvature, arm):
 
 
 def _product(a, b):
-    """Matrix product over the first two dimensions."""
+    """Compute the matrix product over the first two dimensions."""
     return (a[:, :, None] * b[None]).sum(1)
 
 
 def _cholesky(matrix):
-    """Lower triangular root over the first two dimensions."""
+    """Compute the lower triangular root over the first two dimensions."""
     root = torch.zeros_like(matrix)
     for j in range(len(matrix)):
         rest = matrix[j:, j] - (root[j:, :j] * root[j, :j]).sum(1)
@@ -328,7 +328,7 @@ def _cholesky(matrix):
 
 
 def _eigen(matrix):
-    """Eigenvalues (p, n, s) and eigenvectors (p, p, n, s), the second of which counts them."""
+    """Compute eigenvalues (p, n, s) and eigenvectors (p, p, n, s), numbered by the second dimension."""
     if len(matrix) != 2:
         bend, axes = torch.linalg.eigh(matrix.permute(2, 3, 0, 1))
         return bend.movedim(-1, 0), axes.permute(2, 3, 0, 1)
@@ -346,7 +346,7 @@ def _diagonal(matrix):
 
 
 def _regular(covariance, span):
-    """With no width beyond the box's and a least one, so that it has a root in float32."""
+    """Limit the widths to those of the box and a minimum, to ensure a root in float32."""
     width = _diagonal(covariance).clamp(min=0).sqrt()
     shrink = (span / width.clamp(min=1e-30)).clamp(max=1.0)
     covariance = (covariance + covariance.transpose(0, 1)) / 2 * shrink[:, None] * shrink

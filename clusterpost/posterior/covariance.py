@@ -1,4 +1,4 @@
-"""Roots of covariance matrices that may have none."""
+"""Roots of covariance matrices, including indefinite ones."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ __all__ = ["cholesky"]
 
 
 def cholesky(covariance: Tensor) -> Tensor:
-    """Factor each covariance matrix, or its diagonal where the matrix has no root.
+    """Factor each covariance matrix, or its diagonal if the matrix has no root.
 
     Parameters
     ----------
     covariance : Tensor (n, p, p)
-        With a positive diagonal, unless there is something wrong with its row.
+        Covariance matrices, with a positive diagonal for valid rows.
 
     Returns
     -------
     Tensor (n, p, p)
-        Lower triangular, finite and invertible: one row that cannot be factored
-        (rounding left it indefinite, or it is not finite) does not stop the others.
+        Lower triangular roots, finite and invertible: a matrix that cannot be factored
+        (indefinite because of rounding, or not finite) does not stop the others.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Base points of draws, independent of the objects' order.
+"""Base points of draws, independent of the order of objects.
 
 Base points are one scrambled Sobol set, rotated for each object by an amount
-that follows from its conditions (Cranley & Patterson 1976).  An object's draws
-therefore depend on the seed and on the object only, not on its row or chunk.
+that depends on its conditions (Cranley & Patterson 1976).  An object's draws
+therefore depend only on the seed and the object, not on its row or chunk.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ def sobol_points(n_samples: int, n_dimensions: int, seed: int) -> torch.Tensor:
 
 
 def rotation(conditions: torch.Tensor, n_dimensions: int) -> torch.Tensor:
-    """By how much the points of each object are moved around the unit cube.
+    """Compute the rotation of each object's points in the unit cube.
 
     Parameters
     ----------
     conditions : Tensor (n, n_condition)
-        Standardized.  The rotation is a continuous function of them, so that
-        rounding in a unit conversion moves the draws by as little.
+        Standardized conditions.  The rotation is a continuous function of them, so
+        rounding in a unit conversion hardly moves the draws.
     n_dimensions : int
 
     Returns
     -------
     Tensor (n, n_dimension)
-        From 0 to 1.
+        Rotations from 0 to 1.
     """
-    # Irrational and unequal, so that objects with a condition in common differ all the same.
+    # Irrational and unequal, to give different rotations to objects that share a condition.
     primes = torch.arange(2, 2 + n_dimensions * conditions.shape[1], device=conditions.device)
     factors = 10 * torch.frac(torch.sqrt(primes.double()) * math.pi).reshape(-1, n_dimensions) + 1
     return torch.remainder(conditions.double() @ factors, 1.0).to(conditions.dtype)

@@ -1,7 +1,7 @@
-"""A density fitted to weighted draws, to draw again from: kernels about some of them.
+"""Kernel density fitted to weighted draws, for drawing new ones.
 
-The step of population Monte Carlo (Cappe et al. 2004) for clusters that a
-network proposes badly.
+This is the step of population Monte Carlo (Cappe et al. 2004) for clusters with
+a poor network proposal.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from .weights import effective_sample_size, systematic_resample
 __all__ = ["KernelDensity"]
 
 _N_KERNELS = 192
-_WIDTHS = (1.0, 1.0, 3.0)  # of successive kernels: every third is wide
-_LEAST = 30  # effective draws that the fit is made to rest on
+_WIDTHS = (1.0, 1.0, 3.0)  # widths of successive kernels; every third is wide
+_LEAST = 30  # minimum effective sample size of the fit
 
 
 class KernelDensity:
-    """Normal kernels about weighted draws; has the face of a flow.
+    """Normal kernels around weighted draws, with the interface of a flow.
 
     Parameters
     ----------
     points : Tensor (n, k, n_parameter)
         Draws in the flow's parameters.
     log_weight : Tensor (n, k)
-        Not normalized.
+        Log weights, not normalized.
     low, high : Tensor (n_parameter,)
-        Bounds, whose width limits that of the kernels.
+        Bounds, which limit the width of the kernels.
 
     Notes
     -----
-    Weights that rest on a few draws alone are flattened, w^b with 0 < b < 1, until
-    30 draws count.  The kernels are as wide as Scott's rule has it for the
-    draws' covariance.
+    Weights with a small effective sample size are flattened, w^b with 0 < b < 1, to at least
+    30 effective draws.  The kernel width follows Scott's rule for the
+    covariance of the draws.
     """
 
     def __init__(self, points: torch.Tensor, log_weight: torch.Tensor, low: torch.Tensor, high: torch.Tensor):
@@ -53,7 +53,7 @@ class KernelDensity:
         self.width = _N_KERNELS ** (-1.0 / (n_parameters + 4))
 
     def draw(self, unit: torch.Tensor, conditions: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Points, each about the next kernel, and their log density; see `Flow.draw`."""
+        """Draw points from successive kernels, with their log density; see `Flow.draw`."""
         kernel = torch.arange(unit.shape[1], device=unit.device) % _N_KERNELS
         z = torch.special.ndtri(unit.double().clamp(1e-7, 1 - 1e-7))
         step = (z @ self.root.mT) * (self.width * self._scale(unit.device)[kernel])[:, None]
@@ -61,7 +61,7 @@ class KernelDensity:
         return theta, self.log_prob(theta)
 
     def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
-        """Log density of given points; see `Flow.log_prob`."""
+        """Compute the log density of given points; see `Flow.log_prob`."""
         n_parameters = theta.shape[-1]
         origin = self.center.mean(1, keepdim=True)
         x = torch.linalg.solve_triangular(self.root, (theta.double() - origin).mT, upper=False).mT / self.width
@@ -78,10 +78,10 @@ class KernelDensity:
 
 
 def _flattened(log_weight):
-    """Weights to such a power, at most one, that enough draws count."""
+    """Raise weights to a power, at most one, that gives a sufficient effective sample size."""
     log_weight = log_weight.double()
     highest = log_weight.amax(-1, keepdim=True)
-    # Whatever has no weight keeps none, unless nothing has any.
+    # Zero weights stay zero, unless all are zero.
     log_weight = torch.where(torch.isneginf(highest), 0.0, log_weight - highest)
     power_low, power_high = torch.zeros_like(log_weight[:, :1]), torch.ones_like(log_weight[:, :1])
     enough = effective_sample_size(torch.softmax(log_weight, -1))[:, None] >= _LEAST

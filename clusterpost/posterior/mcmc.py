@@ -1,7 +1,7 @@
-"""Markov chains for the few clusters that importance sampling does not settle.
+"""Markov chains for the few clusters for which importance sampling fails.
 
-As SEDflow does (Hahn & Melchior 2022), with emcee (Foreman-Mackey et al. 2013),
-one cluster at a time, started from the draws there are.
+As in SEDflow (Hahn & Melchior 2022), they use emcee (Foreman-Mackey et al. 2013),
+one cluster at a time, and start from existing draws.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Chain", "run_chain"]
 
-_N_WALKERS = 64  # many times the number of parameters, as differential evolution wants it
+_N_WALKERS = 64  # many times the number of parameters, as required by differential evolution
 _N_BURN = 300
-_N_STEPS = 500  # between looks at the autocorrelation time
+_N_STEPS = 500  # steps between estimates of the autocorrelation time
 _MOST_STEPS = 3000
-_LENGTHS = 30  # autocorrelation times that a converged chain is long
-_JITTER = 1e-3  # of the prior's width, to set equal starting points apart
+_LENGTHS = 30  # length of a converged chain in autocorrelation times
+_JITTER = 1e-3  # fraction of the prior's width, to separate equal starting points
 
 
 @dataclass
 class Chain:
-    """Draws of one cluster by Markov chains.
+    """Draws of one cluster from Markov chains.
 
     Attributes
     ----------
     theta : Tensor (n_samples, n_parameter)
     log_density : Tensor (n_samples,)
     converged : bool
-        Whether the chain was as long as it should be.
+        Whether the chain was long enough.
     n_effective : float
-        Draws there were, divided by the autocorrelation time.
+        Number of draws divided by the autocorrelation time.
     """
 
     theta: torch.Tensor
@@ -54,12 +54,12 @@ def run_chain(target: Target, theta: torch.Tensor, weight: torch.Tensor, n_sampl
     Parameters
     ----------
     target : Target
-        Of one cluster.
+        Target density of one cluster.
     theta : Tensor (k, n_parameter)
     weight : Tensor (k,)
-        Adding up to one.
+        Weights, with a sum of one.
     n_samples : int
-        Draws to give.
+        Number of draws to return.
     seed : int
 
     Returns
@@ -73,8 +73,8 @@ def run_chain(target: Target, theta: torch.Tensor, weight: torch.Tensor, n_sampl
 
     Notes
     -----
-    64 walkers move by differential evolution, with snooker steps, which cross
-    between separate modes.  An uncertain distance is a further coordinate.
+    64 walkers move by differential evolution with snooker steps, which can jump
+    between separate modes.  An uncertain distance is an additional coordinate.
     """
     emcee = require("emcee", "mcmc")
     rng = np.random.RandomState(seed)
@@ -86,7 +86,7 @@ def run_chain(target: Target, theta: torch.Tensor, weight: torch.Tensor, n_sampl
     start = theta[picked].double().cpu().numpy()
     start = start + _JITTER * (high - low) * rng.standard_normal(start.shape)
     start = np.where(np.isfinite(start), start, rng.uniform(low, high, start.shape))
-    # Back inside, and no two of them on the bound.
+    # Move walkers back inside, with no two on a bound.
     start = low + np.abs(start - low)
     start = np.clip(high - np.abs(high - start), low, high)
     if distance_error:
@@ -100,13 +100,13 @@ def run_chain(target: Target, theta: torch.Tensor, weight: torch.Tensor, n_sampl
             density = target.log_density(points[..., :p], shift)
             if shift is not None:
                 density = density - 0.5 * points[..., p] ** 2
-        # Minus infinity stays what it is: of finite numbers in its place all would be alike, and walkers go anywhere.
+        # Keep minus infinity: with a finite substitute, all such points would be equal and walkers could drift.
         return torch.where(torch.isnan(density), -torch.inf, density)[0].double().cpu().numpy()
 
     moves = [(emcee.moves.DEMove(), 0.8), (emcee.moves.DESnookerMove(), 0.1), (emcee.moves.StretchMove(), 0.1)]
     sampler = emcee.EnsembleSampler(_N_WALKERS, start.shape[1], log_density, moves=moves, vectorize=True)
     sampler.random_state = rng.get_state()
-    with np.errstate(all="ignore"):  # chains that stand still have no autocorrelation
+    with np.errstate(all="ignore"):  # constant chains have no autocorrelation
         state = sampler.run_mcmc(start, _N_BURN, skip_initial_state_check=True)
         sampler.reset()
         converged = False
@@ -115,7 +115,7 @@ def run_chain(target: Target, theta: torch.Tensor, weight: torch.Tensor, n_sampl
             time = float(np.max(sampler.get_autocorr_time(tol=0)))
             converged = bool(time * _LENGTHS < sampler.iteration)
     chain, values = sampler.get_chain(flat=True), sampler.get_log_prob(flat=True)
-    somewhere = np.isfinite(values)  # a walker may begin where there is nothing
+    somewhere = np.isfinite(values)  # a walker may start at zero density
     if somewhere.any():
         chain, values = chain[somewhere], values[somewhere]
     take = np.linspace(0, len(chain) - 1, n_samples).round().astype(int)

@@ -1,9 +1,9 @@
-"""Modes of a joint density by Gaussian mean shift, all objects of a batch at once.
+"""Modes of a joint density by Gaussian mean shift, for all objects of a batch at once.
 
-Fukunaga & Hostetler (1975): a point climbs the kernel density estimate of the
-draws by moving to the kernel-weighted mean about it, again and again.  Where to
-begin follows from a smaller, equally weighted set of the draws: each of them is
-linked to the nearest denser one, and those with none nearby are the heads of
+A point climbs the kernel density estimate of the
+draws by moving repeatedly to the kernel-weighted mean around it (Fukunaga & Hostetler 1975).  The starting
+points come from a smaller, equally weighted set of the draws: each is
+linked to the nearest denser one, and those without a denser neighbor are the heads of
 bumps (quick shift; Vedaldi & Soatto 2008).
 """
 
@@ -19,19 +19,19 @@ from .weights import argmax, argsort
 
 __all__ = ["MOST_MODES", "Modes", "find_modes"]
 
-_N_SEEDS = 128  # draws that are linked
-_LINK = 1.0  # bandwidths; a draw with no denser one so near is the head of a bump
-_LEAST_SEEDS = 0.005  # of the seeds: a smaller bump is not looked at
-_STEPS = (10, 4, 10)  # of mean shift: heads among the seeds, among all draws, and the modes that are given
-_RELAXATION, _MOMENTUM = 1.5, 0.5  # of mean shift
-#: Bumps that are looked at, and the most modes that can be asked for.
+_N_SEEDS = 128  # linked draws
+_LINK = 1.0  # bandwidths; a draw without a denser one within this distance is the head of a bump
+_LEAST_SEEDS = 0.005  # fraction of the seeds; smaller bumps are ignored
+_STEPS = (10, 4, 10)  # mean-shift steps for heads among the seeds, heads among all draws, and the returned modes
+_RELAXATION, _MOMENTUM = 1.5, 0.5  # parameters of mean shift
+#: Number of candidate bumps, and maximum number of modes.
 MOST_MODES = 8
-_LEAST_SHARE, _LEAST_DRAWS = 0.01, 5  # of the draws, and of them at least so many: less is a bump and no mode
-_SAME = 0.3  # bandwidths; heads so near to each other are one
-_PATH = 4  # points on the way to the nearest denser head where the density is looked at
+_LEAST_SHARE, _LEAST_DRAWS = 0.01, 5  # minimum fraction and number of draws of a mode
+_SAME = 0.3  # bandwidths; closer heads are merged
+_PATH = 4  # density evaluations on the way to the nearest denser head
 _SIGNIFICANT = 3.0  # standard errors
-_FAR = -60.0  # least log kernel; smaller numbers would be subnormal, and slow
-_SEEDS_AT_ONCE, _DRAWS_AT_ONCE = 2**11, 2**17  # so that what is between stays in the processor's cache
+_FAR = -60.0  # minimum log kernel, to avoid slow subnormal numbers
+_SEEDS_AT_ONCE, _DRAWS_AT_ONCE = 2**11, 2**17  # keeps intermediate results in the processor cache
 
 
 @dataclass
@@ -41,11 +41,11 @@ class Modes:
     Attributes
     ----------
     theta : Tensor (n, n_modes, n_parameter)
-        NaN beyond the modes there are.
+        Modes, padded with NaN.
     weight : Tensor (n, n_modes)
-        Share of the posterior in each mode's basin.
+        Fraction of the posterior in the basin of each mode.
     count : Tensor (n,)
-        How many there are.
+        Number of modes.
     """
 
     theta: torch.Tensor
@@ -61,29 +61,29 @@ def find_modes(theta: torch.Tensor, n_modes: int = 3, dip: float = 0.1, weight: 
     theta : Tensor (n, n_samples, n_parameter)
         Draws.
     n_modes : int
-        At most this many are given, of `MOST_MODES` at the most.
+        Maximum number of returned modes, up to `MOST_MODES`.
     dip : float
-        Two modes count as one when the density between them falls by less
-        than this share of the lower one.
+        Two modes are merged if the density between them falls by less
+        than this fraction of the lower one.
     weight : Tensor (n, n_samples), optional
-        Of the draws, not negative; need not be normalized.  All the same if
-        not given.
+        Non-negative weights of the draws, not necessarily normalized.  Equal by
+        default.
 
     Returns
     -------
     Modes
-        The weights of all modes found sum to one; only those beyond
-        ``n_modes`` are missing.
+        Modes; the weights of all modes found sum to one, including those beyond
+        ``n_modes``, which are not returned.
 
     Notes
     -----
-    Draws are whitened with their own covariance; the kernel's width is Scott's
-    n^(-1/(n_parameter + 4)) of that, n being the effective number of draws,
-    (sum w)^2 / sum w^2.  Between two modes the density is taken along the
-    straight line; a dip that is no deeper than three times its standard error
-    from the finite number of draws does not count either.  A bump that less
-    than one draw in a hundred, or fewer than five draws, belong to is not given;
-    its share goes to the nearest mode.
+    Draws are whitened with their own covariance. The kernel width follows Scott's rule,
+    n^(-1/(n_parameter + 4)), with the effective sample size n,
+    (sum w)^2 / sum w^2.  The density between two modes is evaluated along the
+    straight line; a dip of less than three times its standard error
+    from the finite number of draws is ignored.  A bump with less
+    than one percent of the draws, or fewer than five draws, is not returned;
+    its weight is added to the nearest mode.
     """
     size = max(1, _DRAWS_AT_ONCE // theta.shape[1])
     parts = [_find(theta[at], n_modes, dip, None if weight is None else weight[at])
@@ -93,7 +93,7 @@ def find_modes(theta: torch.Tensor, n_modes: int = 3, dip: float = 0.1, weight: 
 
 def _find(draws, n_modes, dip, weight):
     n_samples, p = draws.shape[1:]
-    draws = draws.mT.contiguous()  # arithmetic along the draws is quickest
+    draws = draws.mT.contiguous()  # arithmetic along the draws is fastest
     if weight is None:
         weight = torch.ones_like(draws[:, 0])
     weight = weight / weight.sum(dim=1, keepdim=True)
@@ -131,11 +131,11 @@ def _find(draws, n_modes, dip, weight):
 def _whiten(draws, weight):
     center = (draws * weight[:, None]).sum(dim=2, keepdim=True)
     centered = draws - center
-    # In double precision throughout, or that of draws along a line would have no root.
+    # Use double precision throughout, or draws along a line would have no root.
     double = centered.double()
     covariance = (double * weight.double()[:, None]) @ double.mT
     scale = covariance.diagonal(dim1=1, dim2=2).mean(dim=1)[:, None, None]
-    # The absolute part keeps draws that are all the same from stopping a whole batch.
+    # The absolute part keeps identical draws of one object from stopping a whole batch.
     unit = torch.eye(draws.shape[1], dtype=covariance.dtype, device=draws.device)
     root = cholesky(covariance + (1e-9 * scale + 1e-16) * unit)
     inverse = torch.linalg.solve_triangular(root, unit.expand_as(root), upper=False)
@@ -143,9 +143,9 @@ def _whiten(draws, weight):
 
 
 def _resample(x, weight, size):
-    """Draws in proportion to their weight, by equal steps through them in the order of the first parameter.
+    """Resample draws in proportion to weight, by equal steps in the order of the first parameter.
 
-    The order makes the set even, and free of the pattern of a Sobol sequence.
+    The order makes the set even and removes the pattern of the Sobol sequence.
     """
     order = argsort(x[:, 0])
     level = torch.gather(weight, 1, order).double().cumsum(dim=1)
@@ -155,13 +155,13 @@ def _resample(x, weight, size):
 
 
 def _link(seeds):
-    """Heads of bumps among equally weighted draws.
+    """Find heads of bumps among equally weighted draws.
 
     Returns
     -------
-    heads (n, MOST_MODES, n_parameter), of the bump with the densest seed and
-    the largest others, after they have climbed the seeds' density; whether
-    there were that many; and the number of the head that each seed belongs to.
+    heads (n, MOST_MODES, n_parameter) of the bump with the densest seed and
+    the largest others, after climbing the density of the seeds; a mask of
+    existing heads; and the index of the head of each seed.
     """
     n, p, size = seeds.shape
     order = _Kernels(seeds).density(seeds.mT).argsort(dim=1, descending=True, stable=True)
@@ -175,10 +175,10 @@ def _link(seeds):
 
     count = torch.zeros_like(nearest).scatter_add_(1, head, torch.ones_like(nearest))
     prominence = torch.where(count >= _LEAST_SEEDS * size, -nearest * count, 0.0)
-    prominence[:, 0] = torch.inf  # the densest comes first
+    prominence[:, 0] = torch.inf  # put the densest first
     prominence, picked = prominence.topk(min(MOST_MODES, size), dim=1)
     there = prominence > 0
-    # Bumps that were not picked belong to the one that they are linked to.
+    # Other bumps belong to the one to which they are linked.
     chosen = torch.zeros_like(head, dtype=torch.bool).scatter_(1, picked, there)
     head = _follow(torch.where(chosen, itself, parent))
     slots = torch.arange(picked.shape[1], device=seeds.device).expand(n, -1)
@@ -188,14 +188,14 @@ def _link(seeds):
 
 
 def _follow(parent):
-    """Find the root of each node of a forest, by doubling."""
+    """Find the root of each node of a forest by pointer doubling."""
     for _ in range(parent.shape[1].bit_length()):
         parent = torch.gather(parent, 1, parent)
     return parent
 
 
 class _Kernels:
-    """Gaussian kernels of unit width about weighted points, (n, p, k) and (n, k)."""
+    """Gaussian kernels of unit width around weighted points, (n, p, k) and (n, k)."""
 
     def __init__(self, x, weight=None):
         height = -0.5 * x.square().sum(1, keepdim=True)
@@ -204,16 +204,16 @@ class _Kernels:
         self._terms = torch.cat([x, height, torch.ones_like(height)], 1)
 
     def log(self, points):
-        """ln of every kernel at some points (n, m, p) by one matrix product, (n, m, k)."""
+        """Compute ln of all kernels at points (n, m, p) with one matrix product, (n, m, k)."""
         left = torch.cat([points, torch.ones_like(points[..., :1]), -0.5 * (points**2).sum(-1, keepdim=True)], -1)
         return (left @ self._terms).clamp_(min=_FAR)
 
     def density(self, points):
-        """Their sum, (n, m)."""
+        """Compute the sum of the kernels, (n, m)."""
         return self.log(points).exp_().sum(-1)
 
     def climb(self, points, n_steps):
-        """Mean shift with momentum, which alone would take many steps on a flat top."""
+        """Apply mean shift with momentum, which saves many steps on a flat top."""
         pace = torch.zeros_like(points)
         for _ in range(n_steps):
             moved = self.log(points).exp_() @ self._terms.mT
@@ -224,7 +224,7 @@ class _Kernels:
 
 
 def _merge(kernels, heads, density, dip, effective):
-    """For each head the first (densest) one that it is one mode with."""
+    """Return the densest head of the mode of each head."""
     n, k, p = heads.shape
     group = torch.arange(k, device=heads.device).repeat(n, 1)
     denser = torch.isfinite(density)[:, :, None] & torch.ones(k, k, dtype=torch.bool, device=heads.device).tril(-1)
@@ -232,8 +232,8 @@ def _merge(kernels, heads, density, dip, effective):
     other = torch.gather(heads, 1, nearest[..., None].expand(-1, -1, p))
     steps = torch.linspace(0, 1, _PATH + 2, device=heads.device, dtype=heads.dtype)[1:-1]
     way = torch.stack([kernels.density(torch.lerp(heads[:, 1:], other[:, 1:], step)) for step in steps])
-    lowest = functional.pad(way.amin(dim=0), (1, 0))  # the first has no denser one
-    # A kernel density f has the variance f 2^(-p/2) / n where the kernel is one at its center.
+    lowest = functional.pad(way.amin(dim=0), (1, 0))  # the first head has no denser one
+    # A kernel density f has variance f 2^(-p/2) / n if the kernel is one at its center.
     noise = ((lowest + density) * 2 ** (-p / 2) / effective[:, None]).sqrt()
     shallow = (lowest >= (1 - dip) * density) | (density - lowest < _SIGNIFICANT * noise)
     joined = (distance < _SAME) | (torch.isfinite(distance) & shallow)
@@ -248,7 +248,7 @@ def _share(owner):
 
 
 def _fold(heads, group, share, least):
-    """Join groups too small to be modes to the nearest one that is; the densest is one, whatever its share."""
+    """Merge groups too small for modes with the nearest mode; the densest group is always a mode."""
     k = heads.shape[1]
     kept = share[:, :k] >= least[:, None]
     kept[:, 0] = True

@@ -1,8 +1,8 @@
 """Proposals for importance sampling, with the exact density of every draw.
 
-A flow proposes age and reddening (or everything); the mass follows from its
-conditional density, which is known in closed form under log-normal noise and
-otherwise tabulated along the mass.
+A flow proposes age and reddening (or all parameters); the mass is drawn from its
+conditional density, which has a closed form under log-normal noise and
+is tabulated otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "UncertainDistances", "base_dimensions"]
 
 _EDGE = 2.0**-24
-_DISTANCES = 8  # at which a network is asked where they are uncertain
+_DISTANCES = 8  # number of distances at which a network is evaluated if the distance is uncertain
 LN10 = math.log(10.0)
 
 
@@ -35,9 +35,9 @@ class Draws:
     ----------
     theta : Tensor (n, k, n_parameter)
     log_q : Tensor (n, k)
-        The log density that each was drawn with.
+        Log density of the proposal at each point.
     shift : Tensor (n, k) or None
-        What is added to ln distance, drawn from its own density (which is not in ``log_q``).
+        Shift of ln distance, drawn from its own density (not included in ``log_q``).
     """
 
     theta: torch.Tensor
@@ -46,23 +46,23 @@ class Draws:
 
 
 def base_dimensions(prior: Prior, uncertain: bool = False) -> int:
-    """Count the coordinates of the unit cube that a draw takes: parameters, and the distance where it is uncertain."""
+    """Count the unit-cube coordinates of a draw: the parameters, and the distance if it is uncertain."""
     return len(prior.names) + (uncertain or getattr(prior, "distance_error", 0.0) > 0)
 
 
 class _Proposal:
-    """Common base of the proposals."""
+    """Base class of the proposals."""
 
     def __init__(self, flow, likelihood, prior, *, trained_noise="lognormal", defensive=0.1):
         self.flow, self.likelihood, self.prior = flow, likelihood, prior
         self.trained_noise, self.defensive = trained_noise, float(defensive)
-        #: Parameter with a density of its own, given the others; None where the flow draws all.
+        #: Parameter with a conditional density, given the others; None if the flow draws all.
         self.mass = None if likelihood is None else likelihood.amplitude(prior)
-        #: Whether the mass follows from a closed form where that is an approximation, or from a table.
+        #: Whether to use the closed form of the mass where it is an approximation, instead of a table.
         self.quick = True
 
     def with_flow(self, flow, defensive):
-        """Return the same with another flow, and uniform draws among it for every cluster.
+        """Return the same proposal with another flow and a fraction of uniform draws for every cluster.
 
         Parameters
         ----------
@@ -78,12 +78,12 @@ class _Proposal:
         return other
 
     def bounds(self, like):
-        """Lower and upper bounds of the flow's parameters, as tensors like another."""
+        """Return lower and upper bounds of the flow's parameters, with the type of a given tensor."""
         columns = list(self._columns)
         return self.prior.low.to(like)[columns], self.prior.high.to(like)[columns]
 
     def _flow_draw(self, observed, conditions, unit, n_samples):
-        """Draw from the flow; where it may miss something, the first few are uniform in the prior's bounds instead."""
+        """Draw from the flow; if it may be incomplete, the first few draws are uniform within the prior's bounds."""
         theta, log_q = self.flow.draw(unit, conditions)
         rows = self._needs_defence(observed).nonzero()[:, 0]
         n_uniform = round(self.defensive * n_samples) * (unit.shape[1] // n_samples)
@@ -104,7 +104,7 @@ class _Proposal:
         return torch.where(self._needs_defence(observed)[:, None], self._mixed(theta, log_q, share), log_q)
 
     def _needs_defence(self, observed):
-        """Of which clusters the likelihood is not the one that the flow was trained with, (n,)."""
+        """Return whether the likelihood of each cluster differs from that of the flow's training, (n,)."""
         if self.likelihood is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)
         return observed.limit.any(-1) | (self.likelihood.noise.name != self.trained_noise)
@@ -116,7 +116,7 @@ class _Proposal:
         return torch.logaddexp(log_q + math.log1p(-share), log_uniform)
 
     def _shift(self, observed, unit):
-        """Return the distance's shift from the last coordinate, or None."""
+        """Return the distance shift from the last coordinate, or None."""
         error = observed.distance_error(self.prior)
         if error is None:
             return None
@@ -124,22 +124,22 @@ class _Proposal:
 
 
 class AmplitudeProposal(_Proposal):
-    """Age and reddening from a flow, the mass from its conditional density.
+    """Proposal with age and reddening from a flow and the mass from its conditional density.
 
     Parameters
     ----------
     flow : object
-        Over (log age, E(B-V)): ``draw(unit (n, k, 2), conditions)`` gives theta
-        (n, k, 2) and its log density (n, k), ``log_prob(theta, conditions)`` the
-        latter of given theta.
+        Flow over (log age, E(B-V)): ``draw(unit (n, k, 2), conditions)`` returns theta
+        (n, k, 2) and its log density (n, k); ``log_prob(theta, conditions)`` returns the
+        log density of given theta.
     likelihood : object
-        With an amplitude; see `clusterpost.families.base.Likelihood`.
+        Likelihood with an amplitude; see `clusterpost.families.base.Likelihood`.
     prior : object of `clusterpost.priors`
     trained_noise : str
-        The noise model that the flow was trained with.
+        Noise model of the flow's training.
     defensive : float
-        Share of the draws that are uniform within the prior's bounds, and not
-        from the flow, for a cluster with an upper limit or another noise model
+        Fraction of draws that are uniform within the prior's bounds instead of
+        from the flow, for clusters with an upper limit or another noise model
         than the flow's; the density is that of the mixture.
     """
 
@@ -155,12 +155,12 @@ class AmplitudeProposal(_Proposal):
         ----------
         observed : Observed
         conditions : Tensor (n, n_condition)
-            The flow's.
+            Conditions of the flow.
         unit : Tensor (n, k, `base_dimensions`)
             Points of the unit cube.
         n_samples : int, optional
-            How many are drawn at a time, of which k is a multiple and the
-            uniform draws a whole number; k by default.
+            Number of draws per round; k is a multiple of it, and the number
+            of uniform draws is an integer. By default k.
 
         Returns
         -------
@@ -175,7 +175,7 @@ class AmplitudeProposal(_Proposal):
 
     def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
                  shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
-        """Log density that points of the prior's bounds are drawn with.
+        """Compute the log density of the proposal at points within the prior's bounds.
 
         Parameters
         ----------
@@ -183,9 +183,9 @@ class AmplitudeProposal(_Proposal):
         conditions : Tensor (n, n_condition)
         theta : Tensor (n, k, 3)
         shift : Tensor (n, k), optional
-            Added to ln distance.
+            Shift of ln distance.
         n_samples : int, optional
-            As of `draw`.
+            As for `draw`.
 
         Returns
         -------
@@ -197,21 +197,21 @@ class AmplitudeProposal(_Proposal):
         return log_q + mass.log_prob(theta[..., self.prior.names.index(self.mass.parameter)])
 
     def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the parameters that the flow is over."""
+        """Return the parameters of the flow."""
         return theta[..., list(self._columns)]
 
 
 class FlowProposal(_Proposal):
-    """All parameters from a flow.
+    """Proposal with all parameters from a flow.
 
     Parameters
     ----------
     flow, likelihood, prior, trained_noise, defensive
-        As of `AmplitudeProposal`; the flow is over all parameters, and there may be no likelihood.
+        As for `AmplitudeProposal`; the flow has all parameters, and the likelihood may be missing.
 
     Notes
     -----
-    Where the distance is uncertain the amplitude moves with it.
+    If the distance is uncertain, the amplitude is shifted with it.
     """
 
     @property
@@ -227,20 +227,20 @@ class FlowProposal(_Proposal):
 
     def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
                  shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
-        """Log density; see `AmplitudeProposal.log_prob`."""
+        """Compute the log density; see `AmplitudeProposal.log_prob`."""
         at = self._moved(theta, None if shift is None else -shift)
         return self._flow_log_prob(observed, at, conditions, n_samples or at.shape[1])
 
     def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
-        """Return the parameters that the flow is over: the mass as it is at the nominal distance."""
+        """Return the parameters of the flow, with the mass at the nominal distance."""
         return self._moved(theta, None if shift is None else -shift)
 
     def drawn_shift(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
                     generator: torch.Generator | None) -> None:
-        """Draw the shift of ln distance that goes with parameters: none, as the flow knows one distance."""
+        """Return None, because the flow uses a single distance."""
 
     def _moved(self, theta, shift):
-        """Parameters as they are at a distance that is farther by ``shift`` in its ln: fluxes fall with its square."""
+        """Shift parameters to a ln distance larger by ``shift``; fluxes decrease with the distance squared."""
         if shift is None:
             return theta
         parts = list(theta.unbind(-1))
@@ -250,22 +250,22 @@ class FlowProposal(_Proposal):
 
 
 class UncertainDistances(FlowProposal):
-    """All parameters from a flow, averaged over the distance of each object: a mean of what it says at several.
+    """Proposal with all parameters from a flow, averaged over several distances of each object.
 
     Parameters
     ----------
     flow : Flow
-        Over all parameters.
+        Flow over all parameters.
     farther : callable
-        ``farther(conditions, ln_shift)`` gives the conditions at other distances, ``ln_shift`` a Tensor (n,).
+        ``farther(conditions, ln_shift)`` returns the conditions at other distances for ``ln_shift``, a Tensor (n,).
     prior : object of `clusterpost.priors`
-        That of the flow.
+        Prior of the flow.
     wanted : object of `clusterpost.priors`
-        Whose distance error is taken for objects that have none of their own.
+        Prior with the distance error of objects without their own.
 
     Notes
     -----
-    The photometry itself is taken to say nothing about the distance, as is so where the prior is flat in log mass.
+    The photometry is assumed to contain no information on distance, as for a prior that is flat in log mass.
     """
 
     def __init__(self, flow: Flow, farther: Callable, prior: Prior, wanted: Prior):
@@ -285,13 +285,13 @@ class UncertainDistances(FlowProposal):
 
     def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
                  shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
-        """Log density; see `AmplitudeProposal.log_prob`."""
+        """Compute the log density; see `AmplitudeProposal.log_prob`."""
         each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
         return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
 
     def drawn_shift(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
                     generator: torch.Generator | None) -> torch.Tensor | None:
-        """Draw the shift of ln distance (n, k) by what the network says of the parameters at each."""
+        """Draw the shift of ln distance (n, k) in proportion to the network's density at each."""
         error = observed.distance_error(self._wanted).to(conditions)
         each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
         log_prob = torch.stack(each, -1)
@@ -300,6 +300,6 @@ class UncertainDistances(FlowProposal):
         return step * error
 
     def _elsewhere(self, observed, conditions):
-        """Conditions at each of the distances."""
+        """Return the conditions at each of the distances."""
         error = observed.distance_error(self._wanted)[:, 0].to(conditions)
         return [self._farther(conditions, step * error) for step in self._steps]

@@ -1,9 +1,9 @@
-"""Importance refinement: from a proposal's draws to the exact posterior.
+"""Refinement of proposal draws to the exact posterior by importance sampling.
 
-Each draw is weighted by density / proposal density.  A cluster whose weights
-leave too few effective draws gets more of them, then draws from kernels fitted
-to those (population Monte Carlo), then Markov chains, then a flag.  What is done
-with a cluster depends on that cluster alone.
+Each draw is weighted by density / proposal density.  A cluster with a small
+effective sample size gets more draws, then draws from kernels fitted
+to these (population Monte Carlo), then Markov chains, then a flag.  The treatment
+of a cluster does not depend on other clusters.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["AllDraws", "UnitPoints", "WeightedSamples", "n_base_points", "refine", "support"]
 
-_BEFORE_FIT = 4  # times as many draws, to which kernels are fitted first
-_MORE = (2, 4, 8)  # times as many draws, where those would do
-_UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # share of uniform draws each time that kernels are fitted
-# Share of the draws of three parameters that should be effective, and draws beyond which no more are asked.
+_BEFORE_FIT = 4  # factor on the number of draws before kernels are fitted
+_MORE = (2, 4, 8)  # factors on the number of draws, if these suffice
+_UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # fraction of uniform draws in each fit of kernels
+# Required effective fraction of draws for three parameters, and the maximum required number.
 _AIM, _MOST = 0.6, 1500
-_MOST_CHAINED = 6  # parameters; chains of a bearable length do not converge in more
+_MOST_CHAINED = 6  # parameters; chains of affordable length do not converge in more dimensions
 _LEAST_SUPPORT = 1e-3
 _POINTS_AT_ONCE = 400_000
 
@@ -47,27 +47,27 @@ class UnitPoints:
     Parameters
     ----------
     points : Tensor (n_points, n_dimension)
-        In the unit cube; at least `n_base_points`.
+        Points in the unit cube, at least `n_base_points`.
     shift : Tensor (n, n_dimension)
-        Of each cluster.
+        Shift of each cluster.
     """
 
     def __init__(self, points: torch.Tensor, shift: torch.Tensor):
         self.points, self.shift = points, shift
 
     def __call__(self, rows: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Points ``start`` to ``stop`` of some rows, (n_rows, stop - start, n_dimension)."""
+        """Return points ``start`` to ``stop`` of given rows, (n_rows, stop - start, n_dimension)."""
         edge = 2.0**-24
         return torch.remainder(self.points[start:stop] + self.shift[rows][:, None], 1.0).clamp(edge, 1 - edge)
 
 
 def n_base_points(n_samples: int) -> int:
-    """Return how many points of the unit cube a cluster may use up.
+    """Return the maximum number of points of the unit cube per cluster.
 
     Parameters
     ----------
     n_samples : int
-        Draws in the first round.
+        Number of draws in the first round.
 
     Returns
     -------
@@ -78,13 +78,13 @@ def n_base_points(n_samples: int) -> int:
 
 @dataclass
 class AllDraws:
-    """Every weighted draw of one cluster.
+    """All weighted draws of one cluster.
 
     Attributes
     ----------
     theta : Tensor (m, 3)
     weight : Tensor (m,)
-        Adding up to one.
+        Weights, with a sum of one.
     log_density : Tensor (m,)
     """
 
@@ -101,21 +101,21 @@ class WeightedSamples:
     ----------
     theta : Tensor (n, k, 3)
     weight : Tensor (n, k)
-        Adding up to one.
+        Weights, with a sum of one.
     log_density : Tensor (n, k)
         Log likelihood plus log prior.
     efficiency : Tensor (n,)
         (sum w)^2 / (k sum w^2) over the proposal's own draws.
     log_evidence : Tensor (n,)
-        ln p(x): of ln fluxes, or of fluxes in 1/mJy, as the noise model's
-        density is, times the probabilities of upper limits.
+        ln p(x), a density of ln fluxes or of fluxes in 1/mJy, depending on the noise
+        model, times the probabilities of upper limits.
     n_effective : Tensor (n,)
-        Effective draws that the result rests on.
+        Effective sample size of the result.
     flag : Tensor (n,) of int32
         Low efficiency, refined by MCMC.
     every : dict of int to AllDraws
-        All draws of the clusters, by their number, that were given more than
-        ``k``, of which ``theta`` keeps as many.
+        All draws of the clusters, by index, with more than
+        ``k`` draws, of which ``theta`` keeps ``k``.
     """
 
     theta: torch.Tensor
@@ -128,7 +128,7 @@ class WeightedSamples:
     every: dict[int, AllDraws] = field(default_factory=dict)
 
     def normalized_alone(self) -> WeightedSamples:
-        """Return the same with normalized log densities, and no evidence: that of a network is not the data's."""
+        """Return the same with normalized log densities and no evidence, which a network does not provide."""
         constant = self.log_evidence[:, None].to(self.log_density.dtype)
         every = {row: replace(one, log_density=one.log_density - constant[row]) for row, one in self.every.items()}
         return replace(self, log_density=self.log_density - constant, every=every,
@@ -136,41 +136,41 @@ class WeightedSamples:
 
     @property
     def normalized(self) -> torch.Tensor:
-        """Log density of the draws, over the evidence where that is known, (n, k)."""
+        """Log density of the draws, divided by the evidence if known, (n, k)."""
         return self.log_density - self.log_evidence.nan_to_num(nan=0.0)[:, None]
 
 
 def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, target: Target | NetworkTarget,
            conditions: torch.Tensor, points: Callable | UnitPoints, *, n_samples: int, target_ess: float | None = None,
            min_ess: float | None = None, adapt: bool = True, mcmc: bool = True, seed: int = 0) -> WeightedSamples:
-    """Weighted draws from the exact posteriors.
+    """Draw weighted samples from the exact posteriors.
 
     Parameters
     ----------
     proposal : AmplitudeProposal or FlowProposal
     target : Target
-        Of n clusters.
+        Target density of n clusters.
     conditions : Tensor (n, n_condition)
-        The proposal's.
+        Conditions of the proposal.
     points : callable
-        ``points(rows, start, stop)`` gives points of the unit cube, as `UnitPoints`.
+        ``points(rows, start, stop)`` returns points of the unit cube, as `UnitPoints`.
     n_samples : int
-        Draws of each cluster, first and last: of more draws as many are kept,
+        Number of draws of each cluster, initially and at the end; larger sets are thinned,
         with new weights.
     target_ess : float, optional
-        Effective draws that a cluster should have, or it is given more draws;
+        Effective sample size below which a cluster gets more draws;
         by default 0.6 ``n_samples`` and at most 900 for three parameters, and
-        0.6 times as many for every three more.
+        0.6 times as much for every three more.
     min_ess : float, optional
-        Effective draws that it must have, or it is given Markov chains and at
-        last a flag; by default half of ``target_ess``.
+        Effective sample size below which a cluster gets Markov chains and
+        finally a flag; by default half of ``target_ess``.
     adapt : bool
-        Fit kernels where eight times as many draws would leave fewer than ``min_ess``.
+        Whether to fit kernels if eight times as many draws would be insufficient for ``min_ess``.
     mcmc : bool
-        Run Markov chains where all that leaves fewer than ``min_ess``, for at most six parameters, if emcee is
+        Whether to run Markov chains if the result is still below ``min_ess``, for at most six parameters, if emcee is
         installed.
     seed : int
-        Of the Markov chains.
+        Seed of the Markov chains.
 
     Returns
     -------
@@ -179,9 +179,9 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     Warns
     -----
     AstropyUserWarning
-        If Markov chains are needed and emcee is not installed; those rows keep their draws and ``LOW_EFFICIENCY``.
+        If Markov chains are needed but emcee is not installed; these rows keep their draws and ``LOW_EFFICIENCY``.
     """
-    # A proposal as good in each parameter leaves the fewer draws the more parameters there are.
+    # At equal quality per parameter, the efficiency of a proposal decreases with the number of parameters.
     share = _AIM ** (len(target.prior.names) / 3)
     target_ess = share * min(n_samples, _MOST) if target_ess is None else float(target_ess)
     min_ess = target_ess / 2 if min_ess is None else float(min_ess)
@@ -192,8 +192,8 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     _draw_more(sampler, out, target_ess, min_ess if adapt else 0.0)
     without_chains = False
     for row in (out.n_effective < min_ess).nonzero()[:, 0].tolist():
-        # Alone and from the first draw on: a sum over a batch is rounded as the batch's size has it, which would
-        # choose other kernels and chains for the same cluster among other neighbors.
+        # Separately and from the first draw on: rounding of sums depends on the batch size, which would
+        # give the same cluster other kernels and chains among other neighbors.
         if adapt:
             _fit_kde(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
                          out, row, target_ess)
@@ -210,36 +210,36 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
 
 def support(target: Target | NetworkTarget, theta: torch.Tensor,
             weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute how usual the photometry is for the model: a posterior predictive p-value.
+    """Compute the posterior predictive p-value of the photometry.
 
     Parameters
     ----------
     target : Target or NetworkTarget
     theta : Tensor (n, k, n_parameter)
     weight : Tensor (n, k)
-        Adding up to one.
+        Weights, with a sum of one.
 
     Returns
     -------
     p_value : Tensor (n,)
-        Share of repeated measurements of the posterior's clusters that would
-        lie further from them, in the noise model's residuals, than this one.
+        Fraction of repeated measurements of clusters from the posterior with larger
+        residuals, under the noise model, than this one.
     flag : Tensor (n,) of int32
-        Outside support, below 0.001.
+        Flag *outside support* for p-values below 0.001.
 
     Notes
     -----
-    Detections only.  The posterior has seen the data, so small values are rarer
-    than their own size says.
+    Only detections are used.  The posterior already uses the data, so small values are rarer
+    than the p-value indicates.
     """
     p_value = target.predictive_pvalue(theta, weight)
     return p_value, torch.where(p_value < _LEAST_SUPPORT, flags.OUTSIDE_SUPPORT, 0).to(torch.int32)
 
 
 class _Sampler:
-    """Draws of some clusters from several sources, weighted by the mixture of their densities.
+    """Draws of several clusters from several sources, weighted by the mixture of their densities.
 
-    Every draw's weight has the density with which all sources together would have given it, whichever did
+    The weight of every draw uses the mixture density of all sources
     (the deterministic mixture of multiple importance sampling, Veach & Guibas 1995; Cornuet et al. 2012).
     """
 
@@ -248,10 +248,10 @@ class _Sampler:
         self.rows, self.points, self.n_samples = rows, points, n_samples
         self.draws = proposal.draw(target.observed, conditions, points(rows, 0, n_samples))
         self.log_density = target.density_of(self.draws)
-        self.fitted, self.fitted_log_q = [], []  # besides the proposal
+        self.fitted, self.fitted_log_q = [], []  # in addition to the proposal
 
     def __getitem__(self, at):
-        """Return the same of some of its rows, before anything is fitted."""
+        """Return the same for some of its rows, before any fit."""
         new = object.__new__(_Sampler)
         new.__dict__.update(self.__dict__)
         new.target, new.conditions, new.rows = self.target[at], self.conditions[at], self.rows[at]
@@ -261,8 +261,8 @@ class _Sampler:
 
     @property
     def log_weight(self):
-        """ln of the weights, (n, k)."""
-        log_q = self.draws.log_q  # the proposal's, at every draw
+        """Compute ln of the weights, (n, k)."""
+        log_q = self.draws.log_q  # log density of the proposal at every draw
         if self.fitted:
             k, each = log_q.shape[1], self.n_samples
             own = k - each * len(self.fitted)
@@ -271,12 +271,12 @@ class _Sampler:
         return log_weights(self.log_density, log_q)
 
     def more(self, times):
-        """Draw so many more times from the proposal."""
+        """Add a number of rounds of draws from the proposal."""
         unit = self._next(times * self.n_samples)
         self._add(self.proposal.draw(self.target.observed, self.conditions, unit, n_samples=self.n_samples))
 
     def fit(self, uniform):
-        """Fit kernels to the draws and draw from those, a share of them uniform."""
+        """Fit kernels to the draws and draw from them, with a fraction of uniform draws."""
         flow_parameters = self.proposal.flow_parameters(self.draws.theta, self.draws.shift)
         kernels = KernelDensity(flow_parameters, self.log_weight, *self.proposal.bounds(flow_parameters))
         source = self.proposal.with_flow(kernels, uniform)
@@ -289,18 +289,18 @@ class _Sampler:
 
     @property
     def n_effective(self):
-        """Effective draws, (n,)."""
+        """Compute the effective sample size, (n,)."""
         log_weight = self.log_weight
         return torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective_sample_size(normalized(log_weight)))
 
     def result(self):
-        """Weigh the draws, and keep as many of them as there were first."""
+        """Weight the draws, and keep as many as in the first round."""
         log_weight, theta = self.log_weight, self.draws.theta
         every, n_effective = normalized(log_weight), self.n_effective
         index, weight = thinned(every, self.n_samples, order=theta[..., 0])
         kept = torch.gather(theta, 1, index[..., None].expand(-1, -1, theta.shape[-1]))
         log_density = self.log_density
-        if self.draws.shift is not None:  # that was each draw's at a distance of its own
+        if self.draws.shift is not None:  # this was the density of each draw at its own distance
             log_density = self.target.log_density(theta)
         out = WeightedSamples(kept, weight.to(theta.dtype), torch.gather(log_density, 1, index),
                       n_effective / theta.shape[1], log_mean(log_weight), n_effective,
@@ -326,10 +326,10 @@ class _Sampler:
 
 
 def _draw_more(sampler, out, target_ess, min_ess):
-    """Draw as many more times as it takes to ``target_ess``, or as many as there are if that gives ``min_ess``."""
+    """Add draws to reach ``target_ess``, or the maximum number if it reaches ``min_ess``."""
     wanted = target_ess / out.n_effective
-    times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE[:-1])))  # 0 where the first draws do
-    times = torch.where(out.n_effective * _MORE[-1] < min_ess, -1, times)  # kernels will have to do
+    times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE[:-1])))  # 0 if the first draws suffice
+    times = torch.where(out.n_effective * _MORE[-1] < min_ess, -1, times)  # kernels are needed
     for i, many in enumerate(_MORE, 1):
         rows = (times == i).nonzero()[:, 0]
         for at in rows.split(max(1, _POINTS_AT_ONCE // (many * sampler.n_samples))) if len(rows) else ():
@@ -339,9 +339,9 @@ def _draw_more(sampler, out, target_ess, min_ess):
 
 
 def _fit_kde(sampler, out, row, target_ess):
-    """Draw from kernels fitted to the draws of one cluster, again and again."""
-    efficiency = out.efficiency[row].clone()  # the proposal's own
-    sampler.more(_BEFORE_FIT - 1)  # kernels know only of what the draws that they are fitted to have met
+    """Draw repeatedly from kernels fitted to the draws of one cluster."""
+    efficiency = out.efficiency[row].clone()  # efficiency of the proposal
+    sampler.more(_BEFORE_FIT - 1)  # kernels cover only regions reached by the draws to which they are fitted
     for uniform in _UNIFORM:
         sampler.fit(uniform)
         if sampler.n_effective >= target_ess:
@@ -357,7 +357,7 @@ def _put(out, rows, result):
 
 
 def _sample_with_mcmc(out, row, target, seed):
-    """Markov chains for one cluster."""
+    """Run Markov chains for one cluster."""
     k = out.theta.shape[1]
     chain = run_chain(target, out.theta[row], out.weight[row], k, seed=seed)
     out.theta[row], out.log_density[row], out.weight[row] = chain.theta, chain.log_density, 1 / k

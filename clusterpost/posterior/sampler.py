@@ -1,4 +1,4 @@
-"""Weighted draws from the posteriors of a batch of objects, by a network alone or refined."""
+"""Weighted draws from the posteriors of a batch of objects, from a network alone or refined."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 __all__ = ["Sampler"]
 
-# Share of uniform draws for clusters whose likelihood is not what the network learned.
+# Fraction of uniform draws for clusters whose likelihood differs from that of the training.
 _DEFENSIVE = 0.1
 
 
 class Sampler:
-    """Draw for objects, the same for each whatever is beside it.
+    """Sampler of posteriors, with draws that do not depend on other objects.
 
     Parameters
     ----------
     model : Model
-        Its flow draws all parameters, or all but the amplitude of its family's likelihood.
+        Model whose flow draws all parameters, or all except the amplitude of its family's likelihood.
     noise : object of :mod:`clusterpost.noise`, optional
-        By default that of the family's likelihood.
+        Noise model; by default that of the family's likelihood.
     prior : object of :mod:`clusterpost.priors` or callable, optional
-        By default that of the training.
+        Prior; by default that of the training.
     refined : bool, optional
-        Weight draws to follow the exact posterior; by default where the family has a likelihood.
+        Whether to weight draws to follow the exact posterior; by default if the family has a likelihood.
     n_samples, seed : int
     given : bool
-        Whether objects come with what their prior depends on, so that draws under the prior of training have weights.
+        Whether the prior depends on known quantities of the objects, so draws under the training prior need weights.
     uncertain : bool
-        Whether objects come with errors of their distances.
+        Whether objects have distance errors.
     """
 
     def __init__(self, model: Model, *, noise: Noise | None = None, prior: Prior | None = None,
@@ -53,8 +53,8 @@ class Sampler:
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
         if self.refined and likelihood is None:
-            raise InputError(f"the model {model.name} has no likelihood to refine with; leave option:refine out, or "
-                             "take one that has a likelihood: option:model='any_bands'")
+            raise InputError(f"the model {model.name} has no likelihood for refinement; omit option:refine, or "
+                             "choose a model with a likelihood: option:model='any_bands'")
         self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
         trained_noise = model.metadata.simulator.noise
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
@@ -62,29 +62,29 @@ class Sampler:
         self.n_samples, self.seed = n_samples, int(seed)
         everything = set(model.learned) >= set(family.parameter_names)
         kind = FlowProposal if everything else AmplitudeProposal
-        # A network alone gives draws of its own prior, which are then weighted.
+        # A network alone gives draws under its own prior, which are then weighted.
         proposed = self.prior if self.refined else family.prior
         if likelihood is None and (uncertain or getattr(self.prior, "distance_error", 0.0)):
             if not hasattr(model.encoder, "farther"):
-                raise InputError(f"the model {model.name} takes no uncertain distances; leave "
-                                 "option:distance-error out")
+                raise InputError(f"the model {model.name} does not support uncertain distances; omit "
+                                 "option:distance-error")
             self.proposal = UncertainDistances(model.flow, model.encoder.farther, proposed, self.prior)
         else:
             self.proposal = kind(model.flow, self.likelihood, proposed, trained_noise=trained_noise,
                                  defensive=_DEFENSIVE if self.refined else 0.0)
-        #: Whether draws have weights of their own.
+        #: Whether draws have unequal weights.
         self.weighted = self.refined or given or self.prior is not family.prior
         n_points = n_base_points(n_samples) if self.weighted else n_samples
         self.points = sobol_points(n_points, base_dimensions(proposed, uncertain), seed).to(model.device)
 
     def target(self, observed: Observed, conditions: Tensor | None = None) -> Target | NetworkTarget:
-        """Make the posterior density of some objects: the exact one, or without a likelihood the network's.
+        """Make the posterior density of objects: the exact one, or that of the network without a likelihood.
 
         Parameters
         ----------
         observed : Observed
         conditions : Tensor (n, n_condition), optional
-            The network's; needed where the family has no likelihood.
+            Conditions of the network; required if the family has no likelihood.
 
         Returns
         -------
@@ -105,9 +105,9 @@ class Sampler:
         Returns
         -------
         WeightedSamples
-            Of the network alone: equal weights, its own log density, NaN for
-            efficiency and evidence.  Under another prior than that of training: weights that are the ratio of
-            both, and the efficiency that these leave.
+            For the network alone: equal weights, its log density, and NaN for
+            efficiency and evidence.  Under another prior than that of training: weights from the ratio of
+            the priors, and their efficiency.
         """
         shift = rotation(self.flow.standardize(conditions), self.points.shape[1])
         points = UnitPoints(self.points, shift)
@@ -134,7 +134,8 @@ class Sampler:
         Returns
         -------
         Tensor (n, k)
-            Of likelihood times prior over the evidence, or of the network under the prior; -inf outside that.
+            Log of likelihood times prior over evidence, or log density of the network under the prior; -inf outside the
+            prior.
         """
         if self.refined:
             return target.log_density(theta) - self(target, conditions).log_evidence[:, None]
@@ -145,7 +146,7 @@ class Sampler:
         return density - self._reweighted(target.observed, conditions, points).log_evidence[:, None]
 
     def _reweighted(self, observed, conditions, points):
-        """Draws of the network with the ratio of the wanted to the trained prior as weights."""
+        """Return draws of the network, weighted by the ratio of requested to trained prior."""
         return refine(self.proposal, self._learned(observed, conditions), conditions, points,
                       n_samples=self.n_samples, adapt=False, mcmc=False)
 
@@ -154,6 +155,6 @@ class Sampler:
 
 
 def _unless_trained(prior, family):
-    """Return the family's own prior where another is the same: a network's draws need no weights then."""
+    """Return the family's own prior if another is equal to it, so draws of a network need no weights."""
     same = family.likelihood is None and prior.describe() == family.prior.describe()
     return family.prior if same else prior

@@ -1,9 +1,9 @@
 """Exact posteriors without a likelihood: importance sampling with simulated objects.
 
-An object is drawn with parameters theta from a proposal and simulated, and its weight is the likelihood of the observed
-fluxes under the noise alone times prior over proposal: averaged over what is random in the simulator, that is the
-posterior.  Where a family can change one parameter of a simulated object cheaply, as dust before drawn stars, each is
-seen with many values of it.
+An object is simulated with parameters theta from a proposal, and its weight is the likelihood of the observed
+fluxes under the noise, times prior over proposal. Averaged over the randomness of the simulator, this gives the
+posterior.  If a family can change one parameter of a simulated object cheaply, such as the dust in front of stars,
+each object is used with many values of it.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
 
 __all__ = ["FEW_SIMULATED", "sample_by_simulation"]
 
-_AT_ONCE = 4096  # simulated objects
-_UNIFORM = 0.1  # share of objects that are uniform within the prior's bounds
-_ROUNDS = {True: (0.5, 0.5), False: (0.3, 0.3, 0.4)}  # shares of the objects: with draws to begin with, and without
-_NEGLIGIBLE = 60.0  # nats below the best likelihood, where a weight counts for nothing
+_AT_ONCE = 4096  # simulated objects per batch
+_UNIFORM = 0.1  # fraction of objects that are uniform within the prior's bounds
+_ROUNDS = {True: (0.5, 0.5), False: (0.3, 0.3, 0.4)}  # fraction of objects per round, with and without initial draws
+_NEGLIGIBLE = 60.0  # nats below the best likelihood at which weights are negligible
 #: Effective number of objects below which a row is flagged.
 FEW_SIMULATED = 100
 
 
 def sample_by_simulation(target: NetworkTarget, *, n_simulations: int, n_samples: int, seed: int,
                          proposed: torch.Tensor | None = None) -> WeightedSamples:
-    """Draw from the posterior of one object by simulating others like it.
+    """Draw from the posterior of one object by simulating similar ones.
 
     Parameters
     ----------
     target : NetworkTarget
-        Of one object; its family, prior and noise are taken, and no network.
+        Target of one object, with its family, prior, and noise; its network is not used.
     n_simulations : int
-        Simulated objects.
+        Number of simulated objects.
     n_samples : int
-        Weighted draws to keep; all are in ``every`` of the result.
+        Number of weighted draws to keep; ``every`` of the result contains all.
     seed : int
     proposed : Tensor (k, n_parameter), optional
-        Draws from about where the posterior is, such as a network's, to begin with. Without them the first objects are
+        Initial draws near the posterior, such as those of a network. Without them, the first objects are
         uniform within the bounds.
 
     Returns
     -------
     WeightedSamples
-        Of one object. ``n_effective`` counts simulated objects, and ``efficiency`` is their share; densities are NaN,
-        as only averages over what is random are known.
+        Draws of one object. ``n_effective`` counts simulated objects, and ``efficiency`` is their fraction; densities
+        are NaN, because only averages over the simulator's randomness are known.
 
     Notes
     -----
-    Rounds of objects come from kernels about what is known so far, wider than that, and a tenth from all the range;
-    weights have the mixture of all rounds in their denominator (Cornuet et al. 2012).
+    Rounds of objects come from kernels around the previous draws, wider than their distribution, and a tenth from the
+    whole range; the denominator of the weights is the mixture of all rounds (Cornuet et al. 2012).
     """
     return _Run(target, n_simulations, seed).result(n_samples, proposed)
 
@@ -89,7 +89,7 @@ class _Run:
         weight = normalized(log_weight[None])[0]
         n_effective = float(effective_sample_size(weight[None])[0]) if torch.isfinite(log_weight).any() else 0.0
         size = max(n_samples, len(theta))
-        if len(theta) < size:  # those that were left out count for nothing
+        if len(theta) < size:  # dropped objects have no weight
             theta = torch.cat([theta, theta[:1].expand(size - len(theta), -1)])
             weight = torch.cat([weight, weight.new_zeros(size - len(weight))])
         index, kept = thinned(weight[None], n_samples, order=theta[None, :, 0])
@@ -106,7 +106,7 @@ class _Run:
         return KernelDensity(theta[None][..., self.others].double(), log_weight[None], low, high)
 
     def _density(self, fitted, x):
-        """Log density of a round's proposal at points (m, n_other)."""
+        """Compute the log density of a round's proposal at points (m, n_other)."""
         inside = ((x >= self.low[self.others]) & (x <= self.high[self.others])).all(-1)
         uniform = torch.where(inside, -(self.high - self.low)[self.others].log().sum(), -torch.inf)
         if fitted is None:
@@ -114,7 +114,7 @@ class _Run:
         return torch.logaddexp(uniform + math.log(_UNIFORM), fitted.log_prob(x[None])[0] + math.log1p(-_UNIFORM))
 
     def _round(self, n, fitted):
-        """Simulate objects from a proposal, and keep those that are like the one that was observed."""
+        """Simulate objects from a proposal, and keep those that resemble the observed one."""
         self.rounds.append((n, fitted))
         for start in range(0, n, _AT_ONCE):
             size = min(_AT_ONCE, n - start)
@@ -142,13 +142,13 @@ class _Run:
             log_like = log_like + torch.where(observed.limit[:, None], log_limit, 0.0).sum(-1)
         posterior = log_like[0].reshape(m, k).double() + self.target.wanted.log_prob(
             theta.reshape(1, m * k, -1))[0].reshape(m, k).double()
-        if k > 1:  # uniform over its range, evenly: the mean over the values integrates over it
+        if k > 1:  # values are evenly spaced over the range, so their mean integrates over it
             posterior = posterior + torch.log((self.high - self.low)[self.redrawn])
         total = torch.logsumexp(posterior, 1) - math.log(k)
         like = torch.isfinite(total)
         if not like.any():
             return
-        # One of the values stands for the object, by its share of the weight.
+        # Choose one of the values for the object in proportion to weight.
         share = torch.softmax(posterior[like], 1)
         chosen = torch.multinomial(share, 1, generator=self.generator)
         self._keep(theta[like][torch.arange(int(like.sum())), chosen[:, 0]], total[like])
@@ -163,7 +163,7 @@ class _Run:
                 self.theta[i], self.log_like[i] = self.theta[i][good], each[good]
 
     def _weighted(self):
-        """All objects so far, and their log weights with the mixture of all rounds."""
+        """Return all objects so far and their log weights with the mixture of all rounds."""
         if not self.theta:
             return torch.lerp(self.low, self.high, 0.5)[None].float(), torch.full((1,), -torch.inf, dtype=torch.float64)
         theta, log_like = torch.cat(self.theta), torch.cat(self.log_like)

@@ -1,4 +1,4 @@
-"""Numbers that describe a set of draws, weighted or not."""
+"""Summary statistics of draws with or without weights."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 __all__ = ["entropy", "mean", "quantiles"]
 
-_DRAWS_AT_ONCE = 2**16  # so that what is between stays in the processor's cache
+_DRAWS_AT_ONCE = 2**16  # keeps intermediate results in the processor cache
 
 
 def quantiles(draws: torch.Tensor, levels: np.ndarray | Sequence[float],
               weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Marginal quantiles, linear between order statistics.
+    """Compute marginal quantiles, linear between order statistics.
 
     Parameters
     ----------
     draws : Tensor (n, n_samples)
     levels : sequence of float
     weight : Tensor (n, n_samples), optional
-        Not negative; need not be normalized.  All the same if not given.
+        Non-negative weights, not necessarily normalized.  Equal by default.
 
     Returns
     -------
     Tensor (n, n_level)
-        NaN where an object's weights are all zero.
+        NaN if all weights of an object are zero.
 
     Notes
     -----
-    Each draw stands at the middle of its step of the cumulative weight; the
-    first and the last are the levels 0 and 1.  Draws of no weight do not count.
+    Each draw is at the center of its step of the cumulative weight; the
+    first and last draws are at levels 0 and 1.  Draws without weight are ignored.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def quantiles(draws: torch.Tensor, levels: np.ndarray | Sequence[float],
 
 def _weighted_quantiles(draws, levels, weight):
     counts = weight > 0
-    draws = torch.where(counts, draws, torch.inf)  # those of no weight last
+    draws = torch.where(counts, draws, torch.inf)  # put those without weight last
     order = argsort(draws)
     ordered = torch.gather(draws, 1, order)
     step = torch.gather(weight, 1, order).double()
@@ -81,39 +81,39 @@ def _weighted_quantiles(draws, levels, weight):
 
 
 def mean(draws: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean of the draws, in double precision.
+    """Compute the mean of the draws in double precision.
 
     Parameters
     ----------
     draws : Tensor (n, n_samples)
     weight : Tensor (n, n_samples), optional
-        Not negative; need not be normalized.  All the same if not given.
+        Non-negative weights, not necessarily normalized.  Equal by default.
 
     Returns
     -------
     Tensor (n,)
-        NaN where an object's weights are all zero.
+        NaN if all weights of an object are zero.
     """
     if weight is None:
         return draws.double().mean(dim=1)
     weight = weight.double()
-    # A draw of no weight may be infinite: the log density of one outside the prior.
+    # A draw without weight may be infinite, such as a log density outside the prior.
     return torch.where(weight > 0, weight * draws, 0.0).sum(dim=1) / weight.sum(dim=1)
 
 
 def entropy(log_density: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tensor:
-    """Differential entropy from the draws' own log density, in nats.
+    """Compute the differential entropy from the log density of the draws, in nats.
 
     Parameters
     ----------
     log_density : Tensor (n, n_samples)
-        Normalized: ln of the posterior's density at each draw.
+        Normalized ln of the posterior density at each draw.
     weight : Tensor (n, n_samples), optional
-        Of the draws; need not be normalized.  All the same if not given.
+        Weights of the draws, not necessarily normalized.  Equal by default.
 
     Returns
     -------
     Tensor (n,)
-        -E[ln p] (Walter et al. 2025, Sect. 4.1).
+        Entropy -E[ln p] (Walter et al. 2025, Sect. 4.1).
     """
     return -mean(log_density, weight)

@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkTarget", "Target"]
 
-_DISTANCES = 9  # nodes of the integral over an uncertain one
-_SHIFTS = 16  # of the distance that are weighed to draw one
-_REPEATED_A_BAND, _LEAST_REPEATED = 8, 64  # simulated observations
+_DISTANCES = 9  # nodes of the integral over an uncertain distance
+_SHIFTS = 16  # candidate shifts of the distance per draw
+_REPEATED_A_BAND, _LEAST_REPEATED = 8, 64  # simulated observations per band, and minimum
 
 
 class NetworkTarget:
-    """Posterior density that a network has learned, under its own prior or another.
+    """Posterior density of a network, under its own prior or another.
 
     Parameters
     ----------
     observed : Observed
-        Of n objects.
+        Photometry of n objects.
     proposal : object
-        Whose ``log_prob(observed, conditions, theta)`` is the network's density.
+        Object whose ``log_prob(observed, conditions, theta)`` is the network's density.
     conditions : Tensor (n, n_condition)
     family : ModelFamily
-        Of the network, with the prior of its training.
+        Family of the network, with the training prior.
     prior : object of `clusterpost.priors`
-        The prior that is wanted.
+        Requested prior.
     noise : object of `clusterpost.noise`
-        Of the observation.
+        Noise model of the observation.
 
     Notes
     -----
-    The posterior under another prior is the network's density times the ratio of both priors, up to a number of
-    each object: whatever the likelihood is, it is the same under both.
+    The posterior under another prior is the network's density times the ratio of the priors, up to a constant for
+    each object, because the likelihood is the same under both.
     """
 
     likelihood = None
@@ -71,7 +71,7 @@ class NetworkTarget:
                              self.noise)
 
     def log_density(self, theta: Tensor, ln_distance_shift: torch.Tensor | None = None) -> Tensor:
-        """Compute the log density (n, k) of ``theta`` (n, k, n_parameter); -inf where either prior has nothing."""
+        """Compute the log density (n, k) of ``theta`` (n, k, n_parameter); -inf if either prior is zero."""
         trained = self.family.prior
         low, high = trained.low.to(theta), trained.high.to(theta)
         inside = torch.minimum(torch.maximum(theta, low), high)
@@ -83,11 +83,11 @@ class NetworkTarget:
         return self.proposal.drawn_shift(self.observed, self.conditions, theta, generator)
 
     def density_of(self, draws: Draws) -> Tensor:
-        """Compute the log density (n, k) of draws of the network, whose own is known."""
+        """Compute the log density (n, k) of draws from that of the network."""
         return self._under_prior(draws.log_q, draws.theta)
 
     def _under_prior(self, density, theta):
-        """Give a density of the network the ratio of the wanted to the trained prior."""
+        """Multiply a network density by the ratio of requested to trained prior."""
         prior = self.wanted
         wanted, known = prior.log_prob(theta), self.family.prior.log_prob(theta)
         if prior is not self.family.prior:
@@ -96,7 +96,7 @@ class NetworkTarget:
 
     @property
     def wanted(self) -> Prior:
-        """The prior of these objects, by what is known of each."""
+        """The prior of these objects, given their known quantities."""
         return self.family.prior_given(self.prior, self.observed.covariates)
 
     def predictive_pvalue(self, theta: Tensor, weight: Tensor) -> Tensor:
@@ -106,13 +106,13 @@ class NetworkTarget:
         ----------
         theta : Tensor (n, k, n_parameter)
         weight : Tensor (n, k)
-            Adding up to one.
+            Weights, with a sum of one.
 
         Returns
         -------
         Tensor (n,)
-            Share of simulated observations, 64 or eight a band, that lie further from their mean, in units of their
-            covariance, than the observed one; beyond all of them the chi-square probability.
+            Fraction of simulated observations, 64 or eight per band, farther from their mean, in units of their
+            covariance, than the observed one; the chi-square probability if it is beyond all of them.
         """
         many = (_REPEATED_A_BAND * self.observed.n_measured).clamp(min=_LEAST_REPEATED)
         p_value = torch.empty(len(self), dtype=torch.float64, device=theta.device)
@@ -125,7 +125,7 @@ class NetworkTarget:
         observed = self.observed
         index = systematic_resample(weight.double(), n_repeated, order=theta[..., 0])
         theta = theta.take_along_dim(index[..., None], 1)
-        # The same random numbers for every object, whatever is beside it.
+        # Use the same random numbers for every object, independent of its neighbors.
         ln_flux = self.family.simulate_each(theta, observed.covariates, 0, observed.measured.any(0))
         flux, error, seen = observed.flux, observed.error, observed.measured
         # Reported errors stay what they are, relative to the flux; to its size where noise makes that small.
@@ -135,7 +135,7 @@ class NetworkTarget:
         generator = torch.Generator(theta.device)
         repeated = torch.stack([self.noise.sample(*of_one, generator.manual_seed(1))[0]
                                 for of_one in zip(ln_flux, relative, strict=True)])
-        softening = 2 * error[:, None]  # asinh is a logarithm for bright fluxes, and linear for those of zero and below
+        softening = 2 * error[:, None]  # asinh is logarithmic for bright fluxes and linear around zero
         x, y = (torch.where(seen[:, None], torch.asinh(each / softening).double(), 0.0)
                 for each in (repeated, flux[:, None]))
         center = x.mean(1, keepdim=True)
@@ -155,23 +155,23 @@ class Target:
     ----------
     observed : Observed
     likelihood : object
-        As `clusterpost.families.base.Likelihood`; for the bands of ``observed``, on its device.
+        A `clusterpost.families.base.Likelihood` for the bands of ``observed``, on its device.
     prior : object of `clusterpost.priors`, or callable
-        A callable takes theta (..., 3) and gives a log density; it holds inside
+        A callable takes theta (..., 3) and returns a log density; it applies within
         the bounds of `~clusterpost.priors.cluster_prior`.
 
     Raises
     ------
     InputError
-        If the noise model has no use for a measurement, such as a negative
-        flux under log-normal noise, or the prior reaches beyond the model.
+        If the noise model cannot describe a measurement, such as a negative
+        flux under log-normal noise, or the prior extends beyond the model.
 
     Notes
     -----
     ``theta`` (n, k, n_parameter) are k points for each of n objects.
-    ``ln_distance_shift`` (n, k), where given, is added to
-    ln of the distance; its own density is no part of what is returned.  Where
-    it is not given and the prior has the distance uncertain, likelihood and
+    ``ln_distance_shift`` (n, k), if given, is added to
+    ln distance; its own density is not included in the result.  If it is not given and
+    the prior has an uncertain distance, likelihood and
     density are integrated over it.
     """
 
@@ -198,7 +198,7 @@ class Target:
 
     @property
     def table(self) -> BandFluxTable:
-        """Band-flux table of the likelihood, where it has one."""
+        """Band-flux table of the likelihood, if it has one."""
         return self.likelihood.table
 
     def ln_flux(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
@@ -208,14 +208,14 @@ class Target:
     def log_likelihood(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
         """Compute ln p(x | theta), (n, k): detections times the probabilities of upper limits.
 
-        What x is, and so the unit, is the noise model's affair.
+        The noise model defines x and therefore the unit.
         """
         if ln_distance_shift is None and self._distance_error is not None:
             return self._marginal_likelihood(theta)
         return self.likelihood.log_prob(self.observed, theta, self._covariates(ln_distance_shift))
 
     def log_density(self, theta: torch.Tensor, ln_distance_shift: torch.Tensor | None = None) -> torch.Tensor:
-        """Log likelihood plus log prior.
+        """Compute log likelihood plus log prior.
 
         Parameters
         ----------
@@ -225,7 +225,7 @@ class Target:
         Returns
         -------
         Tensor (n, k)
-            -inf where the prior has nothing.
+            Log density; -inf if the prior is zero.
         """
         log_prior = self.prior.log_prob(theta)
         density = self.log_likelihood(theta, ln_distance_shift) + log_prior
@@ -242,8 +242,8 @@ class Target:
     def pull2(self, theta: Tensor, ln_distance_shift: Tensor | None = None) -> Tensor:
         """Compute the sum of squared residuals over the detections, standardized by the noise model, (n, k).
 
-        Of data made with that theta it is chi-square distributed, with as many degrees of freedom.  Where the
-        distance is uncertain and no shift is given, its expectation.
+        For data simulated with theta, it is chi-square distributed with one degree of freedom per detection.  If the
+        distance is uncertain and no shift is given, the result is its expectation.
         """
         if ln_distance_shift is None and self._distance_error is not None:
             mean, sigma, weight = self._shift_given(theta)
@@ -257,16 +257,16 @@ class Target:
         ----------
         theta : Tensor (n, k, n_parameter)
         weight : Tensor (n, k)
-            Adding up to one.
+            Weights, with a sum of one.
 
         Returns
         -------
         Tensor (n,)
-            Mean over the draws of the chi-square probability to lie further from the model.
+            Mean over the draws of the chi-square probability of a larger deviation from the model.
         """
         bands = self.observed.n_measured.to(torch.float64)[:, None] / 2
         tail = torch.special.gammaincc(bands, self.pull2(theta).double() / 2)
-        # A residual that is no number belongs to a flux infinitely far from the model's.
+        # A NaN residual corresponds to a flux infinitely far from the model.
         return (weight * tail.nan_to_num(nan=0.0)).sum(-1).clamp(0, 1)
 
     def drawn_shift(self, theta: torch.Tensor, generator: torch.Generator) -> Tensor | None:
@@ -280,21 +280,21 @@ class Target:
         Returns
         -------
         Tensor (n, k) or None
-            None where all distances are exact.
+            Shifts, or None if all distances are exact.
         """
         if self._distance_error is None:
             return None
         mean, sigma, _ = self._shift_given(theta)
         noise = torch.randn(*mean.shape, _SHIFTS, generator=generator, dtype=torch.float64).to(mean)
         shift = mean[..., None] + sigma[..., None] * noise
-        # The stand-ins are exact for log-normal detections: all weights are the same.
+        # The approximations are exact for log-normal detections, where all weights are equal.
         log_prior = 0.5 * (noise**2 - (shift / self._distance_error[..., None]) ** 2)
         log_weight = torch.stack([self.log_likelihood(theta, each) for each in shift.unbind(-1)], -1) + log_prior
         gumbel = -torch.log(-torch.log(torch.rand(shift.shape, generator=generator, dtype=torch.float64))).to(mean)
         return shift.take_along_dim((log_weight + gumbel).argmax(-1, keepdim=True), -1)[..., 0]
 
     def expected_shift(self, theta: torch.Tensor) -> Tensor | None:
-        """Return the expected shift of ln distance (n, k) given parameters; None where all distances are exact."""
+        """Return the expected shift of ln distance (n, k) given parameters, or None if all distances are exact."""
         return None if self._distance_error is None else self._shift_given(theta)[0]
 
     def _covariates(self, ln_distance_shift):
@@ -304,21 +304,21 @@ class Target:
         return known | {"distance": known["distance"] * torch.exp(ln_distance_shift)}
 
     def _marginal_likelihood(self, theta):
-        """Log likelihood integrated over the distance: Gauss-Hermite, exact for log-normal detections."""
+        """Integrate the likelihood over distance by Gauss-Hermite quadrature, exact for log-normal detections."""
         wide = self._distance_error
         mean, sigma, _ = self._shift_given(theta)
         exact = self.noise.name == "lognormal" and not self._any_limit
         terms = []
         for node, weight in zip(*np.polynomial.hermite_e.hermegauss(1 if exact else _DISTANCES), strict=True):
             shift = mean + sigma * node
-            # Density of the shift over that with which the nodes stand, both normal.
+            # Ratio of the density of the shift to that of the nodes, both normal.
             log_ratio = torch.log(sigma / wide) - 0.5 * (shift / wide) ** 2 + 0.5 * node**2
             log_weight = math.log(weight) - 0.5 * math.log(2 * math.pi)
             terms.append(self.log_likelihood(theta, shift) + log_ratio + log_weight)
         return torch.logsumexp(torch.stack(terms), 0)
 
     def _shift_given(self, theta):
-        """Mean (n, k) and standard deviation (n, 1) of the shift by log-normal stand-ins, and their weight (n, 1)."""
+        """Compute mean (n, k), deviation (n, 1), and weight (n, 1) of the shift by log-normal approximation."""
         o = self.observed
         value, width, usable = self.noise.as_lognormal(o.flux, o.error)
         weight = torch.where(usable & o.measured, width**-2, 0.0)

@@ -1,7 +1,7 @@
-"""Densities over two parameters as cells that are divided where there is much, to draw from.
+"""Piecewise constant densities over two parameters on adaptively divided cells, for drawing.
 
-What is drawn is weighted by `clusterpost.posterior.refine`, so that cells need not be exact: only near enough, wherever
-there is anything.  No network is needed, and any noise, limit or prior will do.
+`clusterpost.posterior.refine` weights the draws, so the cells only need to approximate and cover the density.
+This needs no network and works with any noise, limits, and prior.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_CELLS", "CellTrees", "can_sample", "sample_by_cells"]
 
-_SHAPE = 92, 20  # cells before any is divided
-_DIVIDED, _TIMES = 384, 8  # cells of an object that are divided at a time, and how often at most
-_ENOUGH = 800.0  # cells that in effect hold the density, from which on no more are divided
-_UNIFORM = 0.02  # share of the draws that are uniform, for what the middles of the cells have missed
-_SMOOTH = "lognormal", "normal"  # noise models whose amplitude has a density without edges
-_NOTHING = -1e30  # ln of a density that is zero or no number; what is no cell has minus infinity
-#: Cells of an object at most.
+_SHAPE = 92, 20  # initial cells
+_DIVIDED, _TIMES = 384, 8  # cells of an object divided per step, and maximum number of steps
+_ENOUGH = 800.0  # effective number of cells at which division stops
+_UNIFORM = 0.02  # fraction of uniform draws, for features missed by cell centers
+_SMOOTH = "lognormal", "normal"  # noise models with a smooth density of the amplitude
+_NOTHING = -1e30  # ln of a density that is zero or NaN; missing cells have minus infinity
+#: Maximum number of cells per object.
 MOST_CELLS = _SHAPE[0] * _SHAPE[1] + 4 * _DIVIDED * _TIMES
 
 
 def can_sample(likelihood: PhotometricLikelihood, prior: Prior) -> bool:
-    """Return whether cells suffice for a likelihood, or None: what its amplitude leaves must be two parameters."""
+    """Return whether cells work for a likelihood or None: they need an amplitude and two more parameters."""
     return likelihood is not None and likelihood.amplitude(prior) is not None and len(prior.names) == 3
 
 
 class CellTrees:
-    """Piecewise constant densities of ``n`` objects over a rectangle, drawn from and evaluated like a flow.
+    """Piecewise constant densities of ``n`` objects over a rectangle, with the interface of a flow.
 
     Parameters
     ----------
     log_density : callable
-        ``log_density(rows, points)`` gives the log density (m, k), up to a number of each object, of the objects
+        ``log_density(rows, points)`` returns the log density (m, k), up to a constant for each object, of objects
         ``rows`` (m,) at ``points`` (m, k, 2).
     n : int
     low, high : Tensor (2,)
@@ -53,9 +53,9 @@ class CellTrees:
 
     Notes
     -----
-    Equal cells come first.  The heaviest ones of an object are divided in four again and again, until
-    enough cells hold the density in effect, which is evaluated in their middles.  What is done with an object does
-    not depend on the others.  The ``conditions`` of `draw` and `log_prob` are the numbers of the objects, (m, 1).
+    The initial cells are equal.  The heaviest cells of an object are repeatedly divided in four until
+    the effective number of cells is sufficient; the density is evaluated at cell centers.  The treatment of an object
+    does not depend on the others.  The ``conditions`` of `draw` and `log_prob` are the indices of the objects, (m, 1).
 
     Examples
     --------
@@ -77,12 +77,12 @@ class CellTrees:
         rows, n_first = torch.arange(n, device=low.device), middle.shape[1]
 
         def empty(*shape: int, fill: float, dtype: torch.dtype = low.dtype) -> torch.Tensor:
-            """Make a tensor of one number for each cell."""
+            """Make a tensor with one value per cell."""
             return torch.full((n, MOST_CELLS, *shape), fill, dtype=dtype, device=low.device)
 
         self._middle, self._width = empty(2, fill=0.0), empty(2, fill=1.0)
         self._first_child = empty(fill=-1, dtype=torch.long)
-        value = empty(fill=-torch.inf)  # ln of density times area, of cells that are not divided
+        value = empty(fill=-torch.inf)  # ln of density times area of undivided cells
         self._middle[:, :n_first], self._width[:, :n_first] = middle, step
         value[:, :n_first] = self._value(log_density, rows, middle.expand(n, -1, -1), step.log().sum())
         quarters = torch.tensor([[-1, -1], [-1, 1], [1, -1], [1, 1]], device=low.device) / 4
@@ -110,18 +110,18 @@ class CellTrees:
         return log_density(rows, middle).nan_to_num(nan=_NOTHING, posinf=_NOTHING, neginf=_NOTHING) + log_area
 
     def _set_shares(self, value):
-        """Find the share of the draws of each cell that is not divided, and the order in which cells are drawn."""
+        """Compute the fraction of draws in each undivided cell, and the order of the cells."""
         area = (self._width / (self.high - self.low)).prod(-1).double()
         last = torch.isfinite(value)
         share = (1 - _UNIFORM) * torch.softmax(value.double(), -1) + _UNIFORM * torch.where(last, area, 0.0)
         share = share / share.sum(-1, keepdim=True)
         self._log_q = (share / area).log().to(value) - (self.high - self.low).log().sum()
-        # Cells in the order of the first parameter: points that are evenly spread then stay it.
+        # Sort cells by the first parameter, to keep evenly spread points even.
         self._order = self._middle[..., 0].argsort(-1)
         self._cumulative = share.gather(1, self._order).cumsum(-1)
 
     def draw(self, unit: torch.Tensor, conditions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw points (m, k, 2), with their log density (m, k), from those ``unit`` (m, k, 2) of the unit square."""
+        """Draw points (m, k, 2) and their log density (m, k) from points ``unit`` (m, k, 2) of the unit square."""
         rows = conditions[:, 0].long()
         cumulative = self._cumulative[rows]
         wanted = unit[..., 0].double() * cumulative[:, -1:]
@@ -132,10 +132,10 @@ class CellTrees:
         offset = torch.stack([within.to(unit), unit[..., 1]], -1) - 0.5
         theta = self._middle[one, cell] + self._width[one, cell] * offset
         theta = torch.minimum(torch.maximum(theta, self.low), self.high)
-        return theta, self.log_prob(theta, conditions)  # rounding may have moved a point to the next cell
+        return theta, self.log_prob(theta, conditions)  # rounding may move a point to the next cell
 
     def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """Log density (m, k) at points ``theta`` (m, k, 2) of the rectangle."""
+        """Compute the log density (m, k) at points ``theta`` (m, k, 2) of the rectangle."""
         one, shape = conditions[:, :1].long(), torch.tensor(_SHAPE, device=theta.device)
         first = ((theta - self.low) / (self.high - self.low) * shape).long()
         first = torch.minimum(first.clamp(min=0), shape - 1)
@@ -148,15 +148,15 @@ class CellTrees:
 
 
 def sample_by_cells(target: Target, *, n_samples: int, seed: int, target_ess: float | None = None) -> WeightedSamples:
-    """Draw from posteriors over an amplitude and two more parameters, without a network.
+    """Draw from posteriors of an amplitude and two more parameters without a network.
 
     Parameters
     ----------
     target : `~clusterpost.posterior.target.Target`
-        Of n objects; its likelihood has an amplitude.
+        Target of n objects, whose likelihood has an amplitude.
     n_samples, seed : int
     target_ess : float, optional
-        Effective draws that an object should have, of up to eight times as many as are kept; by default as of
+        Effective sample size per object, from up to eight times as many draws as are kept; by default as in
         `~clusterpost.posterior.refine.refine`.
 
     Returns
@@ -165,17 +165,17 @@ def sample_by_cells(target: Target, *, n_samples: int, seed: int, target_ess: fl
 
     Notes
     -----
-    The density over the two parameters is that at any amplitude a, divided by that of a given the two.
+    The density of the two parameters is the joint density at any amplitude a, divided by that of a given the two.
     """
     prior, likelihood, observed = target.prior, target.likelihood, target.observed
     amplitude = likelihood.amplitude(prior)
     at = prior.names.index(amplitude.parameter)
     columns, uncertain = [i for i in range(3) if i != at], observed.distance_error(prior) is not None
-    # Where neither the noise model nor the prior nor a limit has an edge along the amplitude.
+    # If noise model, prior, and limits are smooth along the amplitude.
     smooth = ~observed.limit.any(-1) & (target.noise.name in _SMOOTH) & (prior.mass_slope is not None)
 
     def log_density(rows: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """Compute the log density of points, with the amplitude at the median of its conditional."""
+        """Compute the log density of points with the amplitude at its conditional median."""
         part, others = target[rows], list(points.unbind(-1))
         value, log_q = (torch.empty_like(others[0]) for _ in range(2))
         for closed, some in ((True, smooth[rows]), (False, ~smooth[rows])):
@@ -183,7 +183,7 @@ def sample_by_cells(target: Target, *, n_samples: int, seed: int, target_ess: fl
                 given = amplitude.at(part.observed[some], *(x[some] for x in others), closed=closed)
                 value[some], log_q[some] = given.draw(torch.full_like(value[some], 0.5))
         others.insert(at, value)
-        # An uncertain distance moves the amplitude, and is left to the weights.
+        # An uncertain distance shifts the amplitude and is handled by the weights.
         shift = torch.zeros_like(value) if uncertain else None
         return part.log_density(torch.stack(others, -1), shift) - log_q
 

@@ -1,4 +1,4 @@
-"""Importance weights: how many draws they leave, and how to keep fewer."""
+"""Importance weights: effective sample size, resampling, and thinning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def argsort(x: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor (..., k) of int
-        On the CPU by numpy, which sorts several times faster than torch there.
+        Indices; on the CPU from numpy, which sorts several times faster than torch.
     """
     if x.device.type != "cpu":
         return x.argsort(dim=-1)
@@ -29,14 +29,14 @@ def argsort(x: torch.Tensor) -> torch.Tensor:
 
 
 def argmax(x: torch.Tensor) -> torch.Tensor:
-    """Find the index of the largest number along the last dimension, (...); on the CPU by numpy, as `argsort`."""
+    """Find the index of the maximum along the last dimension, (...); on the CPU with numpy, as `argsort`."""
     if x.device.type != "cpu":
         return x.argmax(dim=-1)
     return torch.from_numpy(np.argmax(x.detach().numpy(), axis=-1))
 
 
 def log_weights(log_density: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
-    """ln (density / q), -inf where the density is zero or either is no number.
+    """Compute ln (density / q), -inf if the density is zero or either is NaN.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def log_weights(log_density: torch.Tensor, log_q: torch.Tensor) -> torch.Tensor:
 
 
 def log_mean(log_weight: torch.Tensor) -> torch.Tensor:
-    """ln of the mean weight, (n,): the evidence, if the draws' density is normalized."""
+    """Compute ln of the mean weight, (n,), the evidence if the density of the draws is normalized."""
     return torch.logsumexp(log_weight, -1) - math.log(log_weight.shape[-1])
 
 
 def normalized(log_weight: torch.Tensor) -> torch.Tensor:
-    """Weights that add up to one.
+    """Normalize weights to a sum of one.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def normalized(log_weight: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     Tensor (n, k)
-        Float64; all the same where none is positive.
+        Weights in float64; equal if none is positive.
     """
     highest = log_weight.amax(-1, keepdim=True)
     log_weight = torch.where(torch.isneginf(highest), 0.0, log_weight)
@@ -74,7 +74,7 @@ def normalized(log_weight: torch.Tensor) -> torch.Tensor:
 
 
 def effective_sample_size(weight: torch.Tensor) -> torch.Tensor:
-    """Effective number of draws, (sum w)^2 / sum w^2.
+    """Compute the effective sample size, (sum w)^2 / sum w^2.
 
     Parameters
     ----------
@@ -88,17 +88,17 @@ def effective_sample_size(weight: torch.Tensor) -> torch.Tensor:
 
 
 def systematic_resample(weight: torch.Tensor, n_samples: int, order: torch.Tensor) -> torch.Tensor:
-    """Draw with replacement, evenly: every 1/n_samples of the weight gives one.
+    """Resample with replacement at equal steps of the cumulative weight (systematic resampling).
 
     Parameters
     ----------
     weight : Tensor (n, k)
-        Adding up to one.
+        Weights, with a sum of one.
     n_samples : int
     order : Tensor (n, k)
-        A number for each draw, such as its first parameter, along which to go.
+        Value for each draw, such as its first parameter, that defines the order.
         In the order of a Sobol sequence, whose even strides stay in one part of
-        the cube, the result would not be spread as the draws are.
+        the cube, the result would not be distributed like the draws.
 
     Returns
     -------
@@ -113,28 +113,28 @@ def systematic_resample(weight: torch.Tensor, n_samples: int, order: torch.Tenso
 
 def thinned(weight: torch.Tensor, n_samples: int,
             order: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Keep some weighted draws, none of them twice.
+    """Thin weighted draws without repetition.
 
     Parameters
     ----------
     weight : Tensor (n, k)
-        Adding up to one.
+        Weights, with a sum of one.
     n_samples : int
-        At most k.
+        Number of draws to keep, at most k.
     order : Tensor (n, k), optional
-        A number for each draw; neighbors in it stand in for each other.
+        Value for each draw; neighbors in this order replace each other.
 
     Returns
     -------
     index : Tensor (n, n_samples) of int
     weight : Tensor (n, n_samples)
-        Their new weights, adding up to one.
+        New weights, with a sum of one.
 
     Notes
     -----
-    Fearnhead & Clifford (2003): draws heavier than some c are kept as they are;
-    of the others a share w/c is kept, evenly chosen, with the weight c.  Of all
-    ways to keep so many this disturbs the weights least.
+    Draws heavier than some c are kept unchanged; of the others,
+    a fraction w/c is kept by systematic choice with the weight c (Fearnhead & Clifford 2003).  This
+    disturbs the weights least.
     """
     n, k = weight.shape
     if n_samples >= k:
@@ -158,15 +158,15 @@ def threshold(weight: torch.Tensor, n_samples: int) -> torch.Tensor:
     Parameters
     ----------
     weight : Tensor (n, k)
-        Adding up to one.
+        Weights, with a sum of one.
     n_samples : int
-        At most k.
+        Number of draws to keep, at most k.
 
     Returns
     -------
     Tensor (n, 1)
     """
-    # With the j heaviest kept as they are, c is the others' sum / (n_samples - j).
+    # If the j heaviest are kept unchanged, c is the sum of the others / (n_samples - j).
     ordered = torch.gather(weight, -1, argsort(-weight))
     rest = ordered.flip(-1).cumsum(-1).flip(-1)[:, :n_samples]
     candidates = rest / (n_samples - torch.arange(n_samples, device=weight.device))

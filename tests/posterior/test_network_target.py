@@ -146,5 +146,5 @@ def test_the_predictive_pvalue_tells_what_the_model_cannot_make(family):
 
 
 def test_there_is_nothing_to_refine_with(family):
-    with pytest.raises(InputError, match="no likelihood to refine with"):
+    with pytest.raises(InputError, match="no likelihood for refinement"):
         Sampler(Model(family, GaussianFlow()), refined=True, n_samples=100, seed=0)
