@@ -1,4 +1,4 @@
-"""The network of Walter et al. (2025): affine coupling blocks, built with FrEIA."""
+"""Network of Walter et al. (2025): affine coupling blocks, built with FrEIA."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AffineFlow", "AffineSpec", "Permute", "choose_permutations"]
 
-_POINTS_PER_PASS = 8192  # more do not stay in a cache
-_EDGE = 2.0**-24  # keeps a point of the unit cube off its faces
+_POINTS_PER_PASS = 8192  # limit for the processor cache
+_EDGE = 2.0**-24  # keeps points of the unit cube away from its faces
 
 
 @dataclass(frozen=True)
 class AffineSpec(Spec):
-    """Architecture of an affine flow; written to the model file.
+    """Architecture of an affine flow, stored in the model file.
 
     Attributes
     ----------
@@ -33,16 +33,16 @@ class AffineSpec(Spec):
     low, high : tuple of float
         Bounds of the parameters.
     permutations : tuple of tuple of int
-        Order of the components after each coupling block; as many as blocks.
+        Order of the components after each coupling block, one per block.
     width, depth : int
-        Neurons a hidden layer and number of hidden layers of each subnetwork.
+        Neurons per hidden layer and number of hidden layers of each subnetwork.
     clamp : float
-        The log scale of one coupling lies within +-clamp.
+        Bound of the log scale of a coupling, +-clamp.
     kind : str
         ``cinn-affine``.
     formula : int
-        Version of the formulas below; it changes when the same weights would
-        mean another function.
+        Version of the formulas below; it changes if the same weights would
+        define another function.
     """
 
     n_parameters: Size
@@ -72,10 +72,10 @@ class AffineSpec(Spec):
 
 
 class Permute(Fm.InvertibleModule):
-    """A fixed reordering of the components, given and not drawn.
+    """Fixed permutation of the components, given instead of drawn.
 
-    FrEIA's own permutations keep their order in buffers whose layout differs
-    between its versions.
+    FrEIA's own permutations store their order in buffers whose layout differs
+    between versions.
     """
 
     def __init__(self, dims_in: list[tuple[int, ...]], dims_c: Sequence[tuple[int, ...]] | None = None,
@@ -96,7 +96,7 @@ class Permute(Fm.InvertibleModule):
 
 
 def choose_permutations(n_parameters: int, n_blocks: int, seed: int) -> tuple[tuple[int, ...], ...]:
-    """Choose fixed random orders, none of which is the identity.
+    """Choose fixed random permutations other than the identity.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _subnetwork(width, depth):
             layers += [nn.Linear(size, width), nn.ReLU()]
             size = width
         last = nn.Linear(size, n_out)
-        nn.init.zeros_(last.weight)  # the untrained flow is the identity: the prior
+        nn.init.zeros_(last.weight)  # the untrained flow is the identity, which is the prior
         nn.init.zeros_(last.bias)
         return nn.Sequential(*layers, last)
 
@@ -131,7 +131,7 @@ def _subnetwork(width, depth):
 
 
 class AffineFlow(Flow):
-    """The conditional invertible neural network of Walter et al. (2025).
+    """Conditional invertible neural network of Walter et al. (2025).
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class AffineFlow(Flow):
             self.inn.append(Permute, order=order)
 
     def base(self, unit: torch.Tensor) -> torch.Tensor:
-        """Turn points of the unit cube into standard normal ones."""
+        """Transform points of the unit cube to standard normal points."""
         return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
 
     def _density(self, theta, standard):
@@ -172,7 +172,7 @@ class AffineFlow(Flow):
         return self.box.inverse(x), log_normal(z) - log_inn + self.box.log_det(x)
 
     def _run(self, points, standard, *, rev):
-        """Through the graph, which knows no second axis."""
+        """Pass through the graph, which supports no second axis."""
         n, k, _ = points.shape
         every = points.flatten(0, 1).split(_POINTS_PER_PASS)
         owner = torch.arange(n, device=points.device).repeat_interleave(k).split(_POINTS_PER_PASS)
@@ -183,7 +183,7 @@ class AffineFlow(Flow):
     def _names(self):
         yield from ((name, name) for name in ("box.low", "box.high", "standardize.shift", "standardize.scale"))
         for block in range(len(self.spec.permutations)):
-            # Eq. 5 transforms the first half by what FrEIA calls subnet2, Eq. 6 the second by subnet1.
+            # Eq. 5 transforms the first half with FrEIA's subnet2, Eq. 6 the second half with subnet1.
             for half, subnet in (("first", "subnet2"), ("second", "subnet1")):
                 for layer in range(self.spec.depth + 1):
                     for part in ("weight", "bias"):

@@ -1,7 +1,7 @@
-"""Spline flows whose blocks see a context: a network's summary of the conditions, worked out once an object.
+"""Spline flows with a context: a network's summary of the conditions, computed once per object.
 
-Draws outnumber objects, so that what a network can learn of the conditions alone costs little where it is kept apart
-from the blocks; these may then be small.
+Draws outnumber objects, so a network that processes only the conditions is cheap if it is separate
+from the blocks, which can then be small.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["ContextSpec", "ContextSplineFlow"]
 
 @dataclass(frozen=True)
 class ContextSpec(SplineSpec):
-    """Architecture of a spline flow with a context; written to the model file.
+    """Architecture of a spline flow with a context, stored in the model file.
 
     Attributes
     ----------
     n_parameters, n_conditions, low, high, order, width, depth, bins, splines, knots, formula
-        As of `~clusterpost.flow.spline.SplineSpec`.
+        As for `~clusterpost.flow.spline.SplineSpec`.
     coordinates : tuple of str
-        How each parameter is mapped to the unit interval; see `~clusterpost.flow.coordinates.parse_coordinate`.
+        Map of each parameter to the unit interval; see `~clusterpost.flow.coordinates.parse_coordinate`.
     context : int
-        Neurons of the context.
+        Number of neurons of the context.
     context_depth : int
-        Residual blocks of the context.
+        Number of residual blocks of the context.
     kind : str
         ``context-spline``.
     """
@@ -51,7 +51,7 @@ class ContextSpec(SplineSpec):
 
     @property
     def n_seen(self) -> int:
-        """Number of values that the splines' blocks see."""
+        """Number of inputs of the spline blocks besides parameters."""
         return self.context
 
     def count_weights(self) -> int:
@@ -65,7 +65,7 @@ class ContextSpec(SplineSpec):
 
 
 class ContextSplineFlow(SplineFlow):
-    """A spline flow whose blocks see a context.
+    """Spline flow whose blocks use a context.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class ContextSplineFlow(SplineFlow):
     """
 
     kind, formula = "context-spline", 1
-    encoder = "context"  #: name of the module that makes the context, in model files
+    encoder = "context"  #: name of the context module in model files
 
     def __init__(self, spec: ContextSpec):
         super().__init__(spec)
@@ -117,11 +117,11 @@ class ContextSplineFlow(SplineFlow):
         return theta, self.coordinates(theta, brightness)[1] - log_det
 
     def _brightness(self, standard):
-        """ln of a typical flux (n, 1), that amplitudes are relative to; zero for conditions that do not tell."""
+        """Return ln of a reference flux (n, 1) for amplitudes; zero for conditions without brightness."""
         return torch.zeros_like(standard[:, :1])
 
     def _summary(self, standard):
-        """Summarize the conditions as the blocks see them, (n, n_seen)."""
+        """Compute the context of the blocks from the conditions, (n, n_seen)."""
         return getattr(self, self.encoder)(standard)
 
     def _names(self):

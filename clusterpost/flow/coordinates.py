@@ -1,4 +1,4 @@
-"""Map parameters to the unit cube, each by a coordinate that opens where its posteriors are narrow."""
+"""Coordinates that map parameters to the unit cube and stretch regions of narrow posteriors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _ROOT_2 = math.sqrt(2.0)
 
 
 def parse_coordinate(text: str) -> tuple[str, list[float]]:
-    """Read the name and the numbers of a coordinate.
+    """Parse the name and the numbers of a coordinate.
 
     Parameters
     ----------
     text : str
-        ``linear``; ``log1p:c``, by ln(1 + (x - low)/c); ``log1m:c``, by ln(1 + (high - x)/c), which falls where x
-        rises; ``normal:mean:width``, by a normal distribution's function; or ``amplitude``, by a logistic of log10 of
-        the amplitude less that of the brightness.
+        ``linear``; ``log1p:c`` for ln(1 + (x - low)/c); ``log1m:c`` for ln(1 + (high - x)/c), which decreases with x;
+        ``normal:mean:width`` for a normal distribution function; or ``amplitude`` for a logistic of log10 of
+        the amplitude minus that of the brightness.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def parse_coordinate(text: str) -> tuple[str, list[float]]:
     Raises
     ------
     ValueError
-        If there is no such coordinate.
+        If the coordinate is unknown.
 
     Examples
     --------
@@ -48,20 +48,20 @@ def parse_coordinate(text: str) -> tuple[str, list[float]]:
     """
     name, *numbers = text.split(":")
     if len(numbers) != {"linear": 0, "amplitude": 0, "log1p": 1, "log1m": 1, "normal": 2}.get(name, -1):
-        raise ValueError(f"there is no coordinate {text[:40]!r}")
+        raise ValueError(f"unknown coordinate {text[:40]!r}")
     values = [float(number) for number in numbers]
     if not all(math.isfinite(value) for value in values) or (values and values[-1] <= 0):
-        raise ValueError(f"the coordinate {text[:40]!r} needs finite numbers, the last above zero")
+        raise ValueError(f"the coordinate {text[:40]!r} needs finite numbers, the last one positive")
     return name, values
 
 
 class Coordinates(nn.Module):
-    """Map parameters to the unit cube, each by its own function.
+    """Map of parameters to the unit cube with one function per parameter.
 
     Parameters
     ----------
     spec : Spec
-        With ``coordinates``, a text for each parameter as `parse_coordinate` reads them.
+        Architecture with ``coordinates``, a string per parameter for `parse_coordinate`.
     """
 
     def __init__(self, spec: SimpleNamespace | ContextSpec):
@@ -84,10 +84,10 @@ class Coordinates(nn.Module):
         for k, i in enumerate(amplitudes):
             relative = theta[:, i] - _LOG10_E * brightness[:, 0]
             self.shift[k] = relative.mean()
-            self.ln_scale[k] = torch.log(relative.std() * math.sqrt(3) / math.pi)  # of a logistic as wide
+            self.ln_scale[k] = torch.log(relative.std() * math.sqrt(3) / math.pi)  # logistic of equal width
 
     def _ends(self, i, at, brightness):
-        """Of a map with a distribution's function: the place on its own axis, and the function at both bounds."""
+        """Return, for a distribution function, the position on its axis and its values at both bounds."""
         name, numbers = self.kinds[i]
         if name == "normal":
             mean, scale = numbers
@@ -106,7 +106,7 @@ class Coordinates(nn.Module):
         ----------
         theta : Tensor (n, k, n_parameter)
         brightness : Tensor (n, 1)
-            ln of a typical flux; only amplitudes take it.
+            ln of a reference flux, used only by amplitudes.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class Coordinates(nn.Module):
         return torch.stack(units, -1).clamp(0, 1).to(theta), log_det.to(theta)
 
     def inverse(self, unit: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
-        """Map back from the unit cube, never beyond the bounds.
+        """Map back from the unit cube, within the bounds.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Masked autoregressive flows (Papamakarios et al. 2017), as SEDflow has them; built with zuko."""
+"""Masked autoregressive flows (Papamakarios et al. 2017) as in SEDflow, built with zuko."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .transforms import ProbitBox, Standardize
 
 __all__ = ["MafFlow", "MafSpec"]
 
-_EDGE = 2.0**-24  # keeps a point of the unit cube off its faces
+_EDGE = 2.0**-24  # keeps points of the unit cube away from its faces
 
 
 @dataclass(frozen=True)
 class MafSpec(Spec):
-    """Architecture of a masked autoregressive flow; written to the model file.
+    """Architecture of a masked autoregressive flow, stored in the model file.
 
     Attributes
     ----------
@@ -26,10 +26,10 @@ class MafSpec(Spec):
     low, high : tuple of float
         Bounds of the parameters.
     blocks : int
-        Autoregressive transforms, each in the reverse order of the one before;
+        Number of autoregressive transforms, each in reverse order of the previous one;
         15 in SEDflow (Hahn & Melchior 2022, Sect. 3.3).
     width, depth : int
-        Neurons a hidden layer and number of hidden layers of each; 500 and 2 there.
+        Neurons per hidden layer and number of hidden layers of each; 500 and 2 in SEDflow.
     kind : str
         ``maf``.
     formula : int
@@ -53,7 +53,7 @@ class MafSpec(Spec):
 
 
 class MafFlow(Flow):
-    """A masked autoregressive flow whose draws lie inside the bounds.
+    """Masked autoregressive flow with draws inside the bounds.
 
     Parameters
     ----------
@@ -67,10 +67,10 @@ class MafFlow(Flow):
     Notes
     -----
     theta -> probit box -> affine autoregressive transforms -> standard normal.
-    SEDflow has no such box, and draws that lie outside its prior.
+    SEDflow has no such box, so some of its draws are outside its prior.
     """
 
-    #: Kind of architecture that it is built from.
+    #: Type of its architecture.
     kind = "maf"
 
     def __init__(self, spec: MafSpec):
@@ -82,7 +82,7 @@ class MafFlow(Flow):
         self.standardize = Standardize(spec.n_conditions)
         self.blocks = self._transforms(spec)
         for block in self.blocks.transforms:
-            nn.init.zeros_(block.hyper[-1].weight)  # the untrained flow is the identity: the prior
+            nn.init.zeros_(block.hyper[-1].weight)  # the untrained flow is the identity, which is the prior
             nn.init.zeros_(block.hyper[-1].bias)
 
     @staticmethod
@@ -91,7 +91,7 @@ class MafFlow(Flow):
                                                 hidden_features=(spec.width,) * spec.depth).transform
 
     def base(self, unit: torch.Tensor) -> torch.Tensor:
-        """Turn points of the unit cube into standard normal ones."""
+        """Transform points of the unit cube to standard normal points."""
         return torch.special.ndtri(unit.clamp(_EDGE, 1 - _EDGE))
 
     def _density(self, theta, standard):

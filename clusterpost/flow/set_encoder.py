@@ -1,8 +1,7 @@
-"""Spline flows that see measurements as a set: one network for any bands, with upper limits among them.
+"""Spline flows for sets of measurements: one network for any bands, including upper limits.
 
-Each band that was measured is a token, whatever else was; the tokens are summed
-and averaged into a context, and the splines of `clusterpost.flow.spline` follow
-from that.
+Each measured band is a token, independent of the other bands. Sums and averages of the tokens
+form a context, which determines the splines of `clusterpost.flow.spline`.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from .spline import Residual
 
 __all__ = ["SetSpec", "SetSplineFlow", "TokenEncoder"]
 
-_FEATURES = 5  # of a token
-_GLOBALS = 3  # conditions that are of no band
+_FEATURES = 5  # features of a token
+_GLOBALS = 3  # conditions of the object, not of a band
 
 
 @dataclass(frozen=True)
 class SetSpec(ContextSpec):
-    """Architecture of a spline flow on a set of bands; written to the model file.
+    """Architecture of a spline flow on a set of bands, stored in the model file.
 
     Attributes
     ----------
     n_parameters, n_conditions, low, high, order, width, depth, bins, splines, knots, formula, coordinates
-        As of `~clusterpost.flow.context.ContextSpec`; the conditions are those of
+        As for `~clusterpost.flow.context.ContextSpec`; the conditions are those of
         `~clusterpost.families.encoders.SetConditions`, three for each band and three more.
     context, context_depth : int
-        Likewise, of what follows the sum over tokens.
+        Likewise, for the network after the sum over tokens.
     token : int
-        Neurons of a token, even.
+        Number of neurons of a token, even.
     kind : str
         ``set-spline``.
     """
@@ -46,13 +45,13 @@ class SetSpec(ContextSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.n_conditions - _GLOBALS) % 3 or self.n_conditions <= _GLOBALS:
-            raise ValueError(f"a set of bands has three conditions each and {_GLOBALS} more, not {self.n_conditions}")
+            raise ValueError(f"the conditions are three per band and {_GLOBALS} more, not {self.n_conditions}")
         if self.token % 2:
-            raise ValueError(f"a token has an even number of neurons, not {self.token}")
+            raise ValueError(f"a token must have an even number of neurons, not {self.token}")
 
     @property
     def n_bands(self) -> int:
-        """Number of bands there can be."""
+        """Maximum number of bands."""
         return (self.n_conditions - _GLOBALS) // 3
 
     def _count_context(self):
@@ -63,7 +62,7 @@ class SetSpec(ContextSpec):
 
 
 class TokenEncoder(nn.Module):
-    """Sum up a set of measurements.
+    """Network that summarizes a set of measurements.
 
     Parameters
     ----------
@@ -71,10 +70,10 @@ class TokenEncoder(nn.Module):
 
     Notes
     -----
-    A token is (d, d|d|, ln s, d/s, limit) with d the deviation of ln flux from the object's mean, s its error and a
-    mark of upper limits. Each band has a first layer of its own; half of what it gives goes through a network that all
-    bands share, half straight on. Sum and mean over the bands, with brightness, total weight and number of bands, make
-    the context.
+    A token is (d, d|d|, ln s, d/s, limit) with the deviation d of ln flux from the object's mean, its error s, and a
+    mark of upper limits. Each band has its own first layer; half of its output passes through a network shared by all
+    bands, the other half bypasses it. Sum and mean over the bands, with brightness, total weight, and number of bands,
+    form the context.
     """
 
     def __init__(self, spec: SetSpec):
@@ -88,12 +87,12 @@ class TokenEncoder(nn.Module):
         self.hidden = nn.Sequential(*(Residual(spec.context) for _ in range(spec.context_depth)))
 
     def forward(self, conditions: torch.Tensor) -> torch.Tensor:
-        """Encode.
+        """Encode conditions.
 
         Parameters
         ----------
         conditions : Tensor (n, 3 n_band + 3)
-            Of `~clusterpost.families.encoders.SetConditions`.
+            Output of `~clusterpost.families.encoders.SetConditions`.
 
         Returns
         -------
@@ -111,14 +110,14 @@ class TokenEncoder(nn.Module):
         bent = self.shared(torch.gather(bent, 1, which.indices[..., None].expand(-1, -1, half)))
         total = torch.cat([(bent * which.values[..., None]).sum(1), straight + there @ self.bias[:, half:]], 1)
         mean = total / there.sum(1, keepdim=True).clamp(min=1)
-        # Of the order of one: the brightness of clusters at 10 pc spans 25 in ln mJy, about 20.
+        # Scaled to order unity: the brightness of clusters at 10 pc spans 25 in ln mJy around 20.
         rest = torch.stack([(brightness - 20) / 6, (ln_weight - 6) / 3, (number - 5) / 3], 1)
         return self.hidden(self.merge(torch.cat([total / 5, mean, rest], 1)))
 
     def _most_bands(self, there):
-        """Count the bands of the object with most of them: few are measured, and only these go through shared layers.
+        """Return the maximum number of measured bands per object, which limits the work of the shared layers.
 
-        While a GPU records what it will replay there is no telling; then `most_recorded` counts.
+        The number is not available while a CUDA graph is recorded; then `most_recorded` is used.
         """
         if there.is_cuda and torch.cuda.is_current_stream_capturing():
             return self.most_recorded
@@ -126,7 +125,7 @@ class TokenEncoder(nn.Module):
 
 
 class SetSplineFlow(ContextSplineFlow):
-    """A spline flow whose blocks see the context of a set of bands.
+    """Spline flow whose blocks use the context of a set of bands.
 
     Parameters
     ----------
@@ -147,12 +146,12 @@ class SetSplineFlow(ContextSplineFlow):
     _make_encoder = TokenEncoder
 
     def set_from(self, theta: torch.Tensor, conditions: torch.Tensor) -> None:
-        """Set scales, and how many bands there may be; see `~clusterpost.flow.context.ContextSplineFlow.set_from`."""
+        """Set scales and the maximum number of bands; see `~clusterpost.flow.context.ContextSplineFlow.set_from`."""
         super().set_from(theta, conditions)
         self.tokens.most_recorded = int(conditions[:, -1].max())
 
     def _raw(self, standard):
-        """Conditions as they were: marks and brightness mean what they say."""
+        """Return the conditions unchanged, because marks and brightness need no scaling."""
         return standard * self.standardize.scale + self.standardize.shift
 
     def _brightness(self, standard):

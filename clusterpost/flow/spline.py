@@ -1,7 +1,7 @@
-"""Spline flows: each parameter moved by rational-quadratic splines, one block after the other.
+"""Spline flows: rational-quadratic splines transform one parameter per block.
 
 A block is a FrEIA ``InvertibleModule``: it transforms one parameter of the unit
-cube, given the conditions and the parameters that blocks before it transformed.
+cube, given the conditions and the parameters transformed by previous blocks.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from .transforms import Standardize, UnitBox
 
 __all__ = ["SplineBlock", "SplineFlow", "SplineSpec", "rational_quadratic", "spline_knots"]
 
-# Points that go through the blocks at a time, so that what is between them stays in the processor's cache.
+# Points processed by the blocks at a time, to keep intermediate results in the processor cache.
 _POINTS_PER_PASS = 16_384
 
-_LEAST_BIN = 1e-4  # width and height of a bin
+_LEAST_BIN = 1e-4  # minimum width and height of a bin
 _LEAST_SLOPE = 1e-3
 _UNIT_SLOPE = math.log(math.e - 1)  # softplus of it is one
 
 
 @dataclass(frozen=True)
 class SplineSpec(Spec):
-    """Architecture of a spline flow; written to the model file.
+    """Architecture of a spline flow, stored in the model file.
 
     Attributes
     ----------
@@ -38,18 +38,18 @@ class SplineSpec(Spec):
     low, high : tuple of float
         Bounds of the parameters.
     order : tuple of int
-        The parameter that each block transforms, given those before it.
+        Parameter transformed by each block, given the previous ones.
     width, depth, bins, splines : tuple of int
         For each block: neurons of a hidden layer, residual blocks, bins of a
-        spline, and splines applied one after the other.
+        spline, and successive splines.
     knots : int
-        Intervals of the piecewise linear embedding through which a block sees
-        each parameter it is given.
+        Number of intervals of the piecewise linear embedding of
+        each input parameter of a block.
     kind : str
         ``cinn-spline``.
     formula : int
-        Version of the formulas below; it changes when the same weights would
-        mean another function.
+        Version of the formulas below; it changes if the same weights would
+        define another function.
     """
 
     n_parameters: Size
@@ -74,7 +74,7 @@ class SplineSpec(Spec):
 
     @property
     def n_seen(self) -> int:
-        """Number of values that each block sees besides parameters: the conditions."""
+        """Number of inputs of each block besides parameters, the conditions."""
         return self.n_conditions
 
     def count_weights(self) -> int:
@@ -88,26 +88,26 @@ class SplineSpec(Spec):
 
 
 def spline_knots(parameters: torch.Tensor) -> torch.Tensor:
-    """Knots of monotonic splines of the unit interval.
+    """Compute the knots of monotonic splines of the unit interval.
 
     Parameters
     ----------
     parameters : Tensor (..., 3 n_bin + 1, m)
-        Widths, heights and slopes, unconstrained; all zero for the identity.
+        Unconstrained widths, heights, and slopes; all zero for the identity.
 
     Returns
     -------
     Tensor (..., 3 (n_bin + 1), m)
-        x, y and slope of each knot.  A mean of two such splines' knots is one too.
+        x, y, and slope of each knot.  The mean of the knots of two such splines is also valid.
 
     Notes
     -----
-    The points come last, not the bins: there are thousands of those, and what goes over a few bins for each of many
-    points takes half the time.
+    The last dimension is the points, not the bins: operations over a few bins of thousands of
+    points then take half the time.
     """
     n_bins = (parameters.shape[-2] - 1) // 3
     sizes = parameters[..., : 2 * n_bins, :].unflatten(-2, (2, n_bins))
-    # Sums of a softmax, which torch evaluates several times as slowly over so few bins.
+    # Cumulative sums of a softmax; torch.softmax is several times slower over so few bins.
     sums = torch.exp(sizes - sizes.detach().amax(-2, keepdim=True)).cumsum(-2)
     least = _LEAST_BIN * torch.arange(1, n_bins + 1, dtype=sums.dtype, device=sums.device)[:, None]
     places = functional.pad(least + (1 - _LEAST_BIN * n_bins) * (sums / sums[..., -1:, :]), (0, 0, 1, 0))
@@ -122,11 +122,11 @@ def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
     Parameters
     ----------
     x : Tensor (..., m)
-        In the unit interval.
+        Points in the unit interval.
     knots : Tensor (..., 3 (n_bin + 1), m or 1)
-        As `spline_knots` gives them, of the spline of each point or of one that all m points share.
+        Output of `spline_knots`, for the spline of each point or one shared by all m points.
     inverse : bool
-        From y to x.
+        Whether to transform from y to x.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
     knots = knots.expand(*knots.shape[:-1], x.shape[-1])
 
     def at(place: int) -> torch.Tensor:
-        """Look up a number of the knots around each point."""
+        """Look up values of the knots around each point."""
         return torch.gather(knots, -2, k + place).squeeze(-2)
 
     left, bottom, slope0, slope1 = at(0), at(n_knots), at(2 * n_knots), at(2 * n_knots + 1)
@@ -165,7 +165,7 @@ def rational_quadratic(x: torch.Tensor, knots: torch.Tensor, *,
 
 
 class Residual(nn.Module):
-    """Two layers beside a straight line; to begin with, the line alone.
+    """Two layers with a skip connection, initially the identity.
 
     Parameters
     ----------
@@ -179,7 +179,7 @@ class Residual(nn.Module):
         nn.init.zeros_(self.second.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add both."""
+        """Add the layers to the input."""
         return x + self.second(functional.silu(self.first(functional.silu(x))))
 
 
@@ -188,30 +188,30 @@ def _rows(table, index):
 
 
 class SplineBlock(Fm.InvertibleModule):
-    """Transform one parameter by splines that follow from conditions and other parameters.
+    """Block that transforms one parameter by splines given conditions and other parameters.
 
     Parameters
     ----------
     dims_in, dims_c : list of tuple
-        As FrEIA has it.
+        As in FrEIA.
     component : int
-        The parameter that is transformed.
+        Index of the transformed parameter.
     given : tuple of int
-        Those that are seen.
+        Indices of the input parameters.
     width, depth, bins, splines, knots : int
         See `SplineSpec`.
 
     Notes
     -----
-    Takes points of shape (n, k, n_parameter) beside conditions of shape
-    (n, n_condition), so that what depends on the conditions alone is worked
-    out once an object and not once a draw.
+    Points have shape (n, k, n_parameter) and conditions
+    (n, n_condition), so functions of the conditions alone are
+    computed once per object instead of once per draw.
 
-    Where one parameter is given, the network gives the splines at the knots of
-    that parameter's embedding, and between them the splines' own knots move
-    linearly: draws that outnumber the knots cost the network no more.  In
+    With one input parameter, the network is evaluated at the knots of
+    that parameter's embedding, and the knots of the splines are interpolated
+    linearly in between, so additional draws cost no further network evaluations.  In
     training (``module.train()``) it is evaluated at the points themselves,
-    which for few points is cheaper and makes no difference that matters.
+    which is cheaper for few points and practically equivalent.
     """
 
     def __init__(self, dims_in: list[tuple[int, ...]], dims_c: list[tuple[int, ...]] | None = None, *, component: int,
@@ -220,16 +220,16 @@ class SplineBlock(Fm.InvertibleModule):
         self.component, self.given = component, tuple(given)
         self.knots, self.splines = knots, splines
         self.seen = nn.Linear(dims_c[0][0], width)
-        start = torch.linspace(-1.7, 1.7, knots + 1)[:, None]  # a standardized uniform variable, to begin with
+        start = torch.linspace(-1.7, 1.7, knots + 1)[:, None]  # initialized for a standardized uniform variable
         self.embedding = nn.ParameterList(nn.Parameter(0.3 * start * torch.randn(1, width)) for _ in self.given)
         self.hidden = nn.Sequential(*(Residual(width) for _ in range(depth)))
         self.last = nn.Linear(width, splines * (3 * bins + 1))
-        nn.init.zeros_(self.last.weight)  # the untrained flow is the identity: the prior
+        nn.init.zeros_(self.last.weight)  # the untrained flow is the identity, which is the prior
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: tuple[torch.Tensor, ...], c: list[torch.Tensor] = (), rev: bool = False,
                 jac: bool = True) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """Transform; the Jacobian is always given."""
+        """Transform; the Jacobian is always returned."""
         points = x[0]
         moved = points[..., self.component]
         log_det = torch.zeros_like(moved)
@@ -241,7 +241,7 @@ class SplineBlock(Fm.InvertibleModule):
         return (torch.stack(out, -1),), log_det
 
     def _knots(self, points, conditions):
-        """Of each spline: (n, 3 (bins + 1), k), or (n, 3 (bins + 1), 1) where no parameter is given."""
+        """Compute knots of each spline: (n, 3 (bins + 1), k), or (n, 3 (bins + 1), 1) without input parameters."""
         seen = self.seen(conditions).unsqueeze(1)
         if not self.given:
             return self._network(seen)
@@ -252,7 +252,7 @@ class SplineBlock(Fm.InvertibleModule):
         if len(self.given) > 1:
             return self._network(seen + self._embedded(places))
         (left, part), embedding = places[0], self.embedding[0]
-        if 2 * left.shape[1] > self.knots:  # more ends than there are knots
+        if 2 * left.shape[1] > self.knots:  # more interval ends than knots
             start = (torch.arange(len(left), device=left.device) * (self.knots + 1))[:, None] + left
             rows = [spline.mT.flatten(0, 1) for spline in self._network(seen + embedding)]
             return [torch.lerp(_rows(each, start), _rows(each, start + 1), part).mT for each in rows]
@@ -260,7 +260,7 @@ class SplineBlock(Fm.InvertibleModule):
         return [torch.lerp(*spline.chunk(2, -1), part.mT) for spline in splines]
 
     def _embedded(self, places):
-        """Sum of the embeddings, (n, k, width); in one pass over them, as memory is what it takes."""
+        """Sum the embeddings, (n, k, width), in one pass because memory bandwidth is the limit."""
         first = torch.arange(len(places), device=places[0][0].device) * (self.knots + 1)
         left = torch.stack([left for left, _ in places], -1) + first
         part = torch.cat([part for _, part in places], -1)
@@ -270,20 +270,20 @@ class SplineBlock(Fm.InvertibleModule):
         return total.unflatten(0, left.shape[:2])
 
     def _network(self, hidden):
-        """Knots of each spline, (n, 3 (bins + 1), k), from hidden values (n, k, width)."""
+        """Compute knots of each spline, (n, 3 (bins + 1), k), from hidden values (n, k, width)."""
         last = functional.silu(self.hidden(hidden))
         last = torch.addmm(self.last.bias[:, None], self.last.weight, last.flatten(0, 1).T)
         last = last.unflatten(1, hidden.shape[:2]).movedim(0, 1)
         return [spline_knots(part) for part in last.chunk(self.splines, 1)]
 
     def _place(self, unit):
-        """Find the knot below each point of the unit interval, and how far it is from there to the next."""
+        """Find the knot below each point of the unit interval, and the fractional distance to the next."""
         position = unit * self.knots
         left = position.detach().long().clamp(0, self.knots - 1)
         return left, (position - left).unsqueeze(-1)
 
     def _hat(self, unit):
-        """Weights of the knots at each point: those of `_place`, of which a gradient by products is quick."""
+        """Compute weights of the knots at each point, as `_place`, in a form with a fast gradient."""
         knots = torch.arange(self.knots + 1, dtype=unit.dtype, device=unit.device)
         return (1 - (unit.unsqueeze(-1) * self.knots - knots).abs()).clamp(min=0)
 
@@ -293,7 +293,7 @@ class SplineBlock(Fm.InvertibleModule):
 
 
 class SplineFlow(Flow):
-    """A flow of spline blocks on the unit cube, every draw of which lies inside the bounds.
+    """Flow of spline blocks on the unit cube, with all draws inside the bounds.
 
     Parameters
     ----------
@@ -302,8 +302,8 @@ class SplineFlow(Flow):
     Notes
     -----
     theta -> unit cube -> one block for each parameter in ``spec.order`` ->
-    uniform.  Block i sees the conditions and the parameters of the blocks
-    before it, in their own (scaled) units.
+    uniform.  The inputs of block i are the conditions and the parameters of previous
+    blocks, in their own (scaled) units.
     """
 
     kind, formula = "cinn-spline", 2
@@ -316,14 +316,14 @@ class SplineFlow(Flow):
         self.box = UnitBox(spec.low, spec.high)
         self.standardize = Standardize(spec.n_conditions)
         self.inn = Ff.SequenceINN(spec.n_parameters)
-        # In the direction of the density the last block comes first: it must see the others untransformed.
+        # In the direction of the density, the last block comes first, because it needs the others untransformed.
         for i in reversed(range(spec.n_parameters)):
             self.inn.append(SplineBlock, cond=0, cond_shape=(spec.n_seen,), component=spec.order[i],
                             given=spec.order[:i], width=spec.width[i], depth=spec.depth[i], bins=spec.bins[i],
                             splines=spec.splines[i], knots=spec.knots)
 
     def base(self, unit: torch.Tensor) -> torch.Tensor:
-        """Return the points themselves: the base distribution is uniform."""
+        """Return the points unchanged, because the base distribution is uniform."""
         return unit
 
     def _density(self, theta, standard):
@@ -336,7 +336,7 @@ class SplineFlow(Flow):
         return self.box.inverse(unit), -log_det - self.box.log_volume
 
     def _run(self, points, standard, *, rev):
-        """Through the graph, some objects at a time."""
+        """Pass through the graph, several objects at a time."""
         if self.training or points.device.type != "cpu":
             return self.inn(points, [standard], rev=rev)
         size = max(1, _POINTS_PER_PASS // points.shape[1])

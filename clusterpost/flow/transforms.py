@@ -1,4 +1,4 @@
-"""Fixed transforms between a model's own space and the flow's."""
+"""Fixed transforms between parameter space and the space of the flow."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbitBox", "Standardize", "UnitBox"]
 
-# Keeps the probit finite where float32 rounds a parameter onto a bound.
+# Keeps the probit finite if float32 rounds a parameter onto a bound.
 _EDGE = 2.0**-23
 
 
 class ProbitBox(nn.Module):
-    """Map a box onto the whole space, component by component.
+    """Map a box to the whole space, component by component.
 
-    x = Phi^-1((theta - a) / (b - a)): a uniform theta becomes standard normal
-    and every draw lies inside the bounds (Walter et al. 2025, Eq. 9).
+    x = Phi^-1((theta - a) / (b - a)): a uniform theta becomes standard normal,
+    and every draw is inside the bounds (Walter et al. 2025, Eq. 9).
 
     Parameters
     ----------
     low, high : Tensor (n_parameter,)
-        The bounds a and b.
+        Bounds a and b.
     """
 
     def __init__(self, low: tuple[float, ...], high: tuple[float, ...]):
@@ -35,12 +35,12 @@ class ProbitBox(nn.Module):
         self.register_buffer("high", torch.as_tensor(high, dtype=torch.float32))
 
     def forward(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """To the flow's space.
+        """Transform to the space of the flow.
 
         Parameters
         ----------
         theta : Tensor (..., n_parameter)
-            Inside the bounds.
+            Parameters inside the bounds.
 
         Returns
         -------
@@ -53,7 +53,7 @@ class ProbitBox(nn.Module):
         return x, self.log_det(x)
 
     def inverse(self, x: torch.Tensor) -> torch.Tensor:
-        """Back to the parameters.
+        """Transform back to the parameters.
 
         Parameters
         ----------
@@ -62,24 +62,24 @@ class ProbitBox(nn.Module):
         Returns
         -------
         Tensor (..., n_parameter)
-            Inside the bounds.
+            Parameters inside the bounds.
         """
         theta = self.low + (self.high - self.low) * torch.special.ndtr(x)
         return torch.minimum(torch.maximum(theta, self.low), self.high)
 
     def log_det(self, x: torch.Tensor) -> torch.Tensor:
-        """ln abs(dx/dtheta) at x."""
+        """Compute ln abs(dx/dtheta) at x."""
         log_normal = -0.5 * x**2 - 0.5 * math.log(2 * math.pi)
         return -(log_normal + torch.log(self.high - self.low)).sum(-1)
 
 
 class UnitBox(nn.Module):
-    """Map a box onto the unit cube, component by component.
+    """Map a box to the unit cube, component by component.
 
     Parameters
     ----------
     low, high : Tensor (n_parameter,)
-        The bounds.
+        Bounds.
     """
 
     def __init__(self, low: Sequence[float], high: Sequence[float]):
@@ -89,26 +89,26 @@ class UnitBox(nn.Module):
 
     @property
     def log_volume(self) -> torch.Tensor:
-        """ln of the box's volume."""
+        """ln of the volume of the box."""
         return torch.log(self.high - self.low).sum()
 
     def forward(self, theta: torch.Tensor) -> torch.Tensor:
-        """To the unit cube."""
+        """Transform to the unit cube."""
         return (theta - self.low) / (self.high - self.low)
 
     def inverse(self, unit: torch.Tensor) -> torch.Tensor:
-        """Back to the parameters, never beyond the bounds."""
+        """Transform back to the parameters, within the bounds."""
         theta = self.low + (self.high - self.low) * unit
         return torch.minimum(torch.maximum(theta, self.low), self.high)
 
 
 class Standardize(nn.Module):
-    """Shift and scale each condition by fixed numbers.
+    """Shift and scale conditions by fixed numbers.
 
     Parameters
     ----------
     n : int
-        Number of conditions; `set_from` gives the numbers.
+        Number of conditions; `set_from` sets the numbers.
     """
 
     def __init__(self, n: int):
@@ -117,10 +117,10 @@ class Standardize(nn.Module):
         self.register_buffer("scale", torch.ones(n))
 
     def set_from(self, sample: torch.Tensor) -> None:
-        """Take mean and standard deviation from a sample (n_sample, n)."""
+        """Set mean and standard deviation from a sample (n_sample, n)."""
         self.shift.copy_(sample.mean(0))
         spread = sample.std(0)
-        self.scale.copy_(torch.where(spread > 0, spread, 1.0))  # a condition may be the same for all
+        self.scale.copy_(torch.where(spread > 0, spread, 1.0))  # a condition may be constant
 
     def forward(self, conditions: torch.Tensor) -> torch.Tensor:
         """Standardize the conditions."""
