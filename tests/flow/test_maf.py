@@ -104,5 +104,5 @@ def test_sedflow_has_fifteen_blocks_of_500():
 
 def test_without_zuko_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "zuko", None)
-    with pytest.raises(ImportError, match=r"zuko is needed.*clusterpost\[maf\]"):
+    with pytest.raises(ImportError, match=r"zuko is required.*clusterpost\[maf\]"):
         MafFlow(SPEC)

@@ -116,10 +116,10 @@ def test_of_other_weights_it_is_neither_saved_nor_used(own_model, monkeypatch):
     correction = wrong(monkeypatch, n_mocks=50)
     correction.record["sha256"] = "another"
     text = own_model.with_suffix(".json").read_text()
-    with pytest.raises(ModelError, match="of another model"):
+    with pytest.raises(ModelError, match="for another model"):
         correction.save(own_model)
     assert own_model.with_suffix(".json").read_text() == text
-    with pytest.raises(ModelError, match="of another model"):
+    with pytest.raises(ModelError, match="for another model"):
         corrected_levels({"sha256": "this", "recalibration": correction.record}, [0.5])
 
 
