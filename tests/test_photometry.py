@@ -493,7 +493,7 @@ def legus_with_a_negative_error():
     return tbl
 
 
-NO_FLUX_DENSITY = "which is not a flux density.*Jy, or AB, ST or Vega magnitudes"
+NO_FLUX_DENSITY = "which is not a (known )?flux density.*Jy, or AB, ST or Vega magnitudes"
 BAD = {
     "no photometry": (lambda: Table({"x": [1.0]}), ColumnError, "no photometry found.*'x'.*columns={"),
     "no error": (
@@ -516,7 +516,7 @@ BAD = {
     "flux error of a magnitude": (
         error_in_flux_units,
         UnitError,
-        "'F275W_err' is in mJy beside magnitudes in 'F275W'; give the error in mag",
+        "'F275W_err' is in mJy, but 'F275W' holds magnitudes; give the error in mag",
     ),
     "no unit": (
         lambda: unit("F275W", None),

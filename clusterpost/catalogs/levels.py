@@ -212,7 +212,7 @@ def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = N
     applied = np.nan_to_num(plain(out[CORRECTION])) if CORRECTION in out.colnames else np.zeros(len(tbl))
     other = np.flatnonzero(rows & (applied != 0) & ~np.isclose(applied, magnitudes))
     if other.size:
-        raise InputError(f"row {other[0]} has a correction of {applied[other[0]]:+.3f} mag already; start from the "
+        raise InputError(f"row {other[0]} already has a correction of {applied[other[0]]:+.3f} mag; start from the "
                          f"table without it to apply {magnitudes:+.3f} mag")
     rows &= applied == 0
     layout = recognize(out)

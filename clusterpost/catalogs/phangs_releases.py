@@ -125,7 +125,7 @@ class _DR4(_Reader):
             return one((self.table,))
         there = [table for table in _SED if any(match["table"] == table for match, _ in found)]
         if "sed" not in there and len(there) > 1:
-            warnings.warn(InputWarning(f"there is no plain sed table but {', '.join(there)}; {there[0]} is used. "
+            warnings.warn(InputWarning(f"there is no plain sed table, only {', '.join(there)}; {there[0]} is used. "
                                        "option:table selects another"), stacklevel=4)
         sed = one(_SED)
         return sed if self.table == "sed" else join_tables(one(("obs",)), sed, target)

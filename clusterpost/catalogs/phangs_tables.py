@@ -50,7 +50,7 @@ def _meanings():
     yield r"PHANGS_DM", "mag", "Distance modulus"
     yield r"PHANGS_DMPC", "Mpc", "Distance"
     yield r"PHANGS_DERR", "Mpc", "Error of the distance"
-    yield r"PHANGS_GALAXY", None, "Galaxy, as the archive writes it"
+    yield r"PHANGS_GALAXY", None, "Galaxy, in the archive's spelling"
     yield r"INDEX", None, "Row in the original table"
     yield ID_COLUMN, None, "Number of the cluster in its target"
     yield r"ID_PHANGS_(CANDIDATE|ALLSOURCES)", None, "Number in the list of {0}"

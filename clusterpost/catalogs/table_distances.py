@@ -208,18 +208,18 @@ def find_distances(tbl: Table, layout: Layout, source: str | None = None) -> Dis
         or galaxies in the table are unknown.
     """
     if source is not None and source not in DISTANCE_SOURCES:
-        raise DistanceError(f"{shown(source)} is no source of distances (option:distance-source); use one of "
+        raise DistanceError(f"{shown(source)} is not a source of distances (option:distance-source); use one of "
                             f"{', '.join(map(repr, DISTANCE_SOURCES))}")
     taken = _taken(tbl, layout)
     if not taken and (layout.distance is not None or meta_value(tbl, "DISTANCE") is not None):
         if source in SOURCES:
-            text = (f"{source!r} is not followed (option:distance-source), as the table has its own distance "
+            text = (f"{source!r} is not used (option:distance-source), because the table has its own distance "
                     f"({_own_name(tbl, layout)}); remove it to use another")
             warnings.warn(InputWarning(text), stacklevel=4)
         recorded = str(meta_value(tbl, DISTANCE_KEY)).startswith("table: ")
         return Distances(None if recorded else f"table: {_own_name(tbl, layout)}")
     if source == "table":
-        raise DistanceError("'table' was given (option:distance-source), and the table has no distance of its own: add "
+        raise DistanceError("'table' was given (option:distance-source), but the table has no distance of its own: add "
                             f"a column 'distance' (Mpc), or choose {', '.join(map(repr, SOURCES))}")
     return Distances() if taken and source in (None, taken) else _of_galaxies(tbl, layout, source)
 

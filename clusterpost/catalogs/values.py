@@ -399,8 +399,8 @@ def _to_mjy(tbl, layout, band, flux, error):
     spectral = u.spectral_density(pivot)
     if unit.is_magnitude:
         if not error_unit.is_magnitude:
-            raise UnitError(f"column {shown(names.error)} is in {error_unit} beside magnitudes in {shown(names.flux)}; "
-                            "give the error in mag")
+            raise UnitError(f"column {shown(names.error)} is in {error_unit}, but {shown(names.flux)} holds "
+                            "magnitudes; give the error in mag")
         system = _system(tbl, names, unit)
         if system is None:
             raise UnitError(f"column {shown(names.flux)} is in magnitudes of an unknown system; give "
@@ -418,7 +418,7 @@ def _to_mjy(tbl, layout, band, flux, error):
 
 
 def _error_unit(tbl, layout, names, unit):
-    """Return the unit of an error; without one, it is mag beside magnitudes and an error beside fluxes."""
+    """Return the unit of an error; an error without a unit is in mag for magnitudes, and raises for fluxes."""
     own = unit_of(tbl, names.error, layout, names)
     if own is None and not unit.is_magnitude:
         raise UnitError(f"column {shown(names.error)} has no unit beside {shown(names.flux)} in {unit}; set it, or "

@@ -174,7 +174,7 @@ def color_of(shown: Shown, color: str | np.ndarray | None) -> tuple[np.ndarray |
     for name in (f"{prefix}{color}", color):
         if name in out.colnames:
             return linear_column(out, name), name + (f" [{out[name].unit}]" if out[name].unit else "")
-    raise ColumnError(f"option:color={color!r} is no parameter and no column of this table")
+    raise ColumnError(f"option:color={color!r} is neither a parameter nor a column of this table")
 
 
 def point_size(n: int) -> float:

@@ -69,7 +69,7 @@ class FlatErrors:
         return self.low, self.high
 
     def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Relative errors.
+        """Draw relative errors.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class MixedErrors:
         return self.low, self.high
 
     def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Relative errors; see `FlatErrors.draw`."""
+        """Draw relative errors; see `FlatErrors.draw`."""
         shape, column = ln_flux.shape, (len(ln_flux), 1)
         flat = _uniform(shape, generator, self.floor, 0.5)
         level = torch.exp(_uniform(column, generator, math.log(self.low), 0.0) + 0.35 * _normal(shape, generator))
@@ -155,7 +155,7 @@ class LevelErrors:
         return self.low, self.high
 
     def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Relative errors; see `FlatErrors.draw`."""
+        """Draw relative errors; see `FlatErrors.draw`."""
         level = _uniform((len(ln_flux), 1), generator, math.log(self.least), math.log(self.most))
         return torch.exp(level + self.scatter * _normal(ln_flux.shape, generator)).clamp(self.low, self.high)
 
@@ -251,7 +251,7 @@ class EmpiricalErrors:
         return self.low, self.high
 
     def draw(self, ln_flux: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Relative errors; see `FlatErrors.draw`."""
+        """Draw relative errors; see `FlatErrors.draw`."""
         if ln_flux.shape[1] != len(self.ln_flux):
             raise InputError(f"these errors are of {len(self.ln_flux)} bands, and the simulator has {ln_flux.shape[1]}")
         bands = []

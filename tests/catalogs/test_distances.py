@@ -104,7 +104,7 @@ def test_the_choice_can_be_made_again():
 def test_a_distance_that_was_changed_after_reading_is_the_tables_own():
     tbl = read_catalog(catalog(galaxy="NGC 1433"))
     tbl["distance"] = 10.0
-    with pytest.warns(AstropyUserWarning, match="'legus' is not followed .distance_source=., as the table has its own"):
+    with pytest.warns(AstropyUserWarning, match="'legus' is not used .distance_source=., because the table has"):
         other = read_catalog(tbl, distance_source="legus")
     assert other["distance"][0] == 10
     assert other.meta["CPDSRC"] == "table: column 'distance'"
@@ -137,7 +137,7 @@ def test_no_galaxy_no_distance():
         read_catalog(catalog(), distance_source="legus")
     with pytest.raises(DistanceError, match="'my field' is not one of the 110"):
         read_catalog(catalog(OBJECT="my field"), distance_source="legus")
-    with pytest.raises(DistanceError, match="'ned' is no source of distances"):
+    with pytest.raises(DistanceError, match="'ned' is not a source of distances"):
         read_catalog(catalog(), distance_source="ned")
 
 

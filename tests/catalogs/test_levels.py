@@ -60,7 +60,7 @@ def test_correction_of_some_rows(kind):
     np.testing.assert_allclose(ratio, [1, 10**0.2, 1, 1, 10**0.2, 1])
     np.testing.assert_array_equal(tbl["F336W"], before["F336W"])
     np.testing.assert_array_equal(correct_aperture(out, 0.5, where=[1])["F336W"], out["F336W"])
-    with pytest.raises(InputError, match=r"row 4 has a correction of \+0\.500 mag already"):
+    with pytest.raises(InputError, match=r"row 4 already has a correction of \+0\.500 mag"):
         correct_aperture(out, 0.7, where=[4, 5])
     both = correct_aperture(out, 0.7, where=[5])
     np.testing.assert_allclose(np.asarray(both["aperture_correction"]), [0, 0.5, 0, 0, 0.5, 0.7])

@@ -166,7 +166,7 @@ def test_a_file_without_photometry_is_named(tmp_path):
     with pytest.raises(ColumnError, match=r"other.csv: no photometry found"):
         read_catalog(tmp_path / "other.csv")
     phangs_like().write(tmp_path / "mine.ecsv")
-    with pytest.raises(DistanceError, match=r"mine.ecsv: 'ned' is no source of distances \(distance_source=\)"):
+    with pytest.raises(DistanceError, match=r"mine.ecsv: 'ned' is not a source of distances \(distance_source=\)"):
         read_catalog(tmp_path / "mine.ecsv", distance_source="ned")
 
 

@@ -186,7 +186,7 @@ def test_refusals_of_colors(out):
         plot_color_color(out, ("F160W", "F814W"))
     with pytest.raises(InputError, match="neither 'AB' nor 'Vega'"):
         plot_color_magnitude(out, system="ST")
-    with pytest.raises(ColumnError, match="'nonsense' is no parameter and no column"):
+    with pytest.raises(ColumnError, match="'nonsense' is neither a parameter nor a column"):
         plot_color_magnitude(out, color="nonsense")
     with pytest.raises(InputError, match=r"needs 3 filters.* has F275W \(column 'F275W'\), F336W .*columns="):
         plot_color_color(out["F275W", "F275W_err", "F336W", "F336W_err", "distance"])

@@ -58,7 +58,7 @@ class Stars:
 
 
 def _imf(mass):
-    """dN/dlog m, not normalized."""
+    """Return dN/dlog m, not normalized."""
     turn = np.exp(-_CENTER**2 / (2 * _WIDTH**2))
     log_normal = np.exp(-((np.log10(mass) - _CENTER) ** 2) / (2 * _WIDTH**2))
     return np.where(mass <= 1, log_normal, turn * mass**-_SLOPE)
