@@ -111,9 +111,10 @@ def check_golden_vectors(flow: Flow, tensors: dict, name: str) -> None:
         raise ModelError(f"{name} gives wrong results on {flow.box.low.device} in single precision (off by "
                          f"{found.max():.2g}, but correct in double precision); {remedy}")
     if (found > _USUAL * scatter).any():
-        warnings.warn(f"{name} gives slightly other numbers here than where it was written: theta by {found[0]:.1g} of "
-                      f"its range and the log density by {found[1]:.1g} nat, where {_USUAL * scatter[0]:.1g} and "
-                      f"{_USUAL * scatter[1]:.1g} are usual between platforms", PlatformWarning, stacklevel=3)
+        warnings.warn(f"{name} gives slightly different results than when it was written: theta differs by "
+                      f"{found[0]:.1g} of its range and the log density by {found[1]:.1g} nat; "
+                      f"{_USUAL * scatter[0]:.1g} and {_USUAL * scatter[1]:.1g} are usual between platforms",
+                      PlatformWarning, stacklevel=3)
 
 
 def _check_single(flow, z, conditions, theta, log_prob, exact, name):

@@ -203,9 +203,9 @@ def _warn_uncertified(stem, card):
     _warned.add(key)
     what = "has no certificate"
     if "certificate" in card:
-        what = ("has a certificate of its weights alone, as files of version 0.1 do"
+        what = ("has a certificate that covers only its weights, as in files of version 0.1"
                 if card["format"] == _WITHOUT_COVERED_CARD else "has a certificate of another model")
-    warnings.warn(f"model {stem.name} {what}: how well its posteriors are calibrated was never measured; do it with: "
+    warnings.warn(f"model {stem.name} {what}: the calibration of its posteriors was not measured; measure it with: "
                   f"clusterpost validate {stem.name if stem.parent == MODELS_PATH else stem} -o certificate --certify",
                   UncertifiedModelWarning, stacklevel=3)
 

@@ -203,7 +203,7 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
             if mcmc and not without_chains:
                 _sample_with_mcmc(out, row, target[row], seed)
     if without_chains:
-        warnings.warn("some rows would need Markov chains and keep LOW_EFFICIENCY, as emcee is not installed: "
+        warnings.warn("some rows need Markov chains and keep LOW_EFFICIENCY because emcee is not installed: "
                       "pip install 'clusterpost[mcmc]'", AstropyUserWarning, stacklevel=2)
     return out
 

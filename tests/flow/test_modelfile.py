@@ -248,7 +248,7 @@ def with_single_precision_off_by(change, monkeypatch):
 
 def test_a_platform_that_differs_slightly_is_told_of(stem, monkeypatch):
     with_single_precision_off_by(1e-3, monkeypatch)
-    with pytest.warns(PlatformWarning, match=r"tiny gives slightly other numbers .* log density by 0\.001 nat"):
+    with pytest.warns(PlatformWarning, match=r"tiny gives slightly different results .* log density by 0\.001 nat"):
         load_model(stem, device="cpu")
 
 
@@ -418,7 +418,7 @@ def old(stem, monkeypatch):
 
 
 def test_an_old_file_gives_the_same_numbers_and_the_new_hash(old, flow):
-    with pytest.warns(UncertifiedModelWarning, match=r"certificate of its weights alone, as files of version 0\.1"):
+    with pytest.warns(UncertifiedModelWarning, match=r"covers only its weights, as in files of version 0\.1"):
         model = load_model(old, device="cpu")
     for name, value in flow.export().items():
         assert torch.equal(model.flow.export()[name], value)
