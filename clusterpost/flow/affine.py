@@ -86,12 +86,12 @@ class Permute(Fm.InvertibleModule):
 
     def forward(self, x: tuple[torch.Tensor, ...], c: tuple = (), rev: bool = False,
                 jac: bool = True) -> tuple[tuple[torch.Tensor, ...], float]:
-        """Reorder; the Jacobian is one."""
+        """Reorder the components; the Jacobian is one."""
         parts = x[0].unbind(1)
         return (torch.stack([parts[i] for i in (self.inverse if rev else self.order)], 1),), 0.0
 
     def output_dims(self, input_dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Unchanged."""
+        """Return the dimensions unchanged."""
         return input_dims
 
 

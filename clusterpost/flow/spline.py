@@ -288,7 +288,7 @@ class SplineBlock(Fm.InvertibleModule):
         return (1 - (unit.unsqueeze(-1) * self.knots - knots).abs()).clamp(min=0)
 
     def output_dims(self, input_dims: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-        """Unchanged."""
+        """Return the dimensions unchanged."""
         return input_dims
 
 

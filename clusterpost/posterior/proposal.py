@@ -149,7 +149,7 @@ class AmplitudeProposal(_Proposal):
 
     def draw(self, observed: Observed, conditions: torch.Tensor, unit: torch.Tensor, *,
              n_samples: int | None = None) -> Draws:
-        """Draw.
+        """Draw points from the proposal.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ class FlowProposal(_Proposal):
 
     def draw(self, observed: Observed, conditions: torch.Tensor, unit: torch.Tensor, *,
              n_samples: int | None = None) -> Draws:
-        """Draw; see `AmplitudeProposal.draw`."""
+        """Draw points; see `AmplitudeProposal.draw`."""
         shift = self._shift(observed, unit)
         theta, log_q = self._flow_draw(observed, conditions, unit[..., :len(self._columns)], n_samples or unit.shape[1])
         return Draws(self._moved(theta, shift), log_q, shift)
@@ -276,7 +276,7 @@ class UncertainDistances(FlowProposal):
 
     def draw(self, observed: Observed, conditions: torch.Tensor, unit: torch.Tensor, *,
              n_samples: int | None = None) -> Draws:
-        """Draw; see `AmplitudeProposal.draw`."""
+        """Draw points; see `AmplitudeProposal.draw`."""
         unit = unit[..., :len(self._columns)]
         theta = torch.empty_like(unit)
         for k, there in enumerate(self._elsewhere(observed, conditions)):

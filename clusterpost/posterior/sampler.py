@@ -95,7 +95,7 @@ class Sampler:
         return self._learned(observed, conditions)
 
     def __call__(self, target: Target | NetworkTarget, conditions: Tensor) -> WeightedSamples:
-        """Draw.
+        """Draw from the posteriors of a batch of objects.
 
         Parameters
         ----------

@@ -145,7 +145,7 @@ def test_missing_redshift(model, mocks):
         clusterpost.infer_table(mocks, model=model, distance=10)
     far = mocks.copy()
     far["redshift"][:3] = 0.5
-    with pytest.warns(AstropyUserWarning, match="knows 0.01 to 0.2"):
+    with pytest.warns(AstropyUserWarning, match="supports 0.01 to 0.2"):
         out = clusterpost.infer_table(far, model=model, n_samples=50)
     assert np.isnan(out["tau_q50"][:3]).all()
 

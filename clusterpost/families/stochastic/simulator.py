@@ -354,6 +354,6 @@ def interval(nodes: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def _hat(nodes, values, step):
-    """Weights of linear interpolation between equally spaced nodes, (n, n_node)."""
+    """Compute weights of linear interpolation between equally spaced nodes, (n, n_node)."""
     place = torch.minimum(torch.maximum(values, nodes[0]), nodes[-1])
     return (1 - torch.abs(place[:, None] - nodes) / step).clamp(min=0)
