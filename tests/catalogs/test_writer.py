@@ -74,7 +74,7 @@ def test_any_format_can_be_flat(tmp_path, tbl, suffix):
 
 def test_what_hdf5_needs_is_said_early(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(ImportError, match=r"h5py is required .* pip install 'clusterpost\[hdf5\]'"):
+    with pytest.raises(ImportError, match=r"h5py is required.* pip install 'clusterpost\[hdf5\]'"):
         check_writable(tmp_path / "out.hdf5")
 
 
