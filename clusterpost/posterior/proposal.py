@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .draws import sobol_points
+from .weights import log_mean, normalized, systematic_resample
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -20,10 +23,13 @@ if TYPE_CHECKING:
     from ..flow.base import Flow
     from ..observations import Observed
 
-__all__ = ["AmplitudeProposal", "Draws", "FlowProposal", "UncertainDistances", "base_dimensions"]
+__all__ = ["AmplitudeProposal", "BoundedAmplitude", "Draws", "FlowProposal", "UncertainDistances", "base_dimensions"]
 
 _EDGE = 2.0**-24
 _DISTANCES = 8  # number of distances at which a network is evaluated if the distance is uncertain
+_ROOM = 0.95  # least share of the amplitude's density within the bounds at which a draw is kept in any case
+_TIMES = 8  # draws per draw that is kept otherwise
+_REFERENCE = 1024  # draws that normalize a density
 LN10 = math.log(10.0)
 
 
@@ -199,6 +205,47 @@ class AmplitudeProposal(_Proposal):
     def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
         """Return the parameters of the flow."""
         return theta[..., list(self._columns)]
+
+
+class BoundedAmplitude(AmplitudeProposal):
+    """Posterior of a network alone, with the bounds of the amplitude.
+
+    The flow sees no brightness, so it cannot know that some ages and reddenings need a mass outside the prior's bounds.
+    Draws are kept in proportion to the share of the mass density that lies within the bounds.  Importance weights
+    already correct for this; only draws without weights need this proposal.
+
+    Parameters
+    ----------
+    flow, likelihood, prior, trained_noise, defensive
+        As of `AmplitudeProposal`.
+    """
+
+    def _flow_draw(self, observed, conditions, unit, n_samples):
+        others, log_q = super()._flow_draw(observed, conditions, unit, n_samples)
+        log_share = self._log_share(observed, others)
+        total, k = log_mean(log_share), unit.shape[1]
+        rows = (log_share.amin(1) < math.log(_ROOM)).nonzero()[:, 0]
+        if len(rows):
+            # The same points, moved in different directions, are further points of the unit cube.
+            moves = sobol_points(_TIMES, unit.shape[2], 0).to(unit)[:, None]
+            several = torch.remainder(unit[rows, None] + moves, 1.0).flatten(1, 2).clamp(_EDGE, 1 - _EDGE)
+            many, log_many = self.flow.draw(several, conditions[rows])
+            room = self._log_share(observed[rows], many)
+            kept = systematic_resample(normalized(room), k, many[..., 0])
+            others[rows] = torch.gather(many, 1, kept[..., None].expand(-1, -1, many.shape[-1]))
+            log_q[rows], log_share[rows] = torch.gather(log_many, 1, kept), torch.gather(room, 1, kept)
+            total[rows] = log_mean(room)
+        return others, (log_q + log_share - total[:, None]).to(log_q)
+
+    def _flow_log_prob(self, observed, theta, conditions, n_samples):
+        log_q = super()._flow_log_prob(observed, theta, conditions, n_samples)
+        unit = sobol_points(_REFERENCE, theta.shape[-1], 0).to(theta).expand(len(theta), -1, -1)
+        total = log_mean(self._log_share(observed, self.flow.draw(unit, conditions)[0]))
+        return (log_q + self._log_share(observed, theta) - total[:, None]).to(log_q)
+
+    def _log_share(self, observed, others):
+        """Log of the share (n, k) of the amplitude's density within the bounds, in double precision."""
+        return self.mass.at(observed, *others.unbind(-1), None, closed=self.quick).log_share.double()
 
 
 class FlowProposal(_Proposal):

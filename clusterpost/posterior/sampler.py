@@ -12,7 +12,7 @@ from ..noise import get_noise
 from ..observations import Observed
 from ..priors import as_prior
 from .draws import rotation, sobol_points
-from .proposal import AmplitudeProposal, FlowProposal, UncertainDistances, base_dimensions
+from .proposal import AmplitudeProposal, BoundedAmplitude, FlowProposal, UncertainDistances, base_dimensions
 from .refine import UnitPoints, WeightedSamples, n_base_points, refine
 from .target import NetworkTarget, Target
 
@@ -61,7 +61,7 @@ class Sampler:
         self.prior = family.prior if prior is None else _unless_trained(as_prior(prior, family), family)
         self.n_samples, self.seed = n_samples, int(seed)
         everything = set(model.learned) >= set(family.parameter_names)
-        kind = FlowProposal if everything else AmplitudeProposal
+        kind = FlowProposal if everything else AmplitudeProposal if self.refined else BoundedAmplitude
         # A network alone gives draws under its own prior, which are then weighted.
         proposed = self.prior if self.refined else family.prior
         if likelihood is None and (uncertain or getattr(self.prior, "distance_error", 0.0)):

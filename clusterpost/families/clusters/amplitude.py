@@ -52,6 +52,11 @@ class Tabulated:
         mass = width * torch.exp(larger) * (-torch.expm1(-steep) / steep)
         self.cumulative = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
 
+    @property
+    def log_inside(self) -> torch.Tensor:
+        """Zero (..., 1), as nothing is known beyond the nodes."""
+        return torch.zeros_like(self.cumulative[..., -1:])
+
     def quantile(self, unit: torch.Tensor) -> torch.Tensor:
         """Compute the inverse of the cumulative distribution function for ``unit`` (..., n) between 0 and 1."""
         wanted = (unit * self.cumulative[..., -1:]).contiguous()
@@ -116,6 +121,11 @@ class MassDensity:
             return density.log_prob(LN10 * log_mass[rows, :, None])[..., 0].to(log_mass.dtype)
 
         return self._joined(at) + math.log(LN10)
+
+    @property
+    def log_share(self) -> torch.Tensor:
+        """Log of the share of the density without bounds that lies within them, (n, k); zero where it is tabulated."""
+        return self._joined(lambda rows, density: density.log_inside[..., 0])
 
     def _joined(self, of):
         return torch.cat([of(*part) for part in self._parts], dim=-2)[..., self._order, :]

@@ -92,6 +92,11 @@ class _CutLogMass:
     def __init__(self, density):
         self._density = density
 
+    @property
+    def log_share(self):
+        """Log of the share of the normal density that lies within the bounds, (n, k)."""
+        return self._density.log_inside
+
     def draw(self, unit):
         """Draw log10 masses at points (n, k) of the unit interval, and return their log density."""
         ln_mass = self._density.quantile(unit)
