@@ -80,8 +80,8 @@ def _by_distance(tbl, size):
     for call in (clusterpost.exact_posterior, clusterpost.infer_table):
         for error in (0.0, 0.05):
             prior = ProductPrior(distance_error=error)
-            seconds = _seconds(lambda call=call, prior=prior: call(tbl, prior=prior, error_floor=None,
-                                                                   progress=False), size)
+            seconds = _seconds(lambda call=call, prior=prior: call(tbl, model="any_bands", prior=prior,
+                                                                   error_floor=None, progress=False), size)
             result.append({"what": f"{call.__name__}, {'distance uncertain' if error else 'distance known'}", "size": 1,
                            "seconds_per_object": seconds / len(tbl)})
     return result

@@ -39,8 +39,11 @@ def is_sentinel(values: Column | np.ndarray, sentinels: np.ndarray | tuple[float
     """
     if not len(sentinels):
         return np.zeros(len(values), bool)
+    known = np.sort(np.asarray(sentinels, float))
+    after = np.searchsorted(known, values)
+    neighbors = known[np.stack([after - 1, after]).clip(0, len(known) - 1)]
     with np.errstate(over="ignore"):
-        return np.isclose(values[:, None], np.asarray(sentinels, float), rtol=1e-6, atol=0).any(axis=1)
+        return np.isclose(values, neighbors, rtol=1e-6, atol=0).any(axis=0)
 
 
 def no_measurement(flux: np.ndarray, error: np.ndarray, *, magnitudes: bool) -> np.ndarray:

@@ -38,7 +38,7 @@ _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # fraction of uniform draws in each f
 _AIM, _MOST = 0.6, 1500
 _MOST_CHAINED = 6  # parameters; chains of affordable length do not converge in more dimensions
 _LEAST_SUPPORT = 1e-3
-_POINTS_AT_ONCE = 400_000
+_POINTS_AT_ONCE = 2**17  # when rows get further draws; bounds the memory
 
 
 class UnitPoints:
