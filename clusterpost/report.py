@@ -20,7 +20,7 @@ from .errors import ColumnError, DistanceError, InputError
 from .flags import FLAGS, decode_flags, flag_values, is_good
 from .flow.modelfile import find_family
 from .provenance import EXACT_GRID, SIMULATIONS, recorded_model, recorded_settings, results_prefix
-from .selection import select_rows
+from .selection import row_numbers
 from .utils import check_target, progress_bar, require, write_whole
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
     if f"{prefix}flag" not in out.colnames:
         raise ColumnError(f"the table has no column {prefix + 'flag'!r}; infer it first and check the prefix")
     if where is not None:
-        out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
+        out = out[row_numbers(out, where, prefix=prefix)]
     if not len(out):
         raise InputError("no row is selected for the report")
     good = is_good(out, prefix=prefix)

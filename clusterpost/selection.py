@@ -10,14 +10,15 @@ import ast
 import difflib
 import operator
 import re
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
 
-from .errors import ColumnError, InputError
+from .errors import ColumnError, InputError, shown
 from .flags import flag_values, is_good
 
-__all__ = ["column_names", "select_rows"]
+__all__ = ["column_names", "row_numbers", "select_rows"]
 
 _COMPARE = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
             ast.Eq: operator.eq, ast.NotEq: operator.ne}
@@ -93,6 +94,64 @@ def column_names(expression: str) -> set[str]:
     tree, names = _parsed(expression)
     called = {node.func for node in ast.walk(tree) if isinstance(node, ast.Call)}
     return {names.get(node.id, node.id) for node in ast.walk(tree) if isinstance(node, ast.Name) and node not in called}
+
+
+def row_numbers(tbl: Table, where: Any = None, *, prefix: str | None = None, option: str = "where") -> np.ndarray:
+    """Return the numbers of the rows that a selection of any form names.
+
+    Parameters
+    ----------
+    tbl : `~astropy.table.Table`
+    where : str, slice, array of bool (n,), array of int (m,), or None
+        Expression as for `select_rows`, or a mask, or row numbers, of which negative ones count from the end; by
+        default all rows.  Masked values of a mask are False.
+    prefix : str, optional
+        As for `select_rows`.
+    option : str
+        Name of the option, for messages.
+
+    Returns
+    -------
+    ndarray of int (m,)
+        Not negative; in the order of ``where`` if it has row numbers.
+
+    Raises
+    ------
+    InputError
+        If a mask does not have one value per row, or a row does not exist.
+    ColumnError
+        If an expression contains a column that the table does not have.
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.selection import row_numbers
+    >>> tbl = Table({"age_q50": [5.0, 400.0, 8.0]})
+    >>> [row_numbers(tbl, where).tolist() for where in ("age_q50 < 10", [True, True, False], [2, -3], None)]
+    [[0, 2], [0, 1], [2, 0], [0, 1, 2]]
+    """
+    n = len(tbl)
+    if where is None or isinstance(where, slice):
+        return np.arange(n)[where or slice(None)]
+    if isinstance(where, str):
+        return np.flatnonzero(select_rows(tbl, where, prefix=prefix))
+    rows = np.ma.asarray(where)
+    if rows.dtype == bool:
+        if rows.shape != (n,):
+            raise InputError(f"option:{option} is a mask of shape {rows.shape} for a table of length {n}; give one "
+                             "True or False for each row, or the numbers of the rows")
+        return np.flatnonzero(rows.filled(False))
+    if not rows.size and rows.ndim == 1:
+        return np.zeros(0, int)
+    if rows.dtype.kind not in "iu" or rows.ndim > 1 or np.ma.is_masked(rows):
+        raise InputError(f"option:{option} is {shown(where)}; give True or False for each of the {n} rows, numbers of "
+                         "rows, or an expression such as 'age_q50 < 10'")
+    rows = np.atleast_1d(rows.data).astype(int)
+    beyond = rows[(rows < -n) | (rows >= n)]
+    if len(beyond):
+        raise InputError(f"option:{option} contains row {beyond[0]}, which does not exist; the table has {n} rows, "
+                         "counted from 0")
+    return rows % max(n, 1)
 
 
 def _parsed(expression):
@@ -205,5 +264,7 @@ class _Evaluation:
         if (left.dtype.kind in "UO") != (right.dtype.kind in "UO"):
             raise InputError(f"{self.expression!r} compares strings with numbers; quote strings, but not numbers")
         result = np.asarray(_COMPARE[type(op)](left, right), dtype=bool)
-        nan = [values != values for values in (left, right) if values.dtype.kind == "f"]
-        return result & ~np.logical_or.reduce(nan) if nan else result
+        for values in (left, right):
+            if values.dtype.kind == "f":
+                result = result & ~np.isnan(values)
+        return result

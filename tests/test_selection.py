@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable, Table
 
 from clusterpost.errors import ColumnError, InputError
-from clusterpost.selection import column_names, select_rows
+from clusterpost.selection import column_names, row_numbers, select_rows
 
 
 @pytest.fixture
@@ -38,6 +38,9 @@ def tbl():
     ("isfinite(age_q50)", [0, 1, 2]),
     ("-age_q50 + 10 > 0", [0, 2]),
     ("True", [0, 1, 2, 3]),
+    ("age_q50 < 10.5", [0, 2]),
+    ("0.5 < m / 2.0", [2, 3]),
+    ("`age_q2.5` != 2.0", [0, 2, 3]),
 ])
 def test_expressions(tbl, expression, rows):
     assert np.flatnonzero(select_rows(tbl, expression)).tolist() == rows
@@ -65,3 +68,34 @@ def test_unknown_columns_are_named(tbl):
 
 def test_names_in_an_expression():
     assert column_names("class <= 2 and log10(`age_q2.5`) > 1 and good") == {"class", "age_q2.5", "good"}
+
+
+@pytest.mark.parametrize(("where", "rows"), [
+    (None, [0, 1, 2, 3]),
+    ("class <= 2", [0, 1, 3]),
+    (np.array([True, False, False, True]), [0, 3]),
+    ([True, False, False, True], [0, 3]),
+    (MaskedColumn([True, True, False, False], mask=[False, True, False, False]), [0]),
+    ([2, 0, 2], [2, 0, 2]),
+    ([-1, 1], [3, 1]),
+    (2, [2]),
+    (slice(1, 3), [1, 2]),
+    ([], []),
+])
+def test_rows_in_any_form(tbl, where, rows):
+    assert row_numbers(tbl, where).tolist() == rows
+
+
+@pytest.mark.parametrize(("where", "message"), [
+    (np.ones(3, bool), r"where= is a mask of shape \(3,\) for a table of length 4; give one True or False"),
+    (np.ones((4, 1), bool), r"where= is a mask of shape \(4, 1\) for a table of length 4"),
+    ([0, 99], "where= contains row 99, which does not exist; the table has 4 rows, counted from 0"),
+    (-5, "where= contains row -5, which does not exist"),
+    ([0.5], r"where= is \[0.5\]; give True or False for each of the 4 rows, numbers of rows, or an expression"),
+    ([[0, 1]], "numbers of rows, or an expression"),
+])
+def test_rows_that_do_not_exist_are_refused(tbl, where, message):
+    with pytest.raises(InputError, match=message):
+        row_numbers(tbl, where)
+    with pytest.raises(InputError, match=r"^examples="):
+        row_numbers(tbl, where, option="examples")

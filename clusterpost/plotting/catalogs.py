@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..flags import FLAGS, flag_values, is_good
 from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
-from ..selection import select_rows
+from ..selection import row_numbers
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .rows import not_inferred
 from .style import COLORS, NUMERALS, new_figure, style
@@ -38,8 +38,8 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
         Output of `~clusterpost.infer_table`.
     published : str or dict, optional
         As for `clusterpost.validation.compare_with_catalog`.
-    where : array of bool or int, optional
-        Rows to draw; all by default.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that selects them; all by default.
     highlight : array of bool, optional
         One value per row of ``out``; rows with True are drawn in another color.
     examples : sequence of int, optional
@@ -75,7 +75,8 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     """
     parameters = find_family(recorded_model(out, prefix)).parameters
     fits = published_fits(out, published, parameters=parameters)
-    chosen = _chosen(out, where)
+    chosen = _chosen(out, where, prefix)
+    examples = () if examples is None else row_numbers(out, examples, option="examples")
     highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight)
     if highlight.shape != (len(out),) or highlight.dtype != bool:
         raise InputError(f"option:highlight takes True or False for each of the {len(out)} rows")
@@ -104,7 +105,7 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
                 _against_catalog(ax, catalog, values[:, i], bars, drawn, highlight)
                 _deviation(ax, (values[:, i] - catalog)[drawn], _difference_unit(parameters[i]))
                 ax.set(xlim=limits, ylim=limits, ylabel=f"{title}: {parameters[i].label}")
-                _numbered(ax, catalog, values[:, i], () if examples is None else examples)
+                _numbered(ax, catalog, values[:, i], examples)
                 ax.set_box_aspect(1)
             axes[0, column].tick_params(labelbottom=False)
             axes[1, column].set_xlabel(f"catalog: published {parameters[i].label}")
@@ -114,11 +115,9 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     return figure
 
 
-def _chosen(out, where):
-    """Return True for the rows to show, which may be given as a mask or as indices."""
-    chosen = np.zeros(len(out), bool)
-    chosen[slice(None) if where is None else np.asarray(where)] = True
-    return chosen
+def _chosen(out, where, prefix):
+    """Return True for the rows to show."""
+    return np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
 
 
 def _difference_unit(parameter):
@@ -179,8 +178,8 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
         Output of `~clusterpost.infer_table`.
     published : str or dict, optional
         As for `clusterpost.validation.compare_with_catalog`.
-    where : array of bool or int, optional
-        Rows to draw; all by default.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that selects them; all by default.
     prefix : str
         Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`).
     figure : Figure, optional
@@ -212,7 +211,7 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
     """
     parameters = find_family(recorded_model(out, prefix)).parameters
     fits = published_fits(out, published, parameters=parameters)
-    chosen = _chosen(out, where)
+    chosen = _chosen(out, where, prefix)
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
                        for suffix in ("q16", "q84", "map"))
     panels = {}
@@ -290,7 +289,7 @@ def plot_catalog(out: Table, *, where: str | Sequence | np.ndarray | None = None
     """
     prefix = results_prefix(out, prefix)
     if where is not None:
-        out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
+        out = out[row_numbers(out, where, prefix=prefix)]
     parameters = find_family(recorded_model(out, prefix)).parameters
     labels = [p.label or p.name for p in parameters]
     low, median, high = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)

@@ -9,6 +9,7 @@ import numpy as np
 from ..catalogs.tables import as_table
 from ..errors import InputError
 from ..photometry import Photometry
+from ..selection import row_numbers
 from ..validation.predictive import bands_of, resimulate
 from .style import COLORS, NUMERALS, new_figure, plain_log_ticks, style
 
@@ -30,8 +31,8 @@ def plot_flux_errors(tbl: Table, *, where: str | Sequence | np.ndarray | None = 
     ----------
     tbl : `~astropy.table.Table`
         Photometry; errors are used as reported, without an error floor.
-    where : array of bool or int, optional
-        Rows to count; all by default.
+    where : array of bool or int, or str, optional
+        Rows to count, or an expression that selects them; all by default.
     bands : sequence of str, optional
         Bands to draw; by default all bands of the table.
     columns : dict, optional
@@ -63,7 +64,7 @@ def plot_flux_errors(tbl: Table, *, where: str | Sequence | np.ndarray | None = 
     """
     from matplotlib.ticker import MaxNLocator
 
-    tbl = tbl if where is None else tbl[where]
+    tbl = tbl if where is None else tbl[row_numbers(tbl, where)]
     photometry = Photometry.from_table(tbl, columns=columns, covariates=(), error_floor=None)
     photometry = photometry if bands is None else photometry.select(bands)
     good = ~photometry.missing & ~photometry.limit & (photometry.flux > 0) & (photometry.error > 0)
@@ -198,8 +199,8 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
     reference : str or sequence of str
         Columns of ``table``, such as ``chi2_catalog`` and ``chi2_catalog_free_mass``.  The first is drawn against the
         MAP and as a histogram, the others as histograms only.
-    where : array of bool or int, optional
-        Rows to draw; all by default.
+    where : array of bool or int, or str, optional
+        Rows to draw, or an expression that selects them; all by default.
     examples : sequence of int, optional
         Rows of ``table`` to mark.
     figure : Figure, optional
@@ -231,8 +232,8 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
     >>> figure = plot_chi2(map_chi2(out, truth))
     """
     names = [reference] if isinstance(reference, str) else list(reference)
-    chosen = np.zeros(len(table), bool)
-    chosen[slice(None) if where is None else np.asarray(where)] = True
+    chosen = np.isin(np.arange(len(table)), row_numbers(table, where))
+    examples = () if examples is None else row_numbers(table, examples, option="examples")
     with np.errstate(divide="ignore"):
         values = {name: np.log10(np.asarray(table[name], float)) for name in ("chi2_map", *names)}
     both = chosen & np.isfinite(values["chi2_map"]) & np.isfinite(values[names[0]])
@@ -254,7 +255,7 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
         _counts(figure, bottom, np.clip(values["chi2_map"][both], low, high),
                 np.clip(values[names[0]][both], low, high), edges)
         bottom.axline((0, 0), slope=1, color=COLORS["line"], lw=0.9)
-        for numeral, row in zip(NUMERALS, () if examples is None else examples, strict=False):
+        for numeral, row in zip(NUMERALS, examples, strict=False):
             at = values["chi2_map"][row], values[names[0]][row]
             bottom.plot(*at, marker="^", ms=8, color=COLORS["mode"], mec="white", ls="none")
             bottom.annotate(numeral, at, xytext=(6, 4), textcoords="offset points", fontsize=9)

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..bands import get_band
 from ..errors import ColumnError, InputError
+from ..errors import shown as in_words
 from ..flags import NOT_INFERRED, flag_values, is_good
 from ..provenance import repeat, results_prefix
+from ..selection import row_numbers
 from ..validation.fits import numbers
 from .colors import model_magnitudes, typical_distance
 from .rows import color_of, linear_column, not_inferred, scatter, shown_rows
@@ -63,7 +66,8 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
     Raises
     ------
     InputError
-        If no row remains, or ``limit`` is given and no row has a distance.
+        If no row remains, ``limit`` is not a band and a magnitude, ``limit`` is given and no row has a distance, or
+        ``mass`` is something else.
     ColumnError
         If the table has no ages and masses.
 
@@ -74,6 +78,9 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
     >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1, distance=10), n_samples=100)
     >>> figure = plot_age_mass(out, limit=("F555W", 26.0))
     """
+    _check_mass(mass)
+    limit = None if limit is None else _limit(limit)
+
     def medians(tbl: Table, prefix: str) -> np.ndarray:
         """Return the median age and mass of each row."""
         return np.stack([linear_column(tbl, f"{stem}_q50", prefix) for stem in ("age", mass)], -1)
@@ -95,6 +102,25 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
 
 
 _MASSES = {"mass": "initial mass", "stellar_mass": "present-day stellar mass"}
+
+
+def _check_mass(mass):
+    if mass not in _MASSES:
+        raise InputError(f"option:mass={in_words(mass)} is not a mass; give "
+                         + " or ".join(f"{name!r} ({label})" for name, label in _MASSES.items()))
+
+
+def _limit(limit):
+    """Return the name of a known band and a magnitude."""
+    try:
+        band, magnitude = limit
+        magnitude = float(magnitude)
+        if isinstance(limit, str) or not isinstance(band, str) or not np.isfinite(magnitude):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InputError(f"option:limit={in_words(limit)} is not a band and an AB magnitude; give both, as in "
+                         "('F555W', 26.0)") from None
+    return get_band(band).name, magnitude
 
 
 def _bars(ax, shown, stems, middle):
@@ -172,6 +198,7 @@ def plot_mass_function(out: Table, *, where: str | Sequence | np.ndarray | None 
     >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1), n_samples=100)
     >>> figure = plot_mass_function(out, n_draws=50)
     """
+    _check_mass(mass)
     values = _draws(out, mass, where, prefix, n_draws, options)
     edges = _edges(values, bins, per_decade=5)
     with style():
@@ -281,13 +308,9 @@ def _draws(out, stem, where, prefix, n_draws, options):
 
 def _chosen(out, where, good, prefix):
     """Return True for the selected rows, by default the good ones."""
-    from ..selection import select_rows
-
-    if where is None:
-        return np.ones(len(out), bool) if good is None else good
-    chosen = np.zeros(len(out), bool)
-    chosen[select_rows(out, where, prefix=prefix) if isinstance(where, str) else np.asarray(where)] = True
-    return chosen
+    if where is None and good is not None:
+        return good
+    return np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
 
 
 def _edges(values, bins, per_decade):

@@ -13,7 +13,7 @@ from ..errors import ColumnError, InputError
 from ..flags import NOT_INFERRED, decode_flags, flag_values, is_good
 from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
-from ..selection import select_rows
+from ..selection import row_numbers
 from ..validation.fits import numbers
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def shown_rows(out: Table, where: str | Sequence | np.ndarray | None, prefix: st
     """
     prefix = results_prefix(out, prefix)
     if where is not None:
-        out = out[select_rows(out, where, prefix=prefix) if isinstance(where, str) else where]
+        out = out[row_numbers(out, where, prefix=prefix)]
     if not len(out):
         raise InputError("no row is left to draw" + (f" by {where!r}" if isinstance(where, str) else ""))
     there = np.ones(len(out), bool)

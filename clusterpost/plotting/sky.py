@@ -9,6 +9,7 @@ import astropy.units as u
 import numpy as np
 
 from ..errors import ColumnError, InputError
+from ..errors import shown as in_words
 from ..validation.fits import numbers
 from .rows import color_of, scatter, shown_rows
 from .style import new_axes, style
@@ -50,6 +51,8 @@ def plot_sky(out: Table, *, where: str | Sequence | np.ndarray | None = None, co
 
     Raises
     ------
+    InputError
+        If ``coordinates`` is not two columns, or these are not in a unit of angle.
     ColumnError
         If no coordinates are found.
 
@@ -79,9 +82,13 @@ def plot_sky(out: Table, *, where: str | Sequence | np.ndarray | None = None, co
 def _positions(tbl, coordinates):
     """Return right ascension and declination in degrees."""
     if coordinates is not None:
-        if absent := set(coordinates) - set(tbl.colnames):
-            raise ColumnError(f"the table has no column {sorted(absent)[0]!r}")
-        names = coordinates
+        names = [coordinates] if isinstance(coordinates, str) else list(coordinates)
+        if len(names) != 2:
+            raise InputError(f"two columns are needed, of right ascension and of declination, not {in_words(names)}; "
+                             "give both, as in option:coordinates")
+        if absent := [name for name in names if name not in tbl.colnames]:
+            raise ColumnError(f"the table has no column {absent[0]!r}; give the names of its columns of right "
+                              "ascension and declination, as in option:coordinates")
     else:
         sky = [name for name in tbl.colnames if hasattr(tbl[name], "transform_to")]
         if sky:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import InputError
 from .style import COLORS, LABELS, new_figure, style
 
 if TYPE_CHECKING:
@@ -147,6 +148,11 @@ def plot_coverage(*results: SBCResult, level: float = 0.99, figure: Figure | Non
         differences from the diagonal.  A curve that leaves the band is dashed and marked in the legend.  A curve below
         the diagonal means that posteriors are too narrow.
 
+    Raises
+    ------
+    InputError
+        If there is no result.
+
     Examples
     --------
     >>> import numpy as np
@@ -157,6 +163,9 @@ def plot_coverage(*results: SBCResult, level: float = 0.99, figure: Figure | Non
     """
     from ..validation import expected_coverage
 
+    if not results:
+        raise InputError("there is no coverage to draw; give one or more results of "
+                         "clusterpost.validation.coverage_ranks or tarp_ranks")
     curves = []
     for result in results:
         z, coverage = expected_coverage(result)
@@ -185,6 +194,11 @@ def plot_regions(*tables: Table, figure: Figure | None = None) -> Figure:
         the simultaneous band, which contains all curves of a panel with the table's probability level.  Values above 1
         (filled, in another color) lie outside the band.
 
+    Raises
+    ------
+    InputError
+        If there is no table.
+
     Examples
     --------
     >>> from astropy.table import Table
@@ -194,6 +208,8 @@ def plot_regions(*tables: Table, figure: Figure | None = None) -> Figure:
     ...                "inside_band": [True, False]}, meta={"by": "snr", "level": 0.99})
     >>> figure = plot_regions(table)
     """
+    if not tables:
+        raise InputError("there are no regions to draw; give one or more tables of clusterpost.validation.by_region")
     with style():
         figure = new_figure(figure, width=1 + 3.4 * len(tables), height=3.6)
         axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]

@@ -27,6 +27,7 @@ from ..flow.modelfile import load_model
 from ..infer import sample_posterior
 from ..photometry import Photometry
 from ..provenance import recorded_settings
+from ..selection import row_numbers
 from ..training.mocks import simulate
 from .fits import catalog_parameters, closest_modes, drawn_parameters, inferred_parameters, numbers, published_fits
 
@@ -65,8 +66,8 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
         for missing entries.  Keys are the column stems of any parameter or derived quantity of the model's family;
         ``low`` and ``high`` are absolute limits, and ``err`` is a symmetric error.  By default the first set of the
         above in the table.
-    where : array of bool or int, optional
-        Rows to compare; all by default.
+    where : array of bool or int, or str, optional
+        Rows to compare, or an expression that selects them; all by default.
     prefix : str
         Prefix of the result columns (``prefix`` of `~clusterpost.infer_table`).
 
@@ -144,8 +145,7 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     estimates["mode"] = np.column_stack([modes, *(_derived_of(modes, d, out, model_family) for d in derived)])
     edges = {stem: _edges(model_family, stem) for stem in fits}
     inferred = np.all([np.isfinite(estimates[key][:, :len(parameters)]).all(1) for key in _ESTIMATES], axis=0)
-    chosen = np.zeros(len(out), bool)
-    chosen[slice(None) if where is None else np.asarray(where)] = True
+    chosen = np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
 
     at_edge = {stem: chosen & inferred & _at_edge(fit.value, edges[stem]) for stem, fit in fits.items()}
     densest = _densest_intervals(out, at_edge, edges, prefix, parameters)
@@ -303,8 +303,7 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
         warnings.simplefilter("ignore", InputWarning)  # inference has said them
         photometry = Photometry.from_table(out, error_floor=None, covariates=family.covariates)
     inside = np.all([(theta[:, i] >= p.low) & (theta[:, i] <= p.high) for i, p in enumerate(family.parameters)], axis=0)
-    chosen = np.zeros(len(out), bool)
-    chosen[slice(None) if where is None else np.asarray(where)] = True
+    chosen = np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
     rows = np.flatnonzero(chosen & inside & np.all([np.isfinite(x) for x in photometry.covariates.values()], axis=0))
     bands = [band for band in photometry.bands if band in family.band_names]
     if not rows.size or not bands:
@@ -446,8 +445,8 @@ def flag_shares(outs: Mapping[str, Table], where: Any = None, *, prefix: str = "
     ----------
     outs : Table or dict of Table
         Output of `~clusterpost.infer_table`, or several outputs by name.
-    where : array of bool or int, optional
-        Rows to count; all by default.
+    where : array of bool or int, or str, optional
+        Rows to count, or an expression that selects them; all by default.
     prefix : str
         The ``prefix`` that `~clusterpost.infer_table` was given.
 
@@ -470,8 +469,8 @@ def flag_shares(outs: Mapping[str, Table], where: Any = None, *, prefix: str = "
             none  25.0
     """
     outs = {"share": outs} if isinstance(outs, Table) else outs
-    chosen = slice(None) if where is None else np.asarray(where)
-    bits = {name: np.asarray(out[f"{prefix}flag"])[chosen] for name, out in outs.items()}
+    bits = {name: np.asarray(out[f"{prefix}flag"])[row_numbers(out, where, prefix=prefix)]
+            for name, out in outs.items()}
     seen = [flag for flag in FLAGS if any((column & flag.bit).any() for column in bits.values())]
     table = Table({"flag": [flag.name for flag in seen] + ["none"]})
     for name, column in bits.items():

@@ -55,6 +55,27 @@ def test_nothing_to_compare_is_refused(catalog, published):
         plot_comparison(catalog, published, where=[9])
 
 
+@pytest.mark.parametrize("plot", [plot_comparison, plot_deviation])
+def test_an_expression_selects_the_rows(catalog, published, plot):
+    young = np.flatnonzero(np.asarray(catalog["age_q50"]) < 100)
+    expected, shown = (plot(catalog, published, where=where) for where in (young, "age_q50 < 100"))
+    assert 5 < len(young) < 50
+    for ax, same in zip(shown.axes, expected.axes, strict=True):
+        assert [text.get_text() for text in ax.texts] == [text.get_text() for text in same.texts]
+    with pytest.raises(ColumnError, match="not in the table"):
+        plot(catalog, published, where="age_q51 < 100")
+
+
+def test_rows_that_do_not_exist_are_refused(catalog, published):
+    for plot in (plot_comparison, plot_deviation):
+        with pytest.raises(InputError, match=r"where= is a mask of shape \(59,\) for a table of length 60"):
+            plot(catalog, published, where=np.ones(59, bool))
+    with pytest.raises(InputError, match=r"where= is a mask of shape \(59,\) for a table of length 60"):
+        plot_catalog(catalog, where=np.ones(59, bool))
+    with pytest.raises(InputError, match="examples= contains row 99, which does not exist; the table has 60 rows"):
+        plot_comparison(catalog, published, examples=[99])
+
+
 def test_highlighted_rows(catalog, published):
     figure = plot_comparison(catalog, published, highlight=np.arange(60) < 7)
     assert len(figure.axes[0].collections[2].get_offsets()) == 7

@@ -160,3 +160,16 @@ def test_seds_of_a_result():
         plot_seds(out)
     with pytest.raises(InputError, match="a table is needed, not dict"):
         plot_seds({})
+
+
+def test_an_expression_selects_the_rows_of_flux_errors_and_chi_squares():
+    tbl = Table({"F555W": [1.0, 2.0, 3.0] * u.mJy, "F555W_err": [0.1, 0.1, 0.1] * u.mJy, "class": [1, 2, 3]})
+    assert "n = 2" in plot_flux_errors(tbl, where="class <= 2").axes[0].get_title()
+    with pytest.raises(InputError, match=r"where= is a mask of shape \(2,\) for a table of length 3"):
+        plot_flux_errors(tbl, where=[True, False])
+    table = Table({"chi2_map": [1.0, 2.0, 3.0], "chi2_catalog": [1.5, 2.5, 3.5]})
+    assert plot_chi2(table, where="chi2_map < 2.5").axes[1].texts[0].get_text().startswith("n = 2\n")
+    with pytest.raises(InputError, match=r"where= is a mask of shape \(2,\) for a table of length 3"):
+        plot_chi2(table, where=[True, False])
+    with pytest.raises(InputError, match="examples= contains row 99, which does not exist; the table has 3 rows"):
+        plot_chi2(table, examples=[99])

@@ -204,3 +204,27 @@ def test_positions(out):
     with pytest.raises(ColumnError, match="right ascension"):
         plot_sky(renamed)
     plot_sky(renamed, coordinates=("alpha", "delta"))
+
+
+@pytest.mark.parametrize("limit", [("F555W",), ("F555W", "faint"), "F5", 26.0, (26.0, "F555W"), ("F555W", np.nan)])
+def test_a_limit_is_a_band_and_a_magnitude(out, limit):
+    with pytest.raises(InputError, match=r"limit=.* is not a band and an AB magnitude; give both, as in \('F555W', 26"):
+        plot_age_mass(out, limit=limit)
+
+
+@pytest.mark.parametrize("plot", [plot_age_mass, plot_mass_function])
+@pytest.mark.parametrize("mass", ["massx", "ebv"])
+def test_an_unknown_mass_is_refused_by_the_names_of_both(out, plot, mass):
+    with pytest.raises(InputError, match=f"mass='{mass}' is not a mass; give 'mass' .* or 'stellar_mass' "):
+        plot(out, mass=mass)
+
+
+@pytest.mark.parametrize("coordinates", [("RA",), "RA", ("RA", "DEC", "DEC"), ()])
+def test_coordinates_are_two_columns(out, coordinates):
+    with pytest.raises(InputError, match=r"two columns are needed, of right ascension .* as in coordinates=\("):
+        plot_sky(out, coordinates=coordinates)
+
+
+def test_absent_coordinates_are_named_with_a_remedy(out):
+    with pytest.raises(ColumnError, match=r"no column 'alpha'; give the names .* as in coordinates=\("):
+        plot_sky(out, coordinates=("alpha", "DEC"))

@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 from matplotlib.figure import Figure
 
+from clusterpost.errors import InputError
 from clusterpost.plotting import plot_coverage, plot_pp, plot_regions, plot_sbc
 from clusterpost.plotting.style import COLORS
 from clusterpost.validation import STATISTICS, SBCResult, expected_coverage
@@ -100,3 +101,10 @@ def test_regions_beside_their_band():
     assert len(second.get_xticklabels()) == 3
     assert second.get_xlabel().startswith("median flux / error")
     figure.draw_without_rendering()
+
+
+def test_figures_of_nothing_are_refused():
+    with pytest.raises(InputError, match=r"give one or more results of clusterpost\.validation\.coverage_ranks"):
+        plot_coverage()
+    with pytest.raises(InputError, match=r"give one or more tables of clusterpost\.validation\.by_region"):
+        plot_regions()

@@ -419,3 +419,18 @@ def test_surviving_masses_are_those_of_the_models_own_metallicity():
     found = load_table("z0.008").surviving_mass(torch.tensor([1.0, 2.0, 3.5])).numpy()
     np.testing.assert_allclose(ours, found, rtol=1e-5)
     assert not np.allclose(ours, solar)
+
+
+def test_rows_are_selected_by_an_expression_and_refused_if_they_do_not_exist():
+    out = Table({"ebv_fit": [0.1, 0.3, 0.2], "ebv_fit_err": [0.05, 0.02, 0.02], "flag": [0, 0, 2], "class": [1, 2, 3]})
+    for name, value in {"age": 10.0, "mass": 1e4, "ebv": 0.12}.items():
+        out[f"{name}_q16"], out[f"{name}_q84"] = 0.7 * value, 1.4 * value
+        for column in ("q50", "mean", "map"):
+            out[f"{name}_{column}"] = value
+        out[f"{name}_modes"] = [[value]] * 3
+    fits = {"ebv": ("ebv_fit", None, None, "ebv_fit_err", "mag")}
+    assert compare_with_catalog(out, fits, "class <= 2")["n"].tolist() == [2]
+    assert flag_shares(out, "class == 3")["flag"].tolist() == ["missing band", "none"]
+    for call in (lambda where: compare_with_catalog(out, fits, where), lambda where: flag_shares(out, where)):
+        with pytest.raises(InputError, match=r"where= is a mask of shape \(2,\) for a table of length 3"):
+            call([True, False])
