@@ -107,7 +107,7 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
                          help="replace the prior of the mass by dN/dm ~ m^A, such as -2 for a mass function")
         sub.add_argument("--ebv-scale", type=float, metavar="MAG",
                          help="replace the prior of E(B-V) by exp(-E(B-V)/MAG) at every age")
-        sub.add_argument("--distance-error", type=float, default=0.0, metavar="REL",
+        sub.add_argument("--distance-error", type=float, metavar="REL",
                          help="relative standard deviation of the distance, such as 0.05, to marginalize over, for "
                          "rows without a value in a column distance_err (default: none)")
 

@@ -62,7 +62,7 @@ def _options(args):
 def _posterior_options(args):
     """Return the options of the posterior; without options for it, the prior is that of the model."""
     options = {"noise": args.noise, "refine": False if args.no_refine else None}
-    if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error:
+    if args.mass_slope is not None or args.ebv_scale is not None or args.distance_error is not None:
         options["prior"] = _changed_prior(args)
     elif args.prior is not None:
         options["prior"] = args.prior
@@ -81,7 +81,7 @@ def _changed_prior(args):
     prior = as_prior(args.prior, family)
     if densities:
         prior = prior.with_densities(family, **densities)
-    return prior.with_distance_error(args.distance_error)
+    return prior.with_distance_error(args.distance_error or 0.0)
 
 
 def _progress(args):
@@ -252,10 +252,9 @@ def _plot(args):
     where, row = _where(args), _row(args, tbl)
     kind = args.kind or ("overview" if row is None else "object")
     options = {"prefix": args.prefix}
-    if kind in OBJECT_FIGURES:
-        options |= {**_options(args), **_posterior_options(args)}
-    elif row is not None:
+    if kind not in OBJECT_FIGURES and row is not None:
         raise InputError(f"--kind {kind} plots the whole catalog; omit --row and --id")
+    options |= _drawing_options(args, kind)
     if row is not None and where is not None:
         raise InputError("--row and --id plot one row; omit --where and --good")
     if kind not in OBJECT_FIGURES:
@@ -271,6 +270,23 @@ def _plot(args):
     if not args.quiet:
         _say(args.output)
     return 0
+
+
+def _drawing_options(args, kind):
+    """Return the options of a figure that draws from posteriors; no other figure takes them."""
+    from .plotting.files import OBJECT_FIGURES, SAMPLED_FIGURES
+
+    options, drawn = {**_options(args), **_posterior_options(args)}, (*OBJECT_FIGURES, *SAMPLED_FIGURES)
+    if kind in drawn:
+        return options
+    behind = {"refine": ("no_refine",), "prior": ("prior", "mass_slope", "ebv_scale", "distance_error")}
+    given = [f"--{name.replace('_', '-')}" for option, value in options.items() if value is not None
+             for name in behind.get(option, (option,)) if getattr(args, name) is not None]
+    if given:
+        raise InputError(f"--kind {kind} shows the results of {args.input} and does not use {', '.join(given)}; omit "
+                         f"{'it' if len(given) == 1 else 'them'}, or choose a kind that draws from posteriors "
+                         f"({', '.join(drawn)})")
+    return {}
 
 
 def _check_figure(args):

@@ -226,12 +226,14 @@ def _flag_rows(out, prefix):
 
 def _population(out, prefix, bar):
     """Return the figures of the catalog, and the reasons for those that cannot be drawn."""
+    from .plotting.files import SAMPLED_FIGURES
+
     figures, absent = [], []
     part = out
     if len(out) > _MOST_DRAWN_FROM:
         part = out[np.sort(np.random.default_rng(0).choice(len(out), _MOST_DRAWN_FROM, replace=False))]
     for kind, text in _FIGURES:
-        sampled = kind in ("mass-function", "age-distribution")
+        sampled = kind in SAMPLED_FIGURES
         note = f" Based on {len(part):,} randomly drawn rows." if sampled and part is not out else ""
         try:
             options = {"n_draws": 100} if sampled else {}

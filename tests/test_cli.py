@@ -666,3 +666,33 @@ def test_wrong_arguments_come_first(capsys):
     assert len(err.splitlines()) == 2
     assert "invalid choice: 'gaussian'" in err.splitlines()[0]
     assert err.splitlines()[1] == "usage: clusterpost infer --help"
+
+
+@pytest.mark.parametrize(("options", "named"), [
+    (("--distance", "5", "--error-floor", "0.3", "--mass-slope", "-2"),
+     "--distance, --error-floor, --mass-slope; omit them,"),
+    (("--error-floor", "0", "--seed", "0"), "--error-floor, --seed; omit them,"),
+    (("--no-refine",), "--no-refine; omit it,"),
+    (("--noise", "normal", "--distance-error", "0"), "--noise, --distance-error; omit them,"),
+    (("--model", "any_bands", "--workers", "1", "--device", "cpu"), "--device, --model, --workers; omit them,"),
+])
+@pytest.mark.parametrize("kind", ["overview", "color-color", "color-magnitude", "age-mass", "sky", "support"])
+def test_options_that_a_kind_does_not_use_are_refused(tmp_path, posteriors, capsys, kind, options, named):
+    assert run("plot", posteriors, tmp_path / "a.png", "--kind", kind, *options) == 2
+    said = capsys.readouterr().err
+    assert f"--kind {kind} shows the results of {posteriors} and does not use {named}" in said
+    assert "(object, corner, sed, mass-function, age-distribution)" in said
+    assert files(tmp_path) == []
+
+
+@pytest.mark.filterwarnings("default::clusterpost.errors.InputWarning")
+@pytest.mark.parametrize("kind", ["mass-function", "age-distribution"])
+def test_kinds_that_draw_take_the_options_of_the_posterior(tmp_path, posteriors, capsys, kind, coarse_figures):
+    assert run("plot", posteriors, tmp_path / "own.png", "--kind", kind) == 0
+    capsys.readouterr()
+    options = ("--kind", kind, "--noise", "normal", "--mass-slope", "-3")
+    assert run("plot", posteriors, tmp_path / "other.png", *options) == 0
+    said = capsys.readouterr().err
+    assert "noise (lognormal; now normal)" in said
+    assert "now another" in said
+    assert (tmp_path / "own.png").read_bytes() != (tmp_path / "other.png").read_bytes()

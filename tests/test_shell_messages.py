@@ -26,7 +26,7 @@ OF_THE_SHELL = ("cli.py", "training/grid.py", "flow/bundled.py")
 # Options that no command takes, with the public function whose callers alone see the message.
 OF_PYTHON_ALONE = {
     "color": "plot_color_color", "family": "ProductPrior", "highlight": "plot_comparison",
-    "linear": "plot_posterior", "metallicity": "SurveyPrior",
+    "limit": "plot_age_mass", "linear": "plot_posterior", "mass": "plot_age_mass", "metallicity": "SurveyPrior",
     "per": "plot_age_distribution", "published": "compare_with_catalog", "redshift": "GalaxyFamily",
     "system": "plot_color_color",
 }

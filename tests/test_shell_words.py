@@ -39,7 +39,7 @@ def catalog(tmp_path):
         ("mine.ecsv", {"e_F336W": 1.0, "F336W_unc": 1.0, "F336W_err": None}, ["--distance", "10"], "with --columns"),
         ("mine.ecsv", {"F275W": "x"}, ["--distance", "10"], "name another column with --columns"),
         ("mine.ecsv", {}, ["--distance", "10", "--hdu", "2"], "--hdu is for FITS"),
-        ("mine.ecsv", {}, ["--distance", "10", "--columns", "F275W=a,b"], "BAND=FLUX,ERR ... names for F275W"),
+        ("mine.ecsv", {}, ["--distance", "10", "--columns", "F275W=a,b"], "names a column 'a' for F275W"),
         ("mine.ecsv", {"galaxy": "nowhere"}, [], "with --distance"),
     ],
 )

@@ -281,6 +281,9 @@ def plot_age_distribution(out: Table, *, where: str | Sequence | np.ndarray | No
 def _draws(out, stem, where, prefix, n_draws, options):
     """Return draws of a quantity for the counted rows, (n_row, n_draw)."""
     if stem in out.colnames and np.ndim(out[stem]) == 2:
+        if given := [name for name, value in options.items() if value is not None and name != "progress"]:
+            raise InputError(f"the table holds draws, for which option:{given[0].replace('_', '-')} has no effect; "
+                             "omit it, or give the results from which they were drawn")
         chosen = _chosen(out, where, is_good(np.asarray(out["flag"])) if "flag" in out.colnames else None, "")
         draws = out[chosen]
     else:

@@ -228,3 +228,11 @@ def test_coordinates_are_two_columns(out, coordinates):
 def test_absent_coordinates_are_named_with_a_remedy(out):
     with pytest.raises(ColumnError, match=r"no column 'alpha'; give the names .* as in coordinates=\("):
         plot_sky(out, coordinates=("alpha", "DEC"))
+
+
+@pytest.mark.parametrize("plot", [plot_mass_function, plot_age_distribution])
+def test_options_without_an_effect_on_draws_are_refused(out, plot):
+    draws = clusterpost.sample_posterior(out[:3], n_samples=20, progress=False)
+    plot(draws, noise=None, progress=False)
+    with pytest.raises(InputError, match="the table holds draws, for which error_floor= has no effect; omit it"):
+        plot(draws, error_floor=0.3)
