@@ -13,7 +13,7 @@ from .catalogs.metadata import LAYOUT_KEY, meta_value
 from .flow.modelfile import find_family
 from .provenance import recorded_model, recorded_settings
 
-__all__ = ["cite", "reference_keys", "short_citation"]
+__all__ = ["cite", "distance_keys", "reference_keys", "short_citation"]
 
 # References by the beginning of the layout name.
 _CATALOGS = {"PHANGS": ("lee2022", "maschmann2024"), "LEGUS": ("calzetti2015", "adamo2017"), "NSA": ("blanton2011",)}
@@ -76,12 +76,32 @@ def reference_keys(tbl: Table, prefix: str | None = None) -> list[str]:
     exact = (settings := recorded_settings(tbl, prefix)) is not None and settings.model == "exact grid"
     family = find_family(recorded_model(tbl, prefix))
     layout, distance = (str(meta_value(tbl, key) or "") for key in (LAYOUT_KEY, "CPDIST"))
-    if galaxy := re.fullmatch(r"galaxy (.+)", distance):
-        distance = distance_and_source(galaxy[1])[1]
     found = [*(() if exact else family.method), *family.references]
     found += [key for name, keys in _CATALOGS.items() if layout.upper().startswith(name) for key in keys]
-    found += [key for name, keys in _DISTANCES.items() if name in distance for key in keys]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *distance_keys(distance)]))
+
+
+def distance_keys(source: str) -> list[str]:
+    """Return the BibTeX keys of the papers for a source of distances, as a result records it.
+
+    Parameters
+    ----------
+    source : str
+        Value of ``meta["CPDIST"]``.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> from clusterpost.citing import distance_keys
+    >>> distance_keys("galaxy NGC 628"), distance_keys("column 'distance'")
+    (['lee2022'], [])
+    """
+    if galaxy := re.fullmatch(r"galaxy (.+)", source):
+        source = distance_and_source(galaxy[1])[1]
+    return [key for name, keys in _DISTANCES.items() if name in source for key in keys]
 
 
 def short_citation(key: str) -> str:

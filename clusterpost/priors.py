@@ -118,6 +118,13 @@ class _Bounded:
                              f"{', '.join(family.parameter_names)}")
         return self
 
+    dependent: tuple[str, ...] = ()  # phrases on the densities that depend on other parameters
+
+    @property
+    def independent(self) -> dict[str, Density]:
+        """Densities of the other parameters, by name."""
+        return {}
+
     @property
     def mass_shape(self) -> tuple[float, float, float] | None:
         """Slope a, center c, and precision b of ln density = a x - b (x - c)^2 / 2 in x = ln mass, or None."""
@@ -248,9 +255,12 @@ class BoxPrior(_Bounded):
 
     def with_densities(self, family: str | ModelFamily, **densities: Density) -> Prior:
         """Return the same prior with some densities replaced, as a `ProductPrior`."""
-        own = {name: Uniform(low, high)
-               for name, low, high in zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)}
-        return ProductPrior(family=family, distance_error=self.distance_error, **own | densities)
+        return ProductPrior(family=family, distance_error=self.distance_error, **self.independent | densities)
+
+    @property
+    def independent(self) -> dict[str, Density]:
+        """Uniform densities of all parameters."""
+        return {n: Uniform(*ends) for n, *ends in zip(self.names, self.low.tolist(), self.high.tolist(), strict=True)}
 
     def log_within(self, theta: torch.Tensor) -> torch.Tensor:
         """Compute the log density within the bounds, a constant."""
@@ -358,6 +368,11 @@ class ProductPrior(_Bounded):
     def with_densities(self, family: str | ModelFamily, **densities: Density) -> Prior:
         """Return the same prior with some densities replaced."""
         return ProductPrior(family=family, distance_error=self.distance_error, **self.given | densities)
+
+    @property
+    def independent(self) -> dict[str, Density]:
+        """Densities of all parameters."""
+        return dict(zip(self.names, self.pieces, strict=True))
 
     def describe(self) -> str:
         """Describe the prior in one line for a table's meta."""

@@ -15,10 +15,12 @@ from astropy.table import Table
 
 from .catalogs.identity import object_names
 from .catalogs.metadata import meta_value
-from .citing import cite, short_citation
+from .citing import cite, distance_keys, short_citation
+from .densities import Exponential, Normal, PowerLaw, Share, Uniform
 from .errors import ColumnError, DistanceError, InputError
 from .flags import FLAGS, decode_flags, flag_values, is_good
 from .flow.modelfile import find_family
+from .priors import prior_from_record
 from .provenance import EXACT_GRID, SIMULATIONS, recorded_model, recorded_settings, results_prefix
 from .selection import row_numbers
 from .utils import check_target, progress_bar, require, write_whole
@@ -38,7 +40,8 @@ _FIGURES = (("overview", "Medians of all rows, number of rows with each flag, an
 _CANNOT = (ColumnError, DistanceError, InputError)
 _MOST_DRAWN_FROM = 2000  # rows; distributions of larger tables use a random subset
 _DIGITS = 4
-_NOISES = {"lognormal": "log-normal", "normal": "normal", "walter2025": "log-normal (as in Walter et al. 2025)"}
+_NOISES = {"lognormal": "log-normal", "normal": "normal",
+           "walter2025": f"log-normal (as in {short_citation('walter2025')})"}
 
 
 def write_report(out: Table, path: str, *, objects: int = 20, where: str | Sequence | np.ndarray | None = None,
@@ -143,7 +146,7 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     >>> from clusterpost.report import methods_paragraph
     >>> out = clusterpost.infer_table(clusterpost.simulate(2, model="any_bands"), model="any_bands", n_samples=100)
     >>> methods_paragraph(out).split(" with clusterpost")[0]
-    'We infer age, mass and ebv'
+    'We infer age, mass and E(B-V)'
     """
     prefix = results_prefix(out, prefix)
     settings = recorded_settings(out, prefix)
@@ -152,30 +155,93 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     family = find_family(recorded_model(out, prefix))
     version, bands = meta_value(out, "CPVERS"), _used_bands(out, prefix)
     good, flags = is_good(out, prefix=prefix), flag_values(out, prefix)
-    names = [p.column for p in family.parameters]
     without = {EXACT_GRID: "on a dense grid of the exact posterior",
                SIMULATIONS: "by importance sampling with simulated objects"}
     exact = settings.model in without
     credited = "; ".join([f"weights {str(settings.sha256)[:8]}", *map(short_citation, family.method)])
-    by = without.get(settings.model, f"with the normalizing flow {settings.model} ({credited})")
+    by = f" {without[settings.model]}" if exact else f", using the normalizing flow {settings.model} ({credited})"
+    papers = _listed([*map(short_citation, family.references)])
     parts = [
-        f"We infer {', '.join(names[:-1])} and {names[-1]} with clusterpost {version} {by}, a model of "
-        f"{family.summary}.",
-        *([f"The model is based on {', '.join(map(short_citation, family.references))}."] if family.references else []),
+        f"We infer {_listed([p.word or p.column for p in family.parameters])} with clusterpost {version}{by}, "
+        f"a model of {family.summary}.",
+        *([f"The model is based on {papers}."] if papers else []),
         f"We use photometry in {', '.join(bands)} and " + (
             f"add a relative error of {100 * settings.error_floor:g} % in quadrature. " if settings.error_floor
             else "add no systematic error. ")
-        + f"The noise model is {_NOISES.get(settings.noise, settings.noise)}. The prior is {settings.words}.",
+        + f"The noise model is {_NOISES.get(settings.noise, settings.noise)}. "
+        f"The prior is {_prior_words(settings, family)}.",
     ]
     if not exact:
         parts.append("Draws from the network are importance-weighted with the likelihood, so they follow the exact "
                      "posterior." if settings.refine else "Draws come from the network without further weighting.")
-    distance = _distance(out, prefix)
-    parts += [f"We adopt distances of {distance}."] if distance else []
+    parts += _distance_sentence(out, prefix)
     inferred = (flags & 1) == 0
     parts.append(f"Of {len(out):,} objects, {inferred.sum():,} have posteriors, and {good.sum():,} of these have no "
                  "flag of severity caution or bad. We quote medians and 16 to 84 % ranges of the marginal posteriors.")
     return " ".join(parts)
+
+
+def _prior_words(settings, family):
+    """Return a noun phrase for the recorded prior."""
+    recorded, parameters = settings.prior, {p.name: p for p in family.parameters}
+    if recorded is None or settings.words == family.default_prior.describe():
+        prior = family.default_prior
+    elif recorded["kind"] == "function":
+        spans = [f"{_quantity(p)} ({_span(p, *ends)})" for p, *ends in
+                 zip(family.parameters, recorded["low"], recorded["high"], strict=True)]
+        return f"given by the function {recorded['name']} within the bounds of {_listed(spans)}"
+    else:
+        try:
+            prior = prior_from_record(recorded)
+        except InputError:
+            return settings.words  # known as text only
+    if not hasattr(prior, "independent"):  # of another class, with only the methods of a Prior
+        return settings.words
+    alike = {}
+    for name, density in prior.independent.items():
+        alike.setdefault(_density_words(density, parameters[name]), []).append(
+            f"{_quantity(parameters[name], of_log=not isinstance(density, PowerLaw))} "
+            f"({_span(parameters[name], density.low, density.high)})")
+    phrases = [*(f"{shape} {_listed(quantities)}" for shape, quantities in alike.items()), *prior.dependent]
+    words = "; and ".join(["; ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
+    if prior.distance_error:
+        words += f". We marginalize over a relative distance error of {100 * prior.distance_error:g} %"
+    return words
+
+
+def _density_words(density, parameter):
+    """Return the shape of a density, up to the preposition."""
+    unit = " dex" if parameter.log10 else f" {parameter.unit}" if parameter.unit else ""
+    match density:
+        case Uniform() | Share(power=1):
+            return "flat in"
+        case PowerLaw(index=index):
+            return f"a power law of index {index:g} in"
+        case Exponential(scale=scale):
+            return f"exponential with a scale of {scale:g}{unit} in"
+        case Normal(mean=mean, sigma=sigma):
+            return f"normal with a mean of {mean:g}{unit} and a standard deviation of {sigma:g}{unit} in"
+        case Share(power=power, low=low):
+            return f"proportional to {'x' if low == 0 else f'(x - {low:g})'}^{power - 1:g} in x ="
+    return f"{density.describe()} in"
+
+
+def _quantity(parameter, *, of_log=True):
+    return "log " * (parameter.log10 and of_log) + (parameter.word or parameter.column)
+
+
+def _span(parameter, low, high):
+    """Return bounds in the unit of the columns: in powers of ten if they are large, and in Gyr for long times."""
+    unit = {"solMass": "Msun"}.get(parameter.unit, parameter.unit)
+    if not parameter.log10:
+        return f"{low:.4g} to {high:.4g} {unit}".strip()
+    if unit == "Myr":
+        return " to ".join(f"{10 ** (end - 3):.4g} Gyr" if end >= 3 else f"{10**end:.4g} Myr" for end in (low, high))
+    return f"10^{low:.4g} to 10^{high:.4g} {unit}".strip()
+
+
+def _listed(words):
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _target(out):
@@ -197,17 +263,30 @@ def _distance(out, prefix):
     known = known[np.isfinite(known)]
     if not len(known):
         return ""
-    span = f"{known.min():.4g} Mpc" if np.ptp(known) <= 1e-6 * known.min() else \
+    return f"{known.min():.4g} Mpc" if np.ptp(known) <= 1e-6 * known.min() else \
         f"{known.min():.4g} to {known.max():.4g} Mpc"
+
+
+def _distance_sentence(out, prefix):
+    """Return at most one sentence, with the papers of the distances."""
+    span = _distance(out, prefix)
+    if not span:
+        return []
+    papers = "; ".join(map(short_citation, distance_keys(str(meta_value(out, "CPDIST") or ""))))
+    return [f"We adopt {'distances of' if ' to ' in span else 'a distance of'} {span}{f' ({papers})' * bool(papers)}."]
+
+
+def _distance_and_source(out, prefix):
+    span = _distance(out, prefix)
     source = str(meta_value(out, "CPDIST") or "")
-    return span + (f" ({source})" if source and source not in ("argument", "meta") else "")
+    return span + (f" ({source})" if span and source and source not in ("argument", "meta") else "")
 
 
 def _facts(out, prefix, good):
     """Return names and values for the summary."""
     settings, flags = recorded_settings(out, prefix), flag_values(out, prefix)
     facts = {"rows": f"{len(out):,}", "inferred": f"{((flags & 1) == 0).sum():,}", "good": f"{good.sum():,}",
-             "bands": " ".join(_used_bands(out, prefix)), "distance": _distance(out, prefix) or "none",
+             "bands": " ".join(_used_bands(out, prefix)), "distance": _distance_and_source(out, prefix) or "none",
              "catalog": str(meta_value(out, "CPLAYOUT") or "")}
     if settings is not None:
         facts |= {"model": f"{settings.model} {str(settings.sha256 or '')[:8]}", "noise": settings.noise,

@@ -6,15 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.table import Table
 
 import clusterpost
+from clusterpost.citing import short_citation
 from clusterpost.cli import main
 from clusterpost.errors import ColumnError, InputError
-from clusterpost.report import methods_paragraph, write_report
+from clusterpost.families.stochastic.priors import SurveyPrior
+from clusterpost.priors import BoxPrior, Exponential, FunctionPrior, Normal, PowerLaw, ProductPrior
+from clusterpost.report import _prior_words, methods_paragraph, write_report
 
 pytest.importorskip("jinja2")
 pytest.importorskip("corner")
@@ -91,6 +95,74 @@ def test_methods_paragraph(out):
     assert "no systematic error" in methods_paragraph(exact)
     with pytest.raises(InputError, match="does not record how"):
         methods_paragraph(Table({"flag": [0]}))
+
+
+def prior_sentence(text):
+    return re.search(r"The prior is (.*?)\. (?=Draws|We adopt|Of \d)", text)[1]
+
+
+def methods_with(prior, **options):
+    mocks = clusterpost.simulate(1, model="any_bands", distance=10, errors=0.1)
+    return methods_paragraph(clusterpost.infer_table(mocks, n_samples=50, prior=prior, progress=False, **options))
+
+
+def test_methods_describe_the_recorded_prior_in_words(out):
+    text = methods_paragraph(out)
+    assert text.startswith("We infer age, mass and E(B-V) with clusterpost ")
+    assert prior_sentence(text) == ("flat in log age (1 Myr to 13.75 Gyr), log mass (10^2 to 10^8 Msun) and E(B-V) "
+                                    "(0 to 1.5 mag)")
+    assert "We adopt a distance of 10 Mpc. " in text
+    assert "log_age" not in text
+    narrow = BoxPrior([1.0, 3.0, 0.0], [2.0, 5.5, 0.5])
+    assert prior_sentence(methods_with(narrow, model="any_bands")) == (
+        "flat in log age (10 Myr to 100 Myr), log mass (10^3 to 10^5.5 Msun) and E(B-V) (0 to 0.5 mag)")
+    peaked = ProductPrior(log_age=Normal(1, 0.2), log_mass=PowerLaw(-2), ebv=Exponential(0.3), distance_error=0.05)
+    assert prior_sentence(methods_with(peaked, model="any_bands")) == (
+        "normal with a mean of 1 dex and a standard deviation of 0.2 dex in log age (1 Myr to 13.75 Gyr); a power law "
+        "of index -2 in mass (10^2 to 10^8 Msun); and exponential with a scale of 0.3 mag in E(B-V) (0 to 1.5 mag). "
+        "We marginalize over a relative distance error of 5 %")
+
+
+def test_methods_describe_a_prior_that_is_a_function():
+    def clear(theta):
+        return -theta[..., 2]
+
+    text = methods_with(FunctionPrior(clear), model="any_bands")
+    assert prior_sentence(text).startswith("given by the function clear within the bounds of log age (1 Myr ")
+
+
+def test_methods_describe_priors_that_depend_on_age():
+    rest = ("normal with a mean of 3.1 and a standard deviation of 0.3 in R_V (2.2 to 5); exponential in E(B-V) "
+            "(0 to 1.5 mag), with a scale that decreases from 0.4 mag at 10 Myr to 0.1 mag at 1 Gyr; and normal in "
+            "[M/H] about -0.3 with a standard deviation of 0.2 dex below 1 Gyr and flat in [M/H] (-1.7 to 0) "
+            "above 5 Gyr")
+    survey = methods_with(SurveyPrior(-0.3), model="stochastic")
+    assert prior_sentence(survey) == ("flat in log age (1 Myr to 13.75 Gyr), log mass (10^2 to 10^7 Msun) and nebular "
+                                      f"covering fraction (0 to 1); {rest}")
+    flat = prior_sentence(methods_with("flat", model="stochastic"))
+    assert "E(B-V) (0 to 1.5 mag) and [M/H] (-1.699 to 0.1761)" in flat
+    assert "exponential" not in flat
+
+
+def test_methods_describe_a_prior_of_another_class_as_it_describes_itself():
+    own = SimpleNamespace(describe=lambda: "peaked at the origin")
+    family = SimpleNamespace(parameters=(), default_prior=own)
+    settings = SimpleNamespace(prior=None, words=own.describe())
+    assert _prior_words(settings, family) == "peaked at the origin"
+
+
+def test_methods_cite_the_distances_and_keep_columns_to_themselves(out):
+    several = out.copy()
+    several["distance"][0] *= 2
+    assert "We adopt distances of 10 to 20 Mpc. " in methods_paragraph(several)
+    several.meta["CPDIST"] = "lee2022: column 'galaxy'"
+    assert "We adopt distances of 10 to 20 Mpc (Lee et al. 2022). " in methods_paragraph(several)
+
+
+def test_methods_cite_a_paper_with_one_year():
+    text = methods_with(None, model="any_bands", noise="walter2025")
+    assert set(re.findall(r"Walter et al\. (\d+)", text)) == {short_citation("walter2025")[-4:]}
+    assert "The noise model is log-normal (as in Walter et al. " in text
 
 
 def test_methods_of_galaxies_credit_their_own_papers():

@@ -55,6 +55,8 @@ class _Column:
         Short form of the label, for narrow columns of figures.
     wide : bool
         Whether column values may exceed the range of single precision, 3e38.
+    word : str
+        Name in running text, such as ``E(B-V)``; the column by default.
     """
 
     name: str
@@ -66,6 +68,7 @@ class _Column:
     log10: bool = False
     symbol: str = ""
     wide: bool = False
+    word: str = ""
 
     def to_column(self, values):
         """Convert internal values, an array or a tensor, to column values."""

@@ -17,7 +17,8 @@ PARAMETERS = (
     Parameter(name="log_mass", column="mass", unit="solMass", ucd="phys.mass", log10=True, low=2.0, high=8.0,
               label=r"$\log_{10}(m/M_\odot)$", symbol=r"$\log\,m$", description="initial (formed) stellar mass"),
     Parameter(name="ebv", column="ebv", unit="mag", ucd="phot.color.excess", low=0.0, high=1.5,
-              label=r"$E(B-V)$ [mag]", symbol=r"$E(B-V)$", description="color excess E(B-V) of a foreground screen"),
+              label=r"$E(B-V)$ [mag]", symbol=r"$E(B-V)$", word="E(B-V)",
+              description="color excess E(B-V) of a foreground screen"),
 )
 #: T1 to T6 of Walter et al. (2025), Sect. 3.1, as functions of theta (..., 3), an array or tensor.
 #: T1 and T2 are log10 t and log10 m instead of t and m; a monotone map does not change ranks.

@@ -21,11 +21,13 @@ PARAMETERS = (
     replace(_MASS, high=7.0, description="expected birth mass"),
     _REDDENING,
     Parameter(name="metallicity", column="metallicity", ucd="phys.abund.Z", low=math.log10(0.0004 / SOLAR_Z),
-              high=math.log10(0.03 / SOLAR_Z), label="[M/H]", description="metallicity [M/H] = log10 Z/0.02"),
+              high=math.log10(0.03 / SOLAR_Z), label="[M/H]", word="[M/H]",
+              description="metallicity [M/H] = log10 Z/0.02"),
     Parameter(name="rv", column="rv", ucd="phys.absorption", low=2.2, high=5.0, label="$R_V$",
-              usual=Normal(3.1, 0.3),
+              usual=Normal(3.1, 0.3), word="R_V",
               description="total to selective extinction R_V"),
     Parameter(name="nebular_covering", column="nebular_covering", low=0.0, high=1.0, label=r"$f_\mathrm{cov}$",
+              word="nebular covering fraction",
               description="fraction of the ionizing photons absorbed by the cluster's gas"),
 )
 #: Only the brightness depends on distance, so the training range is that of observable clusters.

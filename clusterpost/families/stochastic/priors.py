@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,11 @@ class FlatGivenAge:
     def __init__(self, low: float, high: float):
         self.low, self.high = low, high
 
+    @property
+    def density(self) -> Uniform:
+        """The same density at every age."""
+        return Uniform(self.low, self.high)
+
     def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of ``x`` given the age."""
         inside = (x >= self.low) & (x <= self.high)
@@ -65,6 +71,9 @@ class FlatGivenAge:
 
 class DustOfTheYoung:
     """Exponential density of E(B-V) with a scale from 0.4 mag below 10 Myr to 0.1 mag above 1 Gyr."""
+
+    words = (f"exponential in E(B-V) ({_EBV[0]:g} to {_EBV[1]:g} mag), with a scale that decreases from "
+             f"{_YOUNG_SCALE:g} mag at {10**_SCALE_FROM:g} Myr to {_OLD_SCALE:g} mag at {10 ** (_SCALE_TO - 3):g} Gyr")
 
     def _scale(self, log_age):
         part = ((log_age - _SCALE_FROM) / (_SCALE_TO - _SCALE_FROM)).clamp(0, 1)
@@ -97,6 +106,13 @@ class MetalsOfTheGalaxy:
 
     def _old_share(self, log_age):
         return ((log_age - _METALS_FROM) / (_METALS_TO - _METALS_FROM)).clamp(0, 1)
+
+    @property
+    def words(self) -> str:
+        """Phrase for a methods section."""
+        return (f"normal in [M/H] about {float(self.young.mean):g} with a standard deviation of {_SPREAD:g} dex below "
+                f"{10 ** (_METALS_FROM - 3):g} Gyr and flat in [M/H] ({_OLD_METALS[0]:.2g} to {_OLD_METALS[1]:g}) "
+                f"above {10 ** (_METALS_TO - 3):g} Gyr")
 
     def log_prob(self, x: torch.Tensor, log_age: torch.Tensor) -> torch.Tensor:
         """Compute the log density of [M/H] given the age."""
@@ -246,6 +262,22 @@ class StochasticPrior(BoxPrior):
         for name, density in given.items():
             other.low[_AT[name]], other.high[_AT[name]] = density.low, density.high
         return other
+
+    @property
+    def independent(self) -> dict[str, Density]:
+        """Densities of the parameters that are independent of the others, by name."""
+        found = self.alone | {"rv": replace(PARAMETERS[_AT["rv"]].usual, low=_BOUNDS["rv"][0], high=_BOUNDS["rv"][1])}
+        if len(self.parts) == 1:
+            found |= {name: part.density for name, part in zip(("ebv", "metallicity"), self.parts[0][1:], strict=True)
+                      if hasattr(part, "density")}
+        return found | self.replaced
+
+    @property
+    def dependent(self) -> tuple[str, ...]:
+        """Phrases on the densities that depend on age."""
+        if len(self.parts) > 1:
+            return (f"the mixture {self.name!r} of clusterpost in E(B-V) and [M/H]",)
+        return tuple(part.words for part in self.parts[0][1:] if not hasattr(part, "density"))
 
     @property
     def mass_shape(self) -> tuple[float, float, float] | None:
