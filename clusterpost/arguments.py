@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .config import conf
-from .plotting.files import CATALOG_FIGURES, OBJECT_FIGURES
+from .plotting.files import CATALOG_FIGURES, DRAWN_FIGURES, OBJECT_FIGURES
 
 if TYPE_CHECKING:
     from .typing import ModelLike
@@ -186,7 +186,8 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
                      help="for the catalog: overview (the default), color-color, color-magnitude, age-mass, "
                      "mass-function, age-distribution, sky, or support; for one row: object (photometry with posterior "
                      "predictions, and a corner plot; the default with --row or --id), corner, or sed. "
-                     "A kind for one row without --row or --id plots all rows into a .pdf, one page each")
+                     "A kind for one row without --row or --id plots all rows into a .pdf, one page each. Options of "
+                     f"the inference apply to kinds that draw from posteriors: {', '.join(DRAWN_FIGURES)}")
     sub.add_argument("--row", type=int, help="row to plot, counted from 0")
     sub.add_argument("--id", help="row to plot, by its identifier in any column of text or integers")
     row_options(sub, "plot only rows")

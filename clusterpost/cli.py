@@ -274,10 +274,10 @@ def _plot(args):
 
 def _drawing_options(args, kind):
     """Return the options of a figure that draws from posteriors; no other figure takes them."""
-    from .plotting.files import OBJECT_FIGURES, SAMPLED_FIGURES
+    from .plotting.files import DRAWN_FIGURES
 
-    options, drawn = {**_options(args), **_posterior_options(args)}, (*OBJECT_FIGURES, *SAMPLED_FIGURES)
-    if kind in drawn:
+    options = {**_options(args), **_posterior_options(args)}
+    if kind in DRAWN_FIGURES:
         return options
     behind = {"refine": ("no_refine",), "prior": ("prior", "mass_slope", "ebv_scale", "distance_error")}
     given = [f"--{name.replace('_', '-')}" for option, value in options.items() if value is not None
@@ -285,7 +285,7 @@ def _drawing_options(args, kind):
     if given:
         raise InputError(f"--kind {kind} shows the results of {args.input} and does not use {', '.join(given)}; omit "
                          f"{'it' if len(given) == 1 else 'them'}, or choose a kind that draws from posteriors "
-                         f"({', '.join(drawn)})")
+                         f"({', '.join(DRAWN_FIGURES)})")
     return {}
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from ..typing import PathLike
 
-__all__ = ["CATALOG_FIGURES", "OBJECT_FIGURES", "SAMPLED_FIGURES", "SUFFIXES", "draw", "write_figure", "write_pages"]
+__all__ = ["CATALOG_FIGURES", "DRAWN_FIGURES", "OBJECT_FIGURES", "SAMPLED_FIGURES", "SUFFIXES", "draw", "write_figure",
+           "write_pages"]
 
 #: Figures of a whole catalog: name and function of `clusterpost.plotting`.
 CATALOG_FIGURES = {"overview": "plot_catalog", "color-color": "plot_color_color",
@@ -28,6 +29,8 @@ CATALOG_FIGURES = {"overview": "plot_catalog", "color-color": "plot_color_color"
 OBJECT_FIGURES = {"object": ("plot_sed", {"corner": True}), "corner": ("plot_posterior", {}), "sed": ("plot_sed", {})}
 #: Figures of a whole catalog that draw from its posteriors and take options of `~clusterpost.sample_posterior`.
 SAMPLED_FIGURES = ("mass-function", "age-distribution")
+#: All figures that draw from posteriors.
+DRAWN_FIGURES = (*OBJECT_FIGURES, *SAMPLED_FIGURES)
 #: Suffixes of figure files.
 SUFFIXES = (".png", ".pdf", ".svg")
 
