@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .draws import sobol_points
-from .weights import log_mean, normalized, systematic_resample
+from .weights import effective_sample_size, log_mean, normalized, systematic_resample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ __all__ = ["AmplitudeProposal", "BoundedAmplitude", "Draws", "FlowProposal", "Un
 _EDGE = 2.0**-24
 _DISTANCES = 8  # number of distances at which a network is evaluated if the distance is uncertain
 _ROOM = 0.95  # least share of the amplitude's density within the bounds at which a draw is kept in any case
+_ENOUGH = 0.5  # effective share of the draws above which those that are kept are chosen from as many
 _TIMES = 8  # draws per draw that is kept otherwise
 _REFERENCE = 1024  # draws that normalize a density
 LN10 = math.log(10.0)
@@ -224,10 +225,14 @@ class BoundedAmplitude(AmplitudeProposal):
         others, log_q = super()._flow_draw(observed, conditions, unit, n_samples)
         log_share = self._log_share(observed, others)
         total, k = log_mean(log_share), unit.shape[1]
-        rows = (log_share.amin(1) < math.log(_ROOM)).nonzero()[:, 0]
-        if len(rows):
+        uneven = log_share.amin(1) < math.log(_ROOM)
+        few = effective_sample_size(normalized(log_share)) < _ENOUGH * k
+        for which, times in ((uneven & ~few, 1), (uneven & few, _TIMES)):
+            rows = which.nonzero()[:, 0]
+            if not len(rows):
+                continue
             # The same points, moved in different directions, are further points of the unit cube.
-            moves = sobol_points(_TIMES, unit.shape[2], 0).to(unit)[:, None]
+            moves = sobol_points(times, unit.shape[2], 0).to(unit)[:, None]
             several = torch.remainder(unit[rows, None] + moves, 1.0).flatten(1, 2).clamp(_EDGE, 1 - _EDGE)
             many, log_many = self.flow.draw(several, conditions[rows])
             room = self._log_share(observed[rows], many)
