@@ -213,6 +213,7 @@ def test_numbers_on_the_page(benchmarks):
                                  "0.0123  x", "–       –", "12346   z w", "======  ===="]
 
 
+@pytest.mark.slow
 def test_cores_free_and_busy(benchmarks, monkeypatch):
     monkeypatch.setattr(benchmarks.cores, "in_a_process", benchmarks.growth.measure)  # whose process has its own test
     tables = benchmarks.cores.cores("small")
@@ -227,6 +228,7 @@ def test_cores_free_and_busy(benchmarks, monkeypatch):
     assert (tables["memory"]["peak"] > tables["memory"]["before"] - 1).all()
 
 
+@pytest.mark.slow
 def test_prices_of_every_case(benchmarks):
     found = benchmarks.prices.prices("small")["prices"]
     assert list(found["case"]) == list(benchmarks.prices.CASES)
@@ -255,6 +257,7 @@ def test_networks_of_drawn_stars_are_compared_with_brute_force(benchmarks, tiny_
     assert benchmarks.stochastic.errors(exact[::-1], exact).max() > 5
 
 
+@pytest.mark.slow
 def test_galaxies(benchmarks, tmp_path):
     benchmarks.galaxies.main(["-o", str(tmp_path), "--mocks", "60", "--refined", "20"])
     claims = Table.read(tmp_path / "sedflow_claims.ecsv")

@@ -90,6 +90,7 @@ def apply(tbl, operation):
         tbl[name] = Column(numbers * 10.0**value, unit=unit)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @bounded(120)
 @given(n=st.integers(0, 3), quantities=st.booleans(), operations=st.lists(OPERATIONS, min_size=1, max_size=4),

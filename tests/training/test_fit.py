@@ -140,6 +140,7 @@ module.fit(AffineFlow(recipe.spec), replace(recipe, encoder=slow), Path(sys.argv
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 def test_killed_run_continues_to_the_same_end(unbroken, tmp_path):
     flow, result, _ = unbroken
