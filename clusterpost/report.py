@@ -160,9 +160,9 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     exact = settings.model in without
     credited = "; ".join([f"weights {str(settings.sha256)[:8]}", *map(short_citation, family.method)])
     by = f" {without[settings.model]}" if exact else f", using the normalizing flow {settings.model} ({credited})"
-    papers = _listed([*map(short_citation, family.references)])
+    papers = _listed(list(map(short_citation, family.references)))
     parts = [
-        f"We infer {_listed([p.word or p.column for p in family.parameters])} with clusterpost {version}{by}, "
+        f"We infer {_listed([_quantity(p, of_log=False) for p in family.parameters])} with clusterpost {version}{by}, "
         f"a model of {family.summary}.",
         *([f"The model is based on {papers}."] if papers else []),
         f"We use photometry in {', '.join(bands)} and " + (
@@ -203,7 +203,7 @@ def _prior_words(settings, family):
             f"{_quantity(parameters[name], of_log=not isinstance(density, PowerLaw))} "
             f"({_span(parameters[name], density.low, density.high)})")
     phrases = [*(f"{shape} {_listed(quantities)}" for shape, quantities in alike.items()), *prior.dependent]
-    words = "; and ".join(["; ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
+    words = _listed(phrases, separator="; ", last="; and ")
     if prior.distance_error:
         words += f". We marginalize over a relative distance error of {100 * prior.distance_error:g} %"
     return words
@@ -240,8 +240,8 @@ def _span(parameter, low, high):
     return f"10^{low:.4g} to 10^{high:.4g} {unit}".strip()
 
 
-def _listed(words):
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def _listed(words, separator=", ", last=" and "):
+    return last.join([separator.join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _target(out):

@@ -18,7 +18,7 @@ from astropy.table import Table
 from .errors import ColumnError, InputError, shown
 from .flags import flag_values, is_good
 
-__all__ = ["column_names", "row_numbers", "select_rows"]
+__all__ = ["column_names", "row_mask", "row_numbers", "select_rows"]
 
 _COMPARE = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
             ast.Eq: operator.eq, ast.NotEq: operator.ne}
@@ -152,6 +152,28 @@ def row_numbers(tbl: Table, where: Any = None, *, prefix: str | None = None, opt
         raise InputError(f"option:{option} contains row {beyond[0]}, which does not exist; the table has {n} rows, "
                          "counted from 0")
     return rows % max(n, 1)
+
+
+def row_mask(tbl: Table, where: Any = None, *, prefix: str | None = None) -> np.ndarray:
+    """Return which rows a selection of any form contains.
+
+    Parameters
+    ----------
+    tbl, where, prefix
+        As for `row_numbers`, with the same errors.
+
+    Returns
+    -------
+    ndarray of bool (n,)
+
+    Examples
+    --------
+    >>> from astropy.table import Table
+    >>> from clusterpost.selection import row_mask
+    >>> row_mask(Table({"age_q50": [5.0, 400.0, 8.0]}), [2, -3]).tolist()
+    [True, False, True]
+    """
+    return np.isin(np.arange(len(tbl)), row_numbers(tbl, where, prefix=prefix))
 
 
 def _parsed(expression):

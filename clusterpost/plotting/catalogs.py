@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..flags import FLAGS, flag_values, is_good
 from ..flow.modelfile import find_family
 from ..provenance import recorded_model, results_prefix
-from ..selection import row_numbers
+from ..selection import row_mask, row_numbers
 from ..validation.fits import closest_modes, inferred_parameters, published_fits
 from .rows import not_inferred
 from .style import COLORS, NUMERALS, new_figure, style
@@ -75,7 +75,7 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     """
     parameters = find_family(recorded_model(out, prefix)).parameters
     fits = published_fits(out, published, parameters=parameters)
-    chosen = _chosen(out, where, prefix)
+    chosen = row_mask(out, where, prefix=prefix)
     examples = () if examples is None else row_numbers(out, examples, option="examples")
     highlight = np.zeros(len(out), bool) if highlight is None else np.asarray(highlight)
     if highlight.shape != (len(out),) or highlight.dtype != bool:
@@ -113,11 +113,6 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
         figure.suptitle(f"{np.sum(chosen):,} clusters; bars from 16 to 84 %"
                         + (f"; {marked:,} highlighted (diamonds)" if marked else ""), fontsize=10)
     return figure
-
-
-def _chosen(out, where, prefix):
-    """Return True for the rows to show."""
-    return np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
 
 
 def _difference_unit(parameter):
@@ -211,7 +206,7 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
     """
     parameters = find_family(recorded_model(out, prefix)).parameters
     fits = published_fits(out, published, parameters=parameters)
-    chosen = _chosen(out, where, prefix)
+    chosen = row_mask(out, where, prefix=prefix)
     low, high, best = (inferred_parameters(out, suffix, prefix=prefix, parameters=parameters)
                        for suffix in ("q16", "q84", "map"))
     panels = {}

@@ -9,7 +9,7 @@ import numpy as np
 from ..catalogs.tables import as_table
 from ..errors import InputError
 from ..photometry import Photometry
-from ..selection import row_numbers
+from ..selection import row_mask, row_numbers
 from ..validation.predictive import bands_of, resimulate
 from .style import COLORS, NUMERALS, new_figure, plain_log_ticks, style
 
@@ -232,7 +232,7 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
     >>> figure = plot_chi2(map_chi2(out, truth))
     """
     names = [reference] if isinstance(reference, str) else list(reference)
-    chosen = np.isin(np.arange(len(table)), row_numbers(table, where))
+    chosen = row_mask(table, where)
     examples = () if examples is None else row_numbers(table, examples, option="examples")
     with np.errstate(divide="ignore"):
         values = {name: np.log10(np.asarray(table[name], float)) for name in ("chi2_map", *names)}

@@ -11,7 +11,7 @@ from ..errors import ColumnError, InputError
 from ..errors import shown as in_words
 from ..flags import NOT_INFERRED, flag_values, is_good
 from ..provenance import repeat, results_prefix
-from ..selection import row_numbers
+from ..selection import row_mask
 from ..validation.fits import numbers
 from .colors import model_magnitudes, typical_distance
 from .rows import color_of, linear_column, not_inferred, scatter, shown_rows
@@ -313,7 +313,7 @@ def _chosen(out, where, good, prefix):
     """Return True for the selected rows, by default the good ones."""
     if where is None and good is not None:
         return good
-    return np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
+    return row_mask(out, where, prefix=prefix)
 
 
 def _edges(values, bins, per_decade):

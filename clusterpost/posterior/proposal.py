@@ -223,10 +223,10 @@ class BoundedAmplitude(AmplitudeProposal):
 
     def _flow_draw(self, observed, conditions, unit, n_samples):
         others, log_q = super()._flow_draw(observed, conditions, unit, n_samples)
-        log_share = self._log_share(observed, others)
-        total, k = log_mean(log_share), unit.shape[1]
-        uneven = log_share.amin(1) < math.log(_ROOM)
-        few = effective_sample_size(normalized(log_share)) < _ENOUGH * k
+        log_inside = self._log_inside(observed, others)
+        total, k = log_mean(log_inside), unit.shape[1]
+        uneven = log_inside.amin(1) < math.log(_ROOM)
+        few = effective_sample_size(normalized(log_inside)) < _ENOUGH * k
         for which, times in ((uneven & ~few, 1), (uneven & few, _TIMES)):
             rows = which.nonzero()[:, 0]
             if not len(rows):
@@ -235,22 +235,22 @@ class BoundedAmplitude(AmplitudeProposal):
             moves = sobol_points(times, unit.shape[2], 0).to(unit)[:, None]
             several = torch.remainder(unit[rows, None] + moves, 1.0).flatten(1, 2).clamp(_EDGE, 1 - _EDGE)
             many, log_many = self.flow.draw(several, conditions[rows])
-            room = self._log_share(observed[rows], many)
-            kept = systematic_resample(normalized(room), k, many[..., 0])
+            log_room = self._log_inside(observed[rows], many)
+            kept = systematic_resample(normalized(log_room), k, many[..., 0])
             others[rows] = torch.gather(many, 1, kept[..., None].expand(-1, -1, many.shape[-1]))
-            log_q[rows], log_share[rows] = torch.gather(log_many, 1, kept), torch.gather(room, 1, kept)
-            total[rows] = log_mean(room)
-        return others, (log_q + log_share - total[:, None]).to(log_q)
+            log_q[rows], log_inside[rows] = torch.gather(log_many, 1, kept), torch.gather(log_room, 1, kept)
+            total[rows] = log_mean(log_room)
+        return others, (log_q + log_inside - total[:, None]).to(log_q)
 
     def _flow_log_prob(self, observed, theta, conditions, n_samples):
         log_q = super()._flow_log_prob(observed, theta, conditions, n_samples)
         unit = sobol_points(_REFERENCE, theta.shape[-1], 0).to(theta).expand(len(theta), -1, -1)
-        total = log_mean(self._log_share(observed, self.flow.draw(unit, conditions)[0]))
-        return (log_q + self._log_share(observed, theta) - total[:, None]).to(log_q)
+        total = log_mean(self._log_inside(observed, self.flow.draw(unit, conditions)[0]))
+        return (log_q + self._log_inside(observed, theta) - total[:, None]).to(log_q)
 
-    def _log_share(self, observed, others):
+    def _log_inside(self, observed, others):
         """Log of the share (n, k) of the amplitude's density within the bounds, in double precision."""
-        return self.mass.at(observed, *others.unbind(-1), None, closed=self.quick).log_share.double()
+        return self.mass.at(observed, *others.unbind(-1), None, closed=self.quick).log_inside.double()
 
 
 class FlowProposal(_Proposal):

@@ -27,7 +27,7 @@ from ..flow.modelfile import load_model
 from ..infer import sample_posterior
 from ..photometry import Photometry
 from ..provenance import recorded_settings
-from ..selection import row_numbers
+from ..selection import row_mask, row_numbers
 from ..training.mocks import simulate
 from .fits import catalog_parameters, closest_modes, drawn_parameters, inferred_parameters, numbers, published_fits
 
@@ -145,7 +145,7 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     estimates["mode"] = np.column_stack([modes, *(_derived_of(modes, d, out, model_family) for d in derived)])
     edges = {stem: _edges(model_family, stem) for stem in fits}
     inferred = np.all([np.isfinite(estimates[key][:, :len(parameters)]).all(1) for key in _ESTIMATES], axis=0)
-    chosen = np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
+    chosen = row_mask(out, where, prefix=prefix)
 
     at_edge = {stem: chosen & inferred & _at_edge(fit.value, edges[stem]) for stem, fit in fits.items()}
     densest = _densest_intervals(out, at_edge, edges, prefix, parameters)
@@ -303,7 +303,7 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
         warnings.simplefilter("ignore", InputWarning)  # inference has said them
         photometry = Photometry.from_table(out, error_floor=None, covariates=family.covariates)
     inside = np.all([(theta[:, i] >= p.low) & (theta[:, i] <= p.high) for i, p in enumerate(family.parameters)], axis=0)
-    chosen = np.isin(np.arange(len(out)), row_numbers(out, where, prefix=prefix))
+    chosen = row_mask(out, where, prefix=prefix)
     rows = np.flatnonzero(chosen & inside & np.all([np.isfinite(x) for x in photometry.covariates.values()], axis=0))
     bands = [band for band in photometry.bands if band in family.band_names]
     if not rows.size or not bands:

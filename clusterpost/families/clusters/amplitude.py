@@ -123,7 +123,7 @@ class MassDensity:
         return self._joined(at) + math.log(LN10)
 
     @property
-    def log_share(self) -> torch.Tensor:
+    def log_inside(self) -> torch.Tensor:
         """Log of the share of the density without bounds that lies within them, (n, k); zero where it is tabulated."""
         return self._joined(lambda rows, density: density.log_inside[..., 0])
 

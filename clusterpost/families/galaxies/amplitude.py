@@ -93,7 +93,7 @@ class _CutLogMass:
         self._density = density
 
     @property
-    def log_share(self):
+    def log_inside(self):
         """Log of the share of the normal density that lies within the bounds, (n, k)."""
         return self._density.log_inside
 
