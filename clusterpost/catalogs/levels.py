@@ -17,6 +17,7 @@ import numpy as np
 from astropy.table import Column, QTable, Table
 
 from ..errors import InputError, InputWarning
+from ..selection import row_mask
 from .columns import PHANGS_SENTINELS, phangs_bands
 from .layouts import Layout, survey_layout
 from .metadata import was_read
@@ -178,8 +179,8 @@ def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = N
     magnitudes : float
         Correction in magnitudes, positive for fainter.  1.724 is the known error
         of NGC 1512 and NGC 1510 in DR4.
-    where : array of bool or int, optional
-        Rows to correct; all by default.
+    where : array of bool or int, or str, optional
+        Rows to correct, or an expression that selects them; all by default.
 
     Returns
     -------
@@ -192,8 +193,8 @@ def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = N
     Raises
     ------
     InputError
-        If the table was not read with `~clusterpost.read_catalog`, or a row
-        already has another correction.
+        If the table was not read with `~clusterpost.read_catalog`, ``where`` does
+        not fit the table, or a row already has another correction.
 
     Examples
     --------
@@ -206,8 +207,7 @@ def correct_aperture(tbl: Table, magnitudes: Any = KNOWN_SLIP, *, where: Any = N
     """
     if not was_read(tbl):
         raise InputError("the table has no canonical columns to correct; give what clusterpost.read_catalog returns")
-    rows = np.zeros(len(tbl), bool)
-    rows[slice(None) if where is None else np.asarray(where)] = True
+    rows = row_mask(tbl, where)
     out = tbl.copy()
     applied = np.nan_to_num(plain(out[CORRECTION])) if CORRECTION in out.colnames else np.zeros(len(tbl))
     other = np.flatnonzero(rows & (applied != 0) & ~np.isclose(applied, magnitudes))

@@ -66,6 +66,25 @@ def test_correction_of_some_rows(kind):
     np.testing.assert_allclose(np.asarray(both["aperture_correction"]), [0, 0.5, 0, 0, 0.5, 0.7])
 
 
+@pytest.mark.parametrize(("where", "message"), [
+    ([True] * 5, r"where= is a mask of shape \(5,\) for a table of length 6"),
+    ([0, 6], "where= contains row 6, which does not exist"),
+    ([0.0, 1.0], r"where= is \[0\.0, 1\.0\]; give True or False for each of the 6 rows"),
+    ("nothing < 2", "nothing"),
+])
+def test_correction_of_rows_that_do_not_exist(where, message):
+    with pytest.raises(InputError, match=message):
+        correct_aperture(clusterpost.read_catalog(phangs_like()), where=where)
+
+
+def test_correction_of_rows_by_an_expression_or_a_masked_array():
+    tbl = clusterpost.read_catalog(phangs_like())
+    tbl["number"] = range(6)
+    for where in ("number > 3", np.ma.array([True] * 6, mask=[True] * 4 + [False] * 2), [-1, -2], slice(4, None)):
+        out = correct_aperture(tbl, 0.5, where=where)
+        np.testing.assert_array_equal(np.asarray(out["aperture_correction"]), [0, 0, 0, 0, 0.5, 0.5])
+
+
 def test_correction_of_magnitudes():
     tbl = Table({"F275W": [20.0, np.nan], "F275W_err": [0.1, np.nan]})
     tbl["F275W"].unit, tbl["F275W_err"].unit = "mag(AB)", "mag"
