@@ -7,6 +7,7 @@ import io
 import json
 import re
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,8 +163,8 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     by = f" {without[settings.model]}" if exact else f", using the normalizing flow {settings.model} ({credited})"
     papers = _listed(list(map(short_citation, family.references)))
     parts = [
-        f"We infer {_listed([_quantity(p, of_log=False) for p in family.parameters])} with clusterpost {version}{by}, "
-        f"a model of {family.summary}.",
+        f"We infer {_listed(_counted([_quantity(p, of_log=False) for p in family.parameters]))} with "
+        f"clusterpost {version}{by}, a model of {family.summary}.",
         *([f"The model is based on {papers}."] if papers else []),
         f"We use photometry in {', '.join(bands)} and " + (
             f"add a relative error of {100 * settings.error_floor:g} % in quadrature. " if settings.error_floor
@@ -199,10 +200,12 @@ def _prior_words(settings, family):
         return settings.words
     alike = {}
     for name, density in prior.independent.items():
-        alike.setdefault(_density_words(density, parameters[name]), []).append(
-            f"{_quantity(parameters[name], of_log=not isinstance(density, PowerLaw))} "
-            f"({_span(parameters[name], density.low, density.high)})")
-    phrases = [*(f"{shape} {_listed(quantities)}" for shape, quantities in alike.items()), *prior.dependent]
+        spans = alike.setdefault(_density_words(density, parameters[name]), {})
+        spans.setdefault(_span(parameters[name], density.low, density.high), []).append(
+            _quantity(parameters[name], of_log=not isinstance(density, PowerLaw)))
+    phrases = [f"{shape} {_listed([f'{_listed(_counted(names))} ({span})' for span, names in spans.items()])}"
+               for shape, spans in alike.items()]
+    phrases += prior.dependent
     words = _listed(phrases, separator="; ", last="; and ")
     if prior.distance_error:
         words += f". We marginalize over a relative distance error of {100 * prior.distance_error:g} %"
@@ -238,6 +241,13 @@ def _span(parameter, low, high):
     if unit == "Myr":
         return " to ".join(f"{10 ** (end - 3):.4g} Gyr" if end >= 3 else f"{10**end:.4g} Myr" for end in (low, high))
     return f"10^{low:.4g} to 10^{high:.4g} {unit}".strip()
+
+
+def _counted(words):
+    """Join consecutive words that differ in a final number only: ``stick 1``, ``stick 2`` become ``sticks 1 and 2``."""
+    groups = [(stem, list(group)) for stem, group in groupby(words, key=lambda word: re.sub(r" \d+$", "", word))]
+    return [group[0] if len(group) == 1 else f"{stem}s {_listed([word[len(stem) + 1:] for word in group])}"
+            for stem, group in groups]
 
 
 def _listed(words, separator=", ", last=" and "):

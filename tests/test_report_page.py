@@ -16,8 +16,9 @@ import clusterpost
 from clusterpost.citing import short_citation
 from clusterpost.cli import main
 from clusterpost.errors import ColumnError, InputError
+from clusterpost.families import get_family
 from clusterpost.families.stochastic.priors import SurveyPrior
-from clusterpost.priors import BoxPrior, Exponential, FunctionPrior, Normal, PowerLaw, ProductPrior
+from clusterpost.priors import BoxPrior, Exponential, FunctionPrior, Normal, PowerLaw, ProductPrior, Uniform
 from clusterpost.report import _prior_words, methods_paragraph, write_report
 
 pytest.importorskip("jinja2")
@@ -170,7 +171,22 @@ def test_methods_of_galaxies_credit_their_own_papers():
     text = methods_paragraph(clusterpost.infer_table(galaxies, model="galaxies", n_samples=50))
     assert "; Hahn & Melchior 2022)" in text
     assert "The model is based on Hahn et al. 2023, " in text
+    assert all(short_citation(key) in text for key in get_family("galaxies").references)
     assert "Walter" not in text
+
+
+def test_methods_of_many_parameters_are_short_enough_for_a_paper():
+    galaxies = clusterpost.simulate(2, model="galaxies", seed=1)
+    text = methods_paragraph(clusterpost.infer_table(galaxies, model="galaxies", n_samples=50))
+    assert text.startswith("We infer log stellar mass formed in Msun, SFH sticks 1, 2 and 3, log metallicity "
+                           "coefficients 1 and 2, birth cloud optical depth, ")
+    assert prior_sentence(text) == (
+        "flat in log stellar mass formed in Msun (7 to 12.5), SFH sticks 1, 2 and 3 (0 to 1), log metallicity "
+        "coefficients 1 and 2 (-4.347 to -1.824), birth cloud optical depth and diffuse optical depth (0 to 3) and "
+        "attenuation slope (-2 to 1)")
+    narrow = ProductPrior(family="galaxies", stick2=Uniform(0.2, 0.4))
+    assert "SFH sticks 1 and 3 (0 to 1), SFH stick 2 (0.2 to 0.4)," in methods_paragraph(
+        clusterpost.infer_table(galaxies, model="galaxies", prior=narrow, n_samples=50))
 
 
 def test_refusals(out, tmp_path):
