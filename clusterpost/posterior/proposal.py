@@ -45,11 +45,14 @@ class Draws:
         Log density of the proposal at each point.
     shift : Tensor (n, k) or None
         Shift of ln distance, drawn from its own density (not included in ``log_q``).
+    log_amplitude : Tensor (n, k), optional
+        Part of ``log_q`` that is the conditional density of the amplitude.
     """
 
     theta: torch.Tensor
     log_q: torch.Tensor
     shift: torch.Tensor | None = None
+    log_amplitude: torch.Tensor | None = None
 
 
 def base_dimensions(prior: Prior, uncertain: bool = False) -> int:
@@ -88,6 +91,38 @@ class _Proposal:
         """Return lower and upper bounds of the flow's parameters, with the type of a given tensor."""
         columns = list(self._columns)
         return self.prior.low.to(like)[columns], self.prior.high.to(like)[columns]
+
+    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
+        """Compute the log density of the proposal at points within the prior's bounds.
+
+        Parameters
+        ----------
+        observed : Observed
+        conditions : Tensor (n, n_condition)
+        theta : Tensor (n, k, n_parameter)
+        shift : Tensor (n, k), optional
+            Shift of ln distance.
+        n_samples : int, optional
+            As for `draw`.
+
+        Returns
+        -------
+        Tensor (n, k)
+        """
+        return (self.log_prob_of_flow(observed, conditions, theta, shift, n_samples=n_samples)
+                + self.log_prob_of_amplitude(observed, theta, shift))
+
+    def log_prob_of_flow(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                         shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
+        """Compute the log density of the flow's parameters; see `log_prob`."""
+        others = self.flow_parameters(theta, shift)
+        return self._flow_log_prob(observed, others, conditions, n_samples or others.shape[1])
+
+    def log_prob_of_amplitude(self, observed: Observed, theta: torch.Tensor,
+                              shift: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute the log density of the amplitude given the flow's parameters, (n, k); 0 if the flow draws it too."""
+        return theta.new_zeros(theta.shape[:-1])
 
     def _flow_draw(self, observed, conditions, unit, n_samples):
         """Draw from the flow; if it may be incomplete, the first few draws are uniform within the prior's bounds."""
@@ -178,30 +213,13 @@ class AmplitudeProposal(_Proposal):
         shift, others = self._shift(observed, unit), list(others.unbind(-1))
         log_mass, log_mass_q = self.mass.at(observed, *others, shift, closed=self.quick).draw(unit[..., last])
         others.insert(self.prior.names.index(self.mass.parameter), log_mass)
-        return Draws(torch.stack(others, dim=-1), log_q + log_mass_q, shift)
+        return Draws(torch.stack(others, dim=-1), log_q + log_mass_q, shift, log_mass_q)
 
-    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
-                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
-        """Compute the log density of the proposal at points within the prior's bounds.
-
-        Parameters
-        ----------
-        observed : Observed
-        conditions : Tensor (n, n_condition)
-        theta : Tensor (n, k, 3)
-        shift : Tensor (n, k), optional
-            Shift of ln distance.
-        n_samples : int, optional
-            As for `draw`.
-
-        Returns
-        -------
-        Tensor (n, k)
-        """
-        others = theta[..., list(self._columns)]
-        log_q = self._flow_log_prob(observed, others, conditions, n_samples or others.shape[1])
-        mass = self.mass.at(observed, *others.unbind(-1), shift, closed=self.quick)
-        return log_q + mass.log_prob(theta[..., self.prior.names.index(self.mass.parameter)])
+    def log_prob_of_amplitude(self, observed: Observed, theta: torch.Tensor,
+                              shift: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute the log density of the mass, (n, k), given the flow's parameters."""
+        mass = self.mass.at(observed, *self.flow_parameters(theta).unbind(-1), shift, closed=self.quick)
+        return mass.log_prob(theta[..., self.prior.names.index(self.mass.parameter)])
 
     def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
         """Return the parameters of the flow."""
@@ -275,13 +293,7 @@ class FlowProposal(_Proposal):
         """Draw points; see `AmplitudeProposal.draw`."""
         shift = self._shift(observed, unit)
         theta, log_q = self._flow_draw(observed, conditions, unit[..., :len(self._columns)], n_samples or unit.shape[1])
-        return Draws(self._moved(theta, shift), log_q, shift)
-
-    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
-                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
-        """Compute the log density; see `AmplitudeProposal.log_prob`."""
-        at = self._moved(theta, None if shift is None else -shift)
-        return self._flow_log_prob(observed, at, conditions, n_samples or at.shape[1])
+        return Draws(self._moved(theta, shift), log_q, shift, torch.zeros_like(log_q))
 
     def flow_parameters(self, theta: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
         """Return the parameters of the flow, with the mass at the nominal distance."""
@@ -335,9 +347,9 @@ class UncertainDistances(FlowProposal):
             theta[:, k::_DISTANCES] = self.flow.draw(unit[:, k::_DISTANCES], there)[0]
         return Draws(theta, self.log_prob(observed, conditions, theta))
 
-    def log_prob(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
-                 shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
-        """Compute the log density; see `AmplitudeProposal.log_prob`."""
+    def log_prob_of_flow(self, observed: Observed, conditions: torch.Tensor, theta: torch.Tensor,
+                         shift: torch.Tensor | None = None, *, n_samples: int | None = None) -> torch.Tensor:
+        """Compute the log density, averaged over the distances; see `AmplitudeProposal.log_prob`."""
         each = [self.flow.log_prob(theta, there) for there in self._elsewhere(observed, conditions)]
         return torch.logsumexp(torch.stack(each), 0) - math.log(_DISTANCES)
 

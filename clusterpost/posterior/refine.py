@@ -249,6 +249,7 @@ class _Sampler:
         self.draws = proposal.draw(target.observed, conditions, points(rows, 0, n_samples))
         self.log_density = target.density_of(self.draws)
         self.fitted, self.fitted_log_q = [], []  # in addition to the proposal
+        self.log_amplitude = None  # of the draws, under the fitted sources
 
     def __getitem__(self, at):
         """Return the same for some of its rows, before any fit."""
@@ -280,12 +281,23 @@ class _Sampler:
         flow_parameters = self.proposal.flow_parameters(self.draws.theta, self.draws.shift)
         kernels = KernelDensity(flow_parameters, self.log_weight, *self.proposal.bounds(flow_parameters))
         source = self.proposal.with_flow(kernels, uniform)
-        new = source.draw(self.target.observed, self.conditions, self._next(self.n_samples))
-        self.fitted_log_q = [torch.cat([log_q, self._log_prob(other, new)], 1)
+        observed, conditions = self.target.observed, self.conditions
+        new = source.draw(observed, conditions, self._next(self.n_samples))
+
+        def log_prob(source, draws, log_amplitude):
+            return log_amplitude + source.log_prob_of_flow(observed, conditions, draws.theta, draws.shift,
+                                                           n_samples=self.n_samples)
+
+        # All fitted sources share the density of the amplitude, which is expensive: compute it once for each draw.
+        if not self.fitted:
+            self.log_amplitude = source.log_prob_of_amplitude(observed, self.draws.theta, self.draws.shift)
+        self.fitted_log_q = [torch.cat([log_q, log_prob(other, new, new.log_amplitude)], 1)
                              for other, log_q in zip(self.fitted, self.fitted_log_q, strict=True)]
-        self.fitted_log_q.append(torch.cat([self._log_prob(source, self.draws), new.log_q], 1))
+        self.fitted_log_q.append(torch.cat([log_prob(source, self.draws, self.log_amplitude), new.log_q], 1))
         self.fitted.append(source)
-        self._add(Draws(new.theta, self._log_prob(self.proposal, new), new.shift))
+        self.log_amplitude = torch.cat([self.log_amplitude, new.log_amplitude], 1)
+        of_proposal = self.proposal.log_prob_of_amplitude(observed, new.theta, new.shift)
+        self._add(replace(new, log_q=log_prob(self.proposal, new, of_proposal)))
 
     @property
     def n_effective(self):
@@ -313,10 +325,6 @@ class _Sampler:
     def _next(self, k):
         start = self.draws.theta.shape[1]
         return self.points(self.rows, start, start + k)
-
-    def _log_prob(self, source, draws):
-        return source.log_prob(self.target.observed, self.conditions, draws.theta, draws.shift,
-                               n_samples=self.n_samples)
 
     def _add(self, new):
         shift = None if new.shift is None else torch.cat([self.draws.shift, new.shift], 1)
