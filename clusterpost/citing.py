@@ -47,8 +47,10 @@ def cite(tbl: Table | None = None, *, prefix: str | None = None) -> str:
     Examples
     --------
     >>> import clusterpost
-    >>> out = clusterpost.infer_table(clusterpost.example_catalog()[:2], model="any_bands", n_samples=100)
-    >>> [line for line in clusterpost.cite(out).splitlines() if line.startswith("@")][:3]
+    >>> out = clusterpost.infer_table(clusterpost.example_catalog()[:2],
+    ...                               model="any_bands", n_samples=100)
+    >>> lines = clusterpost.cite(out).splitlines()
+    >>> [line for line in lines if line.startswith("@")][:3]
     ['@software{clusterpost,', '@article{walter2025,', '@article{bruzual2003,']
     """
     from . import __version__

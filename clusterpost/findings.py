@@ -153,7 +153,8 @@ def warn_of_improbable(out: Table, parameters: Sequence, prefix: str = "", stack
     --------
     >>> from clusterpost.findings import warn_of_improbable
     >>> import clusterpost
-    >>> warn_of_improbable(clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=50), ())
+    >>> warn_of_improbable(clusterpost.infer_table(clusterpost.simulate(5, seed=1),
+    ...                                            n_samples=50), ())
     """
     flag = np.asarray(out[f"{prefix}flag"])
     inferred = (flag & flags.NOT_INFERRED) == 0

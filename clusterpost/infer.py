@@ -207,7 +207,8 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = EXACT_MO
     Examples
     --------
     >>> import clusterpost
-    >>> out = clusterpost.exact_posterior(clusterpost.simulate(2, model="any_bands", seed=1))
+    >>> out = clusterpost.exact_posterior(clusterpost.simulate(2, model="any_bands",
+    ...                                                        seed=1))
     >>> bool((out["efficiency"] == 1).all())
     True
     """

@@ -42,9 +42,11 @@ class Observed:
     --------
     >>> import torch
     >>> from clusterpost.observations import Observed
-    >>> seen, never = torch.ones(4, 5, dtype=torch.bool), torch.zeros(4, 5, dtype=torch.bool)
+    >>> seen = torch.ones(4, 5, dtype=torch.bool)
+    >>> never = ~seen
     >>> known = {"distance": torch.full((4,), 10.0)}
-    >>> observed = Observed(torch.ones(4, 5), torch.full((4, 5), 0.1), seen, never, known)
+    >>> observed = Observed(torch.ones(4, 5), torch.full((4, 5), 0.1), seen, never,
+    ...                     known)
     >>> len(observed), len(observed[known["distance"] > 10]), len(observed[0])
     (4, 0, 1)
     """

@@ -95,7 +95,8 @@ class _Bounded:
         Examples
         --------
         >>> from clusterpost.priors import PowerLaw, cluster_prior
-        >>> print(cluster_prior().with_densities("clusters", log_mass=PowerLaw(-2)).describe())
+        >>> print(cluster_prior().with_densities("clusters",
+        ...                                      log_mass=PowerLaw(-2)).describe())
         log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv uniform 0..1.5
         """
         raise InputError(f"{self.describe()} has no densities of single parameters to replace; include them in the "
@@ -304,7 +305,8 @@ class ProductPrior(_Bounded):
     Examples
     --------
     >>> from clusterpost.priors import Exponential, PowerLaw, ProductPrior
-    >>> prior = ProductPrior(log_mass=PowerLaw(-2), ebv=Exponential(0.3), distance_error=0.05)
+    >>> prior = ProductPrior(log_mass=PowerLaw(-2), ebv=Exponential(0.3),
+    ...                      distance_error=0.05)
     >>> print(prior.describe())
     log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv exponential 0.3 in 0..1.5, distance error 0.05
     """

@@ -357,7 +357,8 @@ def resolve_floor(error_floor: float | str | None, family: ModelFamily | type) -
     --------
     >>> from clusterpost.families import get_family
     >>> from clusterpost.provenance import AUTO, resolve_floor
-    >>> resolve_floor(AUTO, get_family("stochastic")), resolve_floor(0.05, get_family("stochastic"))
+    >>> family = get_family("stochastic")
+    >>> resolve_floor(AUTO, family), resolve_floor(0.05, family)
     (0.12, 0.05)
     """
     return family.error_floor if isinstance(error_floor, str) and error_floor == AUTO else error_floor

@@ -86,9 +86,11 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
     Examples
     --------
     >>> import tempfile, clusterpost
-    >>> out = clusterpost.infer_table(clusterpost.example_catalog()[:3], model="any_bands", n_samples=100)
+    >>> out = clusterpost.infer_table(clusterpost.example_catalog()[:3],
+    ...                               model="any_bands", n_samples=100)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     page = clusterpost.write_report(out, f"{folder}/report.html", objects=1, progress=False)
+    ...     page = clusterpost.write_report(out, f"{folder}/report.html", objects=1,
+    ...                                     progress=False)
     ...     page.name
     'report.html'
     """
@@ -145,7 +147,8 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     --------
     >>> import clusterpost
     >>> from clusterpost.report import methods_paragraph
-    >>> out = clusterpost.infer_table(clusterpost.simulate(2, model="any_bands"), model="any_bands", n_samples=100)
+    >>> out = clusterpost.infer_table(clusterpost.simulate(2, model="any_bands"),
+    ...                               model="any_bands", n_samples=100)
     >>> methods_paragraph(out).split(" with clusterpost")[0]
     'We infer age, mass and E(B-V)'
     """

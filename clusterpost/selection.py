@@ -127,7 +127,8 @@ def row_numbers(tbl: Table, where: Any = None, *, prefix: str | None = None, opt
     >>> from astropy.table import Table
     >>> from clusterpost.selection import row_numbers
     >>> tbl = Table({"age_q50": [5.0, 400.0, 8.0]})
-    >>> [row_numbers(tbl, where).tolist() for where in ("age_q50 < 10", [True, True, False], [2, -3], None)]
+    >>> [row_numbers(tbl, where).tolist()
+    ...  for where in ("age_q50 < 10", [True, True, False], [2, -3], None)]
     [[0, 2], [0, 1], [2, 0], [0, 1, 2]]
     """
     n = len(tbl)

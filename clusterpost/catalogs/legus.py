@@ -323,7 +323,8 @@ def label_legus(tbl: Table, *, bands: Sequence[str] | None = None) -> Table:
     >>> from astropy.table import Table
     >>> from clusterpost.catalogs import label_legus
     >>> raw = Table({f"col{i}": [0.0] for i in range(1, 36)})
-    >>> label_legus(raw, bands=("F275W", "F336W", "F438W", "F555W", "F814W")).colnames[5:8]
+    >>> bands = ("F275W", "F336W", "F438W", "F555W", "F814W")
+    >>> label_legus(raw, bands=bands).colnames[5:8]
     ['F275W_vega', 'F275W_vega_err', 'F336W_vega']
     """
     names, shape = _raw_names(tbl), _shape(tbl)

@@ -76,7 +76,8 @@ def read_nsa(path_or_table: PathLike | Table, *, photometry: str = "sersic", red
     >>> from astropy.table import Table
     >>> from clusterpost.catalogs.nsa import read_nsa
     >>> flux = np.array([[1.0, 2, 10, 40, 80, 110, 140]])
-    >>> atlas = Table({"NMGY": flux, "NMGY_IVAR": (20 / flux) ** 2, "Z": [0.03], "ZDIST": [0.031], "MASS": [1e10]})
+    >>> atlas = Table({"NMGY": flux, "NMGY_IVAR": (20 / flux) ** 2, "Z": [0.03],
+    ...                "ZDIST": [0.031], "MASS": [1e10]})
     >>> print(f"{read_nsa(atlas)['r_SDSS'][0]:.4f} mJy")
     0.2905 mJy
     """
@@ -130,8 +131,10 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
     --------
     >>> from astropy.table import Table
     >>> from clusterpost.catalogs.nsa import read_sdss
-    >>> columns = {f"modelMag_{b}": [17.0] for b in "ugriz"} | {f"err_{b}": [0.02] for b in "ugriz"}
-    >>> tbl = read_sdss(Table(columns | {f"extinction_{b}": [0.1] for b in "ugriz"} | {"z": [0.05]}))
+    >>> columns = {"z": [0.05]}
+    >>> for b in "ugriz":
+    ...     columns |= {f"modelMag_{b}": [17.0], f"err_{b}": [0.02], f"extinction_{b}": [0.1]}
+    >>> tbl = read_sdss(Table(columns))
     >>> print(f"{tbl['g_SDSS'][0]:.3f} mJy")
     0.624 mJy
     """

@@ -92,7 +92,8 @@ def published_columns(tbl: Table, family: str | None = None) -> tuple:
     --------
     >>> from astropy.table import Table
     >>> from clusterpost.catalogs.published import published_columns
-    >>> family, columns = published_columns(Table({"PHANGS_AGE_MINCHISQ": [5], "PHANGS_AGE_MINCHISQ_ERR": [1]}))
+    >>> family, columns = published_columns(Table({"PHANGS_AGE_MINCHISQ": [5],
+    ...                                            "PHANGS_AGE_MINCHISQ_ERR": [1]}))
     >>> family.name, columns["age"]
     ('minchisq', ('PHANGS_AGE_MINCHISQ', None, None, 'PHANGS_AGE_MINCHISQ_ERR', 'Myr'))
     """

@@ -108,7 +108,8 @@ def recognize(tbl: Table, columns: Any = None, *, unit: Any = None, missing: Seq
     >>> layout = recognize(tbl)
     >>> layout.name, layout.bands["F555W"].error
     ('PHANGS DR4', 'PHANGS_F555W_mJy_TOT_ERR')
-    >>> recognize(Table({"acs_f814w": [1.0], "err_acs_f814w": [0.1]})).bands["F814W_ACS"].error
+    >>> recognize(Table({"acs_f814w": [1.0],
+    ...                  "err_acs_f814w": [0.1]})).bands["F814W_ACS"].error
     'err_acs_f814w'
     """
     if isinstance(columns, Layout):

@@ -62,8 +62,10 @@ def read_phat(photometry: Any, ages: Any = None) -> Table:
     >>> from astropy.table import Table
     >>> from clusterpost.catalogs import read_phat
     >>> bands = ("F275W", "F336W", "F475W", "F814W")
-    >>> phat = Table({"APID": [7]} | {b: [20.5] for b in bands} | {f"e_{b}": [0.1] for b in bands})
-    >>> diagram = Table({"APID": [7], "logAge": [8.2], "b_logAge": [7.9], "B_logAge": [8.2], "logMass": [3.16],
+    >>> phat = Table({"APID": [7]} | {b: [20.5] for b in bands}
+    ...              | {f"e_{b}": [0.1] for b in bands})
+    >>> diagram = Table({"APID": [7], "logAge": [8.2], "b_logAge": [7.9],
+    ...                  "B_logAge": [8.2], "logMass": [3.16],
     ...                  "b_logMass": [3.12], "B_logMass": [3.16]})
     >>> clusters = read_phat(phat, diagram)
     >>> print(clusters["F475W_ACS"][0], clusters["log_age_cmd"][0])

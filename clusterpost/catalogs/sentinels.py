@@ -69,7 +69,8 @@ def no_measurement(flux: np.ndarray, error: np.ndarray, *, magnitudes: bool) -> 
     --------
     >>> import numpy as np
     >>> from clusterpost.catalogs.sentinels import no_measurement
-    >>> no_measurement(np.array([99.0, 99.0, 1e20]), np.array([99.0, 8.0, 1.0]), magnitudes=False)
+    >>> no_measurement(np.array([99.0, 99.0, 1e20]), np.array([99.0, 8.0, 1.0]),
+    ...                magnitudes=False)
     array([ True, False,  True])
     """
     if magnitudes:

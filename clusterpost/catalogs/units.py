@@ -107,7 +107,8 @@ def read_unit(unit: str | u.UnitBase | None) -> FluxUnit | None:
     Examples
     --------
     >>> from clusterpost.catalogs.units import read_unit
-    >>> [str(read_unit(text)) for text in ("ABmag", "microJy", "erg/s/cm2/A", "vegamag")]
+    >>> [str(read_unit(text))
+    ...  for text in ("ABmag", "microJy", "erg/s/cm2/A", "vegamag")]
     ['mag(AB)', 'uJy', 'erg / (Angstrom s cm2)', 'Vega']
     """
     if isinstance(unit, FluxUnit) or unit is None:

@@ -100,7 +100,8 @@ class Parameter(_Column):
     Examples
     --------
     >>> from clusterpost.families import Parameter
-    >>> age = Parameter(name="log_age", column="age", unit="Myr", log10=True, low=0.0, high=4.0)
+    >>> age = Parameter(name="log_age", column="age", unit="Myr", log10=True, low=0.0,
+    ...                 high=4.0)
     >>> age.to_column(2.0), float(age.from_column(100.0))
     (100.0, 2.0)
     """

@@ -50,7 +50,8 @@ class Covariate:
     Examples
     --------
     >>> from clusterpost.families import Covariate
-    >>> redshift = Covariate(name="redshift", low=0.0, high=0.3, description="spectroscopic redshift")
+    >>> redshift = Covariate(name="redshift", low=0.0, high=0.3,
+    ...                      description="spectroscopic redshift")
     >>> redshift.convert([0.05, 0.1]).tolist()
     [0.05, 0.1]
     """

@@ -115,7 +115,8 @@ def family_of_simulator(values: Mapping) -> ModelFamily:
     --------
     >>> from clusterpost.families import family_of_simulator, get_family
     >>> family = get_family("clusters")()
-    >>> described = {"name": family.name, "version": family.version, "options": family.to_dict()}
+    >>> described = {"name": family.name, "version": family.version,
+    ...              "options": family.to_dict()}
     >>> family_of_simulator({"family": described}).name
     'clusters'
     """

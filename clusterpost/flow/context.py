@@ -78,10 +78,13 @@ class ContextSplineFlow(SplineFlow):
     Examples
     --------
     >>> from clusterpost.flow.context import ContextSpec, ContextSplineFlow
-    >>> spec = ContextSpec(n_parameters=2, n_conditions=3, low=(0, 0), high=(1, 1), order=(0, 1), width=(8, 8),
-    ...                    depth=(1, 1), bins=(4, 4), splines=(1, 1), knots=8, coordinates=("linear", "log1m:0.01"),
+    >>> spec = ContextSpec(n_parameters=2, n_conditions=3, low=(0, 0), high=(1, 1),
+    ...                    order=(0, 1), width=(8, 8),
+    ...                    depth=(1, 1), bins=(4, 4), splines=(1, 1), knots=8,
+    ...                    coordinates=("linear", "log1m:0.01"),
     ...                    context=8)
-    >>> sum(weights.numel() for weights in ContextSplineFlow(spec).parameters()) == spec.count_weights()
+    >>> flow = ContextSplineFlow(spec)
+    >>> sum(weights.numel() for weights in flow.parameters()) == spec.count_weights()
     True
     """
 

@@ -43,9 +43,11 @@ def corrected_levels(card: dict, levels: np.ndarray | Sequence[float], *, refine
     A posterior that is too narrow, of a model of one parameter:
 
     >>> from clusterpost.flow.quantile_levels import corrected_levels
-    >>> record = {"parameters": ["x"], "levels": [0, 0.16, 0.5, 0.84, 1], "shares": [[0, 0.25, 0.5, 0.75, 1]],
+    >>> record = {"parameters": ["x"], "levels": [0, 0.16, 0.5, 0.84, 1],
+    ...           "shares": [[0, 0.25, 0.5, 0.75, 1]],
     ...           "sha256": "c0ffee", "refine": True}
-    >>> corrected_levels({"sha256": "c0ffee", "recalibration": record}, [0.25, 0.5, 0.75])
+    >>> corrected_levels({"sha256": "c0ffee", "recalibration": record},
+    ...                  [0.25, 0.5, 0.75])
     array([[0.16, 0.5 , 0.84]])
     """
     record = card.get("recalibration")

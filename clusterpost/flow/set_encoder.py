@@ -134,10 +134,13 @@ class SetSplineFlow(ContextSplineFlow):
     Examples
     --------
     >>> from clusterpost.flow.set_encoder import SetSpec, SetSplineFlow
-    >>> spec = SetSpec(n_parameters=2, n_conditions=9, low=(0, 2), high=(4, 7), order=(0, 1), width=(8, 8),
-    ...                depth=(1, 1), bins=(4, 4), splines=(1, 1), knots=8, coordinates=("linear", "amplitude"),
+    >>> spec = SetSpec(n_parameters=2, n_conditions=9, low=(0, 2), high=(4, 7),
+    ...                order=(0, 1), width=(8, 8),
+    ...                depth=(1, 1), bins=(4, 4), splines=(1, 1), knots=8,
+    ...                coordinates=("linear", "amplitude"),
     ...                token=8, context=8)
-    >>> sum(weights.numel() for weights in SetSplineFlow(spec).parameters()) == spec.count_weights()
+    >>> flow = SetSplineFlow(spec)
+    >>> sum(weights.numel() for weights in flow.parameters()) == spec.count_weights()
     True
     """
 

@@ -70,7 +70,8 @@ def plot_comparison(out: Table, published: str | Mapping | None = None,
     >>> from clusterpost.plotting import plot_comparison
     >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
-    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"),
+    ...                             ("ebv", "mag"))}
     >>> figure = plot_comparison(out, truth)
     """
     parameters = find_family(recorded_model(out, prefix)).parameters
@@ -201,7 +202,8 @@ def plot_deviation(out: Table, published: str | Mapping | None = None, where: st
     >>> from clusterpost.plotting import plot_deviation
     >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=1), n_samples=100)
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
-    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"),
+    ...                             ("ebv", "mag"))}
     >>> figure = plot_deviation(out, truth)
     """
     parameters = find_family(recorded_model(out, prefix)).parameters

@@ -85,7 +85,8 @@ def plot_color_color(out: Table, x: tuple[str, str] | None = None, y: tuple[str,
     >>> from clusterpost.plotting import plot_color_color
     >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1), n_samples=100)
     >>> figure = plot_color_color(out)
-    >>> figure = plot_color_color(out, ("F438W", "F555W"), ("F275W", "F336W"), color="support", system="Vega")
+    >>> figure = plot_color_color(out, ("F438W", "F555W"), ("F275W", "F336W"),
+    ...                           color="support", system="Vega")
     """
     shown, photometry = _read(out, where, prefix)
     names = [] if x is not None and y is not None else _detected_bands(photometry, 3, "color-color")

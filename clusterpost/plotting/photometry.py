@@ -146,7 +146,8 @@ def plot_predictive(check: Table, *, bins: int | None = None, figure: Figure | N
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_predictive
     >>> from clusterpost.validation import predictive_check
-    >>> figure = plot_predictive(predictive_check(clusterpost.simulate(5, seed=1), model="any_bands", n_draws=50))
+    >>> figure = plot_predictive(predictive_check(clusterpost.simulate(5, seed=1),
+    ...                                           model="any_bands", n_draws=50))
     """
     if not len(check):
         raise InputError("the check has no rows because no object was inferred; see the flag column of the results")
@@ -226,9 +227,11 @@ def plot_chi2(table: Table, *, reference: str | Sequence[str] = "chi2_catalog",
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_chi2
     >>> from clusterpost.validation import map_chi2
-    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=2), model="any_bands")
+    >>> out = clusterpost.infer_table(clusterpost.simulate(5, seed=2),
+    ...                               model="any_bands")
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
-    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"),
+    ...                             ("ebv", "mag"))}
     >>> figure = plot_chi2(map_chi2(out, truth))
     """
     names = [reference] if isinstance(reference, str) else list(reference)
@@ -310,7 +313,8 @@ def plot_seds(table: Row | Table, *, figure: Figure | None = None) -> Figure:
     --------
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_seds
-    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), model="any_bands", n_samples=100)
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2),
+    ...                               model="any_bands", n_samples=100)
     >>> figure = plot_seds(out[[0, 2]])
     """
     table, _ = as_table(table)

@@ -75,7 +75,8 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
     --------
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_age_mass
-    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1, distance=10), n_samples=100)
+    >>> out = clusterpost.infer_table(clusterpost.simulate(20, seed=1, distance=10),
+    ...                               n_samples=100)
     >>> figure = plot_age_mass(out, limit=("F555W", 26.0))
     """
     _check_mass(mass)

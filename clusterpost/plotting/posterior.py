@@ -143,7 +143,8 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
     >>> import clusterpost
     >>> tbl = clusterpost.example_catalog()
     >>> figure = clusterpost.plot_posterior(tbl[5], n_samples=500)
-    >>> figure = clusterpost.plot_posterior(tbl[5], n_samples=500, linear=("age",), name="cluster 5")
+    >>> figure = clusterpost.plot_posterior(tbl[5], n_samples=500, linear=("age",),
+    ...                                     name="cluster 5")
     """
     corner = require("corner", "plot")
     name = object_name(row_or_table) if name is None else name

@@ -80,8 +80,10 @@ def plot_search(table: Table, *, figure: Figure | None = None) -> Figure:
     --------
     >>> from astropy.table import Table
     >>> from clusterpost.plotting import plot_search
-    >>> table = Table({"family": ["affine", "spline"], "state": ["complete", "complete"], "nll": [-2.5, -3.5],
-    ...                "draws_per_second": [2e4, 5e4], "n_weights": [1_680_000, 300_000],
+    >>> table = Table({"family": ["affine", "spline"],
+    ...                "state": ["complete", "complete"], "nll": [-2.5, -3.5],
+    ...                "draws_per_second": [2e4, 5e4],
+    ...                "n_weights": [1_680_000, 300_000],
     ...                "efficiency_1": [0.01, 0.3], "efficiency_50": [0.3, 0.8]})
     >>> figure = plot_search(table)
     """

@@ -203,8 +203,10 @@ def plot_regions(*tables: Table, figure: Figure | None = None) -> Figure:
     --------
     >>> from astropy.table import Table
     >>> from clusterpost.plotting import plot_regions
-    >>> table = Table({"region": [1, 2], "low": [1.0, 3.0], "high": [3.0, 9.0], "statistic": ["ebv", "ebv"],
-    ...                "n": [50, 50], "max_difference": [0.05, 0.2], "of_band": [0.4, 1.6],
+    >>> table = Table({"region": [1, 2], "low": [1.0, 3.0], "high": [3.0, 9.0],
+    ...                "statistic": ["ebv", "ebv"],
+    ...                "n": [50, 50], "max_difference": [0.05, 0.2],
+    ...                "of_band": [0.4, 1.6],
     ...                "inside_band": [True, False]}, meta={"by": "snr", "level": 0.99})
     >>> figure = plot_regions(table)
     """

@@ -160,7 +160,8 @@ def ascend(log_density: Callable, start: torch.Tensor, low: torch.Tensor, high: 
     >>> low, high = torch.zeros(2), torch.ones(2)
     >>> def log_density(theta):
     ...     return -0.5 * ((theta - torch.tensor([0.3, 1.2])) / 0.1).square().sum(-1)
-    >>> start, covariance = torch.full((1, 1, 2), 0.5), 0.01 * torch.eye(2).expand(1, 1, 2, 2)
+    >>> start = torch.full((1, 1, 2), 0.5)
+    >>> covariance = 0.01 * torch.eye(2).expand(1, 1, 2, 2)
     >>> theta, value = ascend(log_density, start, low, high, covariance)
     >>> print(theta)
     tensor([[0.3000, 1.0000]])

@@ -26,7 +26,8 @@ def cholesky(covariance: Tensor) -> Tensor:
     --------
     >>> import torch
     >>> from clusterpost.posterior.covariance import cholesky
-    >>> cholesky(torch.tensor([[[4.0, 0.0], [0.0, 1.0]], [[torch.nan, 0.0], [0.0, 9.0]]])).diagonal(dim1=1, dim2=2)
+    >>> matrices = torch.tensor([[[4.0, 0.0], [0.0, 1.0]], [[torch.nan, 0.0], [0.0, 9.0]]])
+    >>> cholesky(matrices).diagonal(dim1=1, dim2=2)
     tensor([[2., 1.],
             [1., 3.]])
     """

@@ -86,8 +86,10 @@ def plan_catalog(rates: PathLike | Table, n_objects: float = 1_000_000_000, *, d
     --------
     >>> from astropy.table import Table
     >>> from clusterpost.scale import plan_catalog
-    >>> rates = Table({"method": ["infer_table", "emcee"], "device": ["cpu", "cpu"], "rows_per_second": [500.0, 0.1]})
-    >>> print(plan_catalog(rates, 1e6, days=1)["method", "hours", "workers", "emcee_hours_ratio"])
+    >>> rates = Table({"method": ["infer_table", "emcee"], "device": ["cpu", "cpu"],
+    ...                "rows_per_second": [500.0, 0.1]})
+    >>> plan = plan_catalog(rates, 1e6, days=1)
+    >>> print(plan["method", "hours", "workers", "emcee_hours_ratio"])
        method    hours   workers emcee_hours_ratio
     ----------- -------- ------- -----------------
     infer_table 0.555556       1             5e+03

@@ -77,8 +77,10 @@ def infer_file(source: PathLike, target: PathLike, *, columns: Mapping | None = 
     >>> import tempfile, clusterpost
     >>> from clusterpost.scale import infer_file
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     clusterpost.write_catalog(clusterpost.simulate(3, seed=1), f"{folder}/in.parquet")
-    ...     path = infer_file(f"{folder}/in.parquet", f"{folder}/out.parquet", n_samples=50)
+    ...     clusterpost.write_catalog(clusterpost.simulate(3, seed=1),
+    ...                               f"{folder}/in.parquet")
+    ...     path = infer_file(f"{folder}/in.parquet", f"{folder}/out.parquet",
+    ...                       n_samples=50)
     ...     out = clusterpost.read_catalog(path)
     >>> len(out), out["age_q50"].unit
     (3, Unit("Myr"))

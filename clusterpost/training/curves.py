@@ -3,7 +3,8 @@
 The curves come from public packages, which clusterpost neither imports nor
 contains.  They are read from wheels::
 
-    pip download --no-deps -d wheels pymgal==1.0 astro-sedpy==0.4.1 pyphot==2.1.1 ppxf==9.5.2 speclite==1.0.0
+    pip download --no-deps -d wheels pymgal==1.0 astro-sedpy==0.4.1 pyphot==2.1.1
+    pip download --no-deps -d wheels ppxf==9.5.2 speclite==1.0.0
     python -m clusterpost.training.curves wheels
 
 This prints the values of every band in :mod:`clusterpost.bands`.  Vega is

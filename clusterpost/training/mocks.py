@@ -71,8 +71,10 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
     >>> import astropy.units as u
     >>> from astropy.table import QTable
     >>> import clusterpost
-    >>> params = QTable({"age": [5, 100] * u.Myr, "mass": [1e4, 1e5] * u.solMass, "ebv": [0.1, 0] * u.mag})
-    >>> clusterpost.simulate(params, model="any_bands", distance=10 * u.Mpc)["F555W"].unit
+    >>> params = QTable({"age": [5, 100] * u.Myr, "mass": [1e4, 1e5] * u.solMass,
+    ...                  "ebv": [0.1, 0] * u.mag})
+    >>> mocks = clusterpost.simulate(params, model="any_bands", distance=10 * u.Mpc)
+    >>> mocks["F555W"].unit
     Unit("mJy")
 
     and clusters drawn from the prior:

@@ -54,7 +54,8 @@ class FlatErrors:
     --------
     >>> import torch
     >>> from clusterpost.training.observing import FlatErrors
-    >>> FlatErrors(0.05, 0.2).draw(torch.zeros(3, 5), torch.Generator().manual_seed(1)).shape
+    >>> generator = torch.Generator().manual_seed(1)
+    >>> FlatErrors(0.05, 0.2).draw(torch.zeros(3, 5), generator).shape
     torch.Size([3, 5])
     """
 
@@ -225,7 +226,8 @@ class EmpiricalErrors:
         --------
         >>> import clusterpost
         >>> from clusterpost.training.observing import EmpiricalErrors
-        >>> errors = EmpiricalErrors.from_catalog(clusterpost.simulate(200, seed=1), ["F555W", "F814W"])
+        >>> errors = EmpiricalErrors.from_catalog(clusterpost.simulate(200, seed=1),
+        ...                                       ["F555W", "F814W"])
         >>> len(errors.ln_flux), len(errors.ln_flux[0])
         (2, 10)
         """

@@ -505,7 +505,8 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
     --------
     >>> import tempfile
     >>> from clusterpost.training.recipes import train_model, walter2025
-    >>> small = walter2025(n_blocks=2, width=16, mocks_per_epoch=2048, epochs=1, n_validation=512)
+    >>> small = walter2025(n_blocks=2, width=16, mocks_per_epoch=2048, epochs=1,
+    ...                    n_validation=512)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     card = train_model(small, folder, n_test=1000)
     >>> card["training"]["mocks_seen"]

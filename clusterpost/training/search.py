@@ -145,8 +145,10 @@ def recipe_of(settings: dict, simulator: Simulator | None = None) -> Recipe:
     Examples
     --------
     >>> from clusterpost.training.search import recipe_of
-    >>> best = {"family": "spline", "spline_width": 64, "depth": 2, "bins_age": 12, "bins_ebv": 7, "splines": 1,
-    ...         "knots": 64, "spline_learning_rate": 2e-3, "spline_batch_size": 384, "optimizer": "adam",
+    >>> best = {"family": "spline", "spline_width": 64, "depth": 2, "bins_age": 12,
+    ...         "bins_ebv": 7, "splines": 1,
+    ...         "knots": 64, "spline_learning_rate": 2e-3, "spline_batch_size": 384,
+    ...         "optimizer": "adam",
     ...         "objective_draws": 7}
     >>> recipe_of(best).config.batch_size
     384

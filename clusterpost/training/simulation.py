@@ -47,7 +47,8 @@ def seeded_generator(seed: int, stream: int = 0, device: str = "cpu") -> torch.G
     Examples
     --------
     >>> from clusterpost.training.simulation import seeded_generator
-    >>> seeded_generator(1).initial_seed() == seeded_generator(1, stream=2).initial_seed()
+    >>> other = seeded_generator(1, stream=2)
+    >>> seeded_generator(1).initial_seed() == other.initial_seed()
     False
     """
     if not 0 <= stream < 1 << 32:

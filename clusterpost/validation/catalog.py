@@ -90,7 +90,8 @@ def check_catalog(catalog: PathLike, *, model: Any = "default", distance_source:
     --------
     >>> import clusterpost
     >>> from clusterpost.validation import check_catalog
-    >>> checks = check_catalog(clusterpost.simulate(5, model="any_bands", seed=1), model="any_bands", n_draws=50)
+    >>> checks = check_catalog(clusterpost.simulate(5, model="any_bands", seed=1),
+    ...                        model="any_bands", n_draws=50)
     >>> checks.counts["inferred"], list(checks.tables)
     (5, ['predictive'])
     """

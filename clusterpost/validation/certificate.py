@@ -128,7 +128,8 @@ def calibration(ensemble: Ensemble, seed: int = 0, regions: Sequence[str] | None
     Examples
     --------
     >>> from clusterpost.validation.certificate import calibration, posterior_ensemble
-    >>> tested = calibration(posterior_ensemble("walter2025", n_mocks=100, n_draws=20, refine=False))
+    >>> tested = calibration(posterior_ensemble("walter2025", n_mocks=100, n_draws=20,
+    ...                                         refine=False))
     >>> tested.tests.names
     ('T1', 'T2', 'T3', 'T4', 'T5', 'T6', 'HPD', 'TARP')
     """
@@ -275,7 +276,8 @@ def certificate_table(certificate: dict) -> Table:
     Examples
     --------
     >>> from clusterpost.validation.certificate import certificate_table, certify
-    >>> certificate_table(certify("walter2025", n_mocks=60, n_draws=20, n_refined=0))["test"][:2].tolist()
+    >>> certificate = certify("walter2025", n_mocks=60, n_draws=20, n_refined=0)
+    >>> certificate_table(certificate)["test"][:2].tolist()
     ['T1', 'T2']
     """
     rows = []

@@ -124,7 +124,8 @@ def compare_with_catalog(out: Table, published: str | dict | None = None, where:
     ...     for column in ("q50", "mean", "map"):
     ...         out[f"{name}_{column}"] = value
     ...     out[f"{name}_modes"] = [[value], [value]]
-    >>> result = compare_with_catalog(out, {"ebv": ("ebv_fit", None, None, "ebv_fit_err", "mag")})
+    >>> columns = {"ebv": ("ebv_fit", None, None, "ebv_fit_err", "mag")}
+    >>> result = compare_with_catalog(out, columns)
     >>> result["parameter", "n", "catalog_inside", "map_inside"].pprint()
     parameter  n  catalog_inside map_inside
                         %            %
@@ -292,7 +293,8 @@ def published_residuals(out: Table, published: str | dict | None = None, where: 
     >>> from clusterpost.validation.compare import published_residuals
     >>> mocks = clusterpost.simulate(20, model="any_bands", seed=1, distance=10)
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
-    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"),
+    ...                             ("ebv", "mag"))}
     >>> table = published_residuals(mocks, truth)
     >>> bool((abs(table["residual"]) < 0.3).all())
     True
@@ -365,8 +367,10 @@ def inlier_table(result: Any) -> Table:
     --------
     >>> from astropy.table import Table
     >>> from clusterpost.validation.compare import inlier_table
-    >>> result = Table({"parameter": ["log_age"], "catalog_inside": [70.0], "mean_inside": [60.0],
-    ...                 "median_inside": [70.0], "map_inside": [75.0], "mode_inside": [90.0]})
+    >>> result = Table({"parameter": ["log_age"], "catalog_inside": [70.0],
+    ...                 "mean_inside": [60.0],
+    ...                 "median_inside": [70.0], "map_inside": [75.0],
+    ...                 "mode_inside": [90.0]})
     >>> inlier_table(result)["share", "log_age", "log_age_paper"][:2].pprint()
               share           log_age log_age_paper
                                  %          %
@@ -414,10 +418,12 @@ def side_by_side(results: Mapping[str, Table]) -> Table:
     >>> from clusterpost.validation import compare_with_catalog, side_by_side
     >>> mocks = clusterpost.simulate(5, seed=1)
     >>> truth = {name: (f"{name}_true", None, None, None, unit)
-    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"), ("ebv", "mag"))}
+    ...          for name, unit in (("age", "Myr"), ("mass", "solMass"),
+    ...                             ("ebv", "mag"))}
     >>> outs = {model: clusterpost.infer_table(mocks, model=model, n_samples=100)
     ...         for model in ("any_bands", "stochastic")}
-    >>> results = {model: compare_with_catalog(out, truth) for model, out in outs.items()}
+    >>> results = {model: compare_with_catalog(out, truth)
+    ...            for model, out in outs.items()}
     >>> side_by_side(results)["parameter", "inference", "n"][:2].pprint()
     parameter inference   n
     --------- ---------- ---

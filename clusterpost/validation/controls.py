@@ -239,7 +239,8 @@ def control_table(sampler: Any, simulator: Any, sizes: Sequence[int] = (100, 100
     >>> from clusterpost.validation import PosteriorSampler, control_table
     >>> sampler = PosteriorSampler("any_bands", refine=False)
     >>> simulator = Simulator.of(sampler.model)
-    >>> table = control_table(sampler, simulator, sizes=(100,), n_draws=20, progress=False)
+    >>> table = control_table(sampler, simulator, sizes=(100,), n_draws=20,
+    ...                       progress=False)
     >>> print(*table["control", "T1"][1])
     shifted by 0.5 100
     """

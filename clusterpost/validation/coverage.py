@@ -50,7 +50,8 @@ def coverage_ranks(ensemble: Any, seed: int = 0) -> SBCResult:
     >>> from clusterpost.validation import PosteriorSampler, coverage_ranks, draw_ensemble
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator,
+    ...                          n_mocks=20, n_draws=10)
     >>> coverage_ranks(ensemble).names
     ('HPD',)
     """
@@ -99,7 +100,8 @@ def tarp_ranks(ensemble: Any, seed: int = 0, *, references: Any = "prior", prior
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, tarp_ranks
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator,
+    ...                          n_mocks=20, n_draws=10)
     >>> tarp_ranks(ensemble, references="draws").names
     ('TARP',)
     """
@@ -143,7 +145,8 @@ def expected_coverage(result: Any) -> tuple[np.ndarray, np.ndarray]:
     --------
     >>> import numpy as np
     >>> from clusterpost.validation import SBCResult, expected_coverage
-    >>> credibility, coverage = expected_coverage(SBCResult(np.array([[0], [0], [3], [4]]), ("HPD",), 4))
+    >>> ranks = SBCResult(np.array([[0], [0], [3], [4]]), ("HPD",), 4)
+    >>> credibility, coverage = expected_coverage(ranks)
     >>> credibility, coverage
     (array([0. , 0.2, 0.4, 0.6, 0.8, 1. ]), array([[0.  , 0.25, 0.5 , 0.5 , 0.5 , 1.  ]]))
     """

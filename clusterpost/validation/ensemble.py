@@ -205,7 +205,8 @@ def draw_ensemble(sampler: Any, simulator: Any, n_mocks: int, n_draws: int = 100
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator,
+    ...                          n_mocks=20, n_draws=10)
     >>> ensemble.draws.shape, ensemble.about.colnames
     ((20, 10, 3), ['n_bands', 'snr', 'band_set'])
     """

@@ -114,7 +114,8 @@ def published_fits(table: Table, published: str | dict | None = None, *, paramet
     >>> from astropy.table import Table
     >>> from clusterpost.validation import published_fits
     >>> tbl = Table({"fit": [10.0, 100.0, -999.0]}, units={"fit": "Myr"})
-    >>> published_fits(tbl, {"age": ("fit", None, None, None, None)})["age"].value.tolist()
+    >>> fits = published_fits(tbl, {"age": ("fit", None, None, None, None)})
+    >>> fits["age"].value.tolist()
     [1.0, 2.0, nan]
     """
     if published is None or isinstance(published, str):

@@ -92,7 +92,8 @@ def html_page(title: str, lead: str, facts: dict[str, str], sections: list[Secti
     Examples
     --------
     >>> from clusterpost.validation.page import Section, html_page
-    >>> page = html_page("A model", "It is calibrated.", {"mocks": "100"}, [Section("Ranks", "They are uniform.")])
+    >>> page = html_page("A model", "It is calibrated.", {"mocks": "100"},
+    ...                  [Section("Ranks", "They are uniform.")])
     >>> "<h2 id='part-1'>Ranks</h2>" in page
     True
     """

@@ -53,7 +53,8 @@ def draw_in_parts(sampler: PosteriorSampler | None, simulator: Simulator | None,
     >>> from clusterpost.validation.parts import draw_in_parts
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> len(draw_in_parts(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10))
+    >>> sampler = PosteriorSampler(model, refine=False)
+    >>> len(draw_in_parts(sampler, simulator, n_mocks=20, n_draws=10))
     20
     """
     if n_mocks < 1 or n_draws < 1:

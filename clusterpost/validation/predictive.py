@@ -62,7 +62,8 @@ def predictive_check(tbl: Table, *, n_draws: int = 500, model: Any = "default", 
     --------
     >>> import clusterpost
     >>> from clusterpost.validation import predictive_check
-    >>> check = predictive_check(clusterpost.simulate(3, seed=1), model="any_bands", n_draws=50)
+    >>> check = predictive_check(clusterpost.simulate(3, seed=1), model="any_bands",
+    ...                          n_draws=50)
     >>> len(check), check["mean"].unit
     (15, Unit("mJy"))
     """
@@ -121,7 +122,8 @@ def predictive_summary(check: Any) -> Table:
     --------
     >>> import clusterpost
     >>> from clusterpost.validation import predictive_check, predictive_summary
-    >>> check = predictive_check(clusterpost.simulate(3, seed=1), model="any_bands", n_draws=50)
+    >>> check = predictive_check(clusterpost.simulate(3, seed=1), model="any_bands",
+    ...                          n_draws=50)
     >>> summary = predictive_summary(check)
     >>> str(summary["band"][-1]), int(summary["n"][-1])
     ('all', 15)
@@ -198,7 +200,8 @@ def map_chi2(out: Table, published: str | dict | None = None, *, prefix: str | N
     --------
     >>> import clusterpost
     >>> from clusterpost.validation import map_chi2
-    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), model="any_bands")
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2),
+    ...                               model="any_bands")
     >>> map_chi2(out).colnames
     ['n_bands', 'chi2_map', 'chi2_catalog', 'chi2_catalog_free_mass']
     """
@@ -278,7 +281,8 @@ def resimulate(out: Table, rows: Any, published: str | dict | None = None, *, n_
     --------
     >>> import clusterpost
     >>> from clusterpost.validation import resimulate
-    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2), model="any_bands", n_samples=100)
+    >>> out = clusterpost.infer_table(clusterpost.simulate(3, seed=2),
+    ...                               model="any_bands", n_samples=100)
     >>> len(resimulate(out, [0, 2], n_draws=50))
     10
     """

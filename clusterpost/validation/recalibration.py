@@ -46,7 +46,8 @@ class Recalibration:
     Examples
     --------
     >>> from clusterpost.validation import recalibrate
-    >>> correction = recalibrate("any_bands", n_mocks=200, n_check=100, n_draws=19, refine=False)
+    >>> correction = recalibrate("any_bands", n_mocks=200, n_check=100, n_draws=19,
+    ...                          refine=False)
     >>> correction.before.names
     ('log_age', 'log_mass', 'ebv')
     """
@@ -141,7 +142,8 @@ def recalibrate(model: Any, n_mocks: int = 50_000, n_check: int | None = None, n
     Examples
     --------
     >>> from clusterpost.validation import recalibrate
-    >>> correction = recalibrate("any_bands", n_mocks=200, n_check=100, n_draws=19, refine=False)
+    >>> correction = recalibrate("any_bands", n_mocks=200, n_check=100, n_draws=19,
+    ...                          refine=False)
     >>> table = correction.summary()
     >>> len(table), table.colnames[1]
     (3, 'max_difference_before')

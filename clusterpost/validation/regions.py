@@ -60,7 +60,8 @@ def by_region(ensemble: Any, by: str = "age", n_regions: int = 4, *, statistics:
     >>> from clusterpost.validation import PosteriorSampler, by_region, draw_ensemble
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=40, n_draws=10)
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator,
+    ...                          n_mocks=40, n_draws=10)
     >>> table = by_region(ensemble, "snr", 2)
     >>> table.colnames
     ['region', 'low', 'high', 'statistic', 'n', 'max_difference', 'of_band', 'inside_band']
@@ -157,7 +158,8 @@ def entropy_check(ensemble: Any) -> dict:
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, entropy_check
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=40, n_draws=10)
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator,
+    ...                          n_mocks=40, n_draws=10)
     >>> list(entropy_check(ensemble))
     ['mean_entropy', 'mean_nll', 'difference', 'standard_error', 'z']
     """

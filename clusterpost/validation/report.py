@@ -88,7 +88,8 @@ def validate_model(model: Any, folder: PathLike, *, n_mocks: int = 100_000, n_dr
     >>> import tempfile
     >>> from clusterpost.validation.report import validate_model
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     tables = validate_model("walter2025", folder, n_mocks=50, n_draws=20, n_refined=0)
+    ...     tables = validate_model("walter2025", folder, n_mocks=50, n_draws=20,
+    ...                             n_refined=0)
     >>> tables["calibration"]["test"][:2].tolist()
     ['T1', 'T2']
     """

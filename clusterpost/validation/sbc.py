@@ -78,7 +78,8 @@ def sbc_ranks(sampler: Any, simulator: Any, n_mocks: int = 100_000, n_draws: int
     >>> from clusterpost.validation import PosteriorSampler, sbc_ranks
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> sbc_ranks(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10).ranks.shape
+    >>> sampler = PosteriorSampler(model, refine=False)
+    >>> sbc_ranks(sampler, simulator, n_mocks=20, n_draws=10).ranks.shape
     (20, 6)
     """
     from .ensemble import mock_chunks
@@ -113,8 +114,10 @@ def rank_statistics(ensemble: Any, statistics: Any = None, seed: int = 0) -> SBC
     >>> from clusterpost.validation import PosteriorSampler, draw_ensemble, rank_statistics
     >>> model = clusterpost.load_model("walter2025")
     >>> simulator = Simulator.of(model)
-    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator, n_mocks=20, n_draws=10)
-    >>> rank_statistics(ensemble, {"log of age over mass": lambda theta: theta[..., 0] - theta[..., 1]}).names
+    >>> ensemble = draw_ensemble(PosteriorSampler(model, refine=False), simulator,
+    ...                          n_mocks=20, n_draws=10)
+    >>> ratio = {"log of age over mass": lambda theta: theta[..., 0] - theta[..., 1]}
+    >>> rank_statistics(ensemble, ratio).names
     ('log of age over mass',)
     """
     statistics = ensemble.statistics if statistics is None else statistics

@@ -163,10 +163,13 @@ class ExactGrid:
     >>> from clusterpost.families.clusters.exact_grid import ExactGrid
     >>> from clusterpost.observations import Observed
     >>> table = load_table().select(["F275W", "F336W", "F438W", "F555W", "F814W"])
-    >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]), torch.tensor([10.0])))
+    >>> flux = torch.exp(table.predict(torch.tensor([[1.0, 4.0, 0.2]]),
+    ...                                torch.tensor([10.0])))
     >>> seen = torch.ones(1, 5, dtype=torch.bool)
-    >>> observed = Observed(flux, 0.1 * flux, seen, ~seen, {"distance": torch.tensor([10.0])})
-    >>> summary = ExactGrid(table, n_age=345, n_ebv=75).summarize(observed, levels=(0.16, 0.5, 0.84))
+    >>> observed = Observed(flux, 0.1 * flux, seen, ~seen,
+    ...                     {"distance": torch.tensor([10.0])})
+    >>> grid = ExactGrid(table, n_age=345, n_ebv=75)
+    >>> summary = grid.summarize(observed, levels=(0.16, 0.5, 0.84))
     >>> summary.quantiles.shape
     torch.Size([1, 4, 3])
     """

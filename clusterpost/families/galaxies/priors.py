@@ -45,8 +45,10 @@ def galaxy_prior(sticks: str = "uniform", family: str | ModelFamily = "galaxies"
     >>> import torch
     >>> from clusterpost.families.galaxies.history import component_weights
     >>> from clusterpost.families.galaxies.priors import galaxy_prior
-    >>> theta = galaxy_prior("dirichlet").sample(100_000, torch.Generator().manual_seed(1))
-    >>> [round(weight, 2) for weight in component_weights(theta[:, 1:4]).mean(0).tolist()]
+    >>> theta = galaxy_prior("dirichlet").sample(100_000,
+    ...                                          torch.Generator().manual_seed(1))
+    >>> weights = component_weights(theta[:, 1:4]).mean(0)
+    >>> [round(weight, 2) for weight in weights.tolist()]
     [0.25, 0.25, 0.25, 0.25]
     """
     if sticks not in STICKS:
