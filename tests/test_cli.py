@@ -383,6 +383,7 @@ def pages(path):
     return len(re.findall(rb"/Type /Page\b", path.read_bytes()))
 
 
+@pytest.mark.slow
 def test_kinds_of_plots(tmp_path, posteriors, capsys, coarse_figures):
     pytest.importorskip("corner")
     for kind in ("color-color", "color-magnitude", "age-mass", "mass-function", "age-distribution"):
@@ -437,6 +438,7 @@ def test_models(capsys):
     assert "bundled models are" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_validate(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     command = ["validate", "walter2025", "-o", tmp_path / "out", "-n", 40, "--draws", 20, "--network-only", "--quiet"]

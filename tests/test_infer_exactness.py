@@ -59,7 +59,7 @@ def brute(tbl, row, noise="lognormal", prior=None, shape=(90, 70, 40)):
                         observed.covariates)
     table = load_table().select([list(EIGHT)[i] for i in used]).to(dtype=torch.float64)
     target = Target(observed, ClusterLikelihood(table, get_noise(noise)), prior)
-    shifts = torch.linspace(-3.6, 3.6, 13, dtype=torch.float64) if prior.distance_error else torch.zeros(1).double()
+    shifts = torch.linspace(-3.6, 3.6, 9, dtype=torch.float64) if prior.distance_error else torch.zeros(1).double()
     log_weight = torch.log_softmax(-0.5 * shifts**2, 0)
     low, high = prior.low.double(), prior.high.double()
     for _ in range(3):  # each time about what is left of the last

@@ -57,7 +57,7 @@ def test_extremes_without_refinement(column, noise):
         np.testing.assert_allclose(value(out[name])[0], value(alone[name])[0], rtol=1e-4, equal_nan=True)
 
 
-@pytest.mark.parametrize("noise", ["lognormal", "normal", "walter2025"])
+@pytest.mark.parametrize("noise", ["lognormal", pytest.param("normal", marks=pytest.mark.slow), "walter2025"])
 @pytest.mark.parametrize("column", ["F336W", "F814W_err", "distance", "limit"])
 def test_extremes_with_refinement(column, noise, monkeypatch):
     for name, steps in (("_MOST_STEPS", 10), ("_N_STEPS", 10), ("_N_BURN", 5)):

@@ -16,9 +16,9 @@ SUMMARIES = ("q16", "q50", "q84", "mean")
 @pytest.fixture(scope="module")
 def clusters():
     """Good rows, and rows for more draws, kernels and Markov chains."""
-    tbl = clusterpost.simulate(12, seed=11)
+    tbl = clusterpost.simulate(8, seed=11)
     generator = np.random.default_rng(0)
-    for row, band in zip((0, 3, 6, 9), ("F275W", "F336W", "F438W", "F814W"), strict=True):
+    for row, band in zip((0, 3, 6), ("F275W", "F336W", "F438W"), strict=True):
         tbl[band][row] *= 10 ** generator.uniform(0.5, 4)
     return tbl
 
@@ -34,7 +34,7 @@ def assert_same_rows(out, expected, rows):
         np.testing.assert_allclose(value(out[name]), value(expected[name])[rows], rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("noise", ["lognormal", "normal", "walter2025"])
+@pytest.mark.parametrize("noise", ["lognormal", "normal", pytest.param("walter2025", marks=pytest.mark.slow)])
 def test_any_neighbors_and_any_chunks(clusters, noise, monkeypatch):
     for name, steps in (("_MOST_STEPS", 40), ("_N_STEPS", 40), ("_N_BURN", 20)):
         monkeypatch.setattr(mcmc, name, steps)

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -7,6 +9,7 @@ from clusterpost.catalogs import recognize
 from clusterpost.catalogs.names import parse_name
 from clusterpost.errors import ColumnError, InputWarning
 from clusterpost.flags import MISSING_BAND
+from clusterpost.photometry import Photometry
 
 
 @pytest.mark.parametrize(
@@ -31,8 +34,14 @@ def test_names_of_other_things(name):
     assert parse_name(name) is None
 
 
+@functools.cache
+def mocks():
+    """Three clusters; not to be changed."""
+    return clusterpost.simulate(3, model="any_bands", seed=1, distance=10)
+
+
 def renamed(pattern, error, unit="mJy"):
-    tbl = Table(clusterpost.simulate(3, seed=1, distance=10))
+    tbl = Table(mocks())
     for band in clusterpost.bands.WFC3_BANDS:
         tbl.rename_columns([band, f"{band}_err"], [pattern.format(band), error.format(band)])
     return tbl
@@ -42,8 +51,8 @@ def renamed(pattern, error, unit="mJy"):
                                              ("{}", "{}_ERR"), ("flux_{}", "flux_err_{}"), ("wfc3_{}", "wfc3_{}_err")])
 @pytest.mark.parametrize("case", [str, str.lower])
 def test_any_clear_name_is_read(flux, error, case):
-    wanted = clusterpost.photometry.Photometry.from_table(clusterpost.simulate(3, seed=1, distance=10))
-    got = clusterpost.photometry.Photometry.from_table(renamed(case(flux), case(error)))
+    wanted = Photometry.from_table(mocks())
+    got = Photometry.from_table(renamed(case(flux), case(error)))
     np.testing.assert_array_equal(got.flux, wanted.flux)
     np.testing.assert_array_equal(got.error, wanted.error)
 

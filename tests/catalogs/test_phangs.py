@@ -202,6 +202,7 @@ def test_a_galaxy_of_two_targets_is_stacked(server):
     assert (tbl.meta["target"], tbl.meta["galaxy"]) == ("ngc0628c,ngc0628e", "NGC 628")
 
 
+@pytest.mark.slow
 def test_all_targets_without_one_lost_row(server, capsys):
     tbl = fetch_phangs("all", progress=True)
     assert re.search(r"39/39", capsys.readouterr().err)

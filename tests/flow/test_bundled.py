@@ -35,6 +35,7 @@ def test_the_default_is_a_setting():
         load_model()
 
 
+@pytest.mark.slow
 def test_bundled_models_load_on_other_processors():
     """MKL sums in another order where there is no AVX-512."""
     code = "import clusterpost; [clusterpost.load_model(n, device='cpu') for n in clusterpost.list_models()['name']]"

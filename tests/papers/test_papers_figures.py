@@ -35,6 +35,7 @@ def test_smoothed_draws_and_heights_of_a_normal_density():
     np.testing.assert_allclose(heights, np.exp(-0.5 * np.arange(1, 4) ** 2) / (2 * np.pi), rtol=0.15)
 
 
+@pytest.mark.slow
 def test_network_refined_and_exact_side_by_side(mocks):
     figure = plot_densities(mocks, titles=["young", "old"], published=TRUTH, n_samples=500)
     one, two = figure.subfigs

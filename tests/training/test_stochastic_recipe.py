@@ -101,6 +101,7 @@ class TestModel:
         assert again["sha256"] == before["sha256"]
 
 
+@pytest.mark.slow
 def test_killed_run_continues_to_the_same_end(model, tmp_path):
     """Also when the kill comes between two draws of mocks, and with an average of weights."""
     recipe = stochastic(**TINY)

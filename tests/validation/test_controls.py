@@ -163,6 +163,7 @@ def table():
         return control_table(ToySampler(), ToySimulator(), sizes=(200, 1500), n_draws=40, seed=3, progress=False)
 
 
+@pytest.mark.slow
 def test_every_control_is_caught_by_two_kinds_and_none_by_none(table):
     rows = {row["control"]: row for row in table}
     assert list(rows) == ["none", *CONTROLS]
@@ -171,6 +172,7 @@ def test_every_control_is_caught_by_two_kinds_and_none_by_none(table):
         assert rows[name]["n_kinds"] >= 2, name
 
 
+@pytest.mark.slow
 def test_what_cannot_be_caught_is_not(table):
     rows = {row["control"]: row for row in table}
     # Marginals are as they were; density of the spoiled posterior is not known.
@@ -180,6 +182,7 @@ def test_what_cannot_be_caught_is_not(table):
     assert rows["shifted by S/N"]["regions"] == "200"
 
 
+@pytest.mark.slow
 def test_table_says_how_it_was_made(table, tmp_path):
     statistics = ["T1", "T2", "T3", "T4", "T5", "T6", "p-p"]
     assert table.colnames == ["control", *statistics, *(name for names in KINDS.values() for name in names), "n_kinds"]

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:model stochastic has no certific
 SIX = ("log_age", "log_mass", "ebv", "metallicity", "rv", "nebular_covering")
 
 
+@pytest.mark.slow
 def test_report_of_six_parameters_and_their_pairs(tiny_stochastic, tmp_path, coarse_figures):
     tables = validate_model(tiny_stochastic, tmp_path, n_mocks=300, n_draws=20, progress=False)
     tests = [str(name) for name in tables["calibration"]["test"]]

@@ -69,6 +69,5 @@ def test_it_is_the_rows_own():
 
 
 def test_other_families_have_no_such_doubt(tiny_stochastic):
-    with pytest.warns(clusterpost.errors.UncertifiedModelWarning):
-        out = clusterpost.infer_table(clusters(12_000, 0.001, 0.05, n=2), model=tiny_stochastic, n_samples=20)
+    out = clusterpost.infer_table(clusters(12_000, 0.001, 0.05, n=2), model=tiny_stochastic, n_samples=20)
     assert not (out["flag"] & PERHAPS_OLD).any()
