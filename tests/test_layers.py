@@ -16,11 +16,12 @@ FLOORS = (
     ("validation",),
     ("training",),
     ("infer", "inference", "summarize", "workers"),
-    ("provenance", "prepare", "schema", "selection", "photometry", "findings", "citing",
+    ("provenance", "prepare", "schema", "photometry", "findings", "citing",
      "band_table"),
     ("flow", "posterior"),
-    ("families", "priors"),
-    ("catalogs", "noise", "observations", "densities", "bands", "flags", "utils", "config", "errors", "typing"),
+    ("families", "priors", "bounded"),
+    ("catalogs", "noise", "observations", "densities", "bands", "flags", "selection", "utils", "config", "errors",
+     "typing"),
 )
 
 
