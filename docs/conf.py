@@ -35,6 +35,7 @@ extensions = [
     "sphinx_copybutton",
     "myst_nb",
     "sphinx-mathjax-offline",  # formulas without the network
+    "aliases",
     "attributes",
     "registry",
     "run",
