@@ -1,6 +1,6 @@
 """From Parquet to Parquet: rows a second and memory of one process, and Dask with one and with two workers.
 
-Run ``python streams.py FOLDER ROWS`` for the one process.
+Run ``python streams.py FOLDER MODEL ROWS`` for the one process.
 """
 
 import json
@@ -13,9 +13,9 @@ import numpy as np
 from astropy.table import Table
 from growth import from_a_process, many_mocks
 
-SCALES = {"small": {"rows": 60, "files": 2, "of_a_file": 20, "repeats": 1},
-          "full": {"rows": 30_000, "files": 4, "of_a_file": 1500, "repeats": 3}}
-_MODEL = "any_bands"
+SCALES = {"small": {"rows": {"any_bands": 60}, "files": 2, "of_a_file": 20, "repeats": 1},
+          "full": {"rows": {"any_bands": 30_000, "stochastic": 9000}, "files": 4, "of_a_file": 1500, "repeats": 3}}
+_MODEL = "any_bands"  # of the comparison of Dask workers
 
 
 def streams(scale):
@@ -26,7 +26,7 @@ def streams(scale):
     """
     size = SCALES[scale]
     with tempfile.TemporaryDirectory() as folder:
-        stream = Table(rows=[from_a_process(__file__, folder, size["rows"])])
+        stream = Table(rows=[from_a_process(__file__, folder, model, n) for model, n in size["rows"].items()])
         dask = _dask(Path(folder), size)
     stream["peak"].unit = stream["before"].unit = "MB"
     stream["seconds"].unit = dask["seconds"].unit = "s"
@@ -40,7 +40,7 @@ def _catalog(path, n):
     return path
 
 
-def _stream(folder, n):
+def _stream(folder, model, n):
     from machine import peak_rss_mb, timed
 
     from clusterpost.scale import infer_file
@@ -48,13 +48,13 @@ def _stream(folder, n):
     few, many = _catalog(folder / "few.parquet", 5), _catalog(folder / "many.parquet", n)
 
     def infer(path):
-        infer_file(path, folder / "out.parquet", model=_MODEL, workers=1, device="cpu", progress=False, overwrite=True)
+        infer_file(path, folder / "out.parquet", model=model, workers=1, device="cpu", progress=False, overwrite=True)
 
     infer(few)
     before = peak_rss_mb()
     _, seconds, _ = timed(lambda: infer(many))
-    return {"rows": n, "workers": 1, "seconds": seconds, "rows_per_second": n / seconds, "peak": peak_rss_mb(),
-            "before": before}
+    return {"model": model, "rows": n, "workers": 1, "seconds": seconds, "rows_per_second": n / seconds,
+            "peak": peak_rss_mb(), "before": before}
 
 
 def _dask(folder, size):
@@ -83,4 +83,4 @@ def _dask(folder, size):
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    print(json.dumps(_stream(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(_stream(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))

@@ -20,7 +20,7 @@ class Conf(astropy_config.ConfigNamespace):
 
     default_model = ConfigItem("stochastic", "Bundled model or model file used for model='default'.")
     device = ConfigItem("auto", "Device of the networks: 'cpu', 'cuda', or 'auto' for a GPU if available.")
-    points_per_pass = ConfigItem(262144, "Draws that a worker processes at a time; limits the memory.")
+    points_per_pass = ConfigItem(131072, "Draws that a worker processes at a time; limits the memory.")
     workers = ConfigItem(0, "Chunks of rows processed in parallel; 0 for all available cores.")
     archive_url = ConfigItem("https://archive.stsci.edu/hlsps/phangs-cat", "Root URL of the PHANGS catalog archive.")
     archive_method = ConfigItem(["https", "astroquery"],
