@@ -118,10 +118,13 @@ class CoverageMetadata(msgspec.Struct, frozen=True):
     kind : str
     slots : tuple of tuple of int or None
         Indices of the bands in each slot, if not every band is always measured.
+    sets : tuple or None
+        Sets of bands of surveys; checked by the coverage.
     """
 
     kind: _Name
     slots: _Slots | None = None
+    sets: tuple[Any, ...] | None = None
 
 
 class FamilyMetadata(msgspec.Struct, frozen=True):
@@ -190,7 +193,7 @@ class RecalibrationMetadata(msgspec.Struct, frozen=True):
 
 
 class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
-    """Card entries of a model file that are used in computations.
+    """Entries of the JSON of a model file, those used in computations checked.
 
     Attributes
     ----------
@@ -215,6 +218,8 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
         Range of the conditions in training; None for encoders with their own bounds.
     certificate : StampMetadata or None
     recalibration : RecalibrationMetadata or None
+    card : dict
+        All entries, as plain values.
     """
 
     format: Annotated[int, Meta(ge=1, le=2)]
@@ -230,9 +235,10 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
     condition_range: RangeMetadata | None = None
     certificate: StampMetadata | None = None
     recalibration: RecalibrationMetadata | None = None
+    card: dict[str, Any] = {}
 
 
-def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
+def read_metadata(text: bytes, where: str) -> ModelMetadata:
     """Parse a card and check it against the schema.
 
     Parameters
@@ -244,10 +250,7 @@ def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
 
     Returns
     -------
-    card : dict
-        All entries, as plain values.
-    metadata : ModelMetadata
-        Entries used in computations.
+    ModelMetadata
 
     Raises
     ------
@@ -270,6 +273,6 @@ def read_metadata(text: bytes, where: str) -> tuple[dict, ModelMetadata]:
     if type(found) is not int or found not in (1, 2):
         raise ModelError(f"{where} has format {str(found)[:20]}; this version of clusterpost reads 1 and 2")
     try:
-        return card, msgspec.convert(card, ModelMetadata)
+        return msgspec.structs.replace(msgspec.convert(card, ModelMetadata), card=card)
     except msgspec.ValidationError as error:
         raise ModelError(f"{where} is not a valid model card ({error}); get both files again") from None

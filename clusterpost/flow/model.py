@@ -32,18 +32,16 @@ class Model:
     name : str
     flow : Flow
         Flow in evaluation mode, on its device.
-    card : dict
-        All entries of the JSON file, with the model's hash as ``sha256``.
     metadata : ModelMetadata
-        Entries used in computations, checked against the schema.
+        Entries of the JSON file, checked against the schema, with the model's hash as ``sha256``.
     """
 
-    def __init__(self, name: str, flow: Flow, card: dict[str, Any], metadata: ModelMetadata):
-        self.name, self.flow, self.card, self.metadata = name, flow, card, metadata
+    def __init__(self, name: str, flow: Flow, metadata: ModelMetadata):
+        self.name, self.flow, self.metadata = name, flow, metadata
 
     def __repr__(self) -> str:
         return (f"<Model {self.name!r}: {', '.join(self.parameters)} from {len(self.bands)} bands, "
-                f"{self.metadata.n_weights:,} weights, {self.card['sha256'][:12]}, on {self.device}>")
+                f"{self.metadata.n_weights:,} weights, {self.metadata.sha256[:12]}, on {self.device}>")
 
     def check(self) -> None:
         """Check that network, encoder, and family are consistent.
@@ -78,6 +76,11 @@ class Model:
         if limits is not None and not len(limits.low) == len(limits.high) == size:
             raise ModelError(f"the range of the conditions does not have {size} lower and upper bounds")
 
+    @property
+    def card(self) -> dict[str, Any]:
+        """All entries of the JSON file as plain values."""
+        return self.metadata.card
+
     @functools.cached_property
     def family(self) -> ModelFamily:
         """Model family, on the device of the model."""
@@ -86,7 +89,7 @@ class Model:
     @functools.cached_property
     def encoder(self) -> Encoder:
         """Encoder of observations into conditions."""
-        return self.family.read_encoder(self.card["conditions"])
+        return self.family.read_encoder(self.metadata.conditions)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -96,18 +99,18 @@ class Model:
     @property
     def filter_groups(self) -> tuple[tuple[int, ...], ...]:
         """Indices of interchangeable bands, of which one per group is sufficient."""
-        return tuple(tuple(group) for group in self.card["simulator"]["coverage"].get(
-            "slots", [[i] for i in range(len(self.bands))]))
+        slots = self.metadata.simulator.coverage.slots
+        return tuple((i,) for i in range(len(self.bands))) if slots is None else slots
 
     @property
     def min_bands(self) -> int:
         """Minimum number of measured groups: that of the family, or all for a network trained with every band."""
-        return self.family.min_bands if "slots" in self.card["simulator"]["coverage"] else len(self.filter_groups)
+        return len(self.bands) if self.metadata.simulator.coverage.slots is None else self.family.min_bands
 
     @property
     def takes_sets(self) -> bool:
         """Whether the model was trained with several sets of bands and does not need all of them."""
-        return "sets" in self.card["simulator"]["coverage"]
+        return self.metadata.simulator.coverage.sets is not None
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -140,12 +143,12 @@ class Model:
             return self
         flow = build_flow(self.flow.spec)
         flow.load_export(self.flow.export())
-        return Model(self.name, flow.requires_grad_(False).eval().to(device), self.card, self.metadata)
+        return Model(self.name, flow.requires_grad_(False).eval().to(device), self.metadata)
 
     @property
     def learned(self) -> tuple[str, ...]:
         """Names of the parameters drawn by the flow, in order."""
-        return tuple(self.card["learned"])
+        return self.metadata.learned
 
     def encode(self, observed: Observed) -> torch.Tensor:
         """Compute the conditions of the network.

@@ -246,13 +246,13 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
     if isinstance(name, Model):
         return name if device is None else name.to(device)
     stem = model_stem(name)
-    card, metadata = read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json")
+    metadata = read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json")
     data = _bounded_bytes(f"{stem}.safetensors", _LARGEST_WEIGHTS)
     device = torch_device(device)
     try:
         tensors = load_tensors(data)
         weights = {k.removeprefix("weights."): v for k, v in tensors.items() if k.startswith("weights.")}
-        found = model_hash(card, weights)
+        found = model_hash(metadata.card, weights)
         stated = hashlib.sha256(data).hexdigest() if metadata.format == _WITHOUT_COVERED_CARD else found
         if stated != metadata.sha256:
             raise ModelError("the sha256 of the files does not match the card: the weights or the card were "
@@ -261,8 +261,8 @@ def load_model(name: ModelLike = "default", *, device: str | None = None) -> Mod
         _check_sizes(spec, weights, metadata)
         flow = build_flow(spec)
         flow.load_export(weights)
-        model = Model(stem.name, flow.requires_grad_(False).eval().to(device), {**card, "sha256": found},
-                      msgspec.structs.replace(metadata, sha256=found))
+        model = Model(stem.name, flow.requires_grad_(False).eval().to(device),
+                      msgspec.structs.replace(metadata, sha256=found, card={**metadata.card, "sha256": found}))
         model.check()
         check_golden_vectors(flow, tensors, str(stem))
     except InputError as error:
@@ -293,7 +293,7 @@ def _check_sizes(spec, weights, metadata):
 
 
 def _read_card(stem):
-    return read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json")[0]
+    return read_metadata(_bounded_bytes(f"{stem}.json", _LARGEST_CARD), f"{stem}.json").card
 
 
 def find_family(name: PathLike = "default") -> ModelFamily:

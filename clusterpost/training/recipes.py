@@ -518,8 +518,8 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
     if start is not None:
         model = load_model(start, device="cpu")
         taken = _take_what_fits(flow, model.flow.export(), start)
-        earlier = {key: value for key, value in model.card["training"].items() if key != "history"}
-        first = {"started_from": {"sha256": model.card["sha256"], "weights_taken": taken, **earlier}}
+        earlier = {key: value for key, value in model.metadata.training.items() if key != "history"}
+        first = {"started_from": {"sha256": model.metadata.sha256, "weights_taken": taken, **earlier}}
     result = fit(flow, recipe, folder, device=device, compile=compile, record=record, progress=progress,
                  scaled=start is not None)
     flow = flow.cpu().eval()
