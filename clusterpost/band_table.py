@@ -14,6 +14,8 @@ __all__ = ["list_bands"]
 def list_bands() -> QTable:
     """List all bands.
 
+    .. versionadded:: 0.2
+
     Returns
     -------
     `~astropy.table.QTable`

@@ -253,6 +253,8 @@ def add_band(name: str, curve: Any, *, instrument: str = "user", ab_minus_vega: 
              aliases: Sequence[str] = ()) -> Band:
     """Add a user-defined band for this session.
 
+    .. versionadded:: 0.2
+
     Tables computed later by `clusterpost.training.grid` and `clusterpost.training.stars` include it, as do
     models trained on them; existing models do not.
 

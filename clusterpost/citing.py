@@ -30,6 +30,8 @@ _PACKAGE = """@software{{clusterpost,
 def cite(tbl: Table | None = None, *, prefix: str | None = None) -> str:
     """Return the references for a result.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     tbl : `~astropy.table.Table`, optional

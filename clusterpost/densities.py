@@ -192,6 +192,8 @@ class Normal:
 class Share:
     """Density proportional to (x - low)^(power - 1) between bounds.
 
+    .. versionadded:: 0.2
+
     If the k-th of n sticks breaks off a fraction 1 - x of the remainder, powers of n, n - 1, ... 1 give
     a flat Dirichlet distribution of the fractions.
 

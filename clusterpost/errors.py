@@ -170,6 +170,8 @@ class ArchiveError(_Worded, OSError):
 class InputWarning(_Worded, AstropyUserWarning):
     """A table, file, or option contains a probable mistake.
 
+    .. versionadded:: 0.2
+
     The message may contain options, as for `InputError`.
     """
 
@@ -182,4 +184,7 @@ class UncertifiedModelWarning(AstropyUserWarning):
 
 
 class PlatformWarning(AstropyUserWarning):
-    """A model gives slightly different results with this processor or torch version than where it was written."""
+    """A model gives slightly different results with this processor or torch version than where it was written.
+
+    .. versionadded:: 0.2
+    """

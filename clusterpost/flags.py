@@ -130,6 +130,8 @@ def decode_flags(flag: Any) -> list:
 def is_good(table_or_flag: Any, *, prefix: str | None = None) -> np.ndarray:
     """Select rows without a flag of severity caution or bad.
 
+    .. versionadded:: 0.2
+
     Informational flags, such as *missing band* or *upper limit*, do not exclude a row.
 
     Parameters
@@ -159,6 +161,8 @@ def is_good(table_or_flag: Any, *, prefix: str | None = None) -> np.ndarray:
 
 def flag_values(table_or_flag: Table | list[int] | np.ndarray, prefix: str | None = None) -> np.ndarray:
     """Return the flags of a result as plain integers.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------

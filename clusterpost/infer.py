@@ -52,6 +52,9 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
                 device: str | None = None, workers: int | None = None, progress: bool | None = None) -> Table:
     """Infer the parameters of every object in a table: age, mass, reddening, and metallicity for star clusters.
 
+    .. versionchanged:: 0.2
+       Added the options ``unit``, ``missing`` and ``workers``.
+
     Parameters
     ----------
     tbl : `~astropy.table.Table`, `~astropy.table.Row`, `pandas.DataFrame` or path
@@ -164,6 +167,9 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = EXACT_MO
                     workers: int | None = None, progress: bool | None = None) -> Table:
     """Compute exact posteriors on a dense grid or, for a family without a likelihood, by simulation.
 
+    .. versionchanged:: 0.2
+       Added the options ``model``, ``noise``, ``n_simulations``, ``unit``, ``missing`` and ``workers``.
+
     Parameters
     ----------
     tbl : `~astropy.table.Table`
@@ -231,6 +237,9 @@ def sample_posterior(tbl: TableLike, *, n_samples: int = 1000, model: ModelLike 
                      dtype: Any = float, device: str | None = None, workers: int | None = None,
                      progress: bool | None = None) -> QTable:
     """Draw from the posterior of every object in a table.
+
+    .. versionchanged:: 0.2
+       Added the options ``unit``, ``missing``, ``prefix``, ``dtype`` and ``workers``.
 
     Parameters
     ----------
@@ -331,6 +340,9 @@ def log_prob(tbl: TableLike, theta: Any, *, model: ModelLike = "default", noise:
              prefix: str | None = None, seed: int | None = None, device: str | None = None,
              workers: int | None = None) -> np.ndarray:
     """Evaluate the log posterior density of parameters.
+
+    .. versionchanged:: 0.2
+       Added the options ``unit``, ``missing``, ``prefix`` and ``workers``.
 
     Parameters
     ----------

@@ -223,6 +223,9 @@ def apply_error_floor(tbl: Table, floor: float = 0.05, *, columns: Mapping | Non
                       missing: Sequence[float] = ()) -> Table:
     """Add a systematic relative error to every flux error in quadrature.
 
+    .. versionchanged:: 0.2
+       Added the options ``unit`` and ``missing``.
+
     r' = sqrt(r^2 + floor^2) for the relative error r (Walter et al. 2025,
     Eq. 10).  Upper limits and missing values do not change.
 

@@ -123,6 +123,9 @@ class BoxPrior(BoundedPrior):
 class ProductPrior(BoundedPrior):
     """Independent one-dimensional densities, one for each parameter.
 
+    .. versionchanged:: 0.2
+       Added the option ``family``.
+
     Parameters
     ----------
     family : str or ModelFamily
@@ -226,6 +229,9 @@ class ProductPrior(BoundedPrior):
 
 class FunctionPrior(BoundedPrior):
     """Prior given as a function, within bounds.
+
+    .. versionchanged:: 0.2
+       Added the option ``family``.
 
     Parameters
     ----------
@@ -344,6 +350,9 @@ def _family(family):
 def as_prior(prior: Any | None, family: ModelFamily | None = None) -> Any:
     """Convert user input to a prior.
 
+    .. versionchanged:: 0.2
+       Added the option ``family``.
+
     Parameters
     ----------
     prior : object, callable, str or None
@@ -384,6 +393,8 @@ def as_prior(prior: Any | None, family: ModelFamily | None = None) -> Any:
 
 def prior_from_record(values: dict) -> Prior:
     """Make the prior described by plain values.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------

@@ -50,6 +50,8 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
                  progress: bool | None = None) -> Path:
     """Write a result as one self-contained HTML page.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     out : `~astropy.table.Table`
@@ -126,6 +128,8 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
 
 def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
     """Describe how a result was made, as a paragraph for a paper.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------

@@ -34,6 +34,8 @@ _LONGEST = 10_000
 def select_rows(tbl: Table, expression: str, *, prefix: str | None = None) -> np.ndarray:
     """Return the rows for which an expression is true.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     tbl : `~astropy.table.Table`
@@ -77,6 +79,8 @@ def select_rows(tbl: Table, expression: str, *, prefix: str | None = None) -> np
 def column_names(expression: str) -> set[str]:
     """Return the names of the columns that an expression uses; ``good`` is one of them if it does.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     expression : str
@@ -98,6 +102,8 @@ def column_names(expression: str) -> set[str]:
 
 def row_numbers(tbl: Table, where: Any = None, *, prefix: str | None = None, option: str = "where") -> np.ndarray:
     """Return the numbers of the rows that a selection of any form names.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------
@@ -157,6 +163,8 @@ def row_numbers(tbl: Table, where: Any = None, *, prefix: str | None = None, opt
 
 def row_mask(tbl: Table, where: Any = None, *, prefix: str | None = None) -> np.ndarray:
     """Return which rows a selection of any form contains.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------

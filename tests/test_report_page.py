@@ -175,6 +175,13 @@ def test_methods_of_galaxies_credit_their_own_papers():
     assert "Walter" not in text
 
 
+def test_a_long_prior_has_its_own_line_in_the_summary(tmp_path):
+    galaxies = clusterpost.infer_table(clusterpost.simulate(2, model="galaxies", seed=1), model="galaxies",
+                                       n_samples=50)
+    text = write_report(galaxies, tmp_path / "report.html", objects=0, progress=False).read_text()
+    assert re.findall(r'<div class="long"><dt>(.*?)</dt>', text) == ["prior"]
+
+
 def test_methods_of_many_parameters_are_short_enough_for_a_paper():
     galaxies = clusterpost.simulate(2, model="galaxies", seed=1)
     text = methods_paragraph(clusterpost.infer_table(galaxies, model="galaxies", n_samples=50))

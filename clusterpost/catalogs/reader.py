@@ -34,6 +34,9 @@ def read_catalog(path_or_table: PathLike | Table, *, columns: Mapping | None = N
                  distance_source: str | None = None) -> Table:
     """Read a catalog, recognize its photometry, and add canonical columns.
 
+    .. versionchanged:: 0.2
+       Added the options ``unit``, ``missing``, ``bands`` and ``hdu``.
+
     Parameters
     ----------
     path_or_table : path or `~astropy.table.Table`

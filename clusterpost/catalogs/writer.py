@@ -40,6 +40,9 @@ _DATATYPES = {str: "unicodeChar", bool: "boolean", int: "long", float: "double"}
 def write_catalog(tbl: Table, path: PathLike, *, overwrite: bool = False, flat: bool = False) -> None:
     """Write a table in the format of the file's suffix.
 
+    .. versionchanged:: 0.2
+       Added the option ``flat``.
+
     Parameters
     ----------
     tbl : `~astropy.table.Table`

@@ -42,6 +42,8 @@ def plot_color_color(out: Table, x: tuple[str, str] | None = None, y: tuple[str,
                      ax: Axes | None = None) -> Figure:
     """Draw a color-color diagram of a catalog, with the model's track.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     out : Table
@@ -102,6 +104,8 @@ def plot_color_magnitude(out: Table, color_bands: tuple[str, str] | None = None,
                          track: bool = True, reddening: float = 0.3, absolute: bool = True, system: str = "AB",
                          prefix: str | None = None, ax: Axes | None = None) -> Figure:
     """Draw a color-magnitude diagram of a catalog, with the model's tracks.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------

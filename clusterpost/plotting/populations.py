@@ -37,6 +37,8 @@ def plot_age_mass(out: Table, *, where: str | Sequence | np.ndarray | None = Non
                   ax: Axes | None = None) -> Figure:
     """Draw ages against masses.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     out : Table
@@ -152,6 +154,8 @@ def plot_mass_function(out: Table, *, where: str | Sequence | np.ndarray | None 
                        **options: Any) -> Figure:
     """Draw the mass function of a catalog from draws of its posteriors.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     out : Table
@@ -221,6 +225,8 @@ def plot_age_distribution(out: Table, *, where: str | Sequence | np.ndarray | No
                           bootstrap: bool = True, prefix: str | None = None, ax: Axes | None = None,
                           **options: Any) -> Figure:
     """Draw the age distribution of a catalog from draws of its posteriors.
+
+    .. versionadded:: 0.2
 
     Parameters
     ----------

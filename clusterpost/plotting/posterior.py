@@ -84,6 +84,9 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
                    **options: Any) -> Figure | SubFigure:
     """Draw a corner plot of one object's posterior, with modes, MAP and catalog value.
 
+    .. versionchanged:: 0.2
+       Added the options ``prefix``, ``name`` and ``linear``.
+
     Parameters
     ----------
     row_or_table : Row or Table of one row

@@ -50,6 +50,8 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
              seed: int | None = None, **options: Any) -> Figure:
     """Draw the photometry of one object with the prediction of its posterior in each band.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     row_or_table : Row or Table of one row

@@ -28,6 +28,8 @@ def plot_sky(out: Table, *, where: str | Sequence | np.ndarray | None = None, co
              coordinates: tuple[str, str] | None = None, prefix: str | None = None, ax: Axes | None = None) -> Figure:
     """Draw the positions of a catalog's objects.
 
+    .. versionadded:: 0.2
+
     Parameters
     ----------
     out : Table

@@ -25,6 +25,9 @@ def simulate(n_or_params: int | Table, *, model: Any = "default", bands: Sequenc
              distance: Any = None, errors: Any = None, noise: Any = "lognormal", seed: int = 0) -> QTable:
     """Simulate the photometry of a model family's objects, by default star clusters drawn star by star.
 
+    .. versionchanged:: 0.2
+       Added the option ``model``.
+
     Parameters
     ----------
     n_or_params : int or `~astropy.table.Table`
