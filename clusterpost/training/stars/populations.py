@@ -34,7 +34,6 @@ LOG_U = np.array([-3.5, -3.0, -2.5, -2.0])
 #: Ages of the nebular grids, Myr.
 NEBULAR_AGES = 10 ** (0.1 * np.arange(15))
 _C_ANGSTROM_S = 2.99792458e18
-_AREA_10PC = 4 * np.pi * 3.0856775814913673e19**2
 
 
 def bc03(read: Callable, metallicity: str, curves: Sequence, log_age: np.ndarray) -> np.ndarray:
