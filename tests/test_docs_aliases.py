@@ -36,3 +36,17 @@ def test_functions_that_pages_name_are_documented(defined_as):
     modules = {name: defined_as(name).rpartition(".")[0] for name in names if defined_as(name)}
     assert "clusterpost.validation.sbc_ranks" in modules
     assert not {name for name, module in modules.items() if module not in listed}
+
+
+def test_the_output_columns_of_the_default_model_are_listed(monkeypatch):
+    from clusterpost.families import get_family
+    from clusterpost.schema import result_columns
+
+    pytest.importorskip("docutils")
+    monkeypatch.syspath_prepend(str(DOCS / "_ext"))
+    from registry import OutputColumns
+
+    text = "\n".join(OutputColumns.lines(None))
+    for family in ("stochastic", "clusters"):
+        assert all(text.count(f"``{column.name}``") == 1 for column in result_columns(get_family(family)()))
+    assert "````" not in text  # an empty literal is a section title

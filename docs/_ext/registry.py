@@ -47,12 +47,16 @@ class Flags(RegistryTable):
 
 
 class OutputColumns(RegistryTable):
+    """Table of the output columns of the families of clusters, the default first."""
+
     def lines(self):
         from clusterpost.families import get_family
         from clusterpost.schema import result_columns
 
-        rows = [(f"``{c.name}``", c.unit or "–", c.description.replace("{percent}", "*q*"), f"``{c.ucd}``")
-                for c in result_columns(get_family("clusters")())]
+        rows = [(f"``{c.name}``", c.unit or "–", c.description.replace("{percent}", "*q*"),
+                 f"``{c.ucd}``" if c.ucd else "–")
+                for c in {c.name: c for family in ("stochastic", "clusters")
+                          for c in result_columns(get_family(family)())}.values()]
         return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 10 45 25")
 
 
