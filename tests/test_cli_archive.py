@@ -46,6 +46,7 @@ def test_fetch(tmp_path, server, capsys):
     assert run("infer", path, tmp_path / "out.fits", "-n", 20, "--quiet") == 0
 
 
+@pytest.mark.slow
 def test_fetch_all_without_one_lost_row(tmp_path, server, capsys):
     assert run("fetch", "all", "-o", tmp_path / "all.fits", "--quiet") == 0
     assert capsys.readouterr().err == ""

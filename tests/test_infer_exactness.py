@@ -212,7 +212,7 @@ def test_two_bands_and_acs_are_exact(prior_mocks):
     assert all(are_exact(out, exact).values()), are_exact(out, exact)
 
 
-@pytest.mark.parametrize("noise", ["lognormal", "normal"])
+@pytest.mark.parametrize("noise", ["lognormal", pytest.param("normal", marks=pytest.mark.slow)])
 def test_the_map_is_the_highest_point(noise):
     """Never lower than the best point of a fine grid, by the exact density."""
     tbl = clusterpost.simulate(16, noise=noise, seed=23)
@@ -246,7 +246,7 @@ def test_where_the_grid_says_the_density_is_highest(prior_mocks, of_prior_mocks)
 # Limits and noise
 
 
-@pytest.mark.parametrize("sharpness", [0.2, 0.01])
+@pytest.mark.parametrize("sharpness", [pytest.param(0.2, marks=pytest.mark.slow), 0.01])
 def test_upper_limits(middling, sharpness):
     """As brute force has it, and in the right direction: a limit on the blue flux makes clusters older or redder."""
     params = QTable({name: middling[f"{name}_true"] for name in PARAMETERS})

@@ -209,6 +209,7 @@ def test_refusals(out, tmp_path):
     assert (tmp_path / "a.html").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_at_the_shell(out, tmp_path, capsys):
     clusterpost.write_catalog(out, tmp_path / "out.fits")
     arguments = [str(tmp_path / name) for name in ("out.fits", "out.html")]

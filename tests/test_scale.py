@@ -218,7 +218,7 @@ def surveys(draw):
     return tbl
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tbl=surveys(), size=st.integers(1, 12))
 def test_chunks_of_a_survey_are_understood_as_the_whole(tmp_path, tbl, size):
     """Cameras by galaxy, distances by name, sentinels: a row means the same beside any others."""
@@ -252,6 +252,7 @@ def test_few_rows_stand_for_the_whole(tmp_path):
     assert _context([ParquetSource(tmp_path / "own.parquet", 7)])[1] == ["0"]
 
 
+@pytest.mark.slow
 def test_columns_that_some_parts_alone_would_write_otherwise(tmp_path, clusters):
     """A sentinel makes a column of float32 one of float64; a mask is there if one row has one."""
     tbl = Table(clusters)
@@ -576,6 +577,7 @@ def test_parts_of_other_options_are_refused_and_kept(source, interrupted, option
     assert {p.name: p.read_bytes() for p in parts.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_prior_is_known_by_its_densities(source, tmp_path, monkeypatch):
     options = {"n_samples": 20, "rows_per_part": 3}
     with monkeypatch.context() as patch:

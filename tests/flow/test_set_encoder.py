@@ -172,6 +172,7 @@ class TestFlow:
             spec(**changes)
 
 
+@pytest.mark.slow
 def test_a_short_training_finds_what_a_conjugate_posterior_holds():
     """x = theta_0 + theta_1-like amplitude: the network must learn that brightness tells the mass."""
     torch.manual_seed(4)
