@@ -8,6 +8,7 @@ of a cluster does not depend on other clusters.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .target import NetworkTarget, Target
 
 __all__ = ["AllDraws", "UnitPoints", "WeightedSamples", "n_base_points", "refine", "support"]
+
+_log = logging.getLogger("clusterpost")
 
 _BEFORE_FIT = 4  # factor on the number of draws before kernels are fitted
 _MORE = (2, 4, 8)  # factors on the number of draws, if these suffice
@@ -189,22 +192,28 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     rows = torch.arange(len(target), device=conditions.device)
     sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()
-    _draw_more(sampler, out, target_ess, min_ess if adapt else 0.0)
+    n_more = _draw_more(sampler, out, target_ess, min_ess if adapt else 0.0)
+    n_fitted = n_chained = 0
     without_chains = False
     for row in (out.n_effective < min_ess).nonzero()[:, 0].tolist():
         # Separately and from the first draw on: rounding of sums depends on the batch size, which would
         # give the same cluster other kernels and chains among other neighbors.
         if adapt:
             _fit_kde(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
-                         out, row, target_ess)
+                     out, row, target_ess)
+            n_fitted += 1
         if out.n_effective[row] < min_ess:
             out.flag[row] |= flags.LOW_EFFICIENCY
             without_chains |= mcmc and find_spec("emcee") is None
             if mcmc and not without_chains:
                 _sample_with_mcmc(out, row, target[row], seed)
+                n_chained += 1
     if without_chains:
         warnings.warn("some rows need Markov chains and keep LOW_EFFICIENCY because emcee is not installed: "
                       "pip install 'clusterpost[mcmc]'", AstropyUserWarning, stacklevel=2)
+    if n_more or n_fitted:
+        _log.debug("of %d rows, %d took more draws, %d kernels, and %d Markov chains", len(rows), n_more, n_fitted,
+                   n_chained)
     return out
 
 
@@ -334,7 +343,7 @@ class _Sampler:
 
 
 def _draw_more(sampler, out, target_ess, min_ess):
-    """Add draws to reach ``target_ess``, or the maximum number if it reaches ``min_ess``."""
+    """Add draws to reach ``target_ess``, or the maximum number if it reaches ``min_ess``; return the number of rows."""
     wanted = target_ess / out.n_effective
     times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE[:-1])))  # 0 if the first draws suffice
     times = torch.where(out.n_effective * _MORE[-1] < min_ess, -1, times)  # kernels are needed
@@ -344,6 +353,7 @@ def _draw_more(sampler, out, target_ess, min_ess):
             group = sampler[at]
             group.more(many - 1)
             _put(out, at, group.result())
+    return int((times > 0).sum())
 
 
 def _fit_kde(sampler, out, row, target_ess):

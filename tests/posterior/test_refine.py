@@ -1,4 +1,5 @@
 import math
+import re
 
 import numpy as np
 import pytest
@@ -93,13 +94,16 @@ def test_evidence_agrees_between_a_good_and_a_bad_proposal():
     assert (wide.log_evidence.diff().abs() > 0.5).any()
 
 
-def test_kernels_find_what_the_proposal_hardly_meets():
+def test_kernels_find_what_the_proposal_hardly_meets(caplog):
     theta, observed, table = mocks(12, seed=3, error=(0.05, 0.08), mass=(4.0, 5.0))
     options = {"n_samples": 1024, "mcmc": False}
     # a flow that is sure of a wrong place
     wrong = {"flow": NormalFlow([0.4, 0.2]), "conditions": torch.tensor([[1.0, 0.2]]).expand(12, 2)}
     before, _ = refined(observed, table, "lognormal", cluster_prior(), adapt=False, **options, **wrong)
-    after, _ = refined(observed, table, "lognormal", cluster_prior(), **options, **wrong)
+    with caplog.at_level("DEBUG", "clusterpost"):
+        after, _ = refined(observed, table, "lognormal", cluster_prior(), **options, **wrong)
+    (message,) = caplog.messages
+    assert re.fullmatch(r"of 12 rows, \d+ took more draws, [1-9]\d? kernels, and 0 Markov chains", message)
     lost = before.n_effective < 50
     assert lost.sum() >= 6
     assert (before.flag[lost] == flags.LOW_EFFICIENCY).all()
