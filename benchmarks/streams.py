@@ -36,7 +36,7 @@ def streams(scale):
 
 
 def _catalog(path, n):
-    many_mocks(n).write(path)
+    many_mocks(n).write(path, overwrite=True)
     return path
 
 
