@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from . import flags
+from .config import conf
 from .posterior.ascent import find_map
 from .posterior.modes import find_modes
 from .posterior.refine import AllDraws, support
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["summarize", "with_derived"]
 
 _POOR_CHI2 = 10.0
-_POINTS_AT_ONCE = 400_000
 _POINTS_IN_CACHE = 16_384  # processed at a time for derived quantities, to keep intermediate results in cache
 _SUPPORT_STRIDE = 7  # stride of the draws for the predictive p-value; odd because of the Sobol points
 
@@ -124,7 +124,7 @@ def _batches(every):
     for row, draws in every.items():
         alike[len(draws.weight)].append(row)
     for size, rows in alike.items():
-        step = max(1, _POINTS_AT_ONCE // size)
+        step = max(1, conf.points_per_pass // size)
         for some in (rows[start:start + step] for start in range(0, len(rows), step)):
             of_some = [every[row] for row in some]
             yield some, AllDraws(*(torch.stack([getattr(one, name) for one in of_some])
@@ -134,10 +134,12 @@ def _batches(every):
 def _marginals(theta, weight, log_density, family, covariates, taken):
     """Compute quantiles (n, n_quantity, n_level), means (n, n_quantity), and entropy (n,) of weighted draws."""
     every = with_derived(theta, family, covariates)
-    # Draws outside the prior have no weight, and their derived quantities may not be finite.
-    counted = torch.where(weight[..., None] > 0, every.double(), 0.0)
-    return (torch.stack([quantiles(x, at, weight) for x, at in zip(every.unbind(-1), taken, strict=True)], 1),
-            (weight[..., None].double() * counted).sum(1), entropy(log_density, weight))
+    quantile, mean = [], []
+    for x, at in zip(every.unbind(-1), taken, strict=True):  # one by one, to save memory
+        quantile.append(quantiles(x, at, weight))
+        # Draws outside the prior have no weight, and their derived quantities may not be finite.
+        mean.append((weight.double() * torch.where(weight > 0, x.double(), 0.0)).sum(1))
+    return torch.stack(quantile, 1), torch.stack(mean, 1), entropy(log_density, weight)
 
 
 def _column(values, quantity):

@@ -19,6 +19,7 @@ import torch
 from astropy.utils.exceptions import AstropyUserWarning
 
 from .. import flags
+from ..config import conf
 from .kernels import KernelDensity
 from .mcmc import run_chain
 from .proposal import Draws
@@ -41,7 +42,6 @@ _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # fraction of uniform draws in each f
 _AIM, _MOST = 0.6, 1500
 _MOST_CHAINED = 6  # parameters; chains of affordable length do not converge in more dimensions
 _LEAST_SUPPORT = 1e-3
-_POINTS_AT_ONCE = 2**17  # when rows get further draws; bounds the memory
 
 
 class UnitPoints:
@@ -347,9 +347,10 @@ def _draw_more(sampler, out, target_ess, min_ess):
     wanted = target_ess / out.n_effective
     times = torch.bucketize(wanted, wanted.new_tensor((1, *_MORE[:-1])))  # 0 if the first draws suffice
     times = torch.where(out.n_effective * _MORE[-1] < min_ess, -1, times)  # kernels are needed
+    at_once = conf.points_per_pass // 2  # the first draws of all rows stay in memory
     for i, many in enumerate(_MORE, 1):
         rows = (times == i).nonzero()[:, 0]
-        for at in rows.split(max(1, _POINTS_AT_ONCE // (many * sampler.n_samples))) if len(rows) else ():
+        for at in rows.split(max(1, at_once // (many * sampler.n_samples))) if len(rows) else ():
             group = sampler[at]
             group.more(many - 1)
             _put(out, at, group.result())
