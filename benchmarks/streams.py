@@ -70,8 +70,8 @@ def _dask(folder, size):
     seconds = {1: [], 2: []}
     for repeat in range(size["repeats"]):
         for workers in seconds:
-            with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as cluster, Client(
-                    cluster) as client:
+            with (LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
+                  Client(cluster) as client):
                 warm = folder / f"warm-{workers}-{repeat}"
                 infer_dataset(source, warm, client, model=_MODEL, n_samples=10, device="cpu", progress=False)
                 target = folder / f"out-{workers}-{repeat}"

@@ -140,7 +140,7 @@ def _connected(client):
         with contextlib.suppress(ValueError):
             client = distributed.default_client()
     if client is None:
-        with (distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
+        with (distributed.LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
               distributed.Client(cluster) as own):
             yield own
     elif isinstance(client, str):
