@@ -193,27 +193,26 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()
     n_more = _draw_more(sampler, out, target_ess, min_ess if adapt else 0.0)
-    n_fitted = n_chained = 0
+    hard = (out.n_effective < min_ess).nonzero()[:, 0].tolist()
     without_chains = False
-    for row in (out.n_effective < min_ess).nonzero()[:, 0].tolist():
+    for row in hard:
         # Separately and from the first draw on: rounding of sums depends on the batch size, which would
         # give the same cluster other kernels and chains among other neighbors.
         if adapt:
             _fit_kde(_Sampler(proposal, target[row], conditions[row, None], rows[row, None], points, n_samples),
                      out, row, target_ess)
-            n_fitted += 1
         if out.n_effective[row] < min_ess:
             out.flag[row] |= flags.LOW_EFFICIENCY
             without_chains |= mcmc and find_spec("emcee") is None
             if mcmc and not without_chains:
                 _sample_with_mcmc(out, row, target[row], seed)
-                n_chained += 1
     if without_chains:
         warnings.warn("some rows need Markov chains and keep LOW_EFFICIENCY because emcee is not installed: "
                       "pip install 'clusterpost[mcmc]'", AstropyUserWarning, stacklevel=2)
+    n_fitted = len(hard) if adapt else 0
     if n_more or n_fitted:
         _log.debug("of %d rows, %d took more draws, %d kernels, and %d Markov chains", len(rows), n_more, n_fitted,
-                   n_chained)
+                   int((out.flag & flags.MCMC > 0).sum()))
     return out
 
 
@@ -292,21 +291,21 @@ class _Sampler:
         source = self.proposal.with_flow(kernels, uniform)
         observed, conditions = self.target.observed, self.conditions
         new = source.draw(observed, conditions, self._next(self.n_samples))
-
-        def log_prob(source, draws, log_amplitude):
-            return log_amplitude + source.log_prob_of_flow(observed, conditions, draws.theta, draws.shift,
-                                                           n_samples=self.n_samples)
-
         # All fitted sources share the density of the amplitude, which is expensive: compute it once for each draw.
         if not self.fitted:
             self.log_amplitude = source.log_prob_of_amplitude(observed, self.draws.theta, self.draws.shift)
-        self.fitted_log_q = [torch.cat([log_q, log_prob(other, new, new.log_amplitude)], 1)
+        self.fitted_log_q = [torch.cat([log_q, self._log_prob(other, new, new.log_amplitude)], 1)
                              for other, log_q in zip(self.fitted, self.fitted_log_q, strict=True)]
-        self.fitted_log_q.append(torch.cat([log_prob(source, self.draws, self.log_amplitude), new.log_q], 1))
+        self.fitted_log_q.append(torch.cat([self._log_prob(source, self.draws, self.log_amplitude), new.log_q], 1))
         self.fitted.append(source)
         self.log_amplitude = torch.cat([self.log_amplitude, new.log_amplitude], 1)
-        of_proposal = self.proposal.log_prob_of_amplitude(observed, new.theta, new.shift)
-        self._add(replace(new, log_q=log_prob(self.proposal, new, of_proposal)))
+        self._add(replace(new, log_q=self.proposal.log_prob(observed, conditions, new.theta, new.shift,
+                                                            n_samples=self.n_samples)))
+
+    def _log_prob(self, source, draws, log_amplitude):
+        """Compute the log density of a source at draws whose density of the amplitude is known."""
+        return log_amplitude + source.log_prob_of_flow(self.target.observed, self.conditions, draws.theta, draws.shift,
+                                                       n_samples=self.n_samples)
 
     @property
     def n_effective(self):
