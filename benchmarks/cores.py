@@ -18,61 +18,66 @@ from machine import timed
 import clusterpost
 from clusterpost.workers import available_cores
 
-SCALES = {"small": {"n": 24, "n_samples": 100, "repeats": 1, "memory": 24},
-          "full": {"n": 4000, "n_samples": None, "repeats": 7, "memory": 4000}}
+#: Tables of few chunks, for threads, and of many, for processes.
+SCALES = {"small": {"n": (12, 24), "n_samples": 100, "repeats": 1},
+          "full": {"n": (2000, 9000), "n_samples": None, "repeats": 5}}
 _BURNER = "while True: pass"
 
 
 def cores(scale):
     """Tables ``cores``, ``memory`` and ``processes``.
 
-    ``ratio`` is the time with one worker over that with one for each core, the median of pairs that are run one right
-    after the other; ``others`` is the share of all cores that other processes took meanwhile, the burners among them:
-    there is one for each core where the machine is called busy.  ``processes`` is what independent processes
-    of one worker each gain, which share nothing but the machine: more than that no number of workers can.
+    ``ratio`` is the time with one worker divided by the time with one for each core, the median of pairs that run one
+    right after the other. ``first`` is the time of the first call with several workers, which starts the processes
+    of a large table. ``others`` is the share of all cores that other processes use during the calls with one worker; a
+    *busy* machine has one burner per core. ``processes`` is the gain of independent processes with one worker
+    each, the limit of the machine.
     """
     size, both = SCALES[scale], sorted({1, max(2, available_cores())})
-    tbl = clusterpost.simulate(size["n"], model="any_bands", seed=9)
+    tables = {n: clusterpost.simulate(n, model="any_bands", seed=9) for n in size["n"]}
 
-    def infer(workers):
-        return clusterpost.infer_table(tbl, model="any_bands", n_samples=size["n_samples"], workers=workers,
-                                       progress=False, device="cpu")
+    def infer(n, workers):
+        """Return the wall time."""
+        return timed(lambda: clusterpost.infer_table(tables[n], model="any_bands", n_samples=size["n_samples"],
+                                                     workers=workers, progress=False, device="cpu"))[1]
 
-    infer(1)
     rows = []
-    for state, burners in (("free", 0), ("busy", available_cores())):
-        with _burning(burners):
-            seconds = {workers: [] for workers in both}
-            others = []
-            for _ in range(size["repeats"]):
-                before = _cpu()
-                for workers in both:
-                    seconds[workers].append(timed(lambda workers=workers: infer(workers))[1])
-                others.append(_others(before, _cpu()))
-        for workers in both:
-            rows.append({"machine": state, "workers": workers, "others": np.median(others),
-                         "seconds_per_object": np.median(seconds[workers]) / size["n"],
-                         "ratio": np.median(np.divide(seconds[1], seconds[workers])),
-                         "ratio_low": np.min(np.divide(seconds[1], seconds[workers])),
-                         "ratio_high": np.max(np.divide(seconds[1], seconds[workers]))})
+    for n in size["n"]:
+        infer(n, 1)
+        for state, burners in (("free", 0), ("busy", available_cores())):
+            with _burning(burners):
+                first = infer(n, both[-1])
+                seconds = {workers: [] for workers in both}
+                others = []
+                for _ in range(size["repeats"]):
+                    before = _cpu()
+                    seconds[1].append(infer(n, 1))
+                    others.append(_others(before, _cpu()))
+                    seconds[both[-1]].append(infer(n, both[-1]))
+            for workers in both:
+                ratio = np.divide(seconds[1], seconds[workers])
+                rows.append({"rows": n, "machine": state, "workers": workers, "others": np.median(others),
+                             "first": np.nan if workers == 1 or state == "busy" else first,
+                             "seconds": np.median(seconds[workers]), "ratio": np.median(ratio),
+                             "ratio_low": np.min(ratio), "ratio_high": np.max(ratio)})
     table = Table(rows=rows)
-    table["seconds_per_object"].unit = "s"
-    memory = Table(rows=[{"workers": workers, **in_a_process("infer_table", size["memory"], {
-        "workers": workers, "n_samples": size["n_samples"]})} for workers in both])
+    table["seconds"].unit = table["first"].unit = "s"
+    memory = Table(rows=[{"workers": workers, **in_a_process("infer_table", n, {
+        "workers": workers, "n_samples": size["n_samples"]})} for n in size["n"] for workers in both])
     memory["working"] = memory["peak"] - memory["before"] - memory["tables"]
-    memory = memory["workers", "rows", "peak", "before", "tables", "working"]
+    memory = memory["workers", "rows", "peak", "before", "tables", "working", "process"]
     for name in memory.colnames[2:]:
         memory[name].unit = "MB"
-    processes = _processes(size, both[-1])
+    processes = _processes(size["n"][0], size, both[-1])
     for each in (table, memory, processes):
-        each.meta.update({"scale": scale, "objects": size["n"], "repetitions": size["repeats"]})
+        each.meta.update({"scale": scale, "repetitions": size["repeats"]})
     return {"cores": table, "memory": memory, "processes": processes}
 
 
-def _processes(size, number):
+def _processes(n, size, number):
     """Infer the same table in one process, and at the same time in several, each of them one of its own."""
     with contextlib.ExitStack() as stack:
-        every = [stack.enter_context(_inferring(size)) for _ in range(number)]
+        every = [stack.enter_context(_inferring(n, size["n_samples"])) for _ in range(number)]
         for each in every:
             each.stdout.readline()  # it is ready
         seconds = {1: [], number: []}
@@ -81,16 +86,16 @@ def _processes(size, number):
                 for each in some:
                     print(file=each.stdin, flush=True)
                 seconds[len(some)].append(max(json.loads(each.stdout.readline()) for each in some))
-    ratios = {n: n * np.divide(seconds[1], seconds[n]) for n in seconds}
-    table = Table(rows=[{"processes": n, "seconds": np.median(seconds[n]), "ratio": np.median(ratios[n]),
-                         "ratio_low": np.min(ratios[n]), "ratio_high": np.max(ratios[n])} for n in seconds])
+    ratios = {k: k * np.divide(seconds[1], seconds[k]) for k in seconds}
+    table = Table(rows=[{"processes": k, "seconds": np.median(seconds[k]), "ratio": np.median(ratios[k]),
+                         "ratio_low": np.min(ratios[k]), "ratio_high": np.max(ratios[k])} for k in seconds])
     table["seconds"].unit = "s"
     return table
 
 
-def _inferring(size):
+def _inferring(n, n_samples):
     """Start a process that ends with its input."""
-    command = [sys.executable, "-W", "ignore", __file__, str(size["n"]), json.dumps(size["n_samples"])]
+    command = [sys.executable, "-W", "ignore", __file__, str(n), json.dumps(n_samples)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

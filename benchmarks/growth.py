@@ -26,7 +26,8 @@ def growth(scale, settings=SETTINGS):
     """Table ``rows``.
 
     ``peak`` is the most memory that a process held which did nothing else, ``before`` what it held with the table made
-    and the model loaded, ``tables`` the size of the table that goes in and of the one that comes out.
+    and the model loaded, ``tables`` the size of the table that goes in and of the one that comes out, ``process`` the
+    most memory of one of its worker processes.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def many_mocks(n):
 
 
 def measure(call, n, options):
-    from machine import peak_rss_mb, timed
+    from machine import peak_of_children_mb, peak_rss_mb, timed
 
     import clusterpost
 
@@ -86,7 +87,7 @@ def measure(call, n, options):
     out, seconds, cpu_seconds = timed(lambda: function(tbl, progress=False, device="cpu", **options))
     size = sum(column.nbytes for table in (tbl, out) for column in table.itercols()) / 1e6
     return {"rows": n, "seconds": seconds, "cpu_seconds": cpu_seconds, "rows_per_second": n / seconds,
-            "peak": peak_rss_mb(), "before": before, "tables": size}
+            "peak": peak_rss_mb(), "before": before, "tables": size, "process": peak_of_children_mb()}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.table import Table
+from loky import get_reusable_executor
 
 from clusterpost import __version__
 from clusterpost.utils import whole_file, write_whole
@@ -71,6 +72,15 @@ def peak_rss_mb():
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
+
+
+def peak_of_children_mb():
+    """End the worker processes, and return the most memory that one of them has held, MB; 0 without any."""
+    import resource
+
+    get_reusable_executor().shutdown()
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 __all__ = ["Finding", "check_installation"]
 
 _NEEDED = ("numpy", "scipy", "astropy", "torch", "FrEIA", "safetensors", "msgspec", "tqdm", "pooch", "requests",
-           "filelock")
+           "filelock", "loky", "cloudpickle")
 _OPTIONAL = {"matplotlib": "plot", "corner": "plot", "dust_extinction": "train", "optuna": "train", "zuko": "maf",
              "pyarrow": "scale", "astroquery": "archive", "emcee": "mcmc"}
 _TABLE_SHA256 = {

@@ -113,7 +113,8 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         ``cpu`` or ``cuda``; by default `clusterpost.conf.device`.
     workers : int, optional
         Number of chunks of rows to process in parallel, each on one core; by default `clusterpost.conf.workers`, all
-        cores available to the process.  It does not change the results.
+        cores available to the process.  It does not change the results.  Tables of about 8000 rows and more use
+        processes, which take a few seconds to start; smaller ones use threads.
     progress : bool, optional
         Whether to show a progress bar on standard error; by default only on a terminal.
 

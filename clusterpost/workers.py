@@ -1,17 +1,24 @@
-"""Parallel processing of chunks of rows in threads; torch releases the GIL while it computes."""
+"""Parallel processing of chunks of rows, in threads or, if they are many, in processes."""
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import torch
+from loky import get_reusable_executor
+from loky.process_executor import BrokenProcessPool
 
 from .config import conf
 from .errors import InputError
@@ -19,6 +26,8 @@ from .errors import InputError
 __all__ = ["available_cores", "count_workers", "in_parallel"]
 
 _AHEAD = 2  # maximum number of waiting results per worker
+_MANY = 64  # chunks that are worth the start of processes; they take one core 15 seconds or more
+_IDLE = 30  # seconds after which idle processes end
 
 
 def available_cores() -> int:
@@ -62,7 +71,7 @@ def count_workers(workers: int | None = None, device: Any = "cpu") -> int:
 
 
 def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
-    """Call a function for each task, in threads with one torch thread each.
+    """Call a function for each task, with one torch thread each.
 
     Parameters
     ----------
@@ -76,11 +85,37 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     object
         Results in the order of the tasks.
 
+    Raises
+    ------
+    InputError
+        If a worker process is killed, usually because the memory is full.
+
     Notes
     -----
+    A few tasks run in threads, which start at once but share the GIL. Many tasks run in processes, which take a few
+    seconds to start and then wait for nothing; they stay for half a minute, for the next call. The numbers are the
+    same. Threads are used for any number of tasks if the function cannot be pickled, or in a process that cannot have
+    child processes.
+
     The calling thread only waits and keeps its own torch settings.  If it is interrupted or a call fails, running
-    calls stop at their next step in Python, and no others start.
+    calls stop, in threads at their next step in Python, and no others start.
     """
+    workers = min(workers, max(1, len(tasks)))
+    pickled = _pickled(function) if workers > 1 and len(tasks) >= _MANY else None
+    pool = _thread_pool(function, workers) if pickled is None else _process_pool(pickled, workers)
+    with pool as submit:
+        waiting: deque = deque()
+        for task in tasks:
+            waiting.append(submit(task))
+            if len(waiting) >= _AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+@contextmanager
+def _thread_pool(function, workers):
+    """Yield a function that submits a task to threads."""
     running: set[int] = set()
 
     def call(task: Any) -> Any:
@@ -93,23 +128,57 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
             running.discard(threading.get_ident())
 
     with _one_torch_thread() as limit:
-        pool = ThreadPoolExecutor(min(workers, max(1, len(tasks))), "clusterpost", initializer=limit)
-        waiting: deque = deque()
-        remaining = iter(tasks)
+        pool = ThreadPoolExecutor(workers, "clusterpost", initializer=limit)
         try:
-            for task in remaining:
-                waiting.append(pool.submit(call, task))
-                if len(waiting) >= _AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield lambda task: pool.submit(call, task)
         finally:
-            for future in waiting:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             for thread in list(running):
                 # Stop between two Python steps: a chunk may take minutes, and its result is no longer needed.
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(_Stopped))
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown()
+
+
+@contextmanager
+def _process_pool(pickled, workers):
+    """Yield a function that submits a task to processes, which read the pickled function once."""
+    with tempfile.TemporaryDirectory(prefix="clusterpost-") as folder:
+        path = Path(folder, "function.pickle")
+        path.write_bytes(pickled)
+        pool = get_reusable_executor(max_workers=workers, timeout=_IDLE, env={"OMP_NUM_THREADS": "1"})
+        try:
+            yield lambda task: pool.submit(_call, str(path), task)
+        except BrokenProcessPool as error:
+            raise InputError("a worker process ended before its rows were inferred, probably because the memory is "
+                             f"full; use fewer workers (option:workers={max(1, workers // 2)})") from error
+        except BaseException:
+            pool.shutdown(kill_workers=True)
+            raise
+
+
+def _pickled(function):
+    """Return the function and the settings as bytes, or None if they cannot be sent to another process."""
+    if multiprocessing.current_process().daemon:  # for example a worker of a multiprocessing.Pool
+        return None
+    try:
+        return cloudpickle.dumps((function, {name: getattr(conf, name) for name in conf}))
+    except Exception:  # any type, from the objects of the user, for example a prior with an open file
+        return None
+
+
+def _call(path, task):
+    """Run the function in a file on a task, in a worker process."""
+    with torch.inference_mode():
+        return _read(path)(task)
+
+
+@lru_cache(maxsize=1)
+def _read(path):
+    torch.set_num_threads(1)
+    function, settings = cloudpickle.loads(Path(path).read_bytes())
+    for name, value in settings.items():
+        setattr(conf, name, value)
+    return function
 
 
 class _Stopped(BaseException):

@@ -66,6 +66,12 @@ class CellGrid:
         self.group = ((self.ln_surviving - least) / width).long().clamp(max=_MASS_GROUPS - 1)
         self._local = threading.local()
 
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name != "_local"}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _local=threading.local())
+
     @property
     def work(self) -> _Workspace:
         """Work arrays of this thread."""
