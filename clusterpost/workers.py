@@ -27,7 +27,7 @@ __all__ = ["available_cores", "count_workers", "in_parallel"]
 
 _AHEAD = 2  # maximum number of waiting results per worker
 _MANY = 64  # chunks that are worth the start of processes; they take one core 15 seconds or more
-_IDLE = 30  # seconds after which idle processes end
+_IDLE = 60  # seconds after which idle processes end
 
 
 def available_cores() -> int:
@@ -93,7 +93,7 @@ def in_parallel(function: Callable, tasks: Sequence, workers: int) -> Iterator:
     Notes
     -----
     A few tasks run in threads, which start at once but share the GIL. Many tasks run in processes, which take a few
-    seconds to start and then wait for nothing; they stay for half a minute, for the next call. The numbers are the
+    seconds to start and then wait for nothing; they stay for a minute, for the next call. The numbers are the
     same. Threads are used for any number of tasks if the function cannot be pickled, or in a process that cannot have
     child processes.
 
