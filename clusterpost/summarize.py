@@ -66,8 +66,8 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
                            target.climb)
     known = {name: values[:, None] for name, values in target.observed.covariates.items()}
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
-    quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
     if marginals is None:
+        quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
         for rows, every in _batches(draws.every):
             # Quantiles of all draws are more accurate than those of the draws that are kept.
             log_density = every.log_density - draws.log_evidence[rows].nan_to_num(nan=0.0)[:, None]
@@ -76,7 +76,9 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
             for of_all, of_some in zip((quantile, mean, results_entropy), found, strict=True):
                 of_all[rows] = of_some
     else:
-        quantile, mean[:, :theta.shape[-1]], results_entropy = marginals
+        quantile, mean, results_entropy = marginals
+        derived = with_derived(theta, family, known)[..., theta.shape[-1]:]
+        mean = torch.cat([mean, _means(derived, weight)], 1)
     results = {}
     best_of_all = with_derived(best[:, None], family, known)[:, 0]
     for i, quantity in enumerate((*family.parameters, *family.derived)):
@@ -134,12 +136,15 @@ def _batches(every):
 def _marginals(theta, weight, log_density, family, covariates, taken):
     """Compute quantiles (n, n_quantity, n_level), means (n, n_quantity), and entropy (n,) of weighted draws."""
     every = with_derived(theta, family, covariates)
-    quantile, mean = [], []
-    for x, at in zip(every.unbind(-1), taken, strict=True):  # one by one, to save memory
-        quantile.append(quantiles(x, at, weight))
-        # Draws outside the prior have no weight, and their derived quantities may not be finite.
-        mean.append((weight.double() * torch.where(weight > 0, x.double(), 0.0)).sum(1))
-    return torch.stack(quantile, 1), torch.stack(mean, 1), entropy(log_density, weight)
+    quantile = [quantiles(x, at, weight) for x, at in zip(every.unbind(-1), taken, strict=True)]
+    return torch.stack(quantile, 1), _means(every, weight), entropy(log_density, weight)
+
+
+def _means(every, weight):
+    """Compute the means (n, n_quantity) of weighted draws."""
+    # Draws outside the prior have no weight, and their derived quantities may not be finite.
+    return torch.stack([(weight.double() * torch.where(weight > 0, x.double(), 0.0)).sum(1)  # by one, to save memory
+                        for x in every.unbind(-1)], 1)
 
 
 def _column(values, quantity):

@@ -230,14 +230,17 @@ class _Block:
         # Avoid ringing of densities much narrower than a bin.
         sigma = torch.maximum(self.terms.sigma, width) / width
         wave = 2 * math.pi * torch.fft.rfftfreq(2 * _MASS_BINS, device=width.device, dtype=width.dtype)
-        kernel = torch.exp(-0.5 * (sigma[:, None] * wave) ** 2)[:, None, :]
-        transform = torch.fft.rfft(self.sums[name].double(), 2 * _MASS_BINS)
-        bins = torch.fft.irfft(transform * kernel, 2 * _MASS_BINS)[..., :_MASS_BINS].clamp(min=0)
+        kernel = torch.exp(-0.5 * (sigma[:, None] * wave) ** 2)
         at = self._group_shift() if present_day else torch.zeros_like(width)[:, None]
         low, high = ((end + at - first[:, None]) / width[:, None] for end in self.bounds)
         number = torch.arange(_MASS_BINS, device=width.device)
-        inside = torch.minimum(number + 1, high[..., None]) - torch.maximum(number, low[..., None])
-        density = (bins * inside.clamp(0, 1)).sum(1)
+        bins = self.sums[name].double()
+        filled = bins.any(-1).nonzero(as_tuple=True)  # most ages, and so groups, have no weight
+        transform = torch.fft.rfft(bins[filled], 2 * _MASS_BINS) * kernel[filled[0]]
+        inside = torch.minimum(number + 1, high[filled][:, None]) - torch.maximum(number, low[filled][:, None])
+        bins[filled] = (torch.fft.irfft(transform, 2 * _MASS_BINS)[:, :_MASS_BINS].clamp(min=0)
+                        * inside.clamp(0, 1))
+        density = bins.sum(1)
         mean = first + width * ((density * (number + 0.5)).sum(1) / density.sum(1))
         return cell_quantiles(density, first / LN10, width / LN10, levels, smooth=False), mean / LN10
 

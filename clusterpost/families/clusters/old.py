@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explained_by_old"]
 
-_ROWS_AT_ONCE = 128  # so that the intermediate arrays stay in the processor's cache
+_ROWS_AT_ONCE = 96  # so that the intermediate arrays stay in the processor's cache
 _MODEL_ERROR = 0.1  # of both models, in ln flux, so small grids suffice
 _STEP = 0.05  # mag of E(B-V)
 _SOLAR, _POOR = 0.02, 0.004  # Z of the solar model, and maximum Z of the metal-poor one
@@ -53,7 +53,7 @@ def explained_by_old(observed: Observed, bands: tuple[str, ...]) -> np.ndarray:
     """
     known = [band for band in bands if band in load_stars().stored_bands]
     at = [bands.index(band) for band in known]
-    solar, old, log_prior = _templates(tuple(known))
+    light, terms, n_young, n_solar = _templates(tuple(known))
     found = np.zeros(len(observed), bool)
     for rows in torch.arange(len(observed)).split(_ROWS_AT_ONCE):
         flux, error, seen = (x[rows][:, at] for x in (observed.flux, observed.error, observed.measured))
@@ -61,26 +61,29 @@ def explained_by_old(observed: Observed, bands: tuple[str, ...]) -> np.ndarray:
         usable = seen & (flux > 0) & torch.isfinite(variance)
         weight = torch.where(usable, 1 / variance, 0.0)
         value = torch.where(usable, torch.log(flux.double().clamp(min=1e-300)), 0.0)
-        one, other = _log_likelihood(value, weight, solar[0]), _log_likelihood(value, weight, old)
-        evidence = torch.logsumexp(one, 1) - math.log(one.shape[1])
-        rival = torch.logsumexp(other + log_prior, 1)
-        reaches = torch.softmax(one, 1)[:, solar[1]].sum(1) > _REACHED
-        found[rows] = ((rival >= evidence) & ~reaches & (usable.sum(1) > 1)).numpy()
+        total = weight.sum(1, keepdim=True).clamp(min=1e-12)
+        weighted = weight * (value - (weight * value).sum(1, keepdim=True) / total)
+        # ln posterior with the best mass, up to a constant of each row, as products of matrices
+        density = torch.cat([weighted, -0.5 * weight, torch.ones_like(total)], 1) @ terms
+        brightness = (weight / total.sqrt()) @ light
+        density.addcmul_(brightness, brightness, value=0.5)
+        models = density.tensor_split((n_solar,), 1)  # views, because intermediate results would leave the cache
+        solar_peak, poor_peak = (model.amax(1, keepdim=True) for model in models)
+        for model, peak in zip(models, (solar_peak, poor_peak), strict=True):
+            model.sub_(peak).exp_()
+        young, aged, poor = (part.sum(1) for part in density.tensor_split((n_young, n_solar), 1))
+        poor = poor * torch.exp(poor_peak - solar_peak)[:, 0]
+        found[rows] = ((poor >= young + aged) & (aged <= _REACHED * (young + aged)) & (usable.sum(1) > 1)).numpy()
     return found
-
-
-def _log_likelihood(value, weight, template):
-    """Compute the log likelihood of values (n, n_band) under templates (n_template, n_band) with the best amplitude."""
-    total = weight.sum(1, keepdim=True).clamp(min=1e-12)
-    residual = (weight * value).sum(1, keepdim=True) - weight @ template.T
-    products = torch.cat([weight, -2 * weight * value], 1) @ torch.cat([template**2, template], 1).T
-    squared = products.add_((weight * value**2).sum(1, keepdim=True))
-    return squared.sub_(residual.square_().div_(total)).mul_(-0.5)
 
 
 @lru_cache(maxsize=16)
 def _templates(bands):
-    """Return fluxes of solar clusters, a mask of the old ones, fluxes of old metal-poor ones, and their ln prior."""
+    """Return the clusters to compare with: solar ones, those below 5 Gyr first, and then metal-poor ones.
+
+    Returns ln fluxes (n_band, n); these, their squares, and ln priors (2 n_band + 1, n); the number of solar clusters
+    below 5 Gyr, and of all solar ones.
+    """
     table = load_stars().select(bands)
     simulator = StarSimulator(table)
     fine = np.searchsorted(table.fine_log_age, table.log_age - 1e-6).clip(max=len(table.fine_log_age) - 1)
@@ -97,8 +100,10 @@ def _templates(bands):
     whole = np.flatnonzero(age < np.log10(13750))[::2]
     screens, few = np.arange(0, 1.5 + _STEP / 2, _STEP), np.arange(0, _MOST_DUST + _STEP / 2, _STEP)
     solar = behind(columns[np.argmin(np.abs(z - _SOLAR)), whole], screens)
-    is_old = torch.as_tensor(np.repeat(age[whole] >= _OLD - 1e-6, len(screens)))
+    n_young = int((age[whole] < _OLD - 1e-6).sum()) * len(screens)
     poor, aged = np.flatnonzero(z < 1.01 * _POOR), np.flatnonzero((age >= _OLD - 0.01) & (age < np.log10(13750)))
     old = behind(columns[poor][:, aged].flatten(0, 1), few)
-    log_prior = torch.log_softmax(torch.as_tensor(-few / _LITTLE_DUST), 0).repeat(len(poor) * len(aged))
-    return (solar, is_old), old, log_prior - math.log(len(poor) * len(aged))
+    log_prior = [torch.zeros(len(solar)), torch.as_tensor(-few / _LITTLE_DUST).repeat(len(poor) * len(aged))]
+    log_prior = torch.cat([torch.log_softmax(x.double(), 0) for x in log_prior])
+    light = torch.cat([solar, old]).T.contiguous()
+    return light, torch.cat([light, light**2, log_prior[None]]), n_young, len(solar)

@@ -91,9 +91,10 @@ class BandFluxTable:
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> BandFluxTable:
         """Return the same table on another device or in another precision."""
-        move = [x.to(device=device, dtype=dtype)
-                for x in (self.log_age, self.ebv, self.ln_flux_nodes, self.surviving_nodes)]
-        return BandFluxTable(*move, self.header)
+        here = (self.log_age, self.ebv, self.ln_flux_nodes, self.surviving_nodes)
+        moved = [x.to(device=device, dtype=dtype) for x in here]
+        same = all(new is old for new, old in zip(moved, here, strict=True))
+        return self if same else BandFluxTable(*moved, self.header)
 
     @property
     def further_bands(self) -> tuple[str, ...]:
@@ -103,6 +104,8 @@ class BandFluxTable:
     def select(self, bands: Sequence[str]) -> BandFluxTable:
         """Return the same table with only these bands, in this order, including additional packaged ones."""
         nodes, known = self.ln_flux_nodes, self.bands
+        if tuple(bands) == known:
+            return self
         if not set(bands) <= set(known):
             for further in _further_tables(self):
                 nodes, known = torch.cat([nodes, further.ln_flux_nodes.to(nodes)], -1), (*known, *further.bands)
