@@ -160,19 +160,16 @@ def solve_by_cells(model: ExactGrid, terms: LogFluxTerms, levels: torch.Tensor, 
         _mixture_quantiles(share, normal(ln_surviving), low[1] - 1.0, high[1], levels)], 1)
     in_cell = torch.where(leaves["there"], cut_entropy(alpha, beta) - (tilt[0] ** 2 + tilt[1] ** 2) / 24, 0.0)
     log_density = torch.where(leaves["there"], log_mass - area - log_total, 0.0)
-    best = log_mass.sub(area).argmax(1, keepdim=True)
     result = {
         "quantiles": quantiles,
         "mean": torch.stack([
             (share * (leaves["log_age"] + tilt[0] * leaves["size"][..., 0] / 12)).sum(1),
             (share * (middle + width * cut_mean(alpha, beta))).sum(1) / LN10,
             (share * (leaves["ebv"] + tilt[1] * leaves["size"][..., 1] / 12)).sum(1)], 1),
-        "best": torch.cat([torch.gather(x, 1, best) for x in (
-            leaves["log_age"], mean[..., 0].clamp(*bounds) / LN10, leaves["ebv"])], 1),
         "entropy": (share * (in_cell - log_density)).sum(1) + torch.log(terms.sigma) - math.log(LN10),
         "log_evidence": terms.constant + log_total[:, 0]}
     if points is not None:
-        result["theta"], result["log_q"] = _draw(model, terms, leaves, share, points)
+        result["theta"] = _draw(model, terms, leaves, share, points)
     return result
 
 
@@ -284,12 +281,11 @@ def _draw(model, terms, leaves, share, points):
     second = points[:, 1].double().expand_as(first) - 0.5
     log_age = pick(leaves["log_age"]) + first * pick(leaves["size"][..., 0])
     ebv = pick(leaves["ebv"]) + second * pick(leaves["size"][..., 1])
-    log_share = torch.log(pick(share)) - pick(torch.log(leaves["size"][..., 0] * leaves["size"][..., 1]))
-    return add_mass(model, terms, log_age, ebv, log_share, points[:, 2])
+    return add_mass(model, terms, log_age, ebv, points[:, 2])
 
 
-def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: torch.Tensor, log_share: torch.Tensor,
-             unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: torch.Tensor,
+             unit: torch.Tensor) -> torch.Tensor:
     """Add masses to draws of age and reddening.
 
     Parameters
@@ -297,24 +293,17 @@ def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: 
     model : `~clusterpost.families.clusters.exact_grid.ExactGrid`
     terms : `~clusterpost.families.clusters.exact_grid.LogFluxTerms`
     log_age, ebv : Tensor (n, k)
-    log_share : Tensor (n, k)
-        Log density of the distribution of these draws.
     unit : Tensor (k,)
         Points in [0, 1].
 
     Returns
     -------
-    theta : Tensor (n, k, 3)
+    Tensor (n, k, 3)
         log10 age, log10 mass, E(B-V).
-    log_q : Tensor (n, k)
-        Log density of the distribution of theta.
     """
     low, high = LN10 * model.low[1], LN10 * model.high[1]
     residual = terms.y[:, None] - model.fine.ln_flux(log_age, ebv)
     sigma = terms.sigma[:, None]
     mean = (residual @ terms.weight[..., None])[..., 0] / terms.total[:, None] + model.slope * sigma**2
-    alpha, beta = (low - mean) / sigma, (high - mean) / sigma
-    x = cut_sample(unit.double().expand_as(mean), alpha, beta)
-    log_q = (log_share - 0.5 * x**2 - 0.5 * math.log(2 * math.pi) - log_interval(alpha, beta) - torch.log(sigma)
-             + math.log(LN10))
-    return torch.stack([log_age, (mean + sigma * x).clamp(low, high) / LN10, ebv], 2), log_q
+    x = cut_sample(unit.double().expand_as(mean), (low - mean) / sigma, (high - mean) / sigma)
+    return torch.stack([log_age, (mean + sigma * x).clamp(low, high) / LN10, ebv], 2)

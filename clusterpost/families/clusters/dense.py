@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .cells import add_mass
-from .table import LN10
+from .table import LN10, take
 
 if TYPE_CHECKING:
     from .exact_grid import ExactGrid, LogFluxTerms
@@ -170,9 +170,9 @@ class _Block:
             sums[name] = rows.histogram(present_day)
         rows.cut()
         sums["age"], sums["ebv"], sums["information"] = rows.marginals()
-        sums["best"], sums["highest"] = rows.best()
+        sums["highest"] = rows.highest()
         if points is not None:
-            sums["theta"], sums["log_q"] = rows.draw(sums["age"].double(), points)
+            sums["theta"] = rows.draw(sums["age"].double(), points)
         return sums
 
     def lattice(self, objects, mean_low, mean_high, present_day):
@@ -196,11 +196,11 @@ class _Block:
             "quantiles": torch.stack([cell_quantiles(age, grid.low[0], grid.step[0], levels), mass,
                                       cell_quantiles(ebv, grid.low[2], grid.step[1], levels), stellar_mass], 1),
             "mean": torch.stack([age @ grid.log_age / total, mass_mean, ebv @ grid.ebv / total], 1),
-            "best": sums["best"],
             "entropy": (spread + area + edges + torch.log(self.terms.sigma)
                         + 0.5 * math.log(2 * math.pi * math.e) - math.log(LN10)),
             "log_evidence": self.offset + sums["top"].double() + torch.log(total) + area}
-        result |= {name: sums[name] for name in ("theta", "log_q") if name in sums}
+        if "theta" in sums:
+            result["theta"] = sums["theta"]
         enough = (spread > math.log(grid.least_cells)) & (sums["highest"] > _DEEP)
         return result, enough
 
@@ -321,22 +321,9 @@ class _Rows:
         information.index_add_(0, self.owner, torch.linalg.vecdot(self.weight, self.log_weight))
         return age.view(self.n, n_age), ebv, information
 
-    def best(self):
-        """Find the cell of the largest weight, with its mean mass, (n, 3); and that weight."""
-        highest = torch.zeros(self.n * self.grid.shape[0], device=self.weight.device)
-        highest[self.chosen] = self.weight.amax(1)
-        i = highest.view(self.n, -1).argmax(1)
-        row = self._row_of(i[:, None])[:, 0]
-        j = self.weight[row].argmax(1)
-        mean = self.center - self.scaled[row, j] / self.root
-        theta = torch.stack([self.grid.log_age[i], mean.clamp(*self.block.bounds) / LN10, self.grid.ebv[j]], 1)
-        return theta, self.weight[row, j]
-
-    def _row_of(self, i):
-        """Return the row index of each age (n, k)."""
-        number = torch.zeros(self.n * self.grid.shape[0], dtype=torch.int64, device=i.device)
-        number[self.chosen] = torch.arange(len(self.chosen), device=i.device)
-        return torch.gather(number.view(self.n, -1), 1, i)
+    def highest(self):
+        """Find the largest weight of each object, (n,)."""
+        return self._by_object(self.weight.amax(1), "amax")
 
     def draw(self, age, points):
         """Map points of the unit cube through the inverse distribution functions of age, reddening, and mass."""
@@ -347,21 +334,20 @@ class _Rows:
         before = torch.gather(cdf, 1, i) - torch.gather(age, 1, i)
         log_age = grid.low[0] + grid.step[0] * (i + ((u - before) / torch.gather(age, 1, i)).clamp(0, 1))
 
-        row = self._row_of(i) * n_ebv
+        number = torch.zeros(self.n * grid.shape[0], dtype=torch.int32, device=i.device)
+        number[self.chosen] = torch.arange(len(self.chosen), dtype=torch.int32, device=i.device)
+        row = torch.gather(number.view(self.n, -1), 1, i) * n_ebv
         within = torch.cumsum(self.weight, 1, out=self.spare).view(-1)
-        v = points[:, 1].float() * within[row + n_ebv - 1]
-        j = torch.zeros_like(i)  # number of lower cells in the row
+        v = points[:, 1].float() * take(within, row + n_ebv - 1)
+        j = torch.zeros_like(row)  # number of lower cells in the row
         for bit in reversed(range(n_ebv.bit_length())):
             trial = j + (1 << bit)
-            below = within[row + (trial - 1).clamp(max=n_ebv - 1)] <= v
+            below = take(within, row + (trial - 1).clamp(max=n_ebv - 1)) <= v
             j = torch.where((trial < n_ebv) & below, trial, j)
         cell = row + j
-        weight = self.weight.view(-1)[cell]
-        v = v - torch.where(j > 0, within[(cell - 1).clamp(min=0)], 0.0)
-        ebv = grid.low[2] + grid.step[1] * (j + (v / weight).clamp(0, 1).double())
-
-        log_share = torch.log(weight.double() / age.sum(1, keepdim=True)) - math.log(grid.step[0] * grid.step[1])
-        return add_mass(grid.model, self.block.terms[self.objects], log_age, ebv, log_share, points[:, 2])
+        v = v - torch.where(j > 0, take(within, (cell - 1).clamp(min=0)), 0.0)
+        ebv = grid.low[2] + grid.step[1] * (j + (v / take(self.weight.view(-1), cell)).clamp(0, 1).double())
+        return add_mass(grid.model, self.block.terms[self.objects], log_age, ebv, points[:, 2])
 
 
 def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float | torch.Tensor, levels: torch.Tensor,

@@ -52,8 +52,6 @@ class GridSummary:
         present-day mass/Msun.
     mean : Tensor (n, 3)
         Means of the first three.
-    best : Tensor (n, 3)
-        Cell of highest density, a starting point for an ascent to the MAP.
     entropy : Tensor (n,)
         Differential entropy in the first three, nat.
     log_evidence : Tensor (n,)
@@ -62,20 +60,15 @@ class GridSummary:
     divided : Tensor (n,) of bool
         Whether the grid was too coarse and its cells were divided.
     theta : Tensor (n, k, 3), optional
-        Equally weighted draws.
-    log_q : Tensor (n, k), optional
-        Log density of the distribution of ``theta``: the posterior, but
-        flat in age and reddening within a cell.
+        Equally weighted draws from the posterior, but flat in age and reddening within a cell.
     """
 
     quantiles: torch.Tensor
     mean: torch.Tensor
-    best: torch.Tensor
     entropy: torch.Tensor
     log_evidence: torch.Tensor
     divided: torch.Tensor
     theta: torch.Tensor | None = None
-    log_q: torch.Tensor | None = None
 
 
 class LogFluxTerms:
@@ -229,11 +222,10 @@ class ExactGrid:
         """
         terms = LogFluxTerms(observed, observed.distance_error(self.prior), self.slope)
         n, device, double = len(terms), self.fine.log_age.device, torch.float64
-        shapes = {"quantiles": (n, 4, len(levels)), "mean": (n, 3), "best": (n, 3), "entropy": (n,),
-                  "log_evidence": (n,)}
+        shapes = {"quantiles": (n, 4, len(levels)), "mean": (n, 3), "entropy": (n,), "log_evidence": (n,)}
         if points is not None:
             points = points.to(device)
-            shapes |= {"theta": (n, len(points), 3), "log_q": (n, len(points))}
+            shapes["theta"] = (n, len(points), 3)
         results = {name: torch.full(shape, torch.nan, dtype=double, device=device) for name, shape in shapes.items()}
         levels = torch.as_tensor(levels, dtype=double, device=device)
         left = torch.arange(n, device=device)

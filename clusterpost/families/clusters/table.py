@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ...typing import PathLike
 
-__all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table", "load_table"]
+__all__ = ["TABLES", "TABLE_PATH", "BandFluxTable", "distance_term", "find_table", "load_table", "take"]
 
 #: The packaged tables, by metallicity.
 TABLES = {f"z{z}": Path(__file__).parents[2] / "data" / f"bc03_chabrier_z{z}_o94.safetensors"
@@ -121,10 +121,10 @@ class BandFluxTable:
 
     def _age_interval(self, log_age):
         """Find the node below each age, and the fractional distance to the next node."""
-        left = _take(self._node_before, self._cell(log_age))
+        left = take(self._node_before, self._cell(log_age))
         for _ in range(self._most_in_a_cell):
-            left = (left + (log_age >= _take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
-        return left, (log_age - _take(self.log_age, left)) * _take(self._inverse_width, left)
+            left = (left + (log_age >= take(self.log_age, left + 1))).clamp(max=len(self.log_age) - 2)
+        return left, (log_age - take(self.log_age, left)) * take(self._inverse_width, left)
 
     def ln_flux(self, log_age: torch.Tensor, ebv: torch.Tensor) -> torch.Tensor:
         """Compute ln of the flux in mJy at 10 pc per solar mass formed.
@@ -164,7 +164,7 @@ class BandFluxTable:
         Tensor (...)
         """
         i, a = self._age_interval(log_age)
-        return torch.lerp(_take(self.surviving_nodes, i), _take(self.surviving_nodes, i + 1), a)
+        return torch.lerp(take(self.surviving_nodes, i), take(self.surviving_nodes, i + 1), a)
 
     def predict(self, theta: torch.Tensor, distance: torch.Tensor) -> torch.Tensor:
         """Compute ln of the observed flux in mJy for parameters ``theta``.
@@ -185,7 +185,7 @@ class BandFluxTable:
         return self.ln_flux(log_age, ebv) + scale.unsqueeze(-1)
 
 
-def _take(values, i):
+def take(values: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
     """Select elements of a one-dimensional tensor; `torch.take` would need a 64-bit index."""
     return values.index_select(0, i.reshape(-1)).reshape(i.shape)
 
