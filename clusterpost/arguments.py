@@ -172,8 +172,9 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
     sub.add_argument("--bands", nargs="+", help="bands to simulate (default: the five of WFC3/UVIS)")
     sub.add_argument("--distance", type=float, help="distance in Mpc (default: drawn at random)")
     sub.add_argument("--errors", type=float, help="relative flux error (default: uniform between 0.05 and 0.5)")
-    sub.add_argument("--noise", default="lognormal", choices=["lognormal", "normal", "walter2025"])
-    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--noise", default="lognormal", choices=["lognormal", "normal", "walter2025"],
+                     help="noise model of the fluxes (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=0, help="random seed, an integer (default: %(default)s)")
     output_options(sub)
 
     sub = command("plot", "plot an inferred catalog, one of its objects, or all objects",
@@ -218,7 +219,8 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", help=".fits, .ecsv, .vot, or .parquet (default: only fill the cache)")
     sub.add_argument("--list", action="store_true", help="print the targets without fetching them")
     sub.add_argument("--release", default="dr4", help="dr3, dr4, or dr5 (default: %(default)s)")
-    sub.add_argument("--classifier", default="human", choices=["human", "machine"])
+    sub.add_argument("--classifier", default="human", choices=["human", "machine"],
+                     help="classification of the clusters (default: %(default)s)")
     sub.add_argument("--classes", type=int, nargs="+", default=[1, 2], metavar="N",
                      help="1 and 2 for clusters, 3 for compact associations (default: 1 2)")
     sub.add_argument("--table", default="both", help="obs, sed, or both (default: %(default)s)")
@@ -245,9 +247,9 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
     sub.add_argument("--mocks-per-epoch", type=int, help="mocks per epoch (default: the recipe's, 5e6 for most)")
     sub.add_argument("--start", metavar="MODEL",
                      help="initialize with the weights of another model that fit the architecture")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--device", default="cpu")
-    sub.add_argument("--threads", type=int, help="CPU threads")
+    sub.add_argument("--seed", type=int, default=0, help="random seed, an integer (default: %(default)s)")
+    sub.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    sub.add_argument("--threads", type=int, help="number of CPU threads (default: that of PyTorch)")
     sub.add_argument("--compile", action="store_true", help="use torch.compile (needs a C++ compiler)")
     sub.add_argument("--search", action="store_true", help="search for architecture and settings with Hyperband")
     sub.add_argument("--trials", type=int, default=100, help="number of trials of the search (default: %(default)s)")
@@ -277,7 +279,7 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
     sub.add_argument("--clusters", type=int, metavar="N",
                      help="use at most N clusters of the catalog, for models with slow refinement")
     sub.add_argument("--certify", action="store_true", help="write the certificate into the model's card")
-    sub.add_argument("--seed", type=int, default=1)
+    sub.add_argument("--seed", type=int, default=1, help="random seed, an integer (default: %(default)s)")
     sub.add_argument("--quiet", action="store_true", help="print no progress on standard error")
 
     command("check", "check the installation and print a remedy for each problem", "clusterpost check")

@@ -33,6 +33,7 @@ class BoundedPrior:
     Parameters
     ----------
     low, high : sequence of float
+        Bounds of the parameters.
     names : sequence of str
         Names of the parameters.
     distance_error : float

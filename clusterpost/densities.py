@@ -85,7 +85,7 @@ class PowerLaw(Sloped):
     >>> import torch
     >>> from clusterpost.priors import PowerLaw
     >>> density = PowerLaw(-2, 2, 8).log_prob(torch.tensor([3.0, 4.0])).exp()
-    >>> round(float(density[0] / density[1]), 3)  # per dex, ten times as many at a tenth of the mass
+    >>> round(float(density[0] / density[1]), 3)  # per dex
     10.0
     """
 

@@ -27,7 +27,7 @@ class Flag:
     name : str
         Name returned by `decode_flags`.
     severity : str
-        One of `SEVERITIES`: ``information`` about a usable row, ``caution`` if the results are
+        ``information`` about a usable row, ``caution`` if the results are
         doubtful, ``bad`` if there are none or the model does not describe the object.
     description : str
 

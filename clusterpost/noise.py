@@ -1,10 +1,11 @@
 """Noise models: distributions of observed fluxes given true fluxes.
 
-Each model draws (`sample`) an observed flux and error from a true flux and a
-relative error. It computes the log likelihood of detections (`log_prob` for each,
-`log_likelihood` for all) and of upper limits (`log_limit`), standardized
-residuals (`pull`), and a log-normal approximation of a detection (`as_lognormal`),
-with which a network trained on log-normal noise proposes draws.
+Each model draws (`~LogNormalNoise.sample`) an observed flux and error from a true
+flux and a relative error. It computes the log likelihood of detections
+(`~LogNormalNoise.log_prob` for each, `~Noise.log_likelihood` for all) and of upper limits
+(`~Noise.log_limit`), standardized residuals (`~LogNormalNoise.pull`), and a log-normal
+approximation of a detection (`~LogNormalNoise.as_lognormal`), with which a network
+trained on log-normal noise proposes draws.
 Fluxes are linear, in mJy; f is a true flux, f* an observed one, s* its error.
 """
 
@@ -192,7 +193,7 @@ class LogNormalNoise(Noise):
 
     def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                        ln_flux: torch.Tensor) -> torch.Tensor:
-        """Compute the log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
+        """Compute the log likelihood of all detections; see `Noise.log_likelihood`."""
         ln_value, width, _ = self.as_lognormal(flux, error)
         return _normal_log_likelihood(ln_value, ln_flux, width, measured)
 
@@ -215,7 +216,7 @@ class LogNormalNoise(Noise):
 
     def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
                    ln_mass: torch.Tensor) -> torch.Tensor:
-        """Return a parabola in ln mass; see `Walter2025Noise.along_mass`."""
+        """Return a parabola in ln mass; see `Noise.along_mass`."""
         best, width = self.amplitude(flux, error, measured, ln_flux)
         return -0.5 * ((ln_mass - best[..., None]) / width[..., None]) ** 2
 
@@ -262,7 +263,7 @@ class NormalNoise(Noise):
 
     def log_likelihood(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                        ln_flux: torch.Tensor) -> torch.Tensor:
-        """Compute the log likelihood of all detections; see `Walter2025Noise.log_likelihood`."""
+        """Compute the log likelihood of all detections; see `Noise.log_likelihood`."""
         return _normal_log_likelihood(flux, torch.exp(ln_flux), error, measured)
 
     def usable(self, flux: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
@@ -275,13 +276,13 @@ class NormalNoise(Noise):
 
     def along_mass(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor, ln_flux: torch.Tensor,
                    ln_mass: torch.Tensor) -> torch.Tensor:
-        """Return a parabola in mass; see `Walter2025Noise.along_mass`."""
+        """Return a parabola in mass; see `Noise.along_mass`."""
         scale, best, total = self._linear(flux, error, measured, ln_flux)
         return -0.5 * total * (torch.exp(ln_mass + scale) - best) ** 2
 
     def amplitude(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor,
                   ln_flux: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute peak and width of the likelihood in ln mass; see `Walter2025Noise.amplitude`.
+        """Compute peak and width of the likelihood in ln mass; see `Noise.amplitude`.
 
         A normal density of the mass is skewed in its logarithm, especially if it is
         noisy; the width allows for this.
@@ -293,7 +294,7 @@ class NormalNoise(Noise):
         return torch.log(best) - scale, relative * (1 + _SKEWED * relative**2)
 
     def clear(self, flux: torch.Tensor, error: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
-        """Return whether the likelihood of the mass is nearly log-normal; see `Walter2025Noise.clear`."""
+        """Return whether the likelihood of the mass is nearly log-normal; see `Noise.clear`."""
         return torch.where(measured, (flux / error).square(), 0.0).sum(-1) > _CLEAR**2
 
     @staticmethod

@@ -147,8 +147,9 @@ class ProductPrior(BoundedPrior):
     >>> from clusterpost.priors import Exponential, PowerLaw, ProductPrior
     >>> prior = ProductPrior(log_mass=PowerLaw(-2), ebv=Exponential(0.3),
     ...                      distance_error=0.05)
-    >>> print(prior.describe())
-    log_age uniform 0..4.1383, log_mass power law -2 in 2..8, ebv exponential 0.3 in 0..1.5, distance error 0.05
+    >>> prior.describe().split(", ")  # doctest: +NORMALIZE_WHITESPACE
+    ['log_age uniform 0..4.1383', 'log_mass power law -2 in 2..8',
+     'ebv exponential 0.3 in 0..1.5', 'distance error 0.05']
     """
 
     def __init__(self, *, family: str | ModelFamily = "clusters", distance_error: float = 0.0, **densities: Density):

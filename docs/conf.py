@@ -1,13 +1,20 @@
 """Configuration of Sphinx."""
 
 import os
+import re
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 HERE = Path(__file__).parent
 # A page runs its code against the local archive of the tests.
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext"), str(HERE.parent / "tests" / "catalogs")]
+
+# Notebooks show figures with the backend of Jupyter, whatever the terminal uses.
+os.environ.pop("MPLBACKEND", None)
+
+import numpydoc.numpydoc  # noqa: E402
 
 import clusterpost  # noqa: E402
 
@@ -39,6 +46,7 @@ extensions = [
     "attributes",
     "registry",
     "run",
+    "signatures",
 ]
 exclude_patterns = ["_build", "api/*.ipynb"]
 
@@ -64,6 +72,19 @@ if os.environ.get("READTHEDOCS") or os.environ.get("CLUSTERPOST_INTERSPHINX"):
         "matplotlib": ("https://matplotlib.org/stable/", None),
     }
 
+# The types of parameters and results, and exceptions, link to the classes of the two lists of names.
+numpydoc_xref_param_type = True
+numpydoc.numpydoc.DEFAULT_LINKS.clear()  # words such as "sequence", in the documentation of Python
+numpydoc_xref_ignore = "all"
+numpydoc_xref_aliases = {
+    name: f"{thing.__module__}.{name}"
+    for page in ("api.rst", "developer_api.rst")
+    for module in re.findall(r"automodapi:: ([\w.]+)", (HERE / page).read_text())
+    for name in import_module(module).__all__
+    if isinstance(thing := getattr(import_module(module), name), type)
+}
+
+autodoc_preserve_defaults = True  # as in the code, instead of arrays, parameters and paths of this machine
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 automodsumm_inherited_members = False

@@ -26,7 +26,8 @@ def pieces(monkeypatch):
         return attributes.autosummary_table("", "", nodes.table("", nodes.tgroup("", body)))
 
     def attribute(name, text):
-        content = addnodes.desc_content("", *([nodes.paragraph("", text)] if text else []))
+        # numpydoc leaves a comment in what it has processed.
+        content = addnodes.desc_content("", *([nodes.paragraph("", text)] if text else [nodes.comment("", "numpydoc")]))
         return [addnodes.index(entries=[name]),
                 addnodes.desc("", addnodes.desc_signature(name, name), content, objtype="attribute")]
 

@@ -51,7 +51,8 @@ def distance_table() -> Table:
     >>> import numpy as np
     >>> from clusterpost.catalogs import distance_table
     >>> tbl = distance_table()
-    >>> int(np.isfinite(tbl["distance"]).sum()), int(np.isfinite(tbl["distance_legus"]).sum())
+    >>> columns = ("distance", "distance_legus")
+    >>> tuple(int(np.isfinite(tbl[name]).sum()) for name in columns)
     (38, 50)
     """
     return _table().copy()

@@ -50,7 +50,7 @@ class Layout:
         ``canonical``, ``PHANGS DR4``, ``PHANGS internal``, ``PHANGS CR3``,
         ``PHANGS DR5``, ``LEGUS`` or ``columns argument``.
     bands : dict of str to BandColumns
-        Columns by canonical band name, in the order of `clusterpost.bands.BANDS`.
+        Columns by canonical band name, in the order of ``clusterpost.bands.BANDS``.
     sentinels : tuple of float
         Values that mean missing in fluxes, magnitudes and errors.
     customary : bool

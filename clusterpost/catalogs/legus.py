@@ -6,7 +6,7 @@ Adamo et al. 2017) publishes its clusters as ``.tab`` files without a header; a
 the file.  Otherwise the values identify the columns: right ascension and
 declination, magnitudes, ages and masses have unmistakable ranges, and mosaics
 (NGC 1313) have two additional columns before them.  The columns after the number
-of filters differ from field to field (`_TRAILING`).
+of filters differ from field to field (``_TRAILING``).
 
 F275W and F336W are always from WFC3/UVIS.  B, V and I are F438W, F555W and F814W
 of WFC3/UVIS, unless archival ACS/WFC images were used for some of them.  Such
@@ -93,9 +93,10 @@ def legus_bands(source: PathLike | None = None) -> tuple[str, ...]:
     Examples
     --------
     >>> from clusterpost.catalogs.legus import legus_bands
-    >>> legus_bands("hlsp_legus_hst_wfc3_ngc1566_multiband_v1_padagb-mwext-avgapcor.tab")[2]
+    >>> end = "multiband_v1_padagb-mwext-avgapcor.tab"
+    >>> legus_bands(f"hlsp_legus_hst_wfc3_ngc1566_{end}")[2]
     'F438W'
-    >>> legus_bands("hlsp_legus_hst_acs-wfc3_ngc7793-w_multiband_v1_padagb-mwext-avgapcor.tab")[2:]
+    >>> legus_bands(f"hlsp_legus_hst_acs-wfc3_ngc7793-w_{end}")[2:]
     ('F438W', 'F555W_ACS', 'F814W_ACS')
     """
     match = _FILE_NAME.match(Path(source).name) if source else None
@@ -132,7 +133,8 @@ def legus_columns(bands: Sequence[str], *, shift: int = 0,
     Examples
     --------
     >>> from clusterpost.catalogs.legus import legus_bands, legus_columns
-    >>> name, unit, description = legus_columns(legus_bands("hlsp_legus_hst_wfc3_ngc1566_x.tab"))[16]
+    >>> bands = legus_bands("hlsp_legus_hst_wfc3_ngc1566_x.tab")
+    >>> name, unit, description = legus_columns(bands)[16]
     >>> name, unit
     ('age_legus', 'yr')
     """
@@ -458,7 +460,8 @@ def read_legus(path: PathLike, *, bands: Sequence[str] | None = None, label: boo
     Examples
     --------
     >>> from clusterpost.catalogs import read_legus
-    >>> tbl = read_legus("hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor.tab")  # doctest: +SKIP
+    >>> name = "hlsp_legus_hst_acs-wfc3_ngc628-c_multiband_v1_padagb-mwext-avgapcor"
+    >>> tbl = read_legus(f"{name}.tab")  # doctest: +SKIP
     >>> tbl.meta["galaxy"]  # doctest: +SKIP
     'NGC 628'
     """

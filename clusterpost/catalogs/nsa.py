@@ -133,7 +133,8 @@ def read_sdss(path_or_table: PathLike | Table, *, prefix: str = "modelMag") -> T
     >>> from clusterpost.catalogs.nsa import read_sdss
     >>> columns = {"z": [0.05]}
     >>> for b in "ugriz":
-    ...     columns |= {f"modelMag_{b}": [17.0], f"err_{b}": [0.02], f"extinction_{b}": [0.1]}
+    ...     columns |= {f"modelMag_{b}": [17.0], f"err_{b}": [0.02],
+    ...                 f"extinction_{b}": [0.1]}
     >>> tbl = read_sdss(Table(columns))
     >>> print(f"{tbl['g_SDSS'][0]:.3f} mJy")
     0.624 mJy
@@ -204,7 +205,8 @@ def nanomaggies_of_asinh(magnitude: np.ndarray, error: np.ndarray, softening: fl
     --------
     >>> import numpy as np
     >>> from clusterpost.catalogs.nsa import nanomaggies_of_asinh
-    >>> flux, _ = nanomaggies_of_asinh(np.array([22.5, 24.63]), np.array([0.1, 0.5]), 1.4e-10)  # in u
+    >>> magnitude, error = np.array([22.5, 24.63]), np.array([0.1, 0.5])
+    >>> flux, _ = nanomaggies_of_asinh(magnitude, error, 1.4e-10)  # in u
     >>> print([round(float(f), 3) + 0.0 for f in flux])
     [0.98, 0.001]
     """

@@ -73,6 +73,7 @@ def fetch_phangs(target: str | Sequence[str], *, release: str = "dr4", classifie
         ``NGC0628`` and ``M74`` mean both targets of the galaxy, ``ngc628c`` one
         of them.
     release : {"dr4", "dr3", "dr5"}
+        Data release.
     classifier : {"human", "machine"}
         Classification of the clusters.
     classes : int or sequence of int

@@ -47,7 +47,7 @@ def write_catalog(tbl: Table, path: PathLike, *, overwrite: bool = False, flat: 
     ----------
     tbl : `~astropy.table.Table`
     path : path
-        Path with one of the suffixes in `FORMATS`.
+        Path ending in ``.fits``, ``.ecsv``, ``.vot``, ``.parquet``, ``.hdf5`` or ``.csv``.
     overwrite : bool
         Whether to replace an existing file, once the new one is complete.
     flat : bool
@@ -220,8 +220,7 @@ def check_writable(path: PathLike, *, overwrite: bool = False) -> None:
     Raises
     ------
     InputError
-        If the suffix is unknown or, as in `~clusterpost.utils.check_target`, no
-        file can be written to the path.
+        If the suffix is unknown, or no file can be written to the path.
     ImportError
         If the package for the format is not installed.
     """

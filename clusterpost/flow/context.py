@@ -89,7 +89,7 @@ class ContextSplineFlow(SplineFlow):
     """
 
     kind, formula = "context-spline", 1
-    encoder = "context"  #: name of the context module in model files
+    encoder = "context"  #: Name of the context module in model files.
 
     def __init__(self, spec: ContextSpec):
         super().__init__(spec)

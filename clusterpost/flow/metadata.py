@@ -23,7 +23,7 @@ def model_hash(card: dict, weights: dict) -> str:
     Parameters
     ----------
     card : dict
-        Card; all entries except `FREE_ENTRIES` are covered.
+        Card; all entries except ``FREE_ENTRIES`` are covered.
     weights : dict of Tensor
         Weights by name, on the CPU.
 
@@ -263,7 +263,7 @@ def read_metadata(text: bytes, where: str) -> ModelMetadata:
     >>> read_metadata(b'{"format": 3}', "mine.json")
     Traceback (most recent call last):
         ...
-    clusterpost.errors.ModelError: mine.json has format 3; this version of clusterpost reads 1 and 2
+    clusterpost.errors.ModelError: mine.json has format 3; this version ...
     """
     try:
         card = msgspec.json.decode(text)

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
     from ..typing import ModelLike
 
-__all__ = ["object_name", "one_row", "plot_posterior", "quantile_text"]
+__all__ = ["corner_size", "free_corner", "object_name", "one_row", "plot_posterior", "quantile_text"]
 
 # Probabilities enclosed by the contours: those of 1, 1.5 and 2 sigma of a two-dimensional normal density.
 _LEVELS = (0.393, 0.675, 0.865)
 _SHARES = ", ".join(f"{100 * level:.0f}" for level in _LEVELS)
 _PLACES = (0.46, 0.64, 0.83, 1.0)  # columns of the table of estimates
 _NEAR_PLACE = (0.46,)  # column of the weights when only the titles show the numbers
+_RIGHT, _TOP = 0.98, 0.95  # edges of the panels
+_NUMBERS = (0.52, 0.91)  # left and top of the table of estimates
 _NEAR = 0.5  # standard deviations of the draws; the MAP represents a mode within this distance
 _LEAST_WEIGHT = 0.02  # smallest weight of a marked mode that the table does not list
 _REPEATED = {"noise": None, "prior": None, "refine": None, "error_floor": AUTO, "distance": None, "columns": None}
@@ -168,7 +170,7 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
         raise InputError(f"the samples of {label} are not finite; if the row was not inferred, its flags say why")
     marks = _marks(row, prefix, truth, catalog, samples, parameters)
     bounds = np.array(_bounds_of(None, family) if bounds is None else bounds, dtype=float)
-    size = 7.6 if len(parameters) <= 3 else 1.2 + 1.9 * len(parameters)
+    size = corner_size(len(parameters))
     shown, marks, bounds = _shown(linear, samples), marks.mapped(lambda x: _shown(linear, x)), _shown(linear, bounds)
     with style():
         from matplotlib.ticker import MaxNLocator
@@ -186,12 +188,47 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
                 axis.set_major_locator(MaxNLocator(4, prune="both"))
         _dress(axes, shown, parameters, linear)
         _draw_marks(axes, marks)
-        _write_numbers(figure, marks, parameters, linear)
+        _write_numbers(figure, marks, parameters, linear, size)
         if name:
-            figure.suptitle(name, x=0.52 if len(parameters) <= 3 else 0.5, y=0.985, ha="left", va="top", fontsize=12,
-                            fontweight="bold")
-        figure.subplots_adjust(left=0.76 / size, bottom=0.68 / size, right=0.98, top=0.95, wspace=0.06, hspace=0.06)
+            figure.suptitle(name, x=_NUMBERS[0], y=0.985, ha="left", va="top", fontsize=12, fontweight="bold")
+        figure.subplots_adjust(left=0.76 / size, bottom=0.68 / size, right=_RIGHT, top=_TOP, wspace=0.06, hspace=0.06)
     return figure
+
+
+def corner_size(n_parameters: int) -> float:
+    """Return the width and height of a corner plot whose labels remain legible at the width of a page, inches.
+
+    Parameters
+    ----------
+    n_parameters : int
+
+    Returns
+    -------
+    float
+    """
+    return 7.6 if n_parameters <= 3 else 1.2 + 1.6 * n_parameters
+
+
+def free_corner(n_parameters: int) -> tuple[float, float, float, float]:
+    """Return the largest box for a small plot between the panels of a corner plot and its table of estimates.
+
+    Parameters
+    ----------
+    n_parameters : int
+
+    Returns
+    -------
+    left, bottom, width, height : float
+        Fractions of the figure, without the labels of the axes and the legend above them.
+    """
+    size = corner_size(n_parameters)
+    column, row = (_RIGHT - 0.76 / size) / n_parameters, (_TOP - 0.68 / size) / n_parameters
+    high = _numbers_bottom(size) - 0.9 / size  # below a legend of four lines
+    boxes = []
+    for k in range(1, n_parameters):  # right of k columns and above the panel at (k, k)
+        left, low = 0.76 / size + k * column + 0.7 / size, _TOP - k * row + 0.85 / size
+        boxes.append((left, low, min(_RIGHT - left, 5 / size), min(high - low, 4.2 / size)))
+    return max(boxes, key=lambda box: min(box[2:]))
 
 
 def _linear(names, parameters):
@@ -444,6 +481,7 @@ def _ranges(samples, marks, bounds):
 
 def _dress(axes, samples, parameters, linear):
     """Mark quantiles on the histograms and set the labels, which corner rotates and offsets."""
+    panel = corner_size(len(axes)) / len(axes)  # inches; tick labels take the same space beside small panels
     for i, (q16, q50, q84) in enumerate(np.percentile(samples, [16, 50, 84], axis=0).T):
         numbers = quantile_text(q16, q50, q84)
         symbol = _symbol(parameters[i], linear[i]).strip("$").replace("-", "{-}")
@@ -451,8 +489,8 @@ def _dress(axes, samples, parameters, linear):
         axes[i, i].set_title(f"${symbol} = {numbers}$", pad=6, fontsize=10)
         axes[i, i].axvspan(q16, q84, color=COLORS["posterior"], alpha=0.15, lw=0, zorder=0)
         axes[i, i].axvline(q50, color=COLORS["posterior"], ls="--", lw=1.2)
-        axes[i, 0].yaxis.set_label_coords(-0.24, 0.5)
-        axes[-1, i].xaxis.set_label_coords(0.5, -0.15)
+        axes[i, 0].yaxis.set_label_coords(-max(0.24, 0.54 / panel), 0.5)
+        axes[-1, i].xaxis.set_label_coords(0.5, -max(0.15, 0.33 / panel))
         for label in (*axes[i, 0].get_yticklabels(), *axes[-1, i].get_xticklabels()):
             label.set_rotation(0)
     for ax in axes[np.tril_indices(len(axes))]:
@@ -492,7 +530,11 @@ def _draw_marks(axes, marks):
                                 **point)
 
 
-def _write_numbers(figure, marks, parameters, linear):
+def _numbers_bottom(size):
+    return _NUMBERS[1] - min(0.23, 1.75 / size)
+
+
+def _write_numbers(figure, marks, parameters, linear, size):
     """Write the estimates as a small table in the free corner, with a legend of the shades."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -501,7 +543,8 @@ def _write_numbers(figure, marks, parameters, linear):
              for name, values, weight, options in marks.drawn()]
     few = len(parameters) <= len(_PLACES) - 1
     columns = _PLACES if few else _NEAR_PLACE
-    ax = figure.add_axes((0.52, 0.68, 0.46, 0.23))
+    low = _numbers_bottom(size)
+    ax = figure.add_axes((_NUMBERS[0], low, _RIGHT - _NUMBERS[0], _NUMBERS[1] - low))
     ax.set_axis_off()
     ax.set(xlim=(0, 1), ylim=(0, 1))
     if lines:

@@ -11,7 +11,16 @@ import torch
 from ..bands import get_band
 from ..flow.modelfile import load_model
 from ..provenance import AUTO, repeat, results_prefix
-from .posterior import errors_of, object_name, one_row, plot_posterior, refuse_unmeasured, row_label
+from .posterior import (
+    corner_size,
+    errors_of,
+    free_corner,
+    object_name,
+    one_row,
+    plot_posterior,
+    refuse_unmeasured,
+    row_label,
+)
 from .rows import not_inferred
 from .style import COLORS, new_figure, plain_log_ticks, style
 
@@ -27,6 +36,8 @@ __all__ = ["plot_sed"]
 
 _SHARES = (0.68, 0.95)
 _WIDTH = 0.05  # width of a box, as a fraction of the axis
+_RATIOS = (2.6, 1)  # heights of photometry and residuals
+_INSIDE = 6  # smallest number of parameters whose corner plot has room for the photometry
 _FEWEST = 10  # smallest number of draws that a job accepts; this job draws none
 _SPREAD = 1.12  # names of bands with pivots closer than this factor are stacked
 
@@ -57,7 +68,8 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
     row_or_table : Row or Table of one row
         Photometry, as for `~clusterpost.infer_table`, or its output.
     corner : bool
-        Whether to add the corner plot (`plot_posterior`) on the right.
+        Whether to add the corner plot (`plot_posterior`): on the right, or around the photometry if the model has
+        six or more parameters.
     n_samples : int
         Number of posterior draws.
     model : str or Model
@@ -108,14 +120,26 @@ def plot_sed(row_or_table: Row | Table, *, corner: bool = False, n_samples: int 
     with style():
         if not corner:
             figure = new_figure(figure, width=5.6, height=4.8)
-            _draw(figure, sed, name)
+            _draw(figure.add_gridspec(2, 1, height_ratios=_RATIOS), sed, name)
             return figure
-        size = 7.0 if samples.shape[1] <= 3 else 1.2 + 1.9 * samples.shape[1]
+        known = {"samples": samples, "model": model, "prefix": prefix, "name": name}
+        n_parameters = samples.shape[1]
+        if n_parameters >= _INSIDE:
+            size = corner_size(n_parameters)
+            figure = new_figure(figure, width=size, height=size, layout=None)
+            plot_posterior(row, figure=figure, **known)
+            left, bottom, width, height = free_corner(n_parameters)
+            inside = figure.add_gridspec(2, 1, height_ratios=_RATIOS, left=left, right=left + width, bottom=bottom,
+                                         top=bottom + height, hspace=0.05)
+            _draw(inside, sed, False, loc="lower right", bbox_to_anchor=(1.0, 1.02), borderaxespad=0)
+            return figure
+        size = 7.0 if n_parameters <= 3 else corner_size(n_parameters)
         figure = new_figure(figure, width=size + 5.6, height=size, layout=None)
-        left, right = figure.subfigures(1, 2, width_ratios=(5.6, size))
-        _draw(left, sed, False)
-        left.subplots_adjust(left=0.14, right=0.98, bottom=max(1 - 6.3 / size, 0.1), top=1 - 0.35 / size, hspace=0.05)
-        plot_posterior(row, samples=samples, model=model, prefix=prefix, name=name, figure=right)
+        beside, right = figure.subfigures(1, 2, width_ratios=(5.6, size))
+        _draw(beside.add_gridspec(2, 1, height_ratios=_RATIOS), sed, False)
+        beside.subplots_adjust(left=0.14, right=0.98, bottom=max(1 - 6.3 / size, 0.1), top=1 - 0.35 / size,
+                               hspace=0.05)
+        plot_posterior(row, figure=right, **known)
     return figure
 
 
@@ -186,8 +210,8 @@ def _best(row, prefix, parameters):
     return best if np.isfinite(best).all() else None
 
 
-def _draw(figure, sed, name):
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+def _draw(grid, sed, name, **legend):
+    top, bottom = grid.subplots(sharex=True)
     x, seen = sed.pivot, ~sed.limit
     low, high = x.min() / 1.12, x.max() * 1.12
     width = _WIDTH * np.log(high / low) * x
@@ -220,10 +244,10 @@ def _draw(figure, sed, name):
     plain_log_ticks(bottom.xaxis, low, high)
     bottom.xaxis.set_major_locator(_wavelengths(low, high))
     _band_names(top, sed.bands, x)
-    top.legend(loc="best", fontsize=8.5)
+    top.legend(**{"loc": "best", "fontsize": 8.5, **legend})
     if name:
         top.set_title(name, loc="left", fontweight="bold")
-    figure.align_ylabels()
+    grid.figure.align_ylabels([top, bottom])
 
 
 def _wavelengths(low, high):

@@ -104,7 +104,8 @@ def plain_log_ticks(axis: Axis, low: float, high: float) -> None:
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    subs = (1, 1.5, 2, 3, 4, 6) if high < 6 * low else (1, 2, 5) if high < 100 * low else (1,)
+    choices = {3: (1, 1.5, 2, 2.5, *range(3, 10)), 6: (1, 1.5, 2, 3, 4, 6), 100: (1, 2, 5)}
+    subs = next((subs for ratio, subs in choices.items() if high < ratio * low), (1,))
     axis.set_major_locator(LogLocator(subs=subs))
     if low >= 1e-4 and high <= 2e5:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))

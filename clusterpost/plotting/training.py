@@ -41,7 +41,8 @@ def plot_training(history: list[dict[str, float]], *, figure: Figure | None = No
     --------
     >>> import clusterpost
     >>> from clusterpost.plotting import plot_training
-    >>> figure = plot_training(clusterpost.load_model("walter2025").card["training"]["history"])
+    >>> card = clusterpost.load_model("walter2025").card
+    >>> figure = plot_training(card["training"]["history"])
     """
     seen = [h["mocks_seen"] / 1e6 for h in history]
     with style():

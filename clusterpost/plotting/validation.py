@@ -95,7 +95,7 @@ def plot_pp(result: SBCResult, *, level: float = 0.99, figure: Figure | None = N
     Parameters
     ----------
     result : SBCResult
-        Output of `clusterpost.validation.rank_statistics` with `~clusterpost.validation.MARGINALS`.
+        Output of `clusterpost.validation.rank_statistics` with ``clusterpost.validation.MARGINALS``.
     level : float
         Probability level of the simultaneous band.
     figure : Figure, optional

@@ -37,7 +37,7 @@ _STEEPEST = 1e4  # maximum change of the log density over a stencil
 
 
 def long_climb(n_parameters: int) -> tuple[int, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Scale `LONG` down to about as many density evaluations as for three parameters.
+    """Scale ``LONG`` down to about as many density evaluations as for three parameters.
 
     Parameters
     ----------

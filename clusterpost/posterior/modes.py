@@ -61,7 +61,7 @@ def find_modes(theta: torch.Tensor, n_modes: int = 3, dip: float = 0.1, weight: 
     theta : Tensor (n, n_samples, n_parameter)
         Draws.
     n_modes : int
-        Maximum number of returned modes, up to `MOST_MODES`.
+        Maximum number of returned modes, up to eight.
     dip : float
         Two modes are merged if the density between them falls by less
         than this fraction of the lower one.

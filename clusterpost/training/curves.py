@@ -9,7 +9,7 @@ contains.  They are read from wheels::
 
 This prints the values of every band in :mod:`clusterpost.bands`.  Vega is
 ``alpha_lyr_stis_011`` of CALSPEC (Bohlin, Gordon & Tremblay 2014, PASP 126,
-711, and updates), copied from `astro-sedpy`.
+711, and updates), copied from astro-sedpy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VEGA_SPECTRUM", "ab_minus_vega", "open_sources", "read_curve", "read_vega"]
 
-#: Path of CALSPEC's spectrum of Vega in the wheel of `astro-sedpy`.
+#: Path of CALSPEC's spectrum of Vega in the wheel of astro-sedpy.
 VEGA_SPECTRUM = "sedpy/data/alpha_lyr_stis_011.fits"
 _C_ANGSTROM_S = 2.99792458e18
 _AB_ZERO = 3.6307805477010e-20  # erg/s/cm2/Hz

@@ -1,14 +1,15 @@
-"""Generate the two files of the galaxy model: the light of the components, and the errors of mock fluxes.
+r"""Generate the two files of the galaxy model: the light of the components, and the errors of mock fluxes.
 
 The light of a galaxy's components comes from the networks of PROVABGS, which are not shipped. ::
 
     pip download --no-deps -d wheels speclite==1.0.0
-    python -m clusterpost.training.galaxies components provabgs_nmf_emulator.safetensors wheels
+    python -m clusterpost.training.galaxies components \
+        provabgs_nmf_emulator.safetensors wheels
     python -m clusterpost.training.galaxies errors nsa.ecsv
 
 The first file holds the arrays of the four networks ``nmf.v0.1.seed0_99.*.8x256.*`` of
 https://github.com/changhoonhahn/provabgs (MIT license), those of its surviving-mass network ``emu_msurv.nmf.1``, and
-the components of the histories, named as `Emulator` describes.  `speclite` brings the responses of the bands (Doi et
+the components of the histories, named as `Emulator` describes.  speclite brings the responses of the bands (Doi et
 al. 2010, AJ 139, 1628; airmass 1.3).
 
 Notes

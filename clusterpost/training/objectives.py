@@ -25,7 +25,7 @@ class NegativeLogLikelihood:
     It only needs a simulator.
     """
 
-    recordable = True  #: see `~clusterpost.training.step.RecordedStep`
+    recordable = True  #: Whether `~clusterpost.training.step.RecordedStep` can record it.
 
     def to_dict(self) -> dict[str, str]:
         """Return plain values for a checkpoint and a card."""

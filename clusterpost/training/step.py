@@ -31,7 +31,7 @@ class Step:
     ----------
     flow : Flow
     average : Flow
-        Copy with averaged weights, or `flow` itself for no average.
+        Copy with averaged weights, or ``flow`` itself for no average.
     optimizers : list of torch.optim.Optimizer
         Optimizers, with factors of the learning rate as learning rates; their steps are scaled by the rate.
     objective : object

@@ -49,7 +49,7 @@ class Calibration:
     coverage : SBCResult
         ``HPD`` (expected coverage of highest-density regions) and ``TARP``.
     regions : dict of Table
-        Output of `~clusterpost.validation.regions.by_region` for each of `REGIONS` that varies among the mocks.
+        Output of `~clusterpost.validation.regions.by_region` for each of ``REGIONS`` that varies among the mocks.
     entropy : dict
         Output of `~clusterpost.validation.regions.entropy_check`.
     """
@@ -119,7 +119,7 @@ def calibration(ensemble: Ensemble, seed: int = 0, regions: Sequence[str] | None
         Random seed of tie breaking and of the reference points of TARP.
     regions : sequence of str, optional
         Quantities that divide the mocks, as for `~clusterpost.validation.by_region`; by default the first two
-        parameters and `REGIONS`.  Quantities that are the same for all mocks are omitted.
+        parameters and ``REGIONS``.  Quantities that are the same for all mocks are omitted.
 
     Returns
     -------

@@ -100,7 +100,7 @@ CASES = {
 
 
 def check_exact(model: Model) -> None:
-    """Raise if a model's posteriors cannot be computed exactly for the mocks of `CASES`.
+    """Raise if a model's posteriors cannot be computed exactly for the mocks of ``CASES``.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def compare_with_exact(n: int = 500, *, model: Any = "any_bands", cases: Any = t
         Model; exact posteriors use its own prior and stellar models, and mocks the
         packaged solar metallicity.
     cases : sequence of str
-        Keys of `CASES`.
+        Keys of ``CASES``.
     n_classified : int
         Number of mocks with an additional comparison of draws.
     seed : int

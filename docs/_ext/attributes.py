@@ -16,7 +16,7 @@ ALIAS = "Alias for field number"
 
 def is_empty(node):
     """Return whether a node has no text that was written for it."""
-    text = node.astext().strip()
+    text = "".join(child.astext() for child in node.children if not isinstance(child, nodes.comment)).strip()
     return not text or text.startswith(ALIAS)
 
 

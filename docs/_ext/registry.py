@@ -8,6 +8,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from docutils.statemachine import StringList
+from sphinx.util.nodes import nested_parse_with_titles
 
 import clusterpost
 
@@ -25,8 +26,9 @@ class RegistryTable(Directive):
 
     def run(self):
         lines = StringList(self.lines(), source="registry")
-        node = self.state.parent.__class__()
-        self.state.nested_parse(lines, self.content_offset, node)
+        node = nodes.section()
+        node.document = self.state.document
+        nested_parse_with_titles(self.state, lines, node, self.content_offset)
         return node.children
 
 
@@ -222,12 +224,12 @@ class Commands(RegistryTable):
         from clusterpost.arguments import make_parser
         from clusterpost.cli import CALLS
 
-        os.environ["COLUMNS"] = "100"
+        os.environ["COLUMNS"] = "84"  # fits beside both sidebars
         parser = make_parser(CALLS)
         lines = []
         for name, sub in parser._subparsers._group_actions[0].choices.items():
             text = sub.format_help()
-            lines += [f".. rubric:: clusterpost {name}", "", ".. code-block:: none", "",
+            lines += [f"clusterpost {name}", "-" * (12 + len(name)), "", ".. code-block:: none", "",
                       *(f"   {line}".rstrip() for line in text.splitlines()), ""]
         return lines
 

@@ -69,6 +69,20 @@ def test_the_corner_beside_it_is_of_the_same_draws(out):
     assert figure.subfigs[1]._suptitle.get_text() == "a"
 
 
+def test_the_photometry_is_within_the_free_corner_of_a_plot_of_six_parameters():
+    row = clusterpost.simulate(1, model="stochastic", seed=1, distance=10, errors=0.1)
+    figure = plot_sed(row, model="stochastic", n_samples=200, corner=True)
+    assert figure.get_figwidth() < 11  # labels of 10 points are legible at the width of a page
+    figure.draw_without_rendering()
+    panels = np.array(figure.axes[:36]).reshape(6, 6)[np.tril_indices(6)]
+    estimates, *photometry = figure.axes[36:]
+    boxes = [ax.get_tightbbox() for ax in photometry]
+    assert len(boxes) == 2
+    for box in boxes:
+        assert not any(box.overlaps(ax.get_tightbbox()) for ax in panels)
+        assert not any(box.overlaps(text.get_window_extent()) for text in estimates.texts)
+
+
 def test_a_row_without_results_is_inferred():
     row = clusterpost.simulate(1, model="any_bands", seed=2, distance=10)
     top, _ = panels(plot_sed(row, model="any_bands", n_samples=300))

@@ -37,7 +37,7 @@ class GalaxyModel:
     Notes
     -----
     Batched, differentiable, and in the precision and on the device of the components.  ``theta`` has the nine columns
-    of `~clusterpost.families.galaxies.parameters.PARAMETERS`: log10 of the stellar mass formed in solar masses, three
+    of ``clusterpost.families.galaxies.parameters.PARAMETERS``: log10 of the stellar mass formed in solar masses, three
     sticks of the star formation history, log10 of the two coefficients of the metallicity history, optical depths
     of birth clouds and diffuse dust at 5500 A, and the slope of the diffuse curve.
 

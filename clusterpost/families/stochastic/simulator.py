@@ -56,7 +56,7 @@ class StarSimulator:
     Parameters
     ----------
     table : StarTable, optional
-        Table of stars; by default `bands` of the packaged one.
+        Table of stars; by default ``bands`` of the packaged one.
     bands : sequence of str, optional
         Names of the bands; by default all bands of the table.
 

@@ -121,7 +121,7 @@ def read_isochrones(folder: PathLike, metallicity: float) -> dict[float, np.ndar
     folder : path
         ``ISOCHRONES/Padova/Padova2007`` of FSPS.
     metallicity : float
-        One of `ISOCHRONE_FILES`.
+        One of ``ISOCHRONE_FILES``.
 
     Returns
     -------

