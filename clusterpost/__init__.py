@@ -1,4 +1,4 @@
-"""Posteriors of star-cluster age, mass, and reddening from HST photometry.
+"""Posteriors of the age, mass, reddening and metallicity of star clusters, and of galaxies, from photometry.
 
 Functions take and return astropy Tables with units; see
 ``help(clusterpost.infer_table)`` for the main function.

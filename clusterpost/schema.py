@@ -86,10 +86,11 @@ def result_columns(family: ModelFamily) -> tuple[OutputColumn, ...]:
 def _numbers(quantity):
     """Return the columns for quantiles, mean, and MAP of a parameter or derived quantity."""
     name, unit, ucd, what = quantity.column, quantity.unit, quantity.ucd, quantity.description
+    first, last = ucd or "stat.value", f";{ucd}" if ucd else ""  # the mean and the maximum qualify another word
     how = " (ten to the power of the mean logarithm)" if quantity.log10 else ""
-    return (OutputColumn(f"{name}_{{q}}", unit, f"{{percent}} % quantile of the {what}", f"stat.percentile;{ucd}"),
-            OutputColumn(f"{name}_mean", unit, f"Posterior mean of the {what}{how}", f"{ucd};stat.mean"),
-            OutputColumn(f"{name}_map", unit, f"Joint maximum a posteriori: {what}", f"{ucd};stat.max"))
+    return (OutputColumn(f"{name}_{{q}}", unit, f"{{percent}} % quantile of the {what}", f"stat.percentile{last}"),
+            OutputColumn(f"{name}_mean", unit, f"Posterior mean of the {what}{how}", f"{first};stat.mean"),
+            OutputColumn(f"{name}_map", unit, f"Joint maximum a posteriori: {what}", f"{first};stat.max"))
 
 
 #: The distance of each row, added if it was given as an argument.

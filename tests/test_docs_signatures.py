@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sphinx")
+
 
 @pytest.fixture
 def signatures(monkeypatch):
@@ -33,3 +35,12 @@ def test_short_constants_are_shown_by_value(signatures):
     signature = "(error_floor: float | None = AUTO, prior: Any = None, table: dict = _ONLY_OF_TABLES)"
     shown = signatures.valued(signature, clusterpost.infer.__name__)
     assert shown == signature.replace("AUTO", "'auto'")
+
+
+def test_summaries_break_between_arguments(signatures):
+    from docutils import nodes
+    from sphinx.ext.autosummary import autosummary_table
+
+    doctree = nodes.section("", autosummary_table("", "", nodes.paragraph("", "(out[,\N{NO-BREAK SPACE}published])")))
+    signatures.breakable(None, doctree)
+    assert doctree.astext() == "(out[, published])"

@@ -59,7 +59,7 @@ class OutputColumns(RegistryTable):
                  f"``{c.ucd}``" if c.ucd else "–")
                 for c in {c.name: c for family in ("stochastic", "clusters")
                           for c in result_columns(get_family(family)())}.values()]
-        return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 10 45 25")
+        return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 9 39 32")
 
 
 class ModelCard(RegistryTable):

@@ -6,6 +6,10 @@
 import re
 import sys
 
+from docutils import nodes
+from sphinx.ext.autosummary import autosummary_table
+
+SPACE = "\N{NO-BREAK SPACE}"
 DEFAULT = re.compile(r"(?<== )[A-Z_]+\b")
 START = re.compile(r"~?(?:typing\.)?Annotated\[")
 
@@ -40,6 +44,15 @@ def process(app, what, name, obj, options, signature, result):
     return signature, bare(result) if result else result
 
 
+def breakable(app, doctree):
+    """Let the signatures in summaries break between their arguments, instead of not at all."""
+    for table in doctree.findall(autosummary_table):
+        for text in list(table.findall(nodes.Text)):
+            if SPACE in text:
+                text.parent.replace(text, nodes.Text(text.replace(SPACE, " ")))
+
+
 def setup(app):
     app.connect("autodoc-process-signature", process)
+    app.connect("doctree-read", breakable)
     return {"version": "1", "parallel_read_safe": True}
