@@ -302,7 +302,8 @@ def test_cell_quantiles(mean, sigma):
     density = torch.exp(-0.5 * ((middle - mean) / sigma) ** 2)[None]
     levels = torch.tensor([0.025, 0.16, 0.5, 0.84, 0.975], dtype=DOUBLE)
     expected = truncnorm(low, high, mean, sigma).ppf(levels.numpy())
-    np.testing.assert_allclose(cell_quantiles(density, 0.0, 0.01, levels)[0], expected, atol=0.004 * sigma)
+    found = cell_quantiles([(density, 0.0, 0.01, True), (2 * density, torch.ones(1), 0.01, True)], levels)[0]
+    np.testing.assert_allclose(found, [expected, 1 + expected], atol=0.004 * sigma)
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(-1.0, 2.0), (-30.0, 0.5), (3.0, 40.0), (7.0, 7.5), (-9.0, -8.0)])

@@ -16,6 +16,8 @@ from .cells import add_mass
 from .table import LN10, take
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .exact_grid import ExactGrid, LogFluxTerms
 
 __all__ = ["CellGrid", "cell_quantiles", "solve_on_grid"]
@@ -189,12 +191,13 @@ class _Block:
         total = age.sum(1)
         spread = torch.log(total) - sums["information"].double() / total  # entropy of the cell weights
         area = math.log(grid.step[0] * grid.step[1])
-        mass, mass_mean = self._mass_quantiles("mass", levels)
-        stellar_mass, _ = self._mass_quantiles("stellar_mass", levels)
+        mass, mass_mean = self._mass_density("mass")
+        stellar_mass, _ = self._mass_density("stellar_mass")
+        marginals = ((age, grid.low[0], grid.step[0], True), (*mass, False), (ebv, grid.low[2], grid.step[1], True),
+                     (*stellar_mass, False))
         edges = self._edge_entropy() / total
         result = {
-            "quantiles": torch.stack([cell_quantiles(age, grid.low[0], grid.step[0], levels), mass,
-                                      cell_quantiles(ebv, grid.low[2], grid.step[1], levels), stellar_mass], 1),
+            "quantiles": cell_quantiles(marginals, levels),
             "mean": torch.stack([age @ grid.log_age / total, mass_mean, ebv @ grid.ebv / total], 1),
             "entropy": (spread + area + edges + torch.log(self.terms.sigma)
                         + 0.5 * math.log(2 * math.pi * math.e) - math.log(LN10)),
@@ -223,26 +226,34 @@ class _Block:
         low, high = (x * torch.exp(-0.5 * x**2) for x in ends)
         return (self.sums["mass"][:, 0].double() * (low - high)).sum(1) * (0.5 / math.sqrt(2 * math.pi))
 
-    def _mass_quantiles(self, name, levels):
-        """Compute quantiles and mean of log10 mass from a histogram of means of truncated normal densities."""
+    def _mass_density(self, name):
+        """Compute density and mean of log10 mass from a histogram of means of truncated normal densities.
+
+        Returns the density (n, bin) with start and width of the bins, and the mean.
+        """
         present_day = name == "stellar_mass"
         first, width = self.lattice(slice(None), self.sums["mean_low"], self.sums["mean_high"], present_day)
         # Avoid ringing of densities much narrower than a bin.
         sigma = torch.maximum(self.terms.sigma, width) / width
         wave = 2 * math.pi * torch.fft.rfftfreq(2 * _MASS_BINS, device=width.device, dtype=width.dtype)
-        kernel = torch.exp(-0.5 * (sigma[:, None] * wave) ** 2)
+        kernel = torch.exp(-0.5 * (sigma[:, None] * wave) ** 2)[:, None]
         at = self._group_shift() if present_day else torch.zeros_like(width)[:, None]
         low, high = ((end + at - first[:, None]) / width[:, None] for end in self.bounds)
-        number = torch.arange(_MASS_BINS, device=width.device)
-        bins = self.sums[name].double()
-        filled = bins.any(-1).nonzero(as_tuple=True)  # most ages, and so groups, have no weight
-        transform = torch.fft.rfft(bins[filled], 2 * _MASS_BINS) * kernel[filled[0]]
-        inside = torch.minimum(number + 1, high[filled][:, None]) - torch.maximum(number, low[filled][:, None])
-        bins[filled] = (torch.fft.irfft(transform, 2 * _MASS_BINS)[:, :_MASS_BINS].clamp(min=0)
-                        * inside.clamp(0, 1))
-        density = bins.sum(1)
+        groups, number = self.sums[name].double(), torch.arange(_MASS_BINS, device=width.device)
+        # All groups are smoothed together unless the bounds cut them in different bins.
+        density = _smoothed(groups.sum(1, keepdim=True), kernel)[:, 0]
+        rows = ((low > 0) | (high < _MASS_BINS)).any(1).nonzero()[:, 0]
+        if len(rows):
+            inside = torch.minimum(number + 1, high[rows, :, None]) - torch.maximum(number, low[rows, :, None])
+            density[rows] = (_smoothed(groups[rows], kernel[rows]) * inside.clamp(0, 1)).sum(1)
         mean = first + width * ((density * (number + 0.5)).sum(1) / density.sum(1))
-        return cell_quantiles(density, first / LN10, width / LN10, levels, smooth=False), mean / LN10
+        return (density, first / LN10, width / LN10), mean / LN10
+
+
+def _smoothed(bins, kernel):
+    """Convolve histograms with the density whose Fourier transform is given."""
+    transform = torch.fft.rfft(bins, 2 * _MASS_BINS) * kernel
+    return torch.fft.irfft(transform, 2 * _MASS_BINS)[..., :_MASS_BINS].clamp(min=0)
 
 
 class _Rows:
@@ -350,23 +361,19 @@ class _Rows:
         return add_mass(grid.model, self.block.terms[self.objects], log_age, ebv, points[:, 2])
 
 
-def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float | torch.Tensor, levels: torch.Tensor,
-                   smooth: bool = True) -> torch.Tensor:
-    """Compute quantiles of a smooth density known at the centers of equal cells.
+def cell_quantiles(marginals: Sequence[tuple], levels: torch.Tensor) -> torch.Tensor:
+    """Compute quantiles of densities known in equal cells.
 
     Parameters
     ----------
-    density : Tensor (n, n_cell)
-        Density up to a factor.
-    low, step : float or Tensor (n,)
-        Start of the first cell and cell width.
+    marginals : sequence of tuple
+        For each, the density up to a factor, Tensor (n, n_cell); the start of the first cell and the cell width, float
+        or Tensor (n,); and whether the density is a value at the center and smooth, or else the mean over the cell.
     levels : Tensor (n_level,)
-    smooth : bool
-        Whether ``density`` is the value at the center, not the mean over the cell.
 
     Returns
     -------
-    Tensor (n, n_level)
+    Tensor (n, n_marginal, n_level)
 
     Notes
     -----
@@ -374,6 +381,20 @@ def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float
     (Colella & Woodward 1984); the integral is the midpoint rule
     with the next order, h f + h^3 f'' / 24.
     """
+    found = [_in_cell(density, levels, smooth) for density, _, _, smooth in marginals]
+    cell, rest, left, right, hump = (torch.stack(values, 1) for values in zip(*found, strict=True))
+    below, above = torch.zeros_like(rest), torch.ones_like(rest)
+    for _ in range(30):
+        u = (below + above) / 2
+        reached = u * (left + u * ((right - left + hump) / 2 - u * hump / 3))
+        below, above = torch.where(reached < rest, u, below), torch.where(reached < rest, above, u)
+    low, step = (torch.stack([torch.as_tensor(each[k], dtype=rest.dtype, device=rest.device).expand(len(rest))
+                              for each in marginals], 1)[..., None] for k in (1, 2))
+    return low + step * (cell + (below + above) / 2)
+
+
+def _in_cell(density, levels, smooth):
+    """Find the cell of each quantile, the integral from its edge, and the parabola in it, each (n, n_level)."""
     padded = torch.cat([density[:, :1], density, density[:, -1:]], 1)
     bend = padded[:, 2:] - 2 * density + padded[:, :-2]
     bend[:, 0] = bend[:, -1] = 0.0
@@ -387,11 +408,4 @@ def cell_quantiles(density: torch.Tensor, low: float | torch.Tensor, step: float
     mass_in = torch.gather(mass, 1, cell)
     rest = (target - torch.gather(cdf, 1, cell) + mass_in).clamp(min=0)
     left, right = torch.gather(edge, 1, cell), torch.gather(edge, 1, cell + 1)
-    hump = 6 * (mass_in - (left + right) / 2)
-    below, above = torch.zeros_like(target), torch.ones_like(target)
-    for _ in range(30):
-        u = (below + above) / 2
-        reached = u * (left + u * ((right - left + hump) / 2 - u * hump / 3))
-        below, above = torch.where(reached < rest, u, below), torch.where(reached < rest, above, u)
-    low, step = (torch.as_tensor(x, dtype=density.dtype, device=density.device).reshape(-1, 1) for x in (low, step))
-    return low + step * (cell + (below + above) / 2)
+    return cell, rest, left, right, 6 * (mass_in - (left + right) / 2)
