@@ -68,10 +68,10 @@ class CellGrid:
         self.group = ((self.ln_surviving - least) / width).long().clamp(max=_MASS_GROUPS - 1)
         self._local = threading.local()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict:
         return {name: value for name, value in self.__dict__.items() if name != "_local"}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state, _local=threading.local())
 
     @property
