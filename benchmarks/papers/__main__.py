@@ -71,21 +71,21 @@ def add_sections(run, *, n_exact=0, seed=1, progress=None):
 
 
 def time_each(model, n, seed, refine):
-    """Measure seconds for each of the same mocks: by the network alone, refined and by the exact grid; and draws."""
+    """Measure CPU seconds per mock for the network alone, refined posteriors, the exact grid, and draws."""
     mocks, few = simulate(n, model=model, seed=seed), 1 + n // 20  # draws take longer, and vary less
-    calls = {"network": lambda tbl: infer_table(tbl, model=model, refine=False, error_floor=None, progress=False),
-             "draws": lambda tbl: sample_posterior(tbl, model=model, n_samples=SEDFLOW_DRAWS, refine=False,
-                                                   error_floor=None, progress=False)}
+    common = {"error_floor": None, "workers": 1, "progress": False}
+    calls = {"network": lambda tbl: infer_table(tbl, model=model, refine=False, **common),
+             "draws": lambda tbl: sample_posterior(tbl, model=model, n_samples=SEDFLOW_DRAWS, refine=False, **common)}
     if refine:
-        calls["refined"] = lambda tbl: infer_table(tbl, model=model, error_floor=None, progress=False)
-        calls["exact"] = lambda tbl: exact_posterior(tbl, error_floor=None, progress=False)
+        calls["refined"] = lambda tbl: infer_table(tbl, model=model, **common)
+        calls["exact"] = lambda tbl: exact_posterior(tbl, **common)
     seconds = {}
     for name, call in calls.items():
         tbl = mocks[:few] if name == "draws" else mocks
         call(tbl[:1])  # what is done once for each process
-        started = time.perf_counter()
+        started = time.process_time()
         call(tbl)
-        seconds[name] = (time.perf_counter() - started) / len(tbl)
+        seconds[name] = (time.process_time() - started) / len(tbl)
     return seconds
 
 
