@@ -581,11 +581,8 @@ def condition_range(simulator: Simulator, encoder: Encoder, n: int = 1_000_000, 
     dict
         ``low`` and ``high``, one number per condition.
     """
-    parts = []
-    for stream, rows in enumerate(torch.arange(n).split(100_000)):
-        mocks = simulator.draw(len(rows), seeded_generator(0, TEST_STREAM + 1 + stream))
-        parts.append(encoder(mocks))
-    values = torch.cat(parts)
+    values = torch.cat([encoder(simulator.draw(len(rows), seeded_generator(0, TEST_STREAM + 1 + stream)))
+                        for stream, rows in enumerate(torch.arange(n).split(100_000))])
     low, high = (values.topk(int(tail * n) + 1, dim=0, largest=largest).values[-1] for largest in (False, True))
     margin = 0.01 * (high - low)  # includes values at the edge of a uniform range
     return {"low": (low - margin).tolist(), "high": (high + margin).tolist()}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .table import LN10
-from .truncated import cut_entropy, cut_mean, cut_sample, interval, log_interval
+from .truncated import CutNormal, cut_entropy, cut_mean, interval, log_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -305,5 +305,5 @@ def add_mass(model: ExactGrid, terms: LogFluxTerms, log_age: torch.Tensor, ebv: 
     residual = terms.y[:, None] - model.fine.ln_flux(log_age, ebv)
     sigma = terms.sigma[:, None]
     mean = (residual @ terms.weight[..., None])[..., 0] / terms.total[:, None] + model.slope * sigma**2
-    x = cut_sample(unit.double().expand_as(mean), (low - mean) / sigma, (high - mean) / sigma)
-    return torch.stack([log_age, (mean + sigma * x).clamp(low, high) / LN10, ebv], 2)
+    ln_mass = CutNormal(mean, sigma, low, high).quantile(unit.double())
+    return torch.stack([log_age, ln_mass.clamp(low, high) / LN10, ebv], 2)

@@ -52,8 +52,9 @@ class CutNormal:
         -------
         Tensor
         """
-        unit, cut, alpha, beta = torch.broadcast_tensors(unit, self._cut, self.alpha, self.beta)
         z = torch.special.ndtri(unit).double()
+        z, unit, cut, alpha, beta = torch.broadcast_tensors(z, unit, self._cut, self.alpha, self.beta)
+        z = z.contiguous()  # a copy where one point serves several objects
         z[cut] = cut_sample(unit[cut].double(), alpha[cut], beta[cut])
         return self.mean + self.sigma * z
 
