@@ -59,7 +59,8 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
     path : str or Path
         Output file, ending in ``.html``.
     objects : int
-        Number of rows, the first good ones, with photometry and corner plot; about 60 kB and a second for each.
+        Number of rows, the first good ones, with photometry and corner plot; with the default
+        model about 230 kB and two to three seconds for each.
     where : array of bool or int, or str, optional
         Rows to show, or an expression that selects them; all by default.
     title : str, optional
@@ -114,7 +115,7 @@ def write_report(out: Table, path: str, *, objects: int = 20, where: str | Seque
     bar = progress_bar(len(_FIGURES) + len(chosen), show=progress, desc="figures")
     with bar:
         figures, absent = _population(out, prefix, bar)
-        pictures = {int(row): _picture("object", out[int(row)], bar, dpi=70, prefix=prefix) for row in chosen}
+        pictures = {int(row): _picture("object", out[int(row)], bar, dpi=76, prefix=prefix) for row in chosen}
     template = resources.files(__package__).joinpath("data/report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(template).render(

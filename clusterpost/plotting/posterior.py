@@ -226,7 +226,7 @@ def free_corner(n_parameters: int) -> tuple[float, float, float, float]:
     high = _numbers_bottom(size) - 0.9 / size  # below a legend of four lines
     boxes = []
     for k in range(1, n_parameters):  # right of k columns and above the panel at (k, k)
-        left, low = 0.76 / size + k * column + 0.7 / size, _TOP - k * row + 0.85 / size
+        left, low = 0.76 / size + k * column + 0.85 / size, _TOP - k * row + 0.85 / size
         boxes.append((left, low, min(_RIGHT - left, 5 / size), min(high - low, 4.2 / size)))
     return max(boxes, key=lambda box: min(box[2:]))
 

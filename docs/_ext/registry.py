@@ -13,9 +13,9 @@ from sphinx.util.nodes import nested_parse_with_titles
 import clusterpost
 
 
-def list_table(header, rows, widths):
+def list_table(header, rows, widths, style="registry"):
     """Return the lines of a list-table."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :class: registry", f"   :widths: {widths}", ""]
+    lines = [".. list-table::", "   :header-rows: 1", f"   :class: {style}", f"   :widths: {widths}", ""]
     for row in [header, *rows]:
         lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(row)]
     return lines
@@ -59,7 +59,7 @@ class OutputColumns(RegistryTable):
                  f"``{c.ucd}``" if c.ucd else "–")
                 for c in {c.name: c for family in ("stochastic", "clusters")
                           for c in result_columns(get_family(family)())}.values()]
-        return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 9 39 32")
+        return list_table(("Column", "Unit", "Meaning", "UCD"), rows, "20 9 39 32", "registry whole")
 
 
 class ModelCard(RegistryTable):

@@ -6,10 +6,8 @@
 import re
 import sys
 
-from docutils import nodes
 from sphinx.ext.autosummary import autosummary_table
 
-SPACE = "\N{NO-BREAK SPACE}"
 DEFAULT = re.compile(r"(?<== )[A-Z_]+\b")
 START = re.compile(r"~?(?:typing\.)?Annotated\[")
 
@@ -44,15 +42,12 @@ def process(app, what, name, obj, options, signature, result):
     return signature, bare(result) if result else result
 
 
-def breakable(app, doctree):
-    """Let the signatures in summaries break between their arguments, instead of not at all."""
-    for table in doctree.findall(autosummary_table):
-        for text in list(table.findall(nodes.Text)):
-            if SPACE in text:
-                text.parent.replace(text, nodes.Text(text.replace(SPACE, " ")))
+def unchanged(translator, node):
+    """Write a summary as it is; autosummary would join the words of its first column by spaces that do not break."""
 
 
 def setup(app):
     app.connect("autodoc-process-signature", process)
-    app.connect("doctree-read", breakable)
+    app.setup_extension("sphinx.ext.autosummary")
+    app.add_node(autosummary_table, override=True, html=(unchanged, unchanged))
     return {"version": "1", "parallel_read_safe": True}
