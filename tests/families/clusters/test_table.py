@@ -191,6 +191,14 @@ def test_surviving_mass_goes_from_all_to_half():
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_nothing_is_copied_for_the_same_bands_and_precision():
+    table = load_table()
+    assert table.to("cpu", torch.float32) is table
+    assert table.select(table.bands) is table
+    assert table.to(dtype=torch.float64).log_age.dtype == torch.float64
+    assert table.select(table.bands[::-1]).bands == table.bands[::-1]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exact_at_the_nodes(device, dtype):
     table = load_table().to(device, dtype)
