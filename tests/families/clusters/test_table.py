@@ -190,7 +190,6 @@ def test_surviving_mass_goes_from_all_to_half():
     assert (coarse.diff() < 0).all()
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_nothing_is_copied_for_the_same_bands_and_precision():
     table = load_table()
     assert table.to("cpu", torch.float32) is table
@@ -199,6 +198,7 @@ def test_nothing_is_copied_for_the_same_bands_and_precision():
     assert table.select(table.bands[::-1]).bands == table.bands[::-1]
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_exact_at_the_nodes(device, dtype):
     table = load_table().to(device, dtype)
