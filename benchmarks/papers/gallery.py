@@ -48,7 +48,7 @@ from .noise_figure import plot_noise_models
 
 
 def walter2025_2(data):
-    """Fig. 2: relative flux errors, and what two noise models make of them."""
+    """Fig. 2: relative flux errors, and fluxes under two noise models."""
     return plot_flux_errors(data.clusters)
 
 
@@ -123,12 +123,12 @@ def sedflow_4(data):
 
 
 def sedflow_5(data):
-    """Figs. 1 and 5 of SEDflow: what the model covers and cannot explain."""
+    """Figs. 1 and 5 of SEDflow: photometry that the model covers or cannot explain."""
     return plot_support(clusterpost.infer_table(data.catalog, model="any_bands"))
 
 
 def coverage(data):
-    """Beyond the papers: how often credible regions hold the truth."""
+    """Beyond the papers: how often credible regions contain the truth."""
     return plot_coverage(coverage_ranks(data.ensemble), tarp_ranks(data.ensemble))
 
 

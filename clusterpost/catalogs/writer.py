@@ -210,7 +210,7 @@ def _votable(tbl):
 
 
 def check_writable(path: PathLike, *, overwrite: bool = False) -> None:
-    """Raise, before a long computation, if `write_catalog` would not accept this path.
+    """Check before a long computation that `write_catalog` can write to a path.
 
     Parameters
     ----------
