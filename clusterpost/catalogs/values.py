@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import astropy.units as u
@@ -250,9 +251,10 @@ def clean_band(tbl: Table, layout: Layout, band: str) -> tuple[np.ndarray, np.nd
     if layout.customary:
         magnitudes = is_magnitude(_unit_or_none(tbl, names.flux, layout, names))
         sentinel |= no_measurement(flux, error, magnitudes=magnitudes)
-        by_flux = is_sentinel(flux, layout.sentinels) | no_measurement(flux, np.where(sentinel, flux, np.nan),
-                                                                      magnitudes=magnitudes)
-        found = np.where(by_flux, flux, error)[sentinel & ~missing]
+        odd = sentinel & ~missing
+        flux_odd, error_odd = flux[odd], error[odd]
+        by_flux = is_sentinel(flux_odd, layout.sentinels) | no_measurement(flux_odd, flux_odd, magnitudes=magnitudes)
+        found = np.where(by_flux, flux_odd, error_odd)
         counted = Counter(found[~is_sentinel(found, PHANGS_SENTINELS)].tolist())  # the usual values need no warning
     missing |= sentinel
     if layout.cameras and tells_camera(band):
@@ -395,8 +397,7 @@ def _to_mjy(tbl, layout, band, flux, error):
         raise UnitError(f"column {shown(names.flux)} has no unit; give it with option:unit: mJy, uJy, Jy, nmgy, "
                         "erg/s/cm2/Angstrom, or the system of magnitudes: AB, ST or Vega")
     error_unit = _error_unit(tbl, layout, names, unit)
-    pivot = get_band(band).pivot * u.AA
-    spectral = u.spectral_density(pivot)
+    spectral = _spectral(get_band(band).pivot)
     if unit.is_magnitude:
         if not error_unit.is_magnitude:
             raise UnitError(f"column {shown(names.error)} is in {error_unit}, but {shown(names.flux)} holds "
@@ -415,6 +416,12 @@ def _to_mjy(tbl, layout, band, flux, error):
         raise UnitError(f"column {shown(names.error)} is in mag, which is not a flux density, beside fluxes in "
                         f"{shown(names.flux)}; give both in a unit convertible to Jy, or AB, ST or Vega magnitudes")
     return (flux * unit.unit).to_value(u.mJy, spectral), (error * error_unit.unit).to_value(u.mJy, spectral)
+
+
+@lru_cache
+def _spectral(pivot):
+    """Return the conversions of flux densities at a wavelength in Angstrom, which take 2 ms to make."""
+    return u.spectral_density(pivot * u.AA)
 
 
 def _error_unit(tbl, layout, names, unit):
