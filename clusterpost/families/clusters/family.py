@@ -132,7 +132,8 @@ class FullySampledClusters(ModelFamily):
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> ModelFamily:
         """Return the same family with its table on another device or in another precision."""
-        return self._with(table=self.table.to(device, dtype))
+        table = self.table.to(device, dtype)
+        return self if table is self.table else self._with(table=table)
 
     def doubts(self, observed: Observed) -> np.ndarray:
         """Flag objects that old metal-poor clusters also fit; see `~clusterpost.families.ModelFamily.doubts`."""
