@@ -12,7 +12,7 @@ from .config import conf
 from .posterior.ascent import find_map
 from .posterior.modes import find_modes
 from .posterior.refine import AllDraws, support
-from .posterior.summary import entropy, quantiles
+from .posterior.summary import entropy, mean, quantiles
 from .schema import quantile_label
 
 if TYPE_CHECKING:
@@ -67,24 +67,24 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
     known = {name: values[:, None] for name, values in target.observed.covariates.items()}
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
     if marginals is None:
-        quantile, mean, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
+        quantile, means, results_entropy = _marginals(theta, weight, draws.normalized, family, known, taken)
         for rows, every in _batches(draws.every):
             # Quantiles of all draws are more accurate than those of the draws that are kept.
             log_density = every.log_density - draws.log_evidence[rows].nan_to_num(nan=0.0)[:, None]
             of_rows = {name: values[rows] for name, values in known.items()}
             found = _marginals(every.theta, every.weight, log_density, family, of_rows, taken)
-            for of_all, of_some in zip((quantile, mean, results_entropy), found, strict=True):
+            for of_all, of_some in zip((quantile, means, results_entropy), found, strict=True):
                 of_all[rows] = of_some
     else:
-        quantile, mean, results_entropy = marginals
-        derived = with_derived(theta, family, known)[..., theta.shape[-1]:]
-        mean = torch.cat([mean, _means(derived, weight)], 1)
+        quantile, means, results_entropy = marginals
+        derived = with_derived(theta, family, known)[..., theta.shape[-1]:].unbind(-1)
+        means = torch.cat([means, *(mean(x, weight)[:, None] for x in derived)], 1)
     results = {}
     best_of_all = with_derived(best[:, None], family, known)[:, 0]
     for i, quantity in enumerate((*family.parameters, *family.derived)):
         for level, column in zip(levels, quantile[:, i].unbind(1), strict=True):
             results[f"{quantity.column}_{quantile_label(level)}"] = _column(column, quantity)
-        results[f"{quantity.column}_mean"] = _column(mean[:, i], quantity)
+        results[f"{quantity.column}_mean"] = _column(means[:, i], quantity)
         results[f"{quantity.column}_map"] = _column(best_of_all[:, i], quantity)
     for i, parameter in enumerate(family.parameters):
         results[f"{parameter.column}_modes"] = _column(modes.theta[..., i], parameter)
@@ -135,16 +135,9 @@ def _batches(every):
 
 def _marginals(theta, weight, log_density, family, covariates, taken):
     """Compute quantiles (n, n_quantity, n_level), means (n, n_quantity), and entropy (n,) of weighted draws."""
-    every = with_derived(theta, family, covariates)
-    quantile = [quantiles(x, at, weight) for x, at in zip(every.unbind(-1), taken, strict=True)]
-    return torch.stack(quantile, 1), _means(every, weight), entropy(log_density, weight)
-
-
-def _means(every, weight):
-    """Compute the means (n, n_quantity) of weighted draws."""
-    # Draws outside the prior have no weight, and their derived quantities may not be finite.
-    return torch.stack([(weight.double() * torch.where(weight > 0, x.double(), 0.0)).sum(1)  # by one, to save memory
-                        for x in every.unbind(-1)], 1)
+    every = with_derived(theta, family, covariates).unbind(-1)  # one by one, to save memory
+    quantile = [quantiles(x, at, weight) for x, at in zip(every, taken, strict=True)]
+    return torch.stack(quantile, 1), torch.stack([mean(x, weight) for x in every], 1), entropy(log_density, weight)
 
 
 def _column(values, quantity):

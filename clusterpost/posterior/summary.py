@@ -97,7 +97,7 @@ def mean(draws: torch.Tensor, weight: torch.Tensor | None = None) -> torch.Tenso
     if weight is None:
         return draws.double().mean(dim=1)
     weight = weight.double()
-    # A draw without weight may be infinite, such as a log density outside the prior.
+    # A draw without weight may be infinite, such as a log density or derived quantity outside the prior.
     return torch.where(weight > 0, weight * draws, 0.0).sum(dim=1) / weight.sum(dim=1)
 
 
