@@ -37,10 +37,13 @@ def test_short_constants_are_shown_by_value(signatures):
     assert shown == signature.replace("AUTO", "'auto'")
 
 
-def test_summaries_break_between_arguments(signatures, tmp_path):
+def test_summaries_break_between_arguments_and_are_whole_sentences(signatures, tmp_path):
     from sphinx.application import Sphinx
 
     (tmp_path / "conf.py").write_text("extensions = ['sphinx.ext.autosummary', 'signatures']")
-    (tmp_path / "index.rst").write_text("Title\n=====\n\n.. autosummary::\n\n   clusterpost.cite\n")
+    (tmp_path / "index.rst").write_text("Title\n=====\n\n.. autosummary::\n\n   clusterpost.cite\n"
+                                        "   clusterpost.noise.Walter2025Noise\n")
     Sphinx(tmp_path, tmp_path, tmp_path / "html", tmp_path / "doctrees", "html", status=None, warning=None).build()
-    assert "([tbl, prefix])" in (tmp_path / "html" / "index.html").read_text()
+    text = (tmp_path / "html" / "index.html").read_text()
+    assert "([tbl, prefix])" in text
+    assert "Noise model of Walter et al. (2025), Sect. 2.2." in text

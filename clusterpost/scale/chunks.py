@@ -141,7 +141,7 @@ def read_column(path: PathLike, name: str) -> np.ndarray:
 
 
 def data_files(root: Path) -> list[Path]:
-    """Return the data files of a folder, without metadata files that begin with . or _."""
+    """Return the data files of a folder, without metadata files, whose names begin with a dot or an underscore."""
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give a folder of Parquet files, or option:one-file")
     inside = [file for file in sorted(root.rglob("*.parquet"))

@@ -6,7 +6,7 @@
 import re
 import sys
 
-from sphinx.ext.autosummary import autosummary_table
+from sphinx.ext import autosummary
 
 DEFAULT = re.compile(r"(?<== )[A-Z_]+\b")
 START = re.compile(r"~?(?:typing\.)?Annotated\[")
@@ -49,5 +49,7 @@ def unchanged(translator, node):
 def setup(app):
     app.connect("autodoc-process-signature", process)
     app.setup_extension("sphinx.ext.autosummary")
-    app.add_node(autosummary_table, override=True, html=(unchanged, unchanged))
+    # A sentence does not end with these, such as "Walter et al. (2025), Sect. 2.2".
+    autosummary.WELL_KNOWN_ABBREVIATIONS += ("Sect.", "Eq.", "Eqs.", "Fig.", "Figs.")
+    app.add_node(autosummary.autosummary_table, override=True, html=(unchanged, unchanged))
     return {"version": "1", "parallel_read_safe": True}
