@@ -62,16 +62,21 @@ def cores(scale):
                              "ratio_low": np.min(ratio), "ratio_high": np.max(ratio)})
     table = Table(rows=rows)
     table["seconds"].unit = table["first"].unit = "s"
-    memory = Table(rows=[{"workers": workers, **in_a_process("infer_table", n, {
-        "workers": workers, "n_samples": size["n_samples"]})} for n in size["n"] for workers in both])
-    memory["working"] = memory["peak"] - memory["before"] - memory["tables"]
-    memory = memory["workers", "rows", "peak", "before", "tables", "working", "process"]
-    for name in memory.colnames[2:]:
-        memory[name].unit = "MB"
-    processes = _processes(size["n"][0], size, both[-1])
+    memory, processes = _memory(size, both), _processes(size["n"][0], size, both[-1])
     for each in (table, memory, processes):
         each.meta.update({"scale": scale, "repetitions": size["repeats"]})
     return {"cores": table, "memory": memory, "processes": processes}
+
+
+def _memory(size, both):
+    table = Table(rows=[{"workers": workers, **in_a_process("infer_table", n, {
+        "model": "any_bands", "workers": workers, "n_samples": size["n_samples"]})}
+        for n in size["n"] for workers in both])
+    table["working"] = table["peak"] - table["before"] - table["tables"]
+    table = table["workers", "rows", "peak", "before", "tables", "working", "process"]
+    for name in table.colnames[2:]:
+        table[name].unit = "MB"
+    return table
 
 
 def _processes(n, size, number):

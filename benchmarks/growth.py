@@ -75,7 +75,7 @@ def many_mocks(n):
 
 
 def measure(call, n, options):
-    from machine import peak_of_children_mb, peak_rss_mb, timed
+    from machine import peak_of_workers_mb, peak_rss_mb, timed
 
     import clusterpost
 
@@ -87,7 +87,7 @@ def measure(call, n, options):
     out, seconds, cpu_seconds = timed(lambda: function(tbl, progress=False, device="cpu", **options))
     size = sum(column.nbytes for table in (tbl, out) for column in table.itercols()) / 1e6
     return {"rows": n, "seconds": seconds, "cpu_seconds": cpu_seconds, "rows_per_second": n / seconds,
-            "peak": peak_rss_mb(), "before": before, "tables": size, "process": peak_of_children_mb()}
+            "peak": peak_rss_mb(), "before": before, "tables": size, "process": peak_of_workers_mb()}
 
 
 if __name__ == "__main__":

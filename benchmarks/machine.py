@@ -1,5 +1,6 @@
 """What a benchmark ran on, and how it measures time and writes its tables."""
 
+import multiprocessing
 import os
 import platform
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.table import Table
-from loky import get_reusable_executor
 
 from clusterpost import __version__
 from clusterpost.utils import whole_file, write_whole
@@ -67,21 +67,22 @@ def peak_rss_mb():
     """Return the most memory that this process has held, MB."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss begins with what the parent held
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1.024e-3
+        return _peak(status)
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
 
 
-def peak_of_children_mb():
-    """End the worker processes, and return the most memory that one of them has held, MB; 0 without any."""
-    import resource
+def peak_of_workers_mb():
+    """Return the most memory that one of the worker processes has held, MB; 0 without any, NaN if unknown."""
+    children = [Path(f"/proc/{child.pid}/status") for child in multiprocessing.active_children()]
+    return max((_peak(status) if status.exists() else np.nan for status in children), default=0.0)
 
-    get_reusable_executor().shutdown()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return peak * (1e-6 if sys.platform == "darwin" else 1.024e-3)
+
+def _peak(status):
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1.024e-3
 
 
 def write(tables, folder, about):
