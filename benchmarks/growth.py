@@ -26,8 +26,7 @@ def growth(scale, settings=SETTINGS):
     """Table ``rows``.
 
     ``peak`` is the most memory that a process held which did nothing else, ``before`` what it held with the table made
-    and the model loaded, ``tables`` the size of the table that goes in and of the one that comes out, ``process`` the
-    most memory of one of its worker processes.
+    and the model loaded, ``tables`` the size of the table that goes in and of the one that comes out.
 
     Parameters
     ----------
@@ -45,6 +44,7 @@ def growth(scale, settings=SETTINGS):
                 continue
             result.append({"call": call, "setting": setting, **in_a_process(call, n, options)})
     table = Table(rows=result)
+    table.remove_column("process")  # the memory of worker processes: there is one worker
     for name in ("peak", "before", "tables"):
         table[name].unit = "MB"
     for name in ("seconds", "cpu_seconds"):

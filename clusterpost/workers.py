@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import pickle
 import tempfile
 import threading
 from collections import deque
@@ -15,10 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import torch
-from loky import get_reusable_executor
-from loky.process_executor import BrokenProcessPool
 
 from .config import conf
 from .errors import InputError
@@ -142,6 +140,9 @@ def _thread_pool(function, workers):
 @contextmanager
 def _process_pool(pickled, workers):
     """Yield a function that submits a task to processes, which read the pickled function once."""
+    from loky import get_reusable_executor  # only large tables need it
+    from loky.process_executor import BrokenProcessPool
+
     with tempfile.TemporaryDirectory(prefix="clusterpost-") as folder:
         path = Path(folder, "function.pickle")
         path.write_bytes(pickled)
@@ -160,6 +161,8 @@ def _pickled(function):
     """Return the function and the settings as bytes, or None if they cannot be sent to another process."""
     if multiprocessing.current_process().daemon:  # for example a worker of a multiprocessing.Pool
         return None
+    import cloudpickle  # only large tables need it
+
     try:
         return cloudpickle.dumps((function, {name: getattr(conf, name) for name in conf}))
     except Exception:  # any type, from the objects of the user, for example a prior with an open file
@@ -175,7 +178,7 @@ def _call(path, task):
 @lru_cache(maxsize=1)
 def _read(path):
     torch.set_num_threads(1)
-    function, settings = cloudpickle.loads(Path(path).read_bytes())
+    function, settings = pickle.loads(Path(path).read_bytes())
     for name, value in settings.items():
         setattr(conf, name, value)
     return function

@@ -35,6 +35,7 @@ _SHARES = ", ".join(f"{100 * level:.0f}" for level in _LEVELS)
 _PLACES = (0.46, 0.64, 0.83, 1.0)  # columns of the table of estimates
 _NEAR_PLACE = (0.46,)  # column of the weights when only the titles show the numbers
 _RIGHT, _TOP = 0.98, 0.95  # edges of the panels
+_LEFT, _BOTTOM = 0.76, 0.68  # the other two, inches
 _NUMBERS = (0.52, 0.91)  # left and top of the table of estimates
 _NEAR = 0.5  # standard deviations of the draws; the MAP represents a mode within this distance
 _LEAST_WEIGHT = 0.02  # smallest weight of a marked mode that the table does not list
@@ -191,7 +192,8 @@ def plot_posterior(row_or_table: Row | Table, *, samples: np.ndarray | None = No
         _write_numbers(figure, marks, parameters, linear, size)
         if name:
             figure.suptitle(name, x=_NUMBERS[0], y=0.985, ha="left", va="top", fontsize=12, fontweight="bold")
-        figure.subplots_adjust(left=0.76 / size, bottom=0.68 / size, right=_RIGHT, top=_TOP, wspace=0.06, hspace=0.06)
+        figure.subplots_adjust(left=_LEFT / size, bottom=_BOTTOM / size, right=_RIGHT, top=_TOP, wspace=0.06,
+                               hspace=0.06)
     return figure
 
 
@@ -222,11 +224,11 @@ def free_corner(n_parameters: int) -> tuple[float, float, float, float]:
         Fractions of the figure, without the labels of the axes and the legend above them.
     """
     size = corner_size(n_parameters)
-    column, row = (_RIGHT - 0.76 / size) / n_parameters, (_TOP - 0.68 / size) / n_parameters
+    column, row = (_RIGHT - _LEFT / size) / n_parameters, (_TOP - _BOTTOM / size) / n_parameters
     high = _numbers_bottom(size) - 0.9 / size  # below a legend of four lines
     boxes = []
     for k in range(1, n_parameters):  # right of k columns and above the panel at (k, k)
-        left, low = 0.76 / size + k * column + 0.85 / size, _TOP - k * row + 0.85 / size
+        left, low = _LEFT / size + k * column + 0.85 / size, _TOP - k * row + 0.85 / size
         boxes.append((left, low, min(_RIGHT - left, 5 / size), min(high - low, 4.2 / size)))
     return max(boxes, key=lambda box: min(box[2:]))
 
