@@ -21,7 +21,6 @@ _NINES = (99.0, 99.9, 99.99, 99.999, 99.9999, 999.0, 999.9, 999.99, 999.999, 999
 _NEVER = (-999.0, -9999.0, -99999.0, 1e20, 1e30, 1e33, 1e35, 1e36, 1e37, 1e38, -1e20, -1e30,
           float(np.finfo(np.float32).max), -float(np.finfo(np.float32).max), float(np.finfo(np.float64).max),
           -float(np.finfo(np.float64).max))
-_SAME = 1e-6  # relative difference
 #: Plausible relative errors of a measurement.
 _PLAUSIBLE = (1e-3, 10.0)
 
@@ -38,14 +37,13 @@ def is_sentinel(values: Column | np.ndarray, sentinels: np.ndarray | tuple[float
     -------
     ndarray of bool (n,)
     """
-    if not len(sentinels) or not len(values):
+    if not len(sentinels):
         return np.zeros(len(values), bool)
-    values, known = np.asarray(values), np.sort(np.asarray(sentinels, float))
+    known = np.sort(np.asarray(sentinels, float))
     after = np.searchsorted(known, values)
     neighbors = known[np.stack([after - 1, after]).clip(0, len(known) - 1)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        close = np.abs(values - neighbors) <= _SAME * np.abs(neighbors)
-    return (close & np.isfinite(neighbors) | (values == neighbors)).any(axis=0)
+    with np.errstate(over="ignore"):
+        return np.isclose(values, neighbors, rtol=1e-6, atol=0).any(axis=0)
 
 
 def no_measurement(flux: np.ndarray, error: np.ndarray, *, magnitudes: bool) -> np.ndarray:
