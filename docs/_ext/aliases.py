@@ -6,28 +6,14 @@ documentation of its own is linked to its first documented module.
 """
 
 import inspect
-from importlib import import_module
-
-
-def thing_of(name):
-    """Return the object of a dotted name, or None."""
-    parts = name.split(".")
-    for k in range(len(parts), 0, -1):
-        try:
-            thing = import_module(".".join(parts[:k]))
-        except ImportError:
-            continue
-        for part in parts[k:]:
-            thing = getattr(thing, part, None)
-        return thing
-    return None
+from pydoc import locate
 
 
 def defined_as(name):
     """Return the name of a function, class or method with the module that defines it, or None if this is the same."""
     if name.split(".")[0] != "clusterpost":
         return None
-    thing = thing_of(name)
+    thing = locate(name)
     if inspect.ismodule(thing) or not hasattr(thing, "__qualname__"):
         return None
     defined = f"{thing.__module__}.{thing.__qualname__}"
