@@ -186,8 +186,9 @@ class ExactInference:
             target = NetworkTarget(observed, None, torch.zeros(1, 0), family, self.prior, self.noise)
             proposed = None
             if network is not None:
-                conditions = encode_observations(ready.observed[at], network, self.noise)
-                drawn = sampler(sampler.target(observed, conditions), conditions)
+                told = sampler.informed(ready.observed[at])
+                conditions = encode_observations(told, network, self.noise)
+                drawn = sampler(sampler.target(told.to(dtype=torch.float32), conditions), conditions)
                 index = systematic_resample(drawn.weight.double(), _PROPOSED, order=drawn.theta[..., 0])[0]
                 proposed = drawn.theta[0, index] if torch.isfinite(drawn.theta).all() else None
             draws = sample_by_simulation(target, n_simulations=self.n_simulations, n_samples=_EXACT_DRAWS,
@@ -284,6 +285,7 @@ class Job:
         self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed,
                                given=bool(self.ready.known),
                                uncertain="distance_err" in self.ready.observed.covariates)
+        self.ready.observed = self.sampler.informed(self.ready.observed)
         self.weighted = self.sampler.weighted
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(

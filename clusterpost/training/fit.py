@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .recipes import Recipe
     from .simulation import Mocks
 
-__all__ = ["FitConfig", "FitResult", "fit", "mean_nll"]
+__all__ = ["FitConfig", "FitResult", "fit", "mean_nll", "set_scales"]
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +188,20 @@ def mean_nll(flow: Flow, encode: Callable | Encoder, mocks: Mocks, chunk: int = 
             conditions = encode(mocks[rows])
             total -= flow.log_prob(mocks.theta[rows], conditions).double().sum().item()
     return total / len(mocks.theta)
+
+
+def set_scales(flow: Flow, recipe: Recipe, device: str = "cpu") -> None:
+    """Set what a flow takes from a sample of mocks before training, such as the scale of the conditions.
+
+    Parameters
+    ----------
+    flow : Flow
+    recipe : Recipe
+    device : str or torch.device
+    """
+    generator = seeded_generator(recipe.config.seed, _STANDARDIZE_STREAM, device)
+    mocks = recipe.learned_part(recipe.simulator.to(device).draw(_N_STANDARDIZE, generator))
+    flow.set_from(mocks.theta, recipe.encoder(mocks))
 
 
 class _Run:
@@ -366,8 +380,7 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
         return mocks, encode(mocks)
 
     if not scaled:
-        mocks, conditions = draw(_N_STANDARDIZE, seeded_generator(config.seed, _STANDARDIZE_STREAM, device))
-        flow.set_from(mocks.theta, conditions)
+        set_scales(flow, recipe, device)
     validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))
     on_gpu = torch.device(device).type == "cuda"
     run = _Run(flow, simulator, objective, config, on_gpu if record is None else record)
