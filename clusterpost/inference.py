@@ -285,7 +285,6 @@ class Job:
         self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed,
                                given=bool(self.ready.known),
                                uncertain="distance_err" in self.ready.observed.covariates)
-        self.ready.observed = self.sampler.informed(self.ready.observed)
         self.weighted = self.sampler.weighted
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(
@@ -312,8 +311,7 @@ class Job:
 
         def call(at: slice) -> Any:
             """Draw for a chunk of rows and pass the draws to the function."""
-            conditions = self.conditions(at)
-            target = self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions)
+            target, conditions = self.target(at)
             return function(at, target, self.sampler(target, conditions) if draw else None)
 
         with progress_bar(len(self.ready.rows), show=progress, desc="inferring", unit="row") as bar:
@@ -323,7 +321,13 @@ class Job:
 
     def conditions(self, at: slice) -> torch.Tensor:
         """Compute the network's conditions for a chunk of rows, on demand to save memory."""
-        return encode_observations(self.ready.observed[at], self.model, self.sampler.noise)
+        return self.target(at)[1]
+
+    def target(self, at: slice) -> tuple[Target | NetworkTarget, torch.Tensor]:
+        """Return the posterior density of a chunk of rows, and the network's conditions."""
+        observed = self.sampler.informed(self.ready.observed[at])
+        conditions = encode_observations(observed, self.model, self.sampler.noise)
+        return self.sampler.target(observed.to(self.model.device, torch.float32), conditions), conditions
 
     def orders(self, at: slice, n: int) -> torch.Tensor:
         """Return a random order of ``n`` draws for each row, different from those of other rows.

@@ -189,8 +189,7 @@ def _predict(row, prefix, model, n_samples, seed, options, label="this row"):
 
 def _distance_shift(job, points, n_drawn):
     """Return shifts of ln distance: drawn for the draws, expected for the MAP; None if the distance is certain."""
-    conditions = job.conditions(slice(0, 1))
-    target = job.sampler.target(job.ready.observed.to(job.model.device, torch.float32), conditions)
+    target, conditions = job.target(slice(0, 1))
     theta = points[None].to(conditions)
     shift = target.drawn_shift(theta, torch.Generator().manual_seed(job.sampler.seed))
     if shift is None:
