@@ -28,10 +28,10 @@ from ..families.galaxies.errors import MAGNITUDES, nsa_errors
 from ..families.stochastic.table import StarTable, load_stars
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.context import ContextSpec
+from ..flow.informed import InformedSpec
 from ..flow.maf import MafSpec
 from ..flow.modelfile import load_model, save_model
 from ..flow.network import build_flow
-from ..flow.set_encoder import SetSpec
 from ..flow.spline import SplineSpec
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll, set_scales
 from .objectives import LogVariance, NegativeLogLikelihood
@@ -402,7 +402,8 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
                bins: tuple[int, ...] = (24, 24, 12, 10, 6, 6), knots: int = 64, **config: Any) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
-    A spline flow of all six parameters that sees the measurements as a set, including upper limits.  It is trained by
+    Two spline flows of all six parameters that see the measurements as a set, including upper limits: one for
+    photometry alone, and one for objects of which [M/H], R_V, or the covering fraction is known.  They are trained by
     the NLL on mocks from the training density; weights give the family's other priors.
 
     Parameters
@@ -418,7 +419,7 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
         of surveys and random sets (`clusterpost.training.surveys`), some upper limits, and for half of the mocks values
         of [M/H], R_V, or covering fraction with errors, so that the network takes narrow priors of these as input.
     token, context, context_depth, width, depth, bins, knots
-        Fields of `~clusterpost.flow.set_encoder.SetSpec`, with blocks of log age, E(B-V), log mass, [M/H], R_V
+        Fields of `~clusterpost.flow.informed.InformedSpec`, with blocks of log age, E(B-V), log mass, [M/H], R_V
         and covering fraction.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
@@ -446,10 +447,10 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
                           limits=limits or UpperLimits(), knowledge=knowledge)
     encoder = SetConditions(len(family.bands), known=knowledge.names)
     names = ("log_age", "ebv", "log_mass", "metallicity", "rv", "nebular_covering")
-    spec = SetSpec(**recipe_sizes(simulator, encoder), order=tuple(map(family.parameter_names.index, names)),
-                   width=tuple(width), depth=tuple(depth), bins=tuple(bins), splines=(1,) * len(names), knots=knots,
-                   coordinates=("linear", "amplitude", "log1p:0.1", "known", "known:3.1:0.3", "known"),
-                   token=token, context=context, context_depth=context_depth)
+    spec = InformedSpec(**recipe_sizes(simulator, encoder), order=tuple(map(family.parameter_names.index, names)),
+                        width=tuple(width), depth=tuple(depth), bins=tuple(bins), splines=(1,) * len(names),
+                        coordinates=("linear", "amplitude", "log1p:0.1", "known", "known:3.1:0.3", "known"),
+                        knots=knots, token=token, context=context, context_depth=context_depth)
     settings = _MUON | {"learning_rate": 1.5e-3, "muon_factor": 4.0, "batch_size": 2048, "batches_at_once": 64,
                         "epochs": 8, "average": 0.999, "spike": 5.0, "n_validation": 50_000} | config
     return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
