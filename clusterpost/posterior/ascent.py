@@ -26,6 +26,7 @@ __all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map", "long_climb"]
 _FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (6, 4, 3, 2, 2)
 #: Starts and climbers, for cheap densities and for those that need a network pass at every point.
 LONG, SHORT = (32, (_FIRST, _SECOND)), (2, ((2, 1), ()))
+_CROSSED = 20  # maximum number of climbers that also evaluate the points of mixed terms
 _N_RIDGE, _REACH = 96, 6.0  # points evaluated before the second part, and widths to either side
 _STENCIL, _SHRINK = 0.5, 0.4  # arm of the first stencil in widths, and its factor if no point is higher
 _LEAST_GAIN = 2e-3  # minimum gain in log density
@@ -262,13 +263,15 @@ class _Climb:
     def _stencil(self, root):
         """Compute offsets (p, m, n, s) in decorrelated coordinates: both ways along each axis, then for axis pairs.
 
-        If the box has room on only one side of an axis, both points are on that side.
+        If the box has room on only one side of an axis, both points are on that side.  Axis pairs are left out while
+        many climb, because the covariance of the draws is good enough for a first selection.
         """
         ahead, behind = (self._room(sign * root) for sign in (1, -1))
         inward = 1 - 2 * (behind & ~ahead).to(root.dtype)
         back = torch.where(ahead & behind, -inward, 2 * inward)
         first = inward * root
-        cross = [first[:, i, None] + first[:, j, None] for i, j in _pairs(len(root))]
+        pairs = _pairs(len(root)) if self.value.shape[1] <= _CROSSED else ()
+        cross = [first[:, i, None] + first[:, j, None] for i, j in pairs]
         return torch.cat([first, back * root, *cross], dim=1), (inward, back)
 
     def _room(self, moves):
@@ -292,26 +295,39 @@ def _pairs(p):
 
 
 def _quadratic(rise, a, b):
-    """Compute gradient (p, n, s) and curvature (p, p, n, s) of the quadratic through the center and a stencil."""
+    """Compute gradient (p, n, s) and curvature (p, p, n, s) of the quadratic through the center and a stencil.
+
+    Mixed terms are zero if the stencil has no points of axis pairs.
+    """
     p = len(a)
     fa, fb, cross = rise[:p], rise[p : 2 * p], rise[2 * p :]
     # f(a) = g a + h a^2 / 2, and the same at b
     bend = 2 * (fa / a - fb / b) / (a - b)
     gradient = fa / a - bend * a / 2
-    curvature = a.new_empty(p, *a.shape)
+    curvature = a.new_zeros(p, *a.shape)
     _diagonal(curvature).copy_(bend)
-    for (i, j), both in zip(_pairs(p), cross, strict=True):
+    for (i, j), both in zip(_pairs(p), cross, strict=False):
         curvature[i, j] = curvature[j, i] = (both - fa[i] - fa[j]) * a[i] * a[j]
     return gradient, curvature
 
 
 def _newton(gradient, curvature, arm):
-    """Compute Newton's step and the covariance of the Gaussian, in units of the stencil's arm."""
-    bend, axes = _eigen(curvature)
-    bend = bend.abs().clamp((arm / _CHANGE) ** 2, (arm * _CHANGE) ** 2)
-    along = _product(gradient[None], axes)[0] / bend
-    along = along * (_LONGEST / arm / along.square().sum(0).sqrt().clamp(min=1e-30)).clamp(max=1.0)
-    return _product(axes, along[:, None])[:, 0], _product(axes / bend, axes.transpose(0, 1))
+    """Compute Newton's step and the covariance of the Gaussian, in units of the stencil's arm.
+
+    The curvature is factored into a unit triangular matrix and pivots, which take the sign of a maximum. Pivots and
+    factors are limited, because a kink may exaggerate them.  Eigenvalues would take several times as long.
+    """
+    p, least, most = len(curvature), (arm / _CHANGE) ** 2, (arm * _CHANGE) ** 2
+    rest, pivots = -curvature, torch.empty_like(gradient)
+    inverse = torch.eye(p, dtype=rest.dtype, device=rest.device)[..., None, None].repeat(1, 1, *arm.shape)
+    for j in range(p):
+        pivots[j] = torch.minimum(torch.maximum(rest[j, j].abs(), least), most)
+        factor = (rest[j + 1:, j] / pivots[j].copysign(rest[j, j])).clamp(-1.0, 1.0)
+        rest[j + 1:, j + 1:] -= factor[:, None] * rest[j + 1:, j]
+        inverse[j + 1:, : j + 1] -= factor[:, None] * inverse[j, : j + 1]
+    covariance = _product(inverse.transpose(0, 1), inverse / pivots[:, None])
+    along = _product(covariance, gradient[:, None])[:, 0]
+    return along * (_LONGEST / arm / along.square().sum(0).sqrt().clamp(min=1e-30)).clamp(max=1.0), covariance
 
 
 def _product(a, b):
@@ -326,19 +342,6 @@ def _cholesky(matrix):
         rest = matrix[j:, j] - (root[j:, :j] * root[j, :j]).sum(1)
         root[j:, j] = rest / rest[0].sqrt()
     return root
-
-
-def _eigen(matrix):
-    """Compute eigenvalues (p, n, s) and eigenvectors (p, p, n, s), numbered by the second dimension."""
-    if len(matrix) != 2:
-        bend, axes = torch.linalg.eigh(matrix.permute(2, 3, 0, 1))
-        return bend.movedim(-1, 0), axes.permute(2, 3, 0, 1)
-    (a, b), (_, c) = matrix
-    angle = 0.5 * torch.atan2(2 * b, a - c)
-    cosine, sine = torch.cos(angle), torch.sin(angle)
-    middle, apart = 0.5 * (a + c), torch.hypot(0.5 * (a - c), b)
-    axes = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
-    return torch.stack([middle + apart, middle - apart]), axes
 
 
 def _diagonal(matrix):
