@@ -62,7 +62,7 @@ _EXACT_AIM = 3 * _EXACT_DRAWS  # effective draws if quantiles come from draws
 _SIMULATIONS, _LEAST_SIMULATIONS = 100_000, 1000  # simulated objects per row
 _PROPOSED = 500  # draws of a network to start the simulations from
 _RESERVE = 4  # weighted draws for each equally weighted one
-_CHUNKS, _LEAST_POINTS = 8, 65_536  # chunks to share among workers, or a multiple, and points of the smallest
+_CHUNKS = 8  # chunks to share among workers, or a multiple
 
 
 class TableInference:
@@ -345,10 +345,9 @@ def _split(n_rows, points_per_row, device):
     They do not depend on the number of workers, so the results are identical to the last digit.
     """
     number = -(-n_rows * points_per_row // max(conf.points_per_pass, points_per_row))
-    if torch.device(device).type == "cpu":
-        number = max(number, min(_CHUNKS, n_rows * points_per_row // _LEAST_POINTS))
-        if number > _CHUNKS:
-            number = min(n_rows, -(-number // _CHUNKS) * _CHUNKS)
+    if torch.device(device).type == "cpu" and number > 1:
+        even = 2 ** (number - 1).bit_length() if number < _CHUNKS else -(-number // _CHUNKS) * _CHUNKS
+        number = min(n_rows, even)
     bounds = [n_rows * i // max(1, number) for i in range(number + 1)]
     return [slice(*ends) for ends in pairwise(bounds)]
 
