@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -57,7 +58,7 @@ def family_names() -> list[str]:
     >>> {"clusters", "galaxies", "stochastic"} <= set(family_names())
     True
     """
-    return sorted({*_BUILT_IN, *_registered, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    return sorted({*_BUILT_IN, *_registered, *_provided()})
 
 
 def get_family(name: str) -> type[ModelFamily]:
@@ -88,8 +89,8 @@ def get_family(name: str) -> type[ModelFamily]:
     if name in _BUILT_IN:
         module, _, attribute = _BUILT_IN[name].partition(":")
         return getattr(import_module(module), attribute)
-    for point in entry_points(group=ENTRY_POINTS, name=name):
-        return point.load()
+    if name in _provided():
+        return _provided()[name].load()
     raise ModelError(f"unknown model family {name!r}; known families: {', '.join(family_names())}. If it belongs "
                      "to another package, install or import that package first")
 
@@ -128,6 +129,12 @@ def family_of_simulator(values: Mapping) -> ModelFamily:
         raise ModelError(f"the model needs version {described['version']} of the family {family.name!r}, but version "
                          f"{family.version} is installed; upgrade clusterpost or the package of the family")
     return _included(family.from_dict(described["options"]))
+
+
+@cache  # the search through all installed packages takes tens of milliseconds
+def _provided():
+    """Find the entry points of other packages, by name."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def _included(family):
