@@ -127,7 +127,7 @@ class _Proposal:
     def _flow_draw(self, observed, conditions, unit, n_samples):
         """Draw from the flow; if it may be incomplete, the first few draws are uniform within the prior's bounds."""
         theta, log_q = self.flow.draw(unit, conditions)
-        rows = self._needs_defence(observed).nonzero()[:, 0]
+        rows = self.needs_defence(observed).nonzero()[:, 0]
         n_uniform = round(self.defensive * n_samples) * (unit.shape[1] // n_samples)
         if not (len(rows) and n_uniform):
             return theta, log_q
@@ -143,9 +143,9 @@ class _Proposal:
         share = round(self.defensive * n_samples) / n_samples
         if not share:
             return log_q
-        return torch.where(self._needs_defence(observed)[:, None], self._mixed(theta, log_q, share), log_q)
+        return torch.where(self.needs_defence(observed)[:, None], self._mixed(theta, log_q, share), log_q)
 
-    def _needs_defence(self, observed):
+    def needs_defence(self, observed):
         """Return whether the likelihood of each cluster differs from that of the flow's training, (n,)."""
         if self.likelihood is None:
             return torch.zeros(len(observed), dtype=torch.bool, device=observed.flux.device)

@@ -40,6 +40,7 @@ _MORE = (2, 4, 8)  # factors on the number of draws, if these suffice
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # fraction of uniform draws in each fit of kernels
 # Required effective fraction of draws for three parameters, and the maximum required number.
 _AIM, _MOST = 0.6, 1500
+_OTHER = 2.0  # factor on the required draws for likelihoods on which the network was not trained
 _MOST_CHAINED = 6  # parameters; chains of affordable length do not converge in more dimensions
 _LEAST_SUPPORT = 1e-3
 
@@ -162,8 +163,9 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
         with new weights.
     target_ess : float, optional
         Effective sample size below which a cluster gets more draws;
-        by default 0.6 ``n_samples`` and at most 900 for three parameters, and
-        0.6 times as much for every three more.
+        by default 0.6 ``n_samples`` and at most 900 for three parameters,
+        0.6 times as much for every three more, and twice as much for clusters with limits or
+        another noise model than the network's.
     min_ess : float, optional
         Effective sample size below which a cluster gets Markov chains and
         finally a flag; by default half of ``target_ess``.
@@ -186,13 +188,15 @@ def refine(proposal: AmplitudeProposal | FlowProposal | UncertainDistances, targ
     """
     # At equal quality per parameter, the efficiency of a proposal decreases with the number of parameters.
     share = _AIM ** (len(target.prior.names) / 3)
+    # Weights of unequal masses for similar ages make quantiles less accurate than the effective sample size implies.
+    factor = torch.where(proposal.needs_defence(target.observed), _OTHER, 1.0) if target_ess is None else 1.0
     target_ess = share * min(n_samples, _MOST) if target_ess is None else float(target_ess)
     min_ess = target_ess / 2 if min_ess is None else float(min_ess)
     mcmc = mcmc and len(target.prior.names) <= _MOST_CHAINED
     rows = torch.arange(len(target), device=conditions.device)
     sampler = _Sampler(proposal, target, conditions, rows, points, n_samples)
     out = sampler.result()
-    n_more = _draw_more(sampler, out, target_ess, min_ess if adapt else 0.0)
+    n_more = _draw_more(sampler, out, factor * target_ess, min_ess if adapt else 0.0)
     hard = (out.n_effective < min_ess).nonzero()[:, 0].tolist()
     without_chains = False
     for row in hard:
