@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["LONG", "SHORT", "ascend", "choose_starts", "find_map", "long_climb"]
 
 #: Climbers in each round, the highest of the previous round: from the starts, then from both sides of the best end.
-_FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (6, 4, 3, 2, 2)
+_FIRST, _SECOND = (32, 24, 12, 6, 3, 2), (4, 3, 2, 2)
 #: Starts and climbers, for cheap densities and for those that need a network pass at every point.
 LONG, SHORT = (32, (_FIRST, _SECOND)), (2, ((2, 1), ()))
 _CROSSED = 20  # maximum number of climbers that also evaluate the points of mixed terms
