@@ -35,7 +35,7 @@ __all__ = ["AllDraws", "UnitPoints", "WeightedSamples", "n_base_points", "refine
 
 _log = logging.getLogger("clusterpost")
 
-_BEFORE_FIT = 4  # factor on the number of draws before kernels are fitted
+_BEFORE_FIT, _LEAST_BEFORE = 4, 1000  # factor on the number of draws before kernels are fitted, and minimum number
 _MORE = (2, 4, 8)  # factors on the number of draws, if these suffice
 _UNIFORM = (0.5, 0.1, 0.1, 0.1, 0.1, 0.1)  # fraction of uniform draws in each fit of kernels
 # Required effective fraction of draws for three parameters, and the maximum required number.
@@ -77,7 +77,12 @@ def n_base_points(n_samples: int) -> int:
     -------
     int
     """
-    return max(_MORE[-1], _BEFORE_FIT + len(_UNIFORM)) * n_samples
+    return max(_MORE[-1], _before_fit(n_samples) + len(_UNIFORM)) * n_samples
+
+
+def _before_fit(n_samples):
+    """Return the factor on the number of draws before kernels are fitted, larger if there are few draws."""
+    return max(_BEFORE_FIT, _LEAST_BEFORE // n_samples)
 
 
 @dataclass
@@ -363,11 +368,12 @@ def _draw_more(sampler, out, target_ess, min_ess):
 def _fit_kde(sampler, out, row, target_ess):
     """Draw repeatedly from kernels fitted to the draws of one cluster."""
     efficiency = out.efficiency[row].clone()  # efficiency of the proposal
-    sampler.more(_BEFORE_FIT - 1)  # kernels cover only regions reached by the draws to which they are fitted
+    # Kernels cover only regions reached by the draws to which they are fitted.
+    sampler.more(_before_fit(sampler.n_samples) - 1)
     for uniform in _UNIFORM:
-        sampler.fit(uniform)
         if sampler.n_effective >= target_ess:
             break
+        sampler.fit(uniform)
     _put(out, torch.tensor([row], device=out.flag.device), sampler.result())
     out.efficiency[row] = efficiency
 
