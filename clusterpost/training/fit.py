@@ -82,7 +82,8 @@ class FitConfig:
         kept.  Zero for none.
     spike : float
         Ratio of gradient norms: batches with gradients this many times longer
-        than recent ones are skipped, because one of them can ruin a training.
+        than recent ones are skipped, because one of them can ruin a training.  If
+        more than a few are skipped, the network becomes overconfident.
     n_validation : int
         Number of held-out mocks for the validation NLL.
     validations_per_epoch : int
