@@ -186,9 +186,8 @@ class ExactInference:
             target = NetworkTarget(observed, None, torch.zeros(1, 0), family, self.prior, self.noise)
             proposed = None
             if network is not None:
-                told = sampler.informed(ready.observed[at])
-                conditions = encode_observations(told, network, self.noise)
-                drawn = sampler(sampler.target(told.to(dtype=torch.float32), conditions), conditions)
+                conditions = encode_observations(ready.observed[at], network, self.noise)
+                drawn = sampler(sampler.target(observed, conditions), conditions)
                 index = systematic_resample(drawn.weight.double(), _PROPOSED, order=drawn.theta[..., 0])[0]
                 proposed = drawn.theta[0, index] if torch.isfinite(drawn.theta).all() else None
             draws = sample_by_simulation(target, n_simulations=self.n_simulations, n_samples=_EXACT_DRAWS,
@@ -321,13 +320,12 @@ class Job:
 
     def conditions(self, at: slice) -> torch.Tensor:
         """Compute the network's conditions for a chunk of rows, on demand to save memory."""
-        return self.target(at)[1]
+        return encode_observations(self.ready.observed[at], self.model, self.sampler.noise)
 
     def target(self, at: slice) -> tuple[Target | NetworkTarget, torch.Tensor]:
         """Return the posterior density of a chunk of rows, and the network's conditions."""
-        observed = self.sampler.informed(self.ready.observed[at])
-        conditions = encode_observations(observed, self.model, self.sampler.noise)
-        return self.sampler.target(observed.to(self.model.device, torch.float32), conditions), conditions
+        conditions = self.conditions(at)
+        return self.sampler.target(self.ready.observed[at].to(self.model.device, torch.float32), conditions), conditions
 
     def orders(self, at: slice, n: int) -> torch.Tensor:
         """Return a random order of ``n`` draws for each row, different from those of other rows.

@@ -29,7 +29,6 @@ __all__ = ["Derived", "Likelihood", "ModelFamily", "Parameter", "Prior"]
 
 _UNIFORM = Uniform()
 _GOOD_ERRORS = (0.05, 0.5)  # relative errors of good photometry
-_QUANTILES = 200  # of which the mean and the standard deviation of a density are computed
 
 
 @dataclass(frozen=True)
@@ -364,25 +363,6 @@ class ModelFamily(ABC):
             Prior for theta (n, k, n_parameter).
         """
         return prior
-
-    def moments_given(self, prior: Prior, known: Mapping[str, torch.Tensor]) -> dict[str, tuple[Any, Any]]:
-        """Return what a prior and known quantities tell of single parameters.
-
-        Parameters
-        ----------
-        prior : Prior
-        known : mapping of Tensor (n,)
-            As for `prior_given`.
-
-        Returns
-        -------
-        dict of tuple
-            Mean and standard deviation by name, of all objects or of each (n,); by default those of the prior's
-            independent densities.
-        """
-        units = (torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES
-        return {name: (values.mean(), values.std()) for name, density in getattr(prior, "independent", {}).items()
-                for values in (density.quantile(units),)}
 
     def doubts(self, observed: Observed) -> np.ndarray:
         """Flag objects that an effect missing from the model explains equally well; by default none.

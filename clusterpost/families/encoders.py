@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..observations import Observed
 
 __all__ = ["AbsoluteConditions", "FluxConditions", "RelativeConditions", "SetConditions", "Walter2025Conditions",
-           "known_covariates", "read_encoder"]
+           "read_encoder"]
 
 
 class Walter2025Conditions:
@@ -232,17 +232,13 @@ class SetConditions:
 
     For each band: ln flux minus the object's weighted mean, ln of the error, and a mark: 0 missing, 1
     measurement, 2 upper limit.  For the object: the mean scaled to 10 pc, ln of the total weight, and the
-    number of bands with data.  For each known parameter: a value and the inverse of its error, both zero for an
-    object without them.
+    number of bands with data.
 
     Parameters
     ----------
     n_bands : int
     distance : str, optional
         Name of the covariate with the distance, Mpc; None for a family without distances.
-    known : sequence of str
-        Names of parameters of which something may be known: a value with a normal error in the covariates, see
-        `known_covariates`.
 
     Notes
     -----
@@ -257,17 +253,16 @@ class SetConditions:
     _FARTHEST = 12.0  # ln of the largest flux ratio
     _TEN_PC = 2 * math.log(1e5)  # of ln flux, from 1 Mpc
 
-    def __init__(self, n_bands: int, distance: str | None = "distance", known: Sequence[str] = ()):
-        self.n_bands, self.distance, self.known = n_bands, distance, tuple(known)
+    def __init__(self, n_bands: int, distance: str | None = "distance"):
+        self.n_bands, self.distance = n_bands, distance
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a model file."""
-        known = {"known": list(self.known)} if self.known else {}
-        return {"name": self.name, "n_bands": self.n_bands, "distance": self.distance, **known}
+        return {"name": self.name, "n_bands": self.n_bands, "distance": self.distance}
 
     def size(self, n_bands: int | None = None) -> int:
         """Return the number of conditions."""
-        return 3 * self.n_bands + 3 + 2 * len(self.known)
+        return 3 * self.n_bands + 3
 
     def farther(self, conditions: torch.Tensor, ln_shift: float | torch.Tensor) -> torch.Tensor:
         """Return the conditions for ln distances increased by ``ln_shift``, Tensor (n, n_condition)."""
@@ -285,7 +280,7 @@ class SetConditions:
 
         Returns
         -------
-        Tensor (n, 3 n_band + 3 + 2 n_known)
+        Tensor (n, 3 n_band + 3)
         """
         measured, any_there = observed.measured, observed.measured | observed.limit
         variance = torch.where(any_there, torch.log1p((observed.error / observed.flux) ** 2), 1.0)
@@ -302,22 +297,7 @@ class SetConditions:
         if self.distance is not None:
             mean = mean + 2 * torch.log(observed.covariates[self.distance])[:, None].to(value) + self._TEN_PC
         return torch.cat([deviation, torch.where(any_there, torch.log(error), 0.0), mark, mean, torch.log(total),
-                          any_there.sum(1, keepdim=True).to(value), *self._knowledge(observed, value)], dim=1)
-
-    def _knowledge(self, observed, like):
-        """Return value and inverse error of each known parameter, (n, 2)."""
-        for name in self.known:
-            known, error = (observed.covariates.get(key) for key in known_covariates(name))
-            if known is None:
-                yield like.new_zeros(len(like), 2)
-            else:
-                there = torch.isfinite(known)
-                yield torch.stack([torch.where(there, known, 0.0), torch.where(there, 1 / error, 0.0)], 1).to(like)
-
-
-def known_covariates(name: str) -> tuple[str, str]:
-    """Return the names of the covariates with what is known of a parameter, a value and its normal error."""
-    return f"known_{name}", f"known_{name}_err"
+                          any_there.sum(1, keepdim=True).to(value)], dim=1)
 
 
 def _asinh_magnitudes(observed):

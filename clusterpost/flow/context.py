@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from .base import Depth, Size, count_dense
-from .coordinates import Coordinates, known_densities, parse_coordinate
+from .coordinates import Coordinates, parse_coordinate
 from .spline import Residual, SplineFlow, SplineSpec
 
 __all__ = ["ContextSpec", "ContextSplineFlow"]
@@ -48,11 +48,6 @@ class ContextSpec(SplineSpec):
             raise ValueError(f"{self.n_parameters} parameters need as many coordinates, not {len(self.coordinates)}")
         for text in self.coordinates:
             parse_coordinate(text)
-
-    @property
-    def n_known(self) -> int:
-        """Number of parameters about which the last conditions tell something: a value and an inverse width each."""
-        return len(known_densities(self))
 
     @property
     def n_seen(self) -> int:
@@ -112,25 +107,17 @@ class ContextSplineFlow(SplineFlow):
         self.coordinates.set_from(theta, self._brightness(self.standardize(conditions)))
 
     def _density(self, theta, standard):
-        unit, slope = self.coordinates(theta, self._references(standard))
+        brightness = self._brightness(standard)
+        unit, slope = self.coordinates(theta, brightness)
         _, log_det = self._run(unit, self._summary(standard), rev=False)
         inside = ((theta >= self.box.low) & (theta <= self.box.high)).all(-1)
         return torch.where(inside, log_det + slope, -torch.inf)
 
     def _invert(self, z, standard):
-        references = self._references(standard)
+        brightness = self._brightness(standard)
         unit, log_det = self._run(z, self._summary(standard), rev=True)
-        theta = self.coordinates.inverse(unit, references)
-        return theta, self.coordinates(theta, references)[1] - log_det
-
-    def _references(self, standard):
-        """Return what the coordinates take from the conditions, (n, 1 + 2 n_known)."""
-        known = standard.shape[1] - 2 * self.spec.n_known
-        return torch.cat([self._brightness(standard), self._raw(standard)[:, known:]], 1)
-
-    def _raw(self, standard):
-        """Return the conditions before they were standardized."""
-        return standard * self.standardize.scale + self.standardize.shift
+        theta = self.coordinates.inverse(unit, brightness)
+        return theta, self.coordinates(theta, brightness)[1] - log_det
 
     def _brightness(self, standard):
         """Return ln of a reference flux (n, 1) for amplitudes; zero for conditions without brightness."""

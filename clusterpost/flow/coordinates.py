@@ -14,13 +14,10 @@ if TYPE_CHECKING:
 
     from .context import ContextSpec
 
-__all__ = ["Coordinates", "known_densities", "parse_coordinate"]
+__all__ = ["Coordinates", "parse_coordinate"]
 
 _LOG10_E = math.log10(math.e)
 _ROOT_2 = math.sqrt(2.0)
-_NUMBERS = {"linear": (0,), "amplitude": (0,), "log1p": (1,), "log1m": (1,), "normal": (2,), "known": (0, 2)}
-_WIDE = 10.0  # width of the normal density, in ranges of the parameter, that stands for a uniform one
-_OUTSIDE = 3.0  # largest distance of the center of a known value from the bounds, in its widths
 
 
 def parse_coordinate(text: str) -> tuple[str, list[float]]:
@@ -30,9 +27,8 @@ def parse_coordinate(text: str) -> tuple[str, list[float]]:
     ----------
     text : str
         ``linear``; ``log1p:c`` for ln(1 + (x - low)/c); ``log1m:c`` for ln(1 + (high - x)/c), which decreases with x;
-        ``normal:mean:width`` for a normal distribution function; ``known`` or ``known:mean:width`` for the distribution
-        function of a uniform or normal density times a normal one that the conditions give for each object; or
-        ``amplitude`` for a logistic of log10 of the amplitude minus that of the brightness.
+        ``normal:mean:width`` for a normal distribution function; or ``amplitude`` for a logistic of log10 of
+        the amplitude minus that of the brightness.
 
     Returns
     -------
@@ -51,7 +47,7 @@ def parse_coordinate(text: str) -> tuple[str, list[float]]:
     ('log1p', [0.1])
     """
     name, *numbers = text.split(":")
-    if len(numbers) not in _NUMBERS.get(name, ()):
+    if len(numbers) != {"linear": 0, "amplitude": 0, "log1p": 1, "log1m": 1, "normal": 2}.get(name, -1):
         raise ValueError(f"unknown coordinate {text[:40]!r}")
     values = [float(number) for number in numbers]
     if not all(math.isfinite(value) for value in values) or (values and values[-1] <= 0):
@@ -70,7 +66,6 @@ class Coordinates(nn.Module):
 
     def __init__(self, spec: SimpleNamespace | ContextSpec):
         super().__init__()
-        self.known = known_densities(spec)
         self.kinds = [parse_coordinate(text) for text in spec.coordinates]
         self.bounds = list(zip(spec.low, spec.high, strict=True))
         n = sum(name == "amplitude" for name, _ in self.kinds)
@@ -91,40 +86,27 @@ class Coordinates(nn.Module):
             self.shift[k] = relative.mean()
             self.ln_scale[k] = torch.log(relative.std() * math.sqrt(3) / math.pi)  # logistic of equal width
 
-    def _ends(self, i, at, references):
+    def _ends(self, i, at, brightness):
         """Return, for a distribution function, the position on its axis and its values at both bounds."""
         name, numbers = self.kinds[i]
         if name == "normal":
             mean, scale = numbers
             function = _normal_cdf
-        elif name == "known":
-            mean, scale = self._combined(i, references)
-            function = _normal_cdf
         else:
             k = sum(other == "amplitude" for other, _ in self.kinds[:i])
-            mean = self.shift[k] + _LOG10_E * references[:, :1]
+            mean = self.shift[k] + _LOG10_E * brightness
             scale, function = torch.exp(self.ln_scale[k]), torch.sigmoid
         low, high = (function((torch.as_tensor(end, dtype=at.dtype) - mean) / scale) for end in self.bounds[i])
         return mean, scale, low, (high - low).clamp(min=1e-12)
 
-    def _combined(self, i, references):
-        """Return mean and width, each (n, 1), of the density of a parameter times the normal one of each object."""
-        column = 1 + 2 * [at for at, *_ in self.known].index(i)
-        value, precision = references[:, column, None], references[:, column + 1, None].clamp(min=0)
-        low, high = self.bounds[i]
-        _, center, width = self.known[column // 2]
-        total = precision**2 + width**-2
-        mean, scale = (precision**2 * value + width**-2 * center) / total, total.rsqrt()
-        return torch.minimum(torch.maximum(mean, low - _OUTSIDE * scale), high + _OUTSIDE * scale), scale
-
-    def forward(self, theta: torch.Tensor, references: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, theta: torch.Tensor, brightness: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map to the unit cube.
 
         Parameters
         ----------
         theta : Tensor (n, k, n_parameter)
-        references : Tensor (n, 1 + 2 n_known)
-            ln of a reference flux, used only by amplitudes, and value and inverse width of each known parameter.
+        brightness : Tensor (n, 1)
+            ln of a reference flux, used only by amplitudes.
 
         Returns
         -------
@@ -143,23 +125,22 @@ class Coordinates(nn.Module):
                 beyond = x - low if name == "log1p" else high - x
                 unit, slope = torch.log1p(beyond / numbers[0]) / total, -torch.log((numbers[0] + beyond) * total)
             else:
-                mean, scale, first, mass = self._ends(i, x, references.double())
+                mean, scale, first, mass = self._ends(i, x, brightness.double())
                 z = (x - mean) / scale
-                function, ln_density = ((torch.sigmoid, _ln_logistic) if name == "amplitude"
-                                        else (_normal_cdf, _ln_normal))
+                function, ln_density = (_normal_cdf, _ln_normal) if name == "normal" else (torch.sigmoid, _ln_logistic)
                 unit = (function(z) - first) / mass
                 slope = ln_density(z) - torch.log(torch.as_tensor(scale, dtype=z.dtype)) - torch.log(mass)
             units.append(unit)
             log_det = log_det + slope
         return torch.stack(units, -1).clamp(0, 1).to(theta), log_det.to(theta)
 
-    def inverse(self, unit: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
+    def inverse(self, unit: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
         """Map back from the unit cube, within the bounds.
 
         Parameters
         ----------
         unit : Tensor (n, k, n_parameter)
-        references : Tensor (n, 1 + 2 n_known)
+        brightness : Tensor (n, 1)
 
         Returns
         -------
@@ -175,36 +156,14 @@ class Coordinates(nn.Module):
                 beyond = numbers[0] * torch.expm1(u * math.log1p((high - low) / numbers[0]))
                 x = low + beyond if name == "log1p" else high - beyond
             else:
-                mean, scale, first, mass = self._ends(i, u, references.double())
+                mean, scale, first, mass = self._ends(i, u, brightness.double())
                 at = (first + u * mass).clamp(1e-15, 1 - 1e-15)
-                x = mean + scale * (torch.logit(at) if name == "amplitude" else torch.special.ndtri(at))
+                x = mean + scale * (torch.special.ndtri(at) if name == "normal" else torch.logit(at))
             values.append(x.clamp(low, high))
         out = torch.stack(values, -1).to(unit)
         low, high = (torch.tensor(ends, dtype=unit.dtype, device=unit.device)
                      for ends in zip(*self.bounds, strict=True))
         return torch.minimum(torch.maximum(out, low), high)
-
-
-def known_densities(spec: SimpleNamespace | ContextSpec) -> list[tuple[int, float, float]]:
-    """List the parameters about which the conditions tell something.
-
-    Parameters
-    ----------
-    spec : Spec
-        Architecture with ``coordinates``.
-
-    Returns
-    -------
-    list of tuple
-        For each coordinate ``known``: index of the parameter, and mean and width of the normal density that it has if
-        nothing is known; a wide one stands for a uniform density.
-    """
-    found = []
-    for i, (text, low, high) in enumerate(zip(spec.coordinates, spec.low, spec.high, strict=True)):
-        name, numbers = parse_coordinate(text)
-        if name == "known":
-            found.append((i, *(numbers or ((low + high) / 2, _WIDE * (high - low)))))
-    return found
 
 
 def _normal_cdf(x):

@@ -79,7 +79,6 @@ def certificate_of(card: dict) -> dict | None:
 _Name = Annotated[str, Meta(min_length=1, max_length=100)]
 _Hash = Annotated[str, Meta(max_length=64)]
 _Number = Annotated[float, Meta(ge=-1e30, le=1e30)]
-_Positive = Annotated[float, Meta(gt=0, le=1e30)]
 _Count = Annotated[int, Meta(ge=0, le=2**40)]
 _Index = Annotated[int, Meta(ge=0, lt=1000)]
 _Slots = tuple[Annotated[tuple[_Index, ...], Meta(min_length=1, max_length=2)], ...]
@@ -144,25 +143,6 @@ class FamilyMetadata(msgspec.Struct, frozen=True):
     options: dict[str, Any]
 
 
-class KnowledgeMetadata(msgspec.Struct, frozen=True):
-    """Parameters whose values, with errors, the network takes as input.
-
-    Attributes
-    ----------
-    names : tuple of str
-    least, most : tuple of float
-        Range of the error of each in training.
-    """
-
-    names: tuple[_Name, ...]
-    least: tuple[_Positive, ...]
-    most: tuple[_Positive, ...]
-
-    def __post_init__(self) -> None:
-        if not len(self.names) == len(self.least) == len(self.most):
-            raise ValueError("known parameters need as many smallest and largest errors")
-
-
 class SimulatorMetadata(msgspec.Struct, frozen=True):
     """Simulator that a model was trained with.
 
@@ -173,15 +153,12 @@ class SimulatorMetadata(msgspec.Struct, frozen=True):
     coverage : CoverageMetadata
     family : FamilyMetadata or None
         None in files of version 0.1, whose simulator contains the options of fully sampled clusters.
-    knowledge : KnowledgeMetadata or None
-        None for networks that take only measurements.
     """
 
     noise: _Name
     errors: ErrorsMetadata
     coverage: CoverageMetadata
     family: FamilyMetadata | None = None
-    knowledge: KnowledgeMetadata | None = None
 
 
 class StampMetadata(msgspec.Struct, frozen=True):

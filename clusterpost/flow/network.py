@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from .affine import AffineFlow, AffineSpec
 from .context import ContextSpec, ContextSplineFlow
-from .informed import InformedSetFlow, InformedSpec
 from .maf import MafFlow, MafSpec
 from .set_encoder import SetSpec, SetSplineFlow
 from .spline import SplineFlow, SplineSpec
@@ -18,8 +17,7 @@ __all__ = ["FLOWS", "build_flow", "read_spec"]
 
 #: Architecture and network of each kind of flow.
 FLOWS = {"cinn-affine": (AffineSpec, AffineFlow), "cinn-spline": (SplineSpec, SplineFlow), "maf": (MafSpec, MafFlow),
-         "context-spline": (ContextSpec, ContextSplineFlow), "set-spline": (SetSpec, SetSplineFlow),
-         "informed-set-spline": (InformedSpec, InformedSetFlow)}
+         "context-spline": (ContextSpec, ContextSplineFlow), "set-spline": (SetSpec, SetSplineFlow)}
 
 
 def read_spec(values: dict) -> Spec:

@@ -14,7 +14,6 @@ from torch import nn
 
 from .base import Size, count_dense
 from .context import ContextSpec, ContextSplineFlow
-from .coordinates import known_densities
 from .spline import Residual
 
 __all__ = ["SetSpec", "SetSplineFlow", "TokenEncoder"]
@@ -31,8 +30,7 @@ class SetSpec(ContextSpec):
     ----------
     n_parameters, n_conditions, low, high, order, width, depth, bins, splines, knots, formula, coordinates
         As for `~clusterpost.flow.context.ContextSpec`; the conditions are those of
-        `~clusterpost.families.encoders.SetConditions`, three for each band, three more, and two for each parameter
-        with the coordinate ``known``.
+        `~clusterpost.families.encoders.SetConditions`, three for each band and three more.
     context, context_depth : int
         Likewise, for the network after the sum over tokens.
     token : int
@@ -46,29 +44,21 @@ class SetSpec(ContextSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bands = self.n_conditions - _GLOBALS - 2 * self.n_known
-        if bands % 3 or bands <= 0:
-            raise ValueError(f"the conditions are three per band and {_GLOBALS + 2 * self.n_known} more, not "
-                             f"{self.n_conditions}")
+        if (self.n_conditions - _GLOBALS) % 3 or self.n_conditions <= _GLOBALS:
+            raise ValueError(f"the conditions are three per band and {_GLOBALS} more, not {self.n_conditions}")
         if self.token % 2:
             raise ValueError(f"a token must have an even number of neurons, not {self.token}")
 
     @property
     def n_bands(self) -> int:
         """Maximum number of bands."""
-        return (self.n_conditions - _GLOBALS - 2 * self.n_known) // 3
+        return (self.n_conditions - _GLOBALS) // 3
 
     def _count_context(self):
         half = self.token // 2
         tokens = self.n_bands * (_FEATURES + 1) * self.token + count_dense([half, half, half])
         merge = count_dense([2 * self.token + _GLOBALS, self.context])
-        known = count_dense([2 * self.n_known, half, self.context]) if self.n_known else 0
-        return tokens + merge + known + self.context_depth * count_dense([self.context] * 3)
-
-
-def _narrowed(spec, i, center, width):
-    """Return center and width of a density of which nothing is known, the width at most half of the range."""
-    return center, min(width, (spec.high[i] - spec.low[i]) / 2)
+        return tokens + merge + self.context_depth * count_dense([self.context] * 3)
 
 
 class TokenEncoder(nn.Module):
@@ -83,7 +73,7 @@ class TokenEncoder(nn.Module):
     A token is (d, d|d|, ln s, d/s, limit) with the deviation d of ln flux from the object's mean, its error s, and a
     mark of upper limits. Each band has its own first layer; half of its output passes through a network shared by all
     bands, the other half bypasses it. Sum and mean over the bands, with brightness, total weight, and number of bands,
-    form the context. A network of two layers adds what is known of parameters.
+    form the context.
     """
 
     def __init__(self, spec: SetSpec):
@@ -94,12 +84,6 @@ class TokenEncoder(nn.Module):
         self.bias = nn.Parameter(0.3 * torch.randn(spec.n_bands, spec.token))
         self.shared = nn.Sequential(nn.SiLU(), nn.Linear(half, half), nn.SiLU(), nn.Linear(half, half))
         self.merge = nn.Linear(2 * spec.token + _GLOBALS, spec.context)
-        self.densities = [_narrowed(spec, *density) for density in known_densities(spec)]
-        if self.densities:
-            self.known = nn.Sequential(nn.Linear(2 * len(self.densities), half), nn.SiLU(),
-                                       nn.Linear(half, spec.context))
-            nn.init.zeros_(self.known[-1].weight)  # knowledge begins without effect
-            nn.init.zeros_(self.known[-1].bias)
         self.hidden = nn.Sequential(*(Residual(spec.context) for _ in range(spec.context_depth)))
 
     def forward(self, conditions: torch.Tensor) -> torch.Tensor:
@@ -107,16 +91,15 @@ class TokenEncoder(nn.Module):
 
         Parameters
         ----------
-        conditions : Tensor (n, 3 n_band + 3 + 2 n_known)
+        conditions : Tensor (n, 3 n_band + 3)
             Output of `~clusterpost.families.encoders.SetConditions`.
 
         Returns
         -------
         Tensor (n, n_context)
         """
-        bands, others, known = conditions.split([3 * self.n_bands, _GLOBALS, 2 * len(self.densities)], 1)
-        value, ln_error, mark = bands.unflatten(1, (3, self.n_bands)).unbind(1)
-        brightness, ln_weight, number = others.unbind(1)
+        value, ln_error, mark = conditions[:, :-_GLOBALS].unflatten(1, (3, self.n_bands)).unbind(1)
+        brightness, ln_weight, number = conditions[:, -_GLOBALS:].unbind(1)
         there = (mark > 0.5).to(value)
         pull = (value * torch.exp(-ln_error)).clamp(-30, 30)
         features = torch.stack([value, value * value.abs() / 3, ln_error, pull / 5, (mark > 1.5).to(value)], -1)
@@ -129,19 +112,7 @@ class TokenEncoder(nn.Module):
         mean = total / there.sum(1, keepdim=True).clamp(min=1)
         # Scaled to order unity: the brightness of clusters at 10 pc spans 25 in ln mJy around 20.
         rest = torch.stack([(brightness - 20) / 6, (ln_weight - 6) / 3, (number - 5) / 3], 1)
-        merged = self.merge(torch.cat([total / 5, mean, rest], 1))
-        if self.densities:
-            merged = merged + self.known(self._features_of(known))
-        return self.hidden(merged)
-
-    def _features_of(self, known):
-        """Compute what is known of each parameter: place and ln width of its density, both zero if nothing is."""
-        features = []
-        for (center, width), value, precision in zip(self.densities, known[:, ::2].unbind(1), known[:, 1::2].unbind(1),
-                                                     strict=True):
-            ratio = (precision.clamp(min=0) * width) ** 2
-            features += [(value - center) / width * ratio / (1 + ratio), torch.log1p(ratio) / 4]
-        return torch.stack(features, 1)
+        return self.hidden(self.merge(torch.cat([total / 5, mean, rest], 1)))
 
     def _most_bands(self, there):
         """Return the maximum number of measured bands per object, which limits the work of the shared layers.
@@ -180,11 +151,14 @@ class SetSplineFlow(ContextSplineFlow):
     def set_from(self, theta: torch.Tensor, conditions: torch.Tensor) -> None:
         """Set scales and the maximum number of bands; see `~clusterpost.flow.context.ContextSplineFlow.set_from`."""
         super().set_from(theta, conditions)
-        self.tokens.most_recorded = int(conditions[:, 3 * self.spec.n_bands + 2].max())
+        self.tokens.most_recorded = int(conditions[:, -1].max())
+
+    def _raw(self, standard):
+        """Return the conditions unchanged, because marks and brightness need no scaling."""
+        return standard * self.standardize.scale + self.standardize.shift
 
     def _brightness(self, standard):
-        return self._raw(standard)[:, 3 * self.spec.n_bands, None]
+        return self._raw(standard)[:, -_GLOBALS, None]
 
     def _summary(self, standard):
-        # Marks and brightness need no scaling.
         return self.tokens(self._raw(standard))

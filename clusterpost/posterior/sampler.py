@@ -12,7 +12,6 @@ from ..noise import get_noise
 from ..observations import Observed
 from ..priors import as_prior
 from .draws import rotation, sobol_points
-from .knowledge import informed
 from .proposal import AmplitudeProposal, BoundedAmplitude, FlowProposal, UncertainDistances, base_dimensions
 from .refine import UnitPoints, WeightedSamples, n_base_points, refine
 from .target import NetworkTarget, Target
@@ -60,7 +59,6 @@ class Sampler:
         trained_noise = model.metadata.simulator.noise
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
         self.prior = family.prior if prior is None else _unless_trained(as_prior(prior, family), family)
-        self.knowledge = model.metadata.simulator.knowledge if self.prior is not family.prior or given else None
         self.n_samples, self.seed = n_samples, int(seed)
         everything = set(model.learned) >= set(family.parameter_names)
         kind = FlowProposal if everything else AmplitudeProposal if self.refined else BoundedAmplitude
@@ -78,10 +76,6 @@ class Sampler:
         self.weighted = self.refined or given or self.prior is not family.prior
         n_points = n_base_points(n_samples) if self.weighted else n_samples
         self.points = sobol_points(n_points, base_dimensions(proposed, uncertain), seed).to(model.device)
-
-    def informed(self, observed: Observed) -> Observed:
-        """Return objects with what their prior tells the network; see `clusterpost.posterior.knowledge.informed`."""
-        return informed(observed, self.family, self.prior, self.knowledge)
 
     def target(self, observed: Observed, conditions: Tensor | None = None) -> Target | NetworkTarget:
         """Make the posterior density of objects: the exact one, or that of the network without a likelihood.

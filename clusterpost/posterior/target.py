@@ -13,7 +13,6 @@ from ..observations import Observed
 from ..priors import as_prior
 from .ascent import SHORT, long_climb
 from .covariance import cholesky
-from .knowledge import log_knowledge
 from .weights import systematic_resample
 
 if TYPE_CHECKING:
@@ -51,8 +50,7 @@ class NetworkTarget:
     Notes
     -----
     The posterior under another prior is the network's density times the ratio of the priors, up to a constant for
-    each object, because the likelihood is the same under both.  What the other prior told the network belongs to the
-    denominator; see `clusterpost.posterior.knowledge`.
+    each object, because the likelihood is the same under both.
     """
 
     likelihood = None
@@ -93,8 +91,7 @@ class NetworkTarget:
         prior = self.wanted
         wanted, known = prior.log_prob(theta), self.family.prior.log_prob(theta)
         if prior is not self.family.prior:
-            told = log_knowledge(self.observed, theta, self.family.parameter_names)
-            density = density + wanted - known - told
+            density = density + wanted - known
         return torch.where(torch.isneginf(wanted) | torch.isneginf(known), -torch.inf, density)
 
     @property

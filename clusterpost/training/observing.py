@@ -1,4 +1,4 @@
-"""Observation of mock clusters: errors, bands, upper limits, and what is known of parameters.
+"""Observation of mock clusters: errors, bands and upper limits.
 
 None of these may depend on a mock's parameters, because it would then carry
 information that is not in the likelihood.  Patterns of real catalogs (the
@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from ..errors import InputError, ModelError
-from ..families.encoders import known_covariates
 from ..families.galaxies.errors import FlooredErrors, PaperErrors
 
 if TYPE_CHECKING:
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
     from ..typing import Coverage, ErrorModel
 
-__all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "Knowledge", "LevelErrors", "MixedErrors",
-           "SurveyBands", "UpperLimits", "read_coverage", "read_errors", "read_knowledge", "read_limits"]
+__all__ = ["AllBands", "AnyBands", "EmpiricalErrors", "FlatErrors", "LevelErrors", "MixedErrors", "SurveyBands",
+           "UpperLimits", "read_coverage", "read_errors", "read_limits"]
 
 
 _LEAST_PER_NODE = 20  # detections
@@ -436,57 +435,8 @@ class UpperLimits:
         return torch.where(limit, level, flux), torch.where(limit, scale, error), limit
 
 
-@dataclass(frozen=True)
-class Knowledge:
-    """Values of parameters with normal errors, as from other observations, for some of the mocks.
-
-    A network that is trained with them can take narrow priors of these parameters as input.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Names of parameters.
-    least, most : tuple of float
-        Limits of the error of each, which is log-uniform.
-    mocks, each : float
-        Fraction of mocks of which something is known, and probability of each parameter to be known in them.
-    """
-
-    names: tuple[str, ...]
-    least: tuple[float, ...]
-    most: tuple[float, ...]
-    mocks: float = 0.5
-    each: float = 0.6
-
-    kind = "knowledge"
-
-    def draw(self, theta: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Draw what is known of parameters.
-
-        Parameters
-        ----------
-        theta : Tensor (n, n_name)
-            True values.
-        generator : torch.Generator
-
-        Returns
-        -------
-        dict of Tensor (n,)
-            Covariates of `clusterpost.families.encoders.known_covariates`, NaN where nothing is known.
-        """
-        shape, column = theta.shape, (len(theta), 1)
-        known = (_uniform(column, generator) < self.mocks) & (_uniform(shape, generator) < self.each)
-        least, most = (torch.log(torch.tensor(ends, device=theta.device)) for ends in (self.least, self.most))
-        error = torch.exp(least + _uniform(shape, generator) * (most - least))
-        value = theta + error * _normal(shape, generator)
-        unknown = torch.full_like(theta, torch.nan)
-        columns = [torch.where(known, x, unknown).unbind(1) for x in (value, error)]
-        return {key: x for name, *pair in zip(self.names, *columns, strict=True)
-                for key, x in zip(known_covariates(name), pair, strict=True)}
-
-
 _KINDS = {kind.kind: kind for kind in (FlatErrors, LevelErrors, MixedErrors, EmpiricalErrors, FlooredErrors,
-                                       PaperErrors, AllBands, AnyBands, SurveyBands, UpperLimits, Knowledge)}
+                                       PaperErrors, AllBands, AnyBands, SurveyBands, UpperLimits)}
 
 
 def _read(values):
@@ -500,7 +450,7 @@ def _read(values):
         raise ModelError(f"observing conditions of the kind {kind!r} have an invalid description: {error}") from None
 
 
-def to_dict(observing: ErrorModel | Coverage | UpperLimits | Knowledge) -> dict[str, Any]:
+def to_dict(observing: ErrorModel | Coverage | UpperLimits) -> dict[str, Any]:
     """Return plain values for a model's card."""
     return {"kind": observing.kind, **asdict(observing)}
 
@@ -529,20 +479,6 @@ def read_coverage(values: dict) -> Coverage:
     Returns
     -------
     AllBands, AnyBands or SurveyBands
-    """
-    return _read(values)
-
-
-def read_knowledge(values: dict) -> Knowledge:
-    """Return what is known of parameters, described in a card.
-
-    Parameters
-    ----------
-    values : dict
-
-    Returns
-    -------
-    Knowledge
     """
     return _read(values)
 

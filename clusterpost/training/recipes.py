@@ -28,14 +28,14 @@ from ..families.galaxies.errors import MAGNITUDES, nsa_errors
 from ..families.stochastic.table import StarTable, load_stars
 from ..flow.affine import AffineSpec, choose_permutations
 from ..flow.context import ContextSpec
-from ..flow.informed import InformedSpec
 from ..flow.maf import MafSpec
 from ..flow.modelfile import load_model, save_model
 from ..flow.network import build_flow
+from ..flow.set_encoder import SetSpec
 from ..flow.spline import SplineSpec
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll, set_scales
 from .objectives import LogVariance, NegativeLogLikelihood
-from .observing import AllBands, AnyBands, FlatErrors, Knowledge, LevelErrors, MixedErrors, UpperLimits
+from .observing import AllBands, AnyBands, FlatErrors, LevelErrors, MixedErrors, UpperLimits
 from .simulation import Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 from .surveys import survey_bands
 
@@ -391,19 +391,14 @@ def _galaxy_parts(family, errors):
     return Simulator(family, errors=errors), ColorConditions(len(family.bands), family.covariates[0].high), learned
 
 
-#: Parameters that other observations may tell about, and the smallest and largest error of each.
-_KNOWN = (("metallicity", "rv", "nebular_covering"), (0.02, 0.02, 0.02), (0.5, 0.25, 0.25))
-
-
 def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None, table: PathLike | None = None,
                errors: ErrorModel | None = None, coverage: Coverage | None = None, limits: UpperLimits | None = None,
-               knowledge: Knowledge | None = None, token: int = 128, context: int = 128, context_depth: int = 2,
+               token: int = 128, context: int = 128, context_depth: int = 2,
                width: tuple[int, ...] = (128, 128, 64, 64, 32, 32), depth: tuple[int, ...] = (2, 2, 2, 1, 1, 1),
                bins: tuple[int, ...] = (24, 24, 12, 10, 6, 6), knots: int = 64, **config: Any) -> Recipe:
     """Make the recipe of a network for clusters drawn star by star, in any two or more of 31 bands.
 
-    Two spline flows of all six parameters that see the measurements as a set, including upper limits: one for
-    photometry alone, and one for objects of which [M/H], R_V, or the covering fraction is known.  They are trained by
+    A spline flow of all six parameters that sees the measurements as a set, including upper limits.  It is trained by
     the NLL on mocks from the training density; weights give the family's other priors.
 
     Parameters
@@ -414,12 +409,11 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
         Bands of the network; by default all bands of the table of stars.
     table : path or StarTable, optional
         Table of stars; by default the packaged one.
-    errors, coverage, limits, knowledge : object, optional
+    errors, coverage, limits : object, optional
         Objects of :mod:`clusterpost.training.observing`; by default relative errors from 0.01 to 1.5, the sets of bands
-        of surveys and random sets (`clusterpost.training.surveys`), some upper limits, and for half of the mocks values
-        of [M/H], R_V, or covering fraction with errors, so that the network takes narrow priors of these as input.
+        of surveys and random sets (`clusterpost.training.surveys`), and some upper limits.
     token, context, context_depth, width, depth, bins, knots
-        Fields of `~clusterpost.flow.informed.InformedSpec`, with blocks of log age, E(B-V), log mass, [M/H], R_V
+        Fields of `~clusterpost.flow.set_encoder.SetSpec`, with blocks of log age, E(B-V), log mass, [M/H], R_V
         and covering fraction.
     **config
         Fields of `~clusterpost.training.fit.FitConfig`.
@@ -444,15 +438,14 @@ def stochastic(*, family: str = "stochastic", bands: Sequence[str] | None = None
     """
     table = table if isinstance(table, StarTable | None) else load_stars(table)
     family = get_family(family)(bands=bands, prior="training", table=table)
-    knowledge = knowledge or Knowledge(*_KNOWN)
     simulator = Simulator(family, errors=errors or LevelErrors(), coverage=coverage or survey_bands(family.band_names),
-                          limits=limits or UpperLimits(), knowledge=knowledge)
-    encoder = SetConditions(len(family.bands), known=knowledge.names)
+                          limits=limits or UpperLimits())
+    encoder = SetConditions(len(family.bands))
     names = ("log_age", "ebv", "log_mass", "metallicity", "rv", "nebular_covering")
-    spec = InformedSpec(**recipe_sizes(simulator, encoder), order=tuple(map(family.parameter_names.index, names)),
-                        width=tuple(width), depth=tuple(depth), bins=tuple(bins), splines=(1,) * len(names),
-                        coordinates=("linear", "amplitude", "log1p:0.1", "known", "known:3.1:0.3", "known"),
-                        knots=knots, token=token, context=context, context_depth=context_depth)
+    spec = SetSpec(**recipe_sizes(simulator, encoder), order=tuple(map(family.parameter_names.index, names)),
+                   width=tuple(width), depth=tuple(depth), bins=tuple(bins), splines=(1,) * len(names), knots=knots,
+                   coordinates=("linear", "amplitude", "log1p:0.1", "linear", "normal:3.1:0.3", "linear"),
+                   token=token, context=context, context_depth=context_depth)
     settings = _MUON | {"learning_rate": 1.5e-3, "muon_factor": 4.0, "batch_size": 2048, "batches_at_once": 64,
                         "epochs": 8, "average": 0.999, "n_validation": 50_000} | config
     return Recipe(family.name, simulator, encoder, spec, NegativeLogLikelihood(), FitConfig(**settings))
@@ -525,7 +518,7 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
     flow = build_flow(recipe.spec)
     first = {}
     if start is not None:
-        set_scales(flow, recipe)  # those of the earlier model replace them if it has as many
+        set_scales(flow, recipe)  # those of the earlier model replace them if it has as many conditions
         model = load_model(start, device="cpu")
         taken = _take_what_fits(flow, model.flow.export(), start)
         earlier = {key: value for key, value in model.metadata.training.items() if key != "history"}

@@ -89,8 +89,6 @@ class Simulator:
         Distribution of measured bands, from the same module.
     limits : object, optional
         Distribution of upper limits, from the same module; none by default.
-    knowledge : object, optional
-        Distribution of what is known of parameters, from the same module; nothing by default.
 
     Examples
     --------
@@ -106,7 +104,6 @@ class Simulator:
     errors: object = FlatErrors()
     coverage: object = AllBands()
     limits: object | None = None
-    knowledge: object | None = None
 
     def __post_init__(self) -> None:
         if self.noise is None:
@@ -133,8 +130,7 @@ class Simulator:
             "noise": self.noise,
             "errors": observing.to_dict(self.errors),
             "coverage": observing.to_dict(self.coverage),
-            **{name: observing.to_dict(part) for name, part in (("limits", self.limits), ("knowledge", self.knowledge))
-               if part is not None},
+            **({} if self.limits is None else {"limits": observing.to_dict(self.limits)}),
         }
 
     @classmethod
@@ -160,8 +156,7 @@ class Simulator:
         """
         return cls(family or family_of_simulator(values), values["noise"], observing.read_errors(values["errors"]),
                    observing.read_coverage(values["coverage"]),
-                   observing.read_limits(values["limits"]) if "limits" in values else None,
-                   observing.read_knowledge(values["knowledge"]) if "knowledge" in values else None)
+                   observing.read_limits(values["limits"]) if "limits" in values else None)
 
     @classmethod
     def of(cls, model: Model) -> Simulator:
@@ -200,9 +195,6 @@ class Simulator:
         limit = torch.zeros_like(measured)
         if self.limits is not None:
             flux, error, limit = self.limits.draw(ln_flux, flux, error, measured, generator)
-        if self.knowledge is not None:
-            columns = [self.family.parameter_names.index(name) for name in self.knowledge.names]
-            covariates = covariates | self.knowledge.draw(theta[:, columns], generator)
         return Mocks(flux, error, measured & ~limit, limit, covariates, theta)
 
 

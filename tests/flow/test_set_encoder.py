@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clusterpost.families.encoders import SetConditions, known_covariates, read_encoder
+from clusterpost.families.encoders import SetConditions, read_encoder
 from clusterpost.flow.network import build_flow, read_spec
 from clusterpost.flow.set_encoder import SetSpec, SetSplineFlow
 from clusterpost.observations import Observed
@@ -170,47 +170,6 @@ class TestFlow:
     def test_architectures_that_are_none(self, changes):
         with pytest.raises(ValueError, match=r"coordinates|conditions|neurons"):
             spec(**changes)
-
-
-class TestKnowledge:
-    """Values of parameters among the conditions."""
-
-    changes = {"coordinates": (*COORDINATES[:3], "known:3.1:0.3"), "n_conditions": 3 * N_BANDS + 5}  # noqa: RUF012
-    encoder = SetConditions(N_BANDS, known=("rv",))
-
-    def conditions(self, value=3.5, error=0.05):
-        observed = observations()
-        rows = torch.arange(len(observed))
-        known = torch.where(rows < 20, value, torch.nan), torch.where(rows < 20, error, torch.nan)
-        observed.covariates.update(zip(known_covariates("rv"), known, strict=True))
-        return self.encoder(observed).float()
-
-    def test_conditions_hold_values_and_inverse_errors(self, conditions):
-        told = self.conditions()
-        assert told.shape == (40, self.encoder.size())
-        assert torch.equal(told[:, :-2], conditions)
-        torch.testing.assert_close(told[[0, 30], -2:], torch.tensor([[3.5, 20.0], [0.0, 0.0]]))
-        assert torch.equal(self.encoder(observations()).float()[:, -2:], torch.zeros(40, 2))
-        assert read_encoder(self.encoder.to_dict()).known == ("rv",)
-
-    def test_weights_without_knowledge_are_a_start(self, conditions):
-        """Where nothing is known, the network is the one without knowledge."""
-        before, after = scrambled(), SetSplineFlow(spec(**self.changes)).eval()
-        after.load_export(after.export() | {name: values for name, values in before.export().items()
-                                            if name not in ("standardize.shift", "standardize.scale")})
-        theta = torch.tensor([1.0, 4.0, 0.2, 3.2]).repeat(len(conditions), 1)
-        told, untold = after.log_prob(theta, self.conditions()), before.log_prob(theta, conditions)
-        torch.testing.assert_close(told[20:], untold[20:])
-        assert ((told - untold)[:20] < -5).all()  # 3.2 is six errors away from what is known
-
-    def test_draws_follow_it(self):
-        flow = SetSplineFlow(spec(**self.changes)).eval()
-        assert sum(w.numel() for w in flow.parameters()) == flow.spec.count_weights()
-        drawn, density = flow.draw(torch.rand(40, 500, 4), self.conditions())
-        expected = (3.1 / 0.3**2 + 3.5 / 0.05**2) / (0.3**-2 + 0.05**-2)
-        np.testing.assert_allclose(drawn[:20, :, 3].mean(1).detach(), expected, atol=0.02)
-        np.testing.assert_allclose(drawn[20:, :, 3].mean(1).detach(), 3.1, atol=0.1)
-        torch.testing.assert_close(flow.log_prob(drawn, self.conditions()), density, atol=2e-3, rtol=0)
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ class Model:
 
     @property
     def metadata(self):
-        return SimpleNamespace(simulator=SimpleNamespace(noise="lognormal", knowledge=None))
+        return SimpleNamespace(simulator=SimpleNamespace(noise="lognormal"))
 
 
 class TiltedPrior(type(ToyGalaxies.prior)):

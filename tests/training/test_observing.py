@@ -16,14 +16,12 @@ from clusterpost.training.observing import (
     AnyBands,
     EmpiricalErrors,
     FlatErrors,
-    Knowledge,
     LevelErrors,
     MixedErrors,
     SurveyBands,
     UpperLimits,
     read_coverage,
     read_errors,
-    read_knowledge,
     read_limits,
 )
 from clusterpost.training.simulation import cluster_simulator, seeded_generator
@@ -210,25 +208,6 @@ class TestUpperLimits:
         assert (relative <= self.limits.softest).all()
 
 
-class TestKnowledge:
-    knowledge = Knowledge(("metallicity", "rv"), (0.02, 0.1), (0.5, 0.2))
-
-    def test_values_scatter_about_the_truth_by_their_errors(self):
-        theta = torch.tensor([[-0.5, 3.1]]).repeat(50_000, 1)
-        drawn = self.knowledge.draw(theta, seeded_generator(3))
-        assert set(drawn) == {"known_metallicity", "known_metallicity_err", "known_rv", "known_rv_err"}
-        for name, truth, least, most in (("metallicity", -0.5, 0.02, 0.5), ("rv", 3.1, 0.1, 0.2)):
-            value, error = drawn[f"known_{name}"], drawn[f"known_{name}_err"]
-            known = torch.isfinite(value)
-            assert torch.equal(known, torch.isfinite(error))
-            assert known.float().mean().item() == pytest.approx(0.3, abs=0.01)
-            assert stats.kstest((value[known] - truth) / error[known], "norm").pvalue > 1e-3
-            span = np.log([least, most])
-            assert stats.kstest(error[known].log(), "uniform", (span[0], np.ptp(span))).pvalue > 1e-3
-        both = torch.isfinite(drawn["known_metallicity"]) & torch.isfinite(drawn["known_rv"])
-        assert both.float().mean().item() == pytest.approx(0.5 * 0.36, abs=0.01)
-
-
 def test_slots_pair_the_cameras():
     assert SLOTS == ((0,), (1,), (2, 5), (3, 6), (4, 7))
     assert band_slots(WFC3_BANDS) == ((0,), (1,), (2,), (3,), (4,))
@@ -240,7 +219,6 @@ def test_slots_pair_the_cameras():
                                              (read_coverage, AllBands()), (read_coverage, AnyBands(SLOTS, 0.2)),
                                              (read_coverage, SurveyBands(SLOTS, ((0, 1), (2, 3)), (1.0, 2.0))),
                                              (read_errors, LevelErrors(scatter=0.2)),
-                                             (read_limits, UpperLimits(mocks=0.5)),
-                                             (read_knowledge, Knowledge(("rv",), (0.1,), (0.2,)))])
+                                             (read_limits, UpperLimits(mocks=0.5))])
 def test_a_card_holds_them(read, which):
     assert read(json.loads(json.dumps(observing.to_dict(which)))) == which

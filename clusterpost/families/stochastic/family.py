@@ -16,7 +16,7 @@ from ..base import Derived, ModelFamily
 from ..clusters.table import distance_term
 from .expected import ExpectedLight
 from .parameters import DISTANCE, METALLICITY, PARAMETERS
-from .priors import PRIORS, SurveyPrior, get_stochastic_prior, given_metallicity, moments_of_metallicity
+from .priors import PRIORS, SurveyPrior, get_stochastic_prior, given_metallicity
 from .simulator import StarSimulator
 from .table import StarTable, load_stars
 
@@ -133,13 +133,6 @@ class StochasticClusters(ModelFamily):
         """Return the prior for objects with known metallicities; see `given_metallicity`."""
         name = METALLICITY.name
         return given_metallicity(prior, known[name], known[f"{name}_err"]) if name in known else prior
-
-    def moments_given(self, prior: Prior, known: dict[str, torch.Tensor]) -> dict[str, tuple[Any, Any]]:
-        """Return what prior and metallicities tell; see `~clusterpost.families.ModelFamily.moments_given`."""
-        told, name = super().moments_given(prior, known), METALLICITY.name
-        if name not in known:
-            return told
-        return told | {name: moments_of_metallicity(known[name], known[f"{name}_err"], told.get(name))}
 
     def draw_covariates(self, n: int, generator: torch.Generator,
                         dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..base import Prior
 
 __all__ = ["PRIORS", "FlatPrior", "StochasticPrior", "SurveyPrior", "TrainingPrior", "get_stochastic_prior",
-           "given_metallicity", "moments_of_metallicity"]
+           "given_metallicity"]
 
 _BOUNDS = {p.name: (p.low, p.high) for p in PARAMETERS}
 _AT = {p.name: i for i, p in enumerate(PARAMETERS)}
@@ -40,7 +40,6 @@ _SCALE_FROM, _SCALE_TO = 1.0, 3.0  # log10 age/Myr
 _SPREAD = 0.2
 _OLD_METALS = (_METALS[0], 0.0)
 _METALS_FROM, _METALS_TO = 3.0, math.log10(5000.0)  # log10 age/Myr
-_QUANTILES = 200  # of which a mean and a standard deviation are computed
 _TRAINING = (0.4, 0.3, 0.3)  # weights of the three components of the training density
 
 
@@ -467,30 +466,6 @@ def given_metallicity(prior: Prior, value: torch.Tensor, error: torch.Tensor) ->
     """
     value, error = value[:, None], error[:, None]
     return prior.given(value, error) if isinstance(prior, StochasticPrior) else _Multiplied(prior, value, error)
-
-
-def moments_of_metallicity(value: torch.Tensor, error: torch.Tensor, otherwise: Any) -> Any:
-    """Return mean and standard deviation of the known [M/H] of objects.
-
-    Parameters
-    ----------
-    value, error : Tensor (n,)
-        As for `given_metallicity`.
-    otherwise : tuple or None
-        Mean and standard deviation for objects without a value; None if the prior does not define them.
-
-    Returns
-    -------
-    mean, width : Tensor (n,)
-        Infinite width where [M/H] depends on age: with the value of the galaxy alone.
-    """
-    measured = torch.isfinite(value) & torch.isfinite(error)
-    own = _TruncatedNormal(torch.where(measured, value, 0.0)[:, None], torch.where(measured, error, 1.0)[:, None],
-                           *_METALS)
-    values = own.quantile((torch.arange(_QUANTILES, dtype=torch.float64) + 0.5) / _QUANTILES)
-    mean, width = otherwise or (0.0, math.inf)
-    width = torch.where(torch.isfinite(value), math.inf, width)
-    return torch.where(measured, values.mean(1), mean), torch.where(measured, values.std(1), width)
 
 
 class _Multiplied:
