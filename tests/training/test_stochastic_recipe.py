@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from small_samples import small_samples
 from tiny_stochastic import FIVE, TINY
 
 import clusterpost
@@ -120,6 +121,18 @@ def test_killed_run_continues_to_the_same_end(model, tmp_path):
     other = load_model(tmp_path / "stochastic")
     for name, value in whole.flow.export().items():
         torch.testing.assert_close(value, other.flow.export()[name], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_a_model_with_other_bands_are_a_start(model, tmp_path):
+    recipe = stochastic(**TINY | {"bands": FIVE, "epochs": 1, "mocks_per_epoch": 640})
+    with small_samples():
+        card = train_model(recipe, tmp_path, start=model, progress=False)
+    started, before = card["training"]["started_from"], load_model(model).card
+    assert started["sha256"] == before["sha256"]
+    assert 0.5 * before["n_weights"] < started["weights_taken"] < before["n_weights"]  # all but those of the bands
+    assert started["mocks_seen"] == before["training"]["mocks_seen"]
+    scale = load_model(tmp_path / "stochastic").flow.standardize.scale  # there are none of these bands to take
+    assert (scale != 1).sum() > len(scale) / 2
 
 
 def test_average_of_weights_is_kept(model):
