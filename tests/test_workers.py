@@ -127,7 +127,7 @@ def test_an_interruption_stops_all(n_tasks):
         from clusterpost.workers import in_parallel
         signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let what is in the background ignore it
         def call(task):
-            print("begun", os.getpid(), flush=True)
+            os.write(1, f"begun {os.getpid()}\\n".encode())  # whole, where the print of two threads may mix
             for _ in range(60_000):
                 time.sleep(0.01)
         try:
