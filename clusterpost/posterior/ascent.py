@@ -306,7 +306,7 @@ def _quadratic(rise, a, b):
     gradient = fa / a - bend * a / 2
     curvature = a.new_zeros(p, *a.shape)
     _diagonal(curvature).copy_(bend)
-    for (i, j), both in zip(_pairs(p), cross, strict=False):
+    for (i, j), both in zip(_pairs(p) if len(cross) else (), cross, strict=True):
         curvature[i, j] = curvature[j, i] = (both - fa[i] - fa[j]) * a[i] * a[j]
     return gradient, curvature
 
