@@ -395,11 +395,13 @@ def _models(args):
 def _train(args):
     import torch
 
+    from .training.processes import join_processes
     from .training.recipes import RECIPES, train_model
 
     if args.recipe not in (*RECIPES, *([None] if args.search else [])):
         raise InputError(f"unknown recipe {args.recipe!r}; choose from {', '.join(RECIPES)}")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    is_first = join_processes().is_first
+    logging.basicConfig(level=logging.INFO if is_first else logging.WARNING, format="%(asctime)s %(message)s")
     if args.threads:
         torch.set_num_threads(args.threads)
     options = {name: getattr(args, name) for name in ("bands", "table") if getattr(args, name) is not None}
@@ -410,7 +412,8 @@ def _train(args):
     length = {name: getattr(args, name) for name in ("epochs", "mocks_per_epoch") if getattr(args, name) is not None}
     recipe = RECIPES[args.recipe](seed=args.seed, **length, **options)
     card = train_model(recipe, args.output, start=args.start, device=args.device, compile=args.compile, progress=True)
-    _say(f"{args.output}/{recipe.name}.safetensors: test NLL {card['training']['test_nll']:.4f} nats")
+    if is_first:
+        _say(f"{args.output}/{recipe.name}.safetensors: test NLL {card['training']['test_nll']:.4f} nats")
     return 0
 
 

@@ -22,6 +22,7 @@ from safetensors.torch import save
 
 from ..errors import InputError
 from ..utils import progress_bar, write_whole
+from .processes import Processes, join_processes
 from .simulation import seeded_generator
 from .step import RecordedStep, Step
 
@@ -57,6 +58,7 @@ class FitConfig:
         Fresh mocks drawn in one epoch, after which the learning rate decays.
     epochs : int
     batch_size : int
+        Number of mocks per step, shared by the processes of a training.
     batches_at_once : int
         Batches whose mocks are drawn together, for simulators that are faster this way.
     passes : int
@@ -208,7 +210,8 @@ def set_scales(flow: Flow, recipe: Recipe, device: str = "cpu") -> None:
 class _Run:
     """The state of a training run, with saving and resuming."""
 
-    def __init__(self, flow, simulator, objective, config, record):
+    def __init__(self, flow, simulator, objective, config, record, processes=Processes()):  # noqa: B008 (immutable)
+        self.processes = processes
         self.flow, self.simulator, self.objective, self.config = flow, simulator, objective, config
         self.optimizers = make_optimizers(flow, config)
         self.step = 0
@@ -217,10 +220,10 @@ class _Run:
         self.average = copy.deepcopy(flow) if config.average else flow  # validated and kept
         self.best = {name: value.clone() for name, value in flow.export().items()}
         self.stopped_early = False
-        recorded = record and objective.recordable
+        recorded = record and objective.recordable and processes.number == 1
         self.take_step = (RecordedStep if recorded else Step)(
             flow, self.average, self.optimizers, objective, simulator, max_norm=config.max_gradient_norm,
-            spike=config.spike)
+            spike=config.spike, processes=processes)
 
     def advance(self, mocks, conditions, generator):
         """Take a training step with a batch."""
@@ -242,6 +245,8 @@ class _Run:
         return len(values) - 1 - values.index(min(values)) if values else 0
 
     def save(self, path):
+        if not self.processes.is_first:
+            return
         tensors = {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"now.{k}": v for k, v in self.flow.state_dict().items()}
         if self.average is not self.flow:
@@ -281,7 +286,7 @@ class _Run:
                         if key.startswith("optimizer.") and key.split(".", 2)[2] == name}
 
     def _identity(self):
-        return {"config": asdict(self.config), "spec": self.flow.spec.to_dict(),
+        return {"processes": self.processes.number, "config": asdict(self.config), "spec": self.flow.spec.to_dict(),
                 "objective": self.objective.to_dict(), "simulator": self.simulator.to_dict()}
 
 
@@ -336,6 +341,8 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
         scaled: bool = False) -> FitResult:
     """Train a flow on fresh mocks until it is done or no longer improves.
 
+    Processes that ``torchrun`` started share the mocks of each batch, and all have the same weights.
+
     Parameters
     ----------
     flow : Flow
@@ -367,11 +374,16 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
     ------
     ValueError
         If the folder holds the checkpoint of another run.
+    InputError
+        If the processes cannot share a batch.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "checkpoint.safetensors"
-    config, encode, objective = recipe.config, recipe.encoder, recipe.objective
+    config, encode, objective, processes = recipe.config, recipe.encoder, recipe.objective, join_processes()
+    if config.batch_size % processes.number:
+        raise InputError(f"{processes.number} processes cannot share batches of {config.batch_size} mocks; "
+                         "give a multiple as batch_size")
     simulator = recipe.simulator.to(device)
     flow.to(device)
 
@@ -384,7 +396,12 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
         set_scales(flow, recipe, device)
     validation, _ = draw(config.n_validation, seeded_generator(config.seed, VALIDATION_STREAM, device))
     on_gpu = torch.device(device).type == "cuda"
-    run = _Run(flow, simulator, objective, config, on_gpu if record is None else record)
+    run = _Run(flow, simulator, objective, config, on_gpu if record is None else record, processes)
+
+    def stream(step: int) -> torch.Generator:
+        """Return the random generator of a step of this process."""
+        return seeded_generator(config.seed, step * processes.number + processes.rank, device)
+
     if checkpoint.exists():
         run.load(checkpoint)
         log.info("continuing at step %d", run.step)
@@ -393,17 +410,18 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
     if compile:
         flow.compile_passes(None if compile is True else compile)
 
-    steps, size, several = config.steps, config.batch_size, None
+    steps, size, several = config.steps, config.batch_size // processes.number, None
     validate_every = max(1, config.steps_per_epoch // config.validations_per_epoch)
     clock = time.monotonic()
-    with progress_bar(total=steps, initial=run.step, desc="training", unit="step", show=progress) as bar:
+    shown = progress if processes.is_first else False
+    with progress_bar(total=steps, initial=run.step, desc="training", unit="step", show=shown) as bar:
         while run.step < steps and not run.stopped_early:
-            generator = seeded_generator(config.seed, run.step, device)
+            generator = stream(run.step)
             at = run.step % (config.batches_at_once * config.passes)
             if at == 0:
                 several = draw(size * config.batches_at_once, generator)
             elif several is None:  # a run resumed between two draws
-                several = draw(size * config.batches_at_once, seeded_generator(config.seed, run.step - at, device))
+                several = draw(size * config.batches_at_once, stream(run.step - at))
             first = at % config.batches_at_once * size
             mocks, conditions = (whole[first:first + size] for whole in several)
             rate = run.advance(mocks, conditions, generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -36,6 +37,7 @@ from ..flow.spline import SplineSpec
 from .fit import TEST_STREAM, FitConfig, fit, mean_nll, set_scales
 from .objectives import LogVariance, NegativeLogLikelihood
 from .observing import AllBands, AnyBands, FlatErrors, LevelErrors, MixedErrors, UpperLimits
+from .processes import join_processes
 from .simulation import Simulator, cluster_simulator, seeded_generator, walter2025_simulator
 from .surveys import survey_bands
 
@@ -525,7 +527,10 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
         first = {"started_from": {"sha256": model.metadata.sha256, "weights_taken": taken, **earlier}}
     result = fit(flow, recipe, folder, device=device, compile=compile, record=record, progress=progress,
                  scaled=start is not None)
-    flow = flow.cpu().eval()
+    flow, processes = flow.cpu().eval(), join_processes()
+    if not processes.is_first:
+        processes.wait()
+        return json.loads((Path(folder) / f"{recipe.name}.json").read_text())
     n_test = _N_TEST if n_test is None else n_test
     test = recipe.learned_part(recipe.simulator.draw(n_test, seeded_generator(recipe.config.seed, TEST_STREAM)))
     record = {
@@ -533,7 +538,7 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
         "weights_after_mocks": result.best["mocks_seen"],  # weights of the best validation
         "fresh_mocks_every_batch": recipe.config.passes == 1,
         "hours": round(result.seconds / 3600, 3),
-        "hardware": _hardware(device),
+        "hardware": _hardware(device) if processes.number == 1 else f"{processes.number} x {_hardware(device)}",
         "stopped_early": result.stopped_early,
         "batches_passed_over": result.passed_over,
         "validation_nll": result.best_nll,
@@ -551,7 +556,9 @@ def train_model(recipe: Recipe, folder: PathLike, *, start: PathLike | None = No
             "simulator": recipe.simulator.to_dict(), "training": record}
     if recipe.encoder.bounded:
         card["condition_range"] = condition_range(recipe.simulator, recipe.encoder)
-    return save_model(Path(folder) / recipe.name, flow, card)
+    card = save_model(Path(folder) / recipe.name, flow, card)
+    processes.wait()
+    return card
 
 
 def _take_what_fits(flow, weights, start):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from .processes import Processes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
@@ -39,6 +41,8 @@ class Step:
     simulator : Simulator
     max_norm, spike : float
         ``max_gradient_norm`` and ``spike`` of `~clusterpost.training.fit.FitConfig`.
+    processes : Processes
+        Processes that share their gradients.
 
     Attributes
     ----------
@@ -49,7 +53,9 @@ class Step:
     """
 
     def __init__(self, flow: Flow, average: Flow, optimizers: Sequence[torch.optim.Optimizer], objective: Any,
-                 simulator: Simulator | None, *, max_norm: float, spike: float):
+                 simulator: Simulator | None, *, max_norm: float, spike: float,
+                 processes: Processes = Processes()):  # noqa: B008 (immutable)
+        self.processes = processes
         self.flow, self.optimizers, self.objective, self.simulator = flow, optimizers, objective, simulator
         self.max_norm, self.spike = max_norm, spike
         self.weights = list(flow.parameters())
@@ -84,6 +90,7 @@ class Step:
             optimizer.zero_grad(set_to_none=True)
         loss = self.objective(self.flow, mocks, conditions, self.simulator, generator, progress)
         loss.backward()
+        self.processes.average(weight.grad for weight in self.weights if weight.grad is not None)
         norm = nn.utils.clip_grad_norm_(self.weights, self.max_norm)
         with torch.no_grad():
             self._update(norm)
