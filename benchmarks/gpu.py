@@ -33,7 +33,9 @@ GPU_SIZES = {"walter2025": {"batches_at_once": 512},
              "galaxies": {"batch_size": 8192, "batches_at_once": 64, "mocks_per_epoch": 10**9, "spike": 5.0,
                           "validations_per_epoch": 16, "checkpoint_every": 5000},
              "stochastic": {"batch_size": 8192, "batches_at_once": 256, "passes": 2, "mocks_per_epoch": 10**9,
-                            "checkpoint_every": 5000}}
+                            "checkpoint_every": 5000, "learning_rate": 1e-3, "seed": 8}}
+#: Bundled models whose weights a training starts from, with another seed than theirs and thus other mocks.
+GPU_STARTS = {"stochastic": "stochastic"}
 GPU_WAYS = {"walter2025": ("compiled and replayed",)}
 GPU_TESTS = ("tests/families/clusters/test_table.py", "tests/training/test_simulation.py",
              "tests/training/test_fit.py", "tests/test_infer.py")
@@ -136,7 +138,7 @@ def train(name, folder, device, seconds, small, ways):
         return choice | {"trained": False}  # a published schedule is kept to, or not begun
     recipe = replace(recipe, config=replace(recipe.config, mocks_per_epoch=choice["mocks_per_epoch"]))
     card = train_model(recipe, folder / name, device=device, progress=True, **WAYS[choice["way"]],
-                       **({"n_test": _SMALL_TEST} if small else {}))
+                       **({"n_test": _SMALL_TEST} if small else {"start": GPU_STARTS.get(name)}))
     return choice | {key: card["training"][key] for key in ("mocks_seen", "hours", "hardware", "validation_nll",
                                                             "test_nll")}
 

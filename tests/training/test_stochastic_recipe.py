@@ -165,7 +165,7 @@ def test_average_follows_the_weights():
 def test_full_size():
     recipe = RECIPES["stochastic"]()
     assert len(recipe.simulator.bands) == 31
-    assert 3e5 < recipe.spec.count_weights() < 6e5
+    assert 3e5 < recipe.spec.count_weights() < 8e5
     assert len(recipe.simulator.coverage.sets) == len(SURVEYS)
     assert recipe.simulator.prior.describe() == "training"
     mocks = recipe.simulator.draw(2000, seeded_generator(0))
