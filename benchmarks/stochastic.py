@@ -30,11 +30,12 @@ COLUMNS = ("age", "mass", "ebv")
 _MPC = 10.0
 #: Set A has solar clusters without gas and R_V = 3.1: close to these values, as weights need some room.
 SOLAR = {"metallicity": Normal(0.0, 0.1), "rv": Normal(3.1, 0.1), "nebular_covering": Exponential(0.1)}
-#: Objects, draws, simulated clusters and objects of the limit of massive clusters.
-SCALES = {"small": {"n": 2, "draws": 500, "simulations": 5000, "massive": 1, "points": 20_000, "cells": 6,
+#: Objects, draws, simulated clusters, and objects of the flat prior and of the limit of massive clusters.
+SCALES = {"small": {"n": 2, "draws": 500, "simulations": 5000, "flat": 1, "massive": 1, "points": 20_000, "cells": 6,
                    "timed": 4},
-          "full": {"n": None, "draws": 20_000, "simulations": 100_000, "massive": 30, "points": 2_000_000,
+          "full": {"n": None, "draws": 20_000, "simulations": 100_000, "flat": 80, "massive": 30, "points": 2_000_000,
                    "cells": 48, "timed": 200}}
+_FEW = 300  # effective simulated clusters below which an object is left out
 
 
 def photometry(reference, n=None):
@@ -111,22 +112,42 @@ def _of_cells(centers, weight):
     return np.interp(LEVELS, np.concatenate([[0.0], np.cumsum(weight) / weight.sum()]), edges)
 
 
+def against_simulations(params, model, size, seed):
+    """Draw mocks, and infer them under the flat prior by the network and by simulated clusters."""
+    mocks = clusterpost.simulate(params, model="stochastic", bands=BANDS, errors=0.1, distance=_MPC, seed=seed)
+    return mocks, *(infer(mocks, model=model, prior="flat", error_floor=None, progress=False, **options)
+                    for infer, options in ((clusterpost.infer_table, {"n_samples": size["draws"]}),
+                                           (clusterpost.exact_posterior, {"n_simulations": size["simulations"]})))
+
+
+def _compare(name, out, found, effective):
+    """Row of the table for the objects with enough effective simulated clusters."""
+    good = effective > (_FEW if len(out) > 1 else 0)
+    return {**_row(name, out[good], errors(quantiles(out[good]), found[good])),
+            "effective": float(np.median(effective))}
+
+
+def of_the_prior(model, size):
+    """Row of the table for clusters drawn from the flat prior."""
+    theta = FlatPrior().sample(size["flat"], torch.Generator().manual_seed(11)).double().numpy()
+    params = QTable({"age": 10 ** theta[:, 0] * u.Myr, "mass": 10 ** theta[:, 1] * u.solMass,
+                     "ebv": theta[:, 2] * u.mag, "metallicity": theta[:, 3], "rv": theta[:, 4],
+                     "nebular_covering": theta[:, 5]})
+    _, out, exact = against_simulations(params, model, size, seed=11)
+    return _compare("flat prior, simulated clusters", out, quantiles(exact), np.asarray(exact["n_effective"]))
+
+
 def massive(model, size):
     """Rows of the table for clusters of 1e6 Msun, against simulated clusters and the mean's marginal posterior."""
     n, rng = size["massive"], np.random.default_rng(1)
     params = QTable({"age": 10 ** rng.uniform(0.3, 4.1, n) * u.Myr, "mass": np.full(n, 1e6) * u.solMass,
                      "ebv": rng.uniform(0, 0.6, n) * u.mag, "metallicity": rng.uniform(-0.4, 0.1, n),
                      "rv": np.full(n, 3.1), "nebular_covering": rng.uniform(0, 1, n)})
-    mocks = clusterpost.simulate(params, model="stochastic", bands=BANDS, errors=0.1, distance=_MPC, seed=1)
-    out, exact = (infer(mocks, model=model, prior="flat", error_floor=None, progress=False, **options)
-                  for infer, options in ((clusterpost.infer_table, {"n_samples": size["draws"]}),
-                                         (clusterpost.exact_posterior, {"n_simulations": size["simulations"]})))
+    mocks, out, exact = against_simulations(params, model, size, seed=1)
     marginal, effective = marginal_posterior(mocks, size["points"])
     for name, found, number in (("simulated clusters", quantiles(exact), np.asarray(exact["n_effective"])),
                                 ("mean light", marginal, effective)):
-        good = number > (300 if n > 1 else 0)
-        yield {**_row(f"1e6 Msun, {name}", out[good], errors(quantiles(out[good]), found[good])),
-               "effective": float(np.median(number))}
+        yield _compare(f"1e6 Msun, {name}", out, found, number)
 
 
 def marginal_posterior(mocks, n_points):
@@ -178,7 +199,8 @@ def speed(model, size):
 def measure(model, folder, scale="full"):
     """Tables ``accuracy`` and ``cost``."""
     size = SCALES[scale]
-    accuracy = Table(rows=[*against_brute_force(model, folder, size), *massive(model, size)])
+    accuracy = Table(rows=[*against_brute_force(model, folder, size), of_the_prior(model, size),
+                           *massive(model, size)])
     for name in accuracy.colnames[2:]:
         accuracy[name].info.format = ".3f"
     bytes_ = sum(path.stat().st_size for path in model_stem(model).parent.glob(f"{model_stem(model).name}.*"))

@@ -247,8 +247,8 @@ def test_networks_of_drawn_stars_are_compared_with_brute_force(benchmarks, tiny_
     table = Table.read(tmp_path / "stochastic_accuracy.ecsv")
     assert table["compared with"].tolist() == ["set B, brute force", "set A, brute force",
                                                "set A, brute force, network's slice",
-                                               "set A, simulated clusters", "1e6 Msun, simulated clusters",
-                                               "1e6 Msun, mean light"]
+                                               "set A, simulated clusters", "flat prior, simulated clusters",
+                                               "1e6 Msun, simulated clusters", "1e6 Msun, mean light"]
     assert (table["age_median"] > 0).all()
     assert (table["age_p95"] >= table["age_median"]).all()
     assert 0.05 < Table.read(tmp_path / "stochastic_cost.ecsv")["megabytes"][0] < 5
