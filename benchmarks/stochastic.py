@@ -130,9 +130,8 @@ def _compare(name, out, found, effective):
 def of_the_prior(model, size):
     """Row of the table for clusters drawn from the flat prior."""
     theta = FlatPrior().sample(size["flat"], torch.Generator().manual_seed(11)).double().numpy()
-    params = QTable({"age": 10 ** theta[:, 0] * u.Myr, "mass": 10 ** theta[:, 1] * u.solMass,
-                     "ebv": theta[:, 2] * u.mag, "metallicity": theta[:, 3], "rv": theta[:, 4],
-                     "nebular_covering": theta[:, 5]})
+    params = QTable({parameter.column: u.Quantity(parameter.to_column(values), parameter.unit)
+                     for parameter, values in zip(StochasticClusters.parameters, theta.T, strict=True)})
     _, out, exact = against_simulations(params, model, size, seed=11)
     return _compare("flat prior, simulated clusters", out, quantiles(exact), np.asarray(exact["n_effective"]))
 

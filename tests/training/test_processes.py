@@ -44,15 +44,20 @@ torch.save({"seen": seen[-8:], "card": card, "refusal": refusal}, f"{folder}/{ra
 """
 
 
+def run_two(script, folder):
+    """Run a script in two processes and return what each saved in the folder, which is its argument."""
+    path = folder / "script.py"
+    path.write_text(script)
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(path),
+                    str(folder)], check=True, capture_output=True, timeout=300)
+    return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
+
+
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """What two processes report of a training, and its folder."""
     folder = tmp_path_factory.mktemp("two")
-    script = folder / "train.py"
-    script.write_text(TRAIN)
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
-                    str(folder)], check=True, capture_output=True, timeout=300)
-    return folder, *(torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1))
+    return folder, *run_two(TRAIN, folder)
 
 
 def test_without_torchrun_there_is_one_process():
@@ -85,8 +90,7 @@ def test_batches_that_cannot_be_shared_are_refused(two):
 
 
 def test_the_gradient_is_the_mean_of_the_processes(tmp_path):
-    script = tmp_path / "mean.py"
-    script.write_text("""
+    saved = run_two("""
 import sys
 import torch
 from clusterpost.training.processes import join_processes
@@ -95,10 +99,7 @@ processes = join_processes()
 tensors = [torch.full((2, 3), 1.0 + processes.rank), torch.arange(4.0) * processes.rank]
 processes.average(tensors)
 torch.save(tensors, f"{sys.argv[1]}/{processes.rank}.pt")
-""")
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script),
-                    str(tmp_path)], check=True, capture_output=True, timeout=300)
-    for rank in (0, 1):
-        one, two = torch.load(tmp_path / f"{rank}.pt")
+""", tmp_path)
+    for one, two in saved:
         assert (one == 1.5).all()
         assert two.tolist() == [0, 0.5, 1, 1.5]
