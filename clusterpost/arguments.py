@@ -100,7 +100,7 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
                          help="noise model; 'normal' accepts fluxes of zero and below and needs a model with a "
                          "likelihood, such as any_bands (default: the model's own)")
         sub.add_argument("--no-refine", action="store_true", help="use the network alone, without weighting its draws "
-                         "to the exact posterior")
+                         "to the exact posterior or simulating objects")
         sub.add_argument("--prior", metavar="NAME", help="a named prior of the model, such as survey or flat for "
                          "stochastic clusters (default: the model's own, survey for stochastic)")
         sub.add_argument("--mass-slope", type=float, metavar="A",
@@ -136,7 +136,7 @@ def make_parser(calls: dict) -> argparse.ArgumentParser:
                      "stochastic clusters")
     sub.add_argument("--n-simulations", type=int, metavar="N",
                      help="number of clusters to simulate for each row, with --exact for stochastic clusters "
-                          "(default: 100000, about five seconds)")
+                          "(default: 100000, about two seconds)")
     sub.add_argument("--rows-per-part", type=int, metavar="N",
                      help="rows in memory at a time, and at most lost in an interruption (default: 8192)")
     sub.add_argument("--scheduler", metavar="ADDRESS",

@@ -60,6 +60,7 @@ MCMC = 4096
 TOO_FEW_BANDS = 8192
 NUMBER_RANGE = 16384
 PERHAPS_OLD = 32768
+SIMULATED = 65536
 
 #: All flags.
 FLAGS = (
@@ -97,6 +98,8 @@ FLAGS = (
     Flag(PERHAPS_OLD, "perhaps old", "caution",
          "An old metal-poor cluster, which the model does not include, fits the photometry at least as well as one of "
          "solar metallicity, but the posterior does not reach 5 Gyr: age, mass, and reddening may be wrong."),
+    Flag(SIMULATED, "refined by simulation", "information",
+         "Under this prior few of the network's draws count; the results come from simulated objects."),
 )
 
 

@@ -83,9 +83,9 @@ def infer_table(tbl: TableLike, *, model: ModelLike = "default", n_samples: int 
         ``flat``.  A callable takes a tensor theta (..., n_parameter) and returns a log density.
     refine : bool, optional
         Weight the network's draws to follow the exact posterior,
-        with more draws or a Markov chain if the effective sample size is small.  False returns
-        the network's results.  By default True if the model has a likelihood (``any_bands`` has one,
-        ``stochastic`` does not).
+        with more draws or a Markov chain if the effective sample size is small.  A model without a likelihood, such as
+        ``stochastic``, simulates objects for rows in which less than a tenth of the draws count under the prior.  False
+        returns the network's results.  By default True.
     recalibrated : bool
         Apply the quantile correction stored in the model's file
         (`clusterpost.validation.recalibrate`).
@@ -181,7 +181,7 @@ def exact_posterior(tbl: TableLike, *, model: ModelLike | ModelFamily = EXACT_MO
         ``model="stochastic"`` to check that one.
     n_simulations : int, optional
         Number of objects to simulate for each row, for a family without a likelihood; by default 100,000, which take
-        about five seconds.
+        about two seconds.
     quantiles, n_modes, noise, prior, error_floor, distance, columns, unit, missing, prefix, seed, device, workers, \
     progress
         As for `infer_table`.

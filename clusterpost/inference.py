@@ -34,7 +34,6 @@ from .posterior.sampler import Sampler
 from .posterior.simulated import sample_by_simulation
 from .posterior.target import NetworkTarget, Target
 from .posterior.trees import MOST_CELLS, can_sample, sample_by_cells
-from .posterior.weights import systematic_resample
 from .prepare import check_reach, encode_observations, prepare
 from .priors import as_prior
 from .provenance import EXACT_GRID, EXACT_MODEL, SIMULATIONS, Settings, add_record, free_column, resolve_floor
@@ -188,8 +187,7 @@ class ExactInference:
             if network is not None:
                 conditions = encode_observations(ready.observed[at], network, self.noise)
                 drawn = sampler(sampler.target(observed, conditions), conditions)
-                index = systematic_resample(drawn.weight.double(), _PROPOSED, order=drawn.theta[..., 0])[0]
-                proposed = drawn.theta[0, index] if torch.isfinite(drawn.theta).all() else None
+                proposed = drawn.all_of(0, "cpu") if torch.isfinite(drawn.theta).all() else None
             draws = sample_by_simulation(target, n_simulations=self.n_simulations, n_samples=_EXACT_DRAWS,
                                          seed=self.seed, proposed=proposed)
             numbers = {"log_evidence": draws.log_evidence.numpy(), "n_effective": draws.n_effective.numpy()}
@@ -267,10 +265,10 @@ class Job:
             raise InputError(f"the model {self.model.name} has no likelihood and supports {card.simulator.noise} noise "
                              "only; omit option:noise, or choose a model with a likelihood: "
                              f"option:model={EXACT_MODEL!r}")
-        refine = family.likelihood is not None if refine is None else bool(refine)
+        refine, tractable = refine is None or bool(refine), family.likelihood is not None
         asked = prior is not None
         prior = as_prior(prior, family)
-        weighted = refine or prior is not family.prior or len(family.optional_covariates) > 0
+        weighted = (refine and tractable) or prior is not family.prior or len(family.optional_covariates) > 0
         n_samples = whole_number("n_samples", card.n_samples if n_samples is None else n_samples,
                                  least=1 if size else 10)
         seed = whole_number("seed", seed, least=0, most=2**63 - 1)
@@ -281,15 +279,15 @@ class Job:
                              optional=family.optional_covariates, **reading)
         check_reach(self.ready, self.model, noise)
         self.ready.add_doubts(family)
-        self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine, n_samples=drawn, seed=seed,
-                               given=bool(self.ready.known),
+        self.sampler = Sampler(self.model, noise=noise, prior=prior, refined=refine and tractable,
+                               simulated=refine, n_samples=drawn, seed=seed, given=bool(self.ready.known),
                                uncertain="distance_err" in self.ready.observed.covariates)
         self.weighted = self.sampler.weighted
         elsewhere = not isinstance(model, Model) and model_stem(model).parent != MODELS_PATH
         self.settings = Settings(
             self.model.name, noise.name, prior.describe(), path=str(model_stem(model)) if elsewhere else None,
             sha256=card.sha256[:16], prior=prior.to_record() if asked else None,
-            refine=self.sampler.refined, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
+            refine=refine, error_floor=self.ready.error_floor, seed=seed, n_samples=n_samples,
             distance=None if reading["distance"] is None else "", reading=_recorded_reading(columns=reading["columns"]))
 
     def map_chunks(self, function: Callable, progress: bool | None, points: int = 0,

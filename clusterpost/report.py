@@ -19,7 +19,7 @@ from .catalogs.metadata import meta_value
 from .citing import cite, distance_keys, short_citation
 from .densities import Exponential, Normal, PowerLaw, Share, Uniform
 from .errors import ColumnError, DistanceError, InputError
-from .flags import FLAGS, decode_flags, flag_values, is_good
+from .flags import FLAGS, SIMULATED, decode_flags, flag_values, is_good
 from .flow.modelfile import find_family
 from .priors import prior_from_record
 from .provenance import EXACT_GRID, SIMULATIONS, recorded_model, recorded_settings, results_prefix
@@ -181,13 +181,25 @@ def methods_paragraph(out: Table, *, prefix: str | None = None) -> str:
         f"The prior is {_prior_words(settings, family)}.",
     ]
     if not exact:
-        parts.append("Draws from the network are importance-weighted with the likelihood, so they follow the exact "
-                     "posterior." if settings.refine else "Draws come from the network without further weighting.")
+        parts.append(_weighting(settings, family, (flags & SIMULATED) != 0))
     parts += _distance_sentence(out, prefix)
     inferred = (flags & 1) == 0
     parts.append(f"Of {len(out):,} objects, {inferred.sum():,} have posteriors, and {good.sum():,} of these have no "
                  "flag of severity caution or bad. We quote medians and 16 to 84 % ranges of the marginal posteriors.")
     return " ".join(parts)
+
+
+def _weighting(settings, family, simulated):
+    """Return a sentence on how the draws of the network are used."""
+    if family.likelihood is not None and settings.refine:
+        return "Draws from the network are importance-weighted with the likelihood, so they follow the exact posterior."
+    if settings.words == family.prior.describe():
+        return "Draws come from the network without further weighting."
+    words = "Draws from the network are importance-weighted by the ratio of the prior to that of its training."
+    if simulated.any():
+        words += (f" For {simulated.sum():,} objects few draws count under this prior, and the posterior comes from "
+                  "simulated objects.")
+    return words
 
 
 def _prior_words(settings, family):
@@ -309,7 +321,7 @@ def _facts(out, prefix, good):
     if settings is not None:
         facts |= {"model": f"{settings.model} {str(settings.sha256 or '')[:8]}", "noise": settings.noise,
                   "prior": settings.words, "error floor": f"{100 * settings.error_floor:g} %",
-                  "weighted with the likelihood": "yes" if settings.refine else "no",
+                  "refined": "yes" if settings.refine else "no",
                   "draws": str(settings.n_samples or ""), "seed": str(settings.seed)}
     return facts | {"clusterpost": str(meta_value(out, "CPVERS") or "")}
 

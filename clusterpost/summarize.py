@@ -62,8 +62,9 @@ def summarize(draws: WeightedSamples, target: Target | NetworkTarget, levels: Se
     modes = find_modes(theta, n_modes, weight=weight)
     best = modes.theta[:, 0]
     if ascend:
-        best, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high,
-                           target.climb)
+        highest, _ = find_map(target.log_density, theta, draws.log_density, target.prior.low, target.prior.high,
+                              target.climb)
+        best = torch.where(draws.log_density.isnan().all(1, keepdim=True), best, highest)  # simulated objects
     known = {name: values[:, None] for name, values in target.observed.covariates.items()}
     taken = [*([levels] * len(family.parameters) if taken is None else taken), *[levels] * len(family.derived)]
     if marginals is None:

@@ -54,7 +54,7 @@ class TestExampleCatalog:
 
     def test_metadata_say_so(self, out):
         assert (out.meta["CPMODEL"], out.meta["CPPRIOR"], out.meta["CPFLOOR"]) == ("stochastic", "survey", 0.12)
-        assert out.meta["CPREFINE"] is False
+        assert out.meta["CPREFINE"] is True
 
     def test_ages_and_masses_are_those_of_the_clusters(self, tbl, out):
         for name, most in (("age", 0.35), ("mass", 0.3)):
@@ -130,9 +130,8 @@ class TestThePapersSetting:
 
 class TestRemedies:
     def test_options_that_need_a_likelihood(self, tbl):
-        for options in ({"refine": True}, {"noise": "normal"}):
-            with pytest.raises(InputError, match=r"has no likelihood.*model='any_bands'"):
-                clusterpost.infer_table(tbl[:1], **options)
+        with pytest.raises(InputError, match=r"has no likelihood.*model='any_bands'"):
+            clusterpost.infer_table(tbl[:1], noise="normal")
         assert clusterpost.infer_table(tbl[:1], noise="lognormal", n_samples=50).meta["CPNOISE"] == "lognormal"
 
     def test_at_the_shell(self, files, capsys):

@@ -305,7 +305,7 @@ class ModelFamily(ABC):
         return torch.stack([self.simulate(one, {name: values[i].expand(len(one)) for name, values in known.items()},
                                           generator.manual_seed(seed)) for i, one in enumerate(theta)])
 
-    def simulate_redrawn(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor],
+    def simulate_redrawn(self, theta: torch.Tensor, covariates: Mapping[str, torch.Tensor], span: tuple[float, float],
                          generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Simulate objects, each with many values of one parameter; by default only with its own value.
 
@@ -313,13 +313,15 @@ class ModelFamily(ABC):
         ----------
         theta : Tensor (n, n_parameter)
         covariates : mapping of Tensor (n,)
+        span : (float, float)
+            Range of the parameter `redrawn`.
         generator : torch.Generator
 
         Returns
         -------
         ln_flux : Tensor (n, k, n_band)
         theta : Tensor (n, k, n_parameter)
-            Parameters, with k values of the parameter `redrawn`, evenly spaced over its range with a random start.
+            Parameters, with k values of the parameter `redrawn`, evenly spaced over the range with a random start.
         """
         return self.simulate(theta, covariates, generator)[:, None], theta[:, None]
 

@@ -54,14 +54,34 @@ class KernelDensity:
 
     def draw(self, unit: torch.Tensor, conditions: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw points from successive kernels, with their log density; see `Flow.draw`."""
+        theta = self.points(unit)
+        return theta, self.log_prob(theta)
+
+    def points(self, unit: torch.Tensor) -> torch.Tensor:
+        """Draw points from successive kernels, without their density."""
         kernel = torch.arange(unit.shape[1], device=unit.device) % _N_KERNELS
         z = torch.special.ndtri(unit.double().clamp(1e-7, 1 - 1e-7))
         step = (z @ self.root.mT) * (self.width * self._scale(unit.device)[kernel])[:, None]
-        theta = (self.center[:, kernel] + step).to(unit.dtype)
-        return theta, self.log_prob(theta)
+        return (self.center[:, kernel] + step).to(unit.dtype)
 
     def log_prob(self, theta: torch.Tensor, conditions: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the log density of given points; see `Flow.log_prob`."""
+        log_kernel, log_volume = self._log_kernels(theta)
+        return torch.logsumexp(log_kernel, -1) - math.log(_N_KERNELS) - log_volume
+
+    def log_prob_of_others(self, theta: torch.Tensor) -> torch.Tensor:
+        """Compute the log density of given points without kernels around the same points.
+
+        If weights are noisy, a large one tells that its draw was lucky, and its own kernel would make its density too
+        high.
+        """
+        log_kernel, log_volume = self._log_kernels(theta)
+        same = theta[..., :1].double() == self.center[:, None, :, 0]
+        others = torch.logsumexp(log_kernel.masked_fill(same, -torch.inf), -1)
+        return others - torch.log((~same).sum(-1).to(others)) - log_volume
+
+    def _log_kernels(self, theta):
+        """Compute the log of each kernel, (n, k, n_kernel), up to the log volume, (n, 1), which is also returned."""
         n_parameters = theta.shape[-1]
         origin = self.center.mean(1, keepdim=True)
         x = torch.linalg.solve_triangular(self.root, (theta.double() - origin).mT, upper=False).mT / self.width
@@ -71,7 +91,7 @@ class KernelDensity:
         log_kernel = -0.5 * squared / scale**2 - n_parameters * torch.log(scale)
         log_volume = (torch.log(self.root.diagonal(dim1=1, dim2=2)).sum(-1, keepdim=True)
                       + n_parameters * (math.log(self.width) + 0.5 * math.log(2 * math.pi)))
-        return torch.logsumexp(log_kernel, -1) - math.log(_N_KERNELS) - log_volume.to(theta.dtype)
+        return log_kernel, log_volume.to(theta.dtype)
 
     def _scale(self, device):
         return torch.tensor(_WIDTHS, dtype=torch.float64, device=device).repeat(_N_KERNELS // len(_WIDTHS))

@@ -143,6 +143,18 @@ class WeightedSamples:
         return replace(self, log_density=self.log_density - constant, every=every,
                        log_evidence=torch.full_like(self.log_evidence, torch.nan))
 
+    def all_of(self, row: int, device: str | torch.device) -> AllDraws:
+        """Return all draws of one cluster."""
+        one = self.every.get(row) or AllDraws(self.theta[row], self.weight[row], self.log_density[row])
+        return AllDraws(*(x.to(device) for x in (one.theta, one.weight, one.log_density)))
+
+    def put(self, row: int, found: WeightedSamples) -> None:
+        """Replace the draws of one cluster by those of another method, and keep the efficiency of the proposal."""
+        for name in ("theta", "weight", "log_density", "n_effective"):
+            getattr(self, name)[row] = getattr(found, name)[0]
+        one = found.every[0]
+        self.every[row] = AllDraws(*(x.to(self.theta) for x in (one.theta, one.weight, one.log_density)))
+
     @property
     def normalized(self) -> torch.Tensor:
         """Log density of the draws, divided by the evidence if known, (n, k)."""

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .. import flags
 from ..errors import InputError
 from ..noise import get_noise
 from ..observations import Observed
 from ..priors import as_prior
 from .draws import rotation, sobol_points
 from .proposal import AmplitudeProposal, BoundedAmplitude, FlowProposal, UncertainDistances, base_dimensions
-from .refine import UnitPoints, WeightedSamples, n_base_points, refine
+from .refine import UnitPoints, WeightedSamples, n_base_points, refine, support
+from .simulated import sample_by_simulation
 from .target import NetworkTarget, Target
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ __all__ = ["Sampler"]
 
 # Fraction of uniform draws for clusters whose likelihood differs from that of the training.
 _DEFENSIVE = 0.1
+# Efficiency below which the prior selects parameters that the network rarely saw in training for such photometry.
+_LEAST_EFFICIENCY = 0.1
+# Wanted effective number of simulated objects, per draw and its range, and the maximum number to simulate.
+_WANTED, _RANGE, _MOST_SIMULATIONS = 0.6, (100.0, 1500.0), 100_000
+_PREDICTED = 128  # draws that tell whether the model can describe an object
+
 
 
 class Sampler:
@@ -45,10 +53,13 @@ class Sampler:
         Whether the prior depends on known quantities of the objects, so draws under the training prior need weights.
     uncertain : bool
         Whether objects have distance errors.
+    simulated : bool
+        Whether to use simulated objects where a network without a likelihood has few effective draws under the prior.
     """
 
     def __init__(self, model: Model, *, noise: Noise | None = None, prior: Prior | None = None,
-                 refined: bool | None = None, n_samples: int, seed: int, given: bool = False, uncertain: bool = False):
+                 refined: bool | None = None, n_samples: int, seed: int, given: bool = False, uncertain: bool = False,
+                 simulated: bool = False):
         family = model.family
         self.flow, self.family, likelihood = model.flow, family, family.likelihood
         self.refined = likelihood is not None if refined is None else bool(refined)
@@ -58,6 +69,7 @@ class Sampler:
         self.likelihood = likelihood if noise is None or likelihood is None else likelihood.with_noise(noise)
         trained_noise = model.metadata.simulator.noise
         self.noise = (noise or get_noise(trained_noise)) if likelihood is None else self.likelihood.noise
+        self.simulated = simulated and likelihood is None
         self.prior = family.prior if prior is None else _unless_trained(as_prior(prior, family), family)
         self.n_samples, self.seed = n_samples, int(seed)
         everything = set(model.learned) >= set(family.parameter_names)
@@ -107,14 +119,15 @@ class Sampler:
         WeightedSamples
             For the network alone: equal weights, its log density, and NaN for
             efficiency and evidence.  Under another prior than that of training: weights from the ratio of
-            the priors, and their efficiency.
+            the priors, and their efficiency; simulated objects, of unknown density, have weights from the photometry.
         """
         shift = rotation(self.flow.standardize(conditions), self.points.shape[1])
         points = UnitPoints(self.points, shift)
         if self.refined:
             return refine(self.proposal, target, conditions, points, n_samples=self.n_samples, seed=self.seed)
         if self.weighted:
-            return self._reweighted(target.observed, conditions, points).normalized_alone()
+            draws = self._reweighted(target.observed, conditions, points).normalized_alone()
+            return self._with_simulated(draws, target, conditions, points) if self.simulated else draws
         rows = torch.arange(len(target), device=conditions.device)
         draws = self.proposal.draw(target.observed, conditions, points(rows, 0, self.n_samples))
         unknown = torch.full((len(target),), torch.nan, device=conditions.device)
@@ -149,6 +162,27 @@ class Sampler:
         """Return draws of the network, weighted by the ratio of requested to trained prior."""
         return refine(self.proposal, self._learned(observed, conditions), conditions, points,
                       n_samples=self.n_samples, adapt=False, mcmc=False)
+
+    def _with_simulated(self, draws, target, conditions, points):
+        """Replace the draws of rows of low efficiency by simulated objects, if the model can describe the row."""
+        rows = (draws.efficiency < _LEAST_EFFICIENCY).nonzero()[:, 0]
+        if not len(rows):
+            return draws
+        theta = self.proposal.draw(target.observed[rows], conditions[rows], points(rows, 0, _PREDICTED)).theta
+        _, beyond = support(target[rows], theta, torch.full_like(theta[..., 0], 1 / _PREDICTED))
+        enough = min(max(_WANTED * self.n_samples, _RANGE[0]), _RANGE[1])
+        for row in rows[beyond == 0].tolist():
+            # The draws of the row alone: rounding depends on its neighbors, and every further step on rounding.
+            alone = UnitPoints(points.points, points.shift[row, None])
+            proposed = self._reweighted(target.observed[[row]], conditions[row, None], alone).all_of(0, "cpu")
+            found = sample_by_simulation(target[row].without_network(), n_simulations=_MOST_SIMULATIONS, enough=enough,
+                                         n_samples=self.n_samples, seed=self.seed, proposed=proposed)
+            if found.flag.any():  # too few objects resemble the row
+                draws.flag[row] |= flags.LOW_EFFICIENCY
+            else:
+                draws.put(row, found)
+                draws.flag[row] = flags.SIMULATED
+        return draws
 
     def _learned(self, observed, conditions):
         return NetworkTarget(observed, self.proposal, conditions, self.family, self.prior, self.noise)

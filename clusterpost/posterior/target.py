@@ -70,6 +70,11 @@ class NetworkTarget:
         return NetworkTarget(self.observed[rows], self.proposal, self.conditions[rows], self.family, self.prior,
                              self.noise)
 
+    def without_network(self) -> NetworkTarget:
+        """Return the same on the CPU without the network, for `~.simulated.sample_by_simulation`."""
+        observed = self.observed.to("cpu", torch.float32)
+        return NetworkTarget(observed, None, torch.zeros(len(self), 0), self.family, self.prior, self.noise)
+
     def log_density(self, theta: Tensor, ln_distance_shift: torch.Tensor | None = None) -> Tensor:
         """Compute the log density (n, k) of ``theta`` (n, k, n_parameter); -inf if either prior is zero."""
         trained = self.family.prior

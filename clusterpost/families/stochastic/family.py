@@ -115,10 +115,10 @@ class StochasticClusters(ModelFamily):
         flux = self.simulator.simulate(theta, generator=generator)
         return torch.log(flux) + distance_term(covariates["distance"]).to(flux).unsqueeze(-1)
 
-    def simulate_redrawn(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor],
+    def simulate_redrawn(self, theta: torch.Tensor, covariates: dict[str, torch.Tensor], span: tuple[float, float],
                          generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw stars and place them behind many screens; see `~clusterpost.families.ModelFamily.simulate_redrawn`."""
-        flux, ebv = self.simulator.simulate_behind(theta, _SCREENS, self.parameters[self.redrawn], generator)
+        flux, ebv = self.simulator.simulate_behind(theta, _SCREENS, span, generator)
         many = theta[:, None].repeat(1, _SCREENS, 1)
         many[..., self.redrawn] = ebv
         return torch.log(flux) + distance_term(covariates["distance"])[:, None, None].to(flux), many

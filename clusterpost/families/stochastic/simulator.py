@@ -19,16 +19,15 @@ from .parameters import SOLAR_Z
 from .table import StarTable, load_stars
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ..base import Parameter
 
 __all__ = ["Light", "StarSimulator"]
 
 LOG_U = (-3.5, -2.0)  # ionization parameter, uniform
 _CLUSTERS_AT_ONCE = 16_384
 _GATHERED_AT_ONCE = 256
-_FEW = 8  # clusters per pair of nodes below which rates are gathered for each cluster
+_FEW = 40  # clusters between the same nodes below which rates are gathered for each cluster
 _LN10 = np.log(10.0)
 
 
@@ -114,31 +113,39 @@ class StarSimulator:
         i, w = interval(self._log_age, log_age)
         j, v = interval(self._log_z, log_z)
         cell = j * len(self._log_age) + i
-        if len(cell) < _FEW * len(torch.unique(cell)):
-            def drawn(rate: torch.Tensor) -> torch.Tensor:
-                """Draw numbers of stars."""
-                return torch.poisson(rate, generator=generator)
+        _, which, sizes = torch.unique(cell, return_inverse=True, return_counts=True)
+        order = torch.argsort(which, stable=True)
+        few = sizes < _FEW
+        alone = order[few[which[order]]]
 
-            tables = self._of_star, self._ln_ratio, self._gas
-            return self._gathered(drawn, tables, j, i, log_age, log_mass, w, v, covering.float(), log_u.float())
-        order = torch.argsort(cell, stable=True)
+        def drawn(rate: torch.Tensor) -> torch.Tensor:
+            """Draw numbers of stars."""
+            return torch.poisson(rate, generator=generator)
+
+        def parts() -> Iterator[tuple[torch.Tensor, Light]]:
+            """Sum the light of the clusters with few others between the same nodes, and of all others by nodes."""
+            values = (log_age, log_mass, w, v, covering.float(), log_u.float())
+            if len(alone):
+                tables = self._of_star, self._ln_ratio, self._gas
+                yield alone, self._gathered(drawn, tables, *(value[alone] for value in (j, i, *values)))
+            for some in torch.split(order[~few[which[order]]], sizes[~few].tolist()):
+                for at in some.split(_CLUSTERS_AT_ONCE):
+                    yield at, self._cell(drawn, int(j[at[0]]), int(i[at[0]]), *(value[at] for value in values))
+
         out = Light(torch.empty(len(cell), self._ln_ratio.shape[-1], device=cell.device),
                     *torch.empty(2, len(cell), device=cell.device))
-        values = (log_age, 10 ** log_mass.double(), w, v, covering.float(), log_u.float())
-        _, sizes = torch.unique_consecutive(cell[order], return_counts=True)
-        for some in torch.split(order, sizes.tolist()):
-            for at in some.split(_CLUSTERS_AT_ONCE):
-                part = self._cell(int(j[at[0]]), int(i[at[0]]), *(value[at] for value in values), generator)
-                for whole, piece in zip(out, part, strict=True):
-                    whole[at] = piece
+        for at, part in parts():
+            for whole, piece in zip(out, part, strict=True):
+                whole[at] = piece
         return out
 
-    def _cell(self, j, i, log_age, mass, w, v, covering, log_u, generator):
-        """Sum the light of clusters between the same nodes."""
+    def _cell(self, draw, j, i, log_age, log_mass, w, v, covering, log_u):
+        """Sum the light of clusters between the same nodes; a function of the rates draws the stars."""
+        mass = 10 ** log_mass.double()
         share = torch.stack([(1 - w) * (1 - v), w * (1 - v), (1 - w) * v, w * v], 1)
         number = self._number[j:j + 2, i:i + 2].reshape(4, -1)
         rate = (mass[:, None] * share).float()
-        counts = torch.poisson(rate[:, :, None] * number, generator=generator)
+        counts = draw(rate[:, :, None] * number)
         counts = counts.reshape(len(counts), 2, -1)  # of the lower and the upper metallicity
         # Between age nodes, the mean follows the adopted mean on a finer grid.
         place = (log_age - self._log_age[i]) / (self._log_age[1] - self._log_age[0]) * self._fine
@@ -232,7 +239,7 @@ class StarSimulator:
         flux = (light.columns * screen) @ self._to_band[of_band]
         return torch.where(bands, flux, 1.0).unflatten(0, theta.shape[:2])
 
-    def simulate_behind(self, theta: torch.Tensor, n_screens: int, ebv: Parameter,
+    def simulate_behind(self, theta: torch.Tensor, n_screens: int, span: tuple[float, float],
                         generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw clusters, each behind several dust screens.
 
@@ -241,8 +248,8 @@ class StarSimulator:
         theta : Tensor (n, 6)
             As for `simulate`; E(B-V) is ignored.
         n_screens : int
-        ebv : Parameter
-            Parameter whose range the screens cover evenly, with a random start.
+        span : (float, float)
+            Range of E(B-V) that the screens cover evenly, with a random start.
         generator : torch.Generator
 
         Returns
@@ -256,7 +263,7 @@ class StarSimulator:
         light = self.light(log_age, log_mass, metallicity, covering, log_u, generator)
         place = torch.rand(len(theta), 1, generator=generator, device=theta.device) + torch.arange(
             n_screens, device=theta.device)
-        values = ebv.low + place / n_screens * (ebv.high - ebv.low)
+        values = span[0] + place / n_screens * (span[1] - span[0])
         return self.redden(light.columns[:, None], values, rv[:, None]), values
 
     def _gas_weight(self, log_age, log_u):

@@ -63,7 +63,7 @@ def test_many_simulations_of_each_object_hold_the_field():
 def test_clusters_behind_many_screens_hold_the_field():
     """As `exact_posterior` simulates them."""
     theta, covariates = _theta(2.0, 300), {"distance": torch.full((300,), 0.84)}
-    flux, alone = (torch.exp(family.simulate_redrawn(theta, covariates, torch.Generator().manual_seed(1))[0])
+    flux, alone = (torch.exp(family.simulate_redrawn(theta, covariates, (0, 1.5), torch.Generator().manual_seed(1))[0])
                    for family in (ClustersAmongFieldStars(bands=BANDS, field_mass=(4, 4)),
                                   StochasticClusters(bands=BANDS)))
     assert (flux.median(0).values > 1.3 * alone.median(0).values).all()

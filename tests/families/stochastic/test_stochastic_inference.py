@@ -13,7 +13,7 @@ from clusterpost.errors import ColumnError, InputError, InputWarning, UnitError
 from clusterpost.families import get_family
 from clusterpost.families.encoders import SetConditions
 from clusterpost.families.stochastic.priors import SurveyPrior, TrainingPrior, given_metallicity
-from clusterpost.flags import LOW_EFFICIENCY, NOT_INFERRED
+from clusterpost.flags import LOW_EFFICIENCY, NOT_INFERRED, SIMULATED
 from clusterpost.flow.modelfile import load_model
 from clusterpost.observations import Observed
 from clusterpost.posterior.proposal import UncertainDistances
@@ -90,8 +90,9 @@ class TestPrior:
         assert moved > 3
 
     def test_few_effective_draws_are_flagged(self, infer, mocks):
-        out = infer(mocks, prior=ProductPrior(family="stochastic", ebv=Normal(0.2, 0.001)))
+        out = infer(mocks, prior=ProductPrior(family="stochastic", ebv=Normal(0.2, 0.001)), refine=False)
         assert ((out["flag"] & LOW_EFFICIENCY) != 0).all()
+        assert not (out["flag"] & SIMULATED).any()
         assert (out["efficiency"] < 0.05).all()
         assert not (infer(mocks, prior="survey")["flag"] & LOW_EFFICIENCY).any()
 
