@@ -33,7 +33,7 @@ GPU_SIZES = {"walter2025": {"batches_at_once": 512},
              "galaxies": {"batch_size": 8192, "batches_at_once": 64, "mocks_per_epoch": 10**9, "spike": 5.0,
                           "validations_per_epoch": 16, "checkpoint_every": 5000},
              "stochastic": {"batch_size": 8192, "batches_at_once": 256, "passes": 2, "mocks_per_epoch": 10**9,
-                            "checkpoint_every": 5000, "learning_rate": 1e-3, "seed": 9}}
+                            "checkpoint_every": 5000, "validations_per_epoch": 4, "learning_rate": 5e-4, "seed": 13}}
 #: Bundled models whose weights a training starts from, with another seed than theirs and thus other mocks.
 GPU_STARTS = {"stochastic": "stochastic"}
 GPU_WAYS = {"walter2025": ("compiled and replayed",)}

@@ -91,6 +91,9 @@ class FitConfig:
     validations_per_epoch : int
     patience : int
         Number of validations without a new best NLL before training stops.
+    worst_rise : float
+        Rise of the validation NLL above the best one, in nats, at which training returns to the best weights and
+        continues with half the learning rate.
     checkpoint_every : int
         Steps between checkpoints.
     seed : int
@@ -114,6 +117,7 @@ class FitConfig:
     n_validation: int = 100_000
     validations_per_epoch: int = 2
     patience: int = 8
+    worst_rise: float = 1e6
     checkpoint_every: int = 1000
     seed: int = 0
 
@@ -149,6 +153,8 @@ class FitResult:
     stopped_early : bool
     passed_over : int
         Number of batches skipped for unusual gradients.
+    returns : int
+        Number of returns to the best weights.
     """
 
     history: list
@@ -156,6 +162,7 @@ class FitResult:
     seconds: float
     stopped_early: bool
     passed_over: int
+    returns: int = 0
 
     @property
     def best(self) -> dict[str, float]:
@@ -217,6 +224,7 @@ class _Run:
         self.step = 0
         self.seconds = 0.0
         self.history = []
+        self.returns = 0
         self.average = copy.deepcopy(flow) if config.average else flow  # validated and kept
         self.best = {name: value.clone() for name, value in flow.export().items()}
         self.stopped_early = False
@@ -227,12 +235,37 @@ class _Run:
 
     def advance(self, mocks, conditions, generator):
         """Take a training step with a batch."""
-        rate = self.config.rate(self.step)
+        rate = self.config.rate(self.step) * 0.5**self.returns
         share = max(1 - self.config.average, _AVERAGED_AT_FIRST / (self.step + _AVERAGED_AT_FIRST))
         self.take_step(mocks, conditions, rate=rate, share=share, generator=generator,
                        progress=self.step / self.config.steps)
         self.step += 1
         return rate
+
+    def validated(self, nll, rate):
+        """Record a validation, and keep the weights if they are the best, or return to these if they are much worse."""
+        much_worse = not nll <= self.best_nll + self.config.worst_rise  # or NaN
+        if nll < self.best_nll:
+            self.best = {k: v.clone() for k, v in self.average.export().items()}
+        self.history.append({"step": self.step, "mocks_seen": self.step * self.config.batch_size, "learning_rate": rate,
+                             "training_loss": self.take_step.recent.item(), "validation_nll": nll})
+        log.info("step %d: validation NLL %.4f", self.step, nll)
+        if much_worse:
+            self.return_to_best()
+        self.stopped_early = self.stale >= self.config.patience
+
+    def return_to_best(self):
+        """Go on from the best weights with half the learning rate."""
+        self.returns += 1
+        log.info("step %d: back to the best weights, with half the learning rate", self.step)
+        for flow in (self.flow, self.average):
+            flow.load_export(self.best)
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                for value in state.values():  # in place, for a recorded step
+                    value.zero_()
+        self.take_step.norm.fill_(torch.inf)
+        self.take_step.recent.fill_(torch.nan)
 
     @property
     def best_nll(self):
@@ -257,7 +290,7 @@ class _Run:
                     tensors[f"optimizer.{key}.{name}"] = value
         state = {"step": self.step, "seconds": self.seconds, "history": self.history,
                  **{name: getattr(self.take_step, name).item() for name in _RUNNING},
-                 "stopped_early": self.stopped_early, **self._identity()}
+                 "stopped_early": self.stopped_early, "returns": self.returns, **self._identity()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         write_whole(path, save(tensors, metadata={"state": json.dumps(state)}))
 
@@ -269,7 +302,7 @@ class _Run:
             raise ValueError(f"{path} is the checkpoint of another training run (other settings, architecture or "
                              "simulator); give another folder, or remove it to start again")
         self.step, self.seconds, self.history = state["step"], state["seconds"], state["history"]
-        self.stopped_early = state["stopped_early"]
+        self.stopped_early, self.returns = state["stopped_early"], state["returns"]
         device = next(self.flow.parameters()).device
         for name in _RUNNING:
             getattr(self.take_step, name).fill_(state[name])
@@ -429,14 +462,7 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
             if run.step % 100 == 0:
                 bar.set_postfix(loss=f"{run.take_step.recent.item():.3f}", best=f"{run.best_nll:.3f}", lr=f"{rate:.2g}")
             if run.step % validate_every == 0 or run.step == steps:
-                nll = mean_nll(run.average, encode, validation)
-                if nll < run.best_nll:
-                    run.best = {k: v.clone() for k, v in run.average.export().items()}
-                run.history.append({"step": run.step, "mocks_seen": run.step * config.batch_size,
-                                    "learning_rate": rate, "training_loss": run.take_step.recent.item(),
-                                    "validation_nll": nll})
-                log.info("step %d: validation NLL %.4f", run.step, nll)
-                run.stopped_early = run.stale >= config.patience
+                run.validated(mean_nll(run.average, encode, validation), rate)
             if run.step % config.checkpoint_every == 0 or run.step == steps or run.stopped_early:
                 now = time.monotonic()
                 run.seconds, clock = run.seconds + now - clock, now
@@ -445,4 +471,4 @@ def fit(flow: Flow, recipe: Recipe, folder: PathLike, *, device: str = "cpu", co
                 report(run.history[-1])
     flow.load_export(run.best)
     return FitResult(run.history, run.step * config.batch_size, run.seconds, run.stopped_early,
-                     int(run.take_step.passed_over))
+                     int(run.take_step.passed_over), run.returns)

@@ -205,6 +205,7 @@ def training_record(card):
         ("Time", f"{training['hours']:.2f} hours"),
         ("Finished", training["finished"]),
         ("Stopped early", "yes" if training["stopped_early"] else "no"),
+        *([("Returns to the best weights", training["returns_to_best"])] if training.get("returns_to_best") else []),
         ("Validation NLL (best of the run)", f"{training['validation_nll']:.4f}"),
         (f"Test NLL ({training['n_test']:,} other mocks)", f"{training['test_nll']:.4f}"),
         ("Unit of the NLL", training["nll_unit"]),

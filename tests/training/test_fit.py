@@ -274,6 +274,36 @@ def test_flow_ends_with_the_best_weights(tmp_path, monkeypatch):
     assert all(torch.equal(value, best[name]) for name, value in continued.export().items())
 
 
+def test_returns_to_the_best_weights_if_it_gets_much_worse(tmp_path, monkeypatch):
+    scripted, seen = iter([3.0, 1.0, 1.4, 2.0, math.nan, 0.9]), []
+
+    def fake(flow, encode, mocks, chunk=16384):
+        seen.append({name: value.clone() for name, value in flow.export().items()})
+        return next(scripted)
+
+    monkeypatch.setattr(fit_module, "mean_nll", fake)
+    flow, result = train(tmp_path / "returned", worst_rise=0.5, learning_rate_decay=1.0)
+    assert result.returns == 2
+    assert [h["learning_rate"] for h in result.history] == pytest.approx([0.01] * 4 + [0.005, 0.0025])
+    # It did not go on from the fourth weights: the fifth are near the second.
+    second, fourth, fifth = (torch.cat([value.flatten() for value in seen[i].values()]) for i in (1, 3, 4))
+    assert (fifth - second).norm() < (fifth - fourth).norm()
+    assert all(torch.equal(value, seen[-1][name]) for name, value in flow.export().items())
+    assert checkpoint_state(tmp_path / "returned")["returns"] == 2
+
+
+def test_a_diverging_training_comes_back(tmp_path):
+    """A learning rate that increases until it ruins the weights."""
+    options = {"learning_rate_decay": 20.0, "epochs": 4}
+    _, ruined = train(tmp_path / "ruined", **options)
+    flow, result = train(tmp_path / "returned", worst_rise=0.02, **options)
+    assert result.returns >= 2
+    assert result.history[-1]["validation_nll"] < ruined.history[-1]["validation_nll"] - 0.1
+    again, same = train(tmp_path / "returned", worst_rise=0.02, **options)
+    assert same.returns == result.returns
+    assert_same_run((flow, result), (again, same))
+
+
 def test_conditions_are_standardized_from_mocks(unbroken):
     flow, *_ = unbroken
     recipe = walter2025(**TINY)
