@@ -78,7 +78,7 @@ class KernelDensity:
         log_kernel, log_volume = self._log_kernels(theta)
         same = theta[..., :1].double() == self.center[:, None, :, 0]
         others = torch.logsumexp(log_kernel.masked_fill(same, -torch.inf), -1)
-        return others - torch.log((~same).sum(-1).to(others)) - log_volume
+        return others - torch.log((~same).sum(-1).clamp(min=1).to(others)) - log_volume
 
     def _log_kernels(self, theta):
         """Compute the log of each kernel, (n, k, n_kernel), up to the log volume, (n, 1), which is also returned."""

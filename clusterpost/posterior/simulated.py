@@ -109,13 +109,13 @@ class _Run:
 
     def simulate(self, sizes, proposed, enough):
         """Simulate rounds of objects until the effective number of objects is enough."""
-        fitted = None if proposed is None else self._fit(proposed.theta, torch.log(proposed.weight.double()))
+        known = None if proposed is None else (proposed.theta, torch.log(proposed.weight.double()))
         for size in sizes:
-            self._round(size, fitted)
+            self._round(size, None if known is None else self._fit(*known))
             theta, log_weight = self._weighted()
             if self._n_effective(log_weight) >= enough:
                 break
-            fitted = self._fit(theta, log_weight) if torch.isfinite(log_weight).any() else None
+            known = (theta, log_weight) if torch.isfinite(log_weight).any() else None
 
     def result(self, n_samples):
         theta, log_weight = self._weighted()
