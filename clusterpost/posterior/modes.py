@@ -36,7 +36,7 @@ _SEEDS_AT_ONCE, _DRAWS_AT_ONCE = 2**11, 2**17  # keeps intermediate results in t
 
 @dataclass
 class Modes:
-    """Modes of ``n`` objects, densest first.
+    """Modes of ``n`` objects, densest first; the density counts less its standard error.
 
     Attributes
     ----------
@@ -109,7 +109,9 @@ def _find(draws, n_modes, dip, weight):
     kernels = _Kernels(x, weight)
     heads = kernels.climb(heads, _STEPS[1])
     density = torch.where(there, kernels.density(heads), -torch.inf)
-    density, order = density.sort(dim=1, descending=True, stable=True)
+    # A single draw of large weight is dense, but uncertain.
+    rank, order = (density - kernels.error(heads)).sort(dim=1, descending=True, stable=True)
+    density = torch.gather(density, 1, order)
     heads = torch.gather(heads, 1, order[..., None].expand(-1, -1, p))
     owner = torch.gather(order.argsort(dim=1), 1, owner)
     group = _merge(kernels, heads, density, dip, effective)
@@ -118,7 +120,7 @@ def _find(draws, n_modes, dip, weight):
     share = _share(torch.gather(group, 1, owner))
 
     leader = (group == torch.arange(group.shape[1], device=x.device)) & torch.isfinite(density)
-    order = torch.where(leader, density, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :n_modes]
+    order = torch.where(leader, rank, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :n_modes]
     given = torch.gather(leader, 1, order)
     found = kernels.climb(torch.gather(heads, 1, order[..., None].expand(-1, -1, p)), _STEPS[2])
     found = found * width[:, None, None]
@@ -211,6 +213,10 @@ class _Kernels:
     def density(self, points):
         """Compute the sum of the kernels, (n, m)."""
         return self.log(points).exp_().sum(-1)
+
+    def error(self, points):
+        """Compute the standard error of the density from the finite number of kernels, (n, m)."""
+        return self.log(points).mul_(2).exp_().sum(-1).sqrt()
 
     def climb(self, points, n_steps):
         """Apply mean shift with momentum, which saves many steps on a flat top."""

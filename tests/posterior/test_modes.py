@@ -299,3 +299,18 @@ def test_noise_of_few_draws_makes_no_modes():
     """One Gaussian, 300 draws of each object: a dip that is no deeper than its own scatter does not count."""
     draws = torch.randn(400, 300, 3, generator=torch.Generator().manual_seed(8))
     assert (find_modes(draws).count > 1).double().mean() < 0.006
+
+
+def test_one_draw_of_large_weight_is_not_the_strongest_mode():
+    """As among simulated objects, one of which had lucky stars."""
+    draws = torch.randn(1, 600, 6, generator=torch.Generator().manual_seed(2))
+    draws[0, 0] = torch.tensor([1.5, -1.5, 1.5, -1.5, 1.5, -1.5])
+    weight = torch.ones(1, 600)
+    weight[0, 0] = 12.0
+    modes = find_modes(draws, weight=weight)
+    assert modes.theta[0, 0].norm() < 1.5
+    assert modes.weight[0, 0] > 0.5
+    # A fifth of the draws at the same place is one.
+    draws[0, :120] = draws[0, :1] + 0.2 * torch.randn(120, 6, generator=torch.Generator().manual_seed(3))
+    modes = find_modes(draws)
+    assert (modes.theta[0, 0] - torch.tensor([1.5, -1.5, 1.5, -1.5, 1.5, -1.5])).norm() < 0.5
