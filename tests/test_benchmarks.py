@@ -245,7 +245,8 @@ def test_networks_of_drawn_stars_are_compared_with_brute_force(benchmarks, tiny_
     benchmarks.stochastic.main([str(tiny_stochastic), str(folder), "--scale", "small", "-o", str(tmp_path)])
     assert "set B, brute force" in capsys.readouterr().out
     table = Table.read(tmp_path / "stochastic_accuracy.ecsv")
-    assert table["compared with"].tolist() == ["set B, brute force", "set A, brute force",
+    assert table["compared with"].tolist() == ["set B, brute force, default draws", "set B, brute force",
+                                               "set A, brute force, default draws", "set A, brute force",
                                                "set A, wider prior", "set A, wider prior, network alone",
                                                "flat prior, simulated clusters",
                                                "1e6 Msun, simulated clusters", "1e6 Msun, mean light"]
