@@ -62,8 +62,8 @@ def sample_by_simulation(target: NetworkTarget, *, n_simulations: int, n_samples
     -----
     Rounds of objects come from kernels around the previous draws, wider than their distribution, and a tenth from the
     whole range; the denominator of the weights is the mixture of all rounds (Cornuet et al. 2012). An object with a
-    large weight may just have lucky stars, so its own kernel is left out of its density; otherwise the evidence of
-    20,000 objects would be too small by 0.2 to 0.4.
+    large weight may just have lucky stars, so its own kernel is left out of its density; otherwise the log evidence
+    of 20,000 objects would be too small by 0.2 to 0.4.
     """
     run = _Run(target, seed)
     size = -(-n_simulations // _ROUNDS) if enough is None else _SHORT_ROUND
