@@ -23,7 +23,7 @@ from ..config import conf
 from .kernels import KernelDensity
 from .mcmc import run_chain
 from .proposal import Draws
-from .weights import effective_sample_size, log_mean, log_weights, normalized, thinned
+from .weights import log_mean, log_weights, normalized, number_effective, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,12 +148,13 @@ class WeightedSamples:
         one = self.every.get(row) or AllDraws(self.theta[row], self.weight[row], self.log_density[row])
         return AllDraws(*(x.to(device) for x in (one.theta, one.weight, one.log_density)))
 
-    def put(self, row: int, found: WeightedSamples) -> None:
-        """Replace the draws of one cluster by those of another method, and keep the efficiency of the proposal."""
-        for name in ("theta", "weight", "log_density", "n_effective"):
-            getattr(self, name)[row] = getattr(found, name)[0]
-        one = found.every[0]
-        self.every[row] = AllDraws(*(x.to(self.theta) for x in (one.theta, one.weight, one.log_density)))
+    def put(self, rows: torch.Tensor, result: WeightedSamples) -> None:
+        """Replace everything but the flags of some clusters."""
+        for name in ("theta", "weight", "log_density", "efficiency", "log_evidence", "n_effective"):
+            values = getattr(self, name)
+            values[rows] = getattr(result, name).to(values)
+        self.every.update({row: result.all_of(i, self.theta.device) for i, row in enumerate(rows.tolist())
+                           if i in result.every})
 
     @property
     def normalized(self) -> torch.Tensor:
@@ -331,8 +332,7 @@ class _Sampler:
     @property
     def n_effective(self):
         """Compute the effective sample size, (n,)."""
-        log_weight = self.log_weight
-        return torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective_sample_size(normalized(log_weight)))
+        return number_effective(self.log_weight)
 
     def result(self):
         """Weight the draws, and keep as many as in the first round."""
@@ -373,27 +373,20 @@ def _draw_more(sampler, out, target_ess, min_ess):
         for at in rows.split(max(1, at_once // (many * sampler.n_samples))) if len(rows) else ():
             group = sampler[at]
             group.more(many - 1)
-            _put(out, at, group.result())
+            out.put(at, group.result())
     return int((times > 0).sum())
 
 
 def _fit_kde(sampler, out, row, target_ess):
     """Draw repeatedly from kernels fitted to the draws of one cluster."""
-    efficiency = out.efficiency[row].clone()  # efficiency of the proposal
     # Kernels cover only regions reached by the draws to which they are fitted.
     sampler.more(_before_fit(sampler.n_samples) - 1)
     for uniform in _UNIFORM:
         if sampler.n_effective >= target_ess:
             break
         sampler.fit(uniform)
-    _put(out, torch.tensor([row], device=out.flag.device), sampler.result())
-    out.efficiency[row] = efficiency
-
-
-def _put(out, rows, result):
-    for name in ("theta", "weight", "log_density", "efficiency", "log_evidence", "n_effective"):
-        getattr(out, name)[rows] = getattr(result, name)
-    out.every.update({row: result.every[i] for i, row in enumerate(rows.tolist()) if i in result.every})
+    at = torch.tensor([row], device=out.flag.device)
+    out.put(at, replace(sampler.result(), efficiency=out.efficiency[at]))  # the efficiency stays that of the proposal
 
 
 def _sample_with_mcmc(out, row, target, seed):

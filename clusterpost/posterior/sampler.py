@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -171,17 +172,17 @@ class Sampler:
         theta = self.proposal.draw(target.observed[rows], conditions[rows], points(rows, 0, _PREDICTED)).theta
         _, beyond = support(target[rows], theta, torch.full_like(theta[..., 0], 1 / _PREDICTED))
         enough = min(max(_WANTED * self.n_samples, _RANGE[0]), _RANGE[1])
-        for row in rows[beyond == 0].tolist():
+        for at in rows[beyond == 0].split(1):
             # The draws of the row alone: rounding depends on its neighbors, and every further step on rounding.
-            alone = UnitPoints(points.points, points.shift[row, None])
-            proposed = self._reweighted(target.observed[[row]], conditions[row, None], alone).all_of(0, "cpu")
-            found = sample_by_simulation(target[row].without_network(), n_simulations=_MOST_SIMULATIONS, enough=enough,
+            alone = UnitPoints(points.points, points.shift[at])
+            proposed = self._reweighted(target.observed[at], conditions[at], alone).all_of(0, "cpu")
+            found = sample_by_simulation(target[at].without_network(), n_simulations=_MOST_SIMULATIONS, enough=enough,
                                          n_samples=self.n_samples, seed=self.seed, proposed=proposed)
             if found.flag.any():  # too few objects resemble the row
-                draws.flag[row] |= flags.LOW_EFFICIENCY
+                draws.flag[at] |= flags.LOW_EFFICIENCY
             else:
-                draws.put(row, found)
-                draws.flag[row] = flags.SIMULATED
+                draws.put(at, replace(found, efficiency=draws.efficiency[at]))
+                draws.flag[at] = flags.SIMULATED
         return draws
 
     def _learned(self, observed, conditions):

@@ -16,7 +16,7 @@ import torch
 from .. import flags
 from .kernels import KernelDensity
 from .refine import AllDraws, WeightedSamples
-from .weights import effective_sample_size, normalized, thinned
+from .weights import normalized, number_effective, thinned
 
 if TYPE_CHECKING:
     from .target import NetworkTarget
@@ -68,8 +68,7 @@ def sample_by_simulation(target: NetworkTarget, *, n_simulations: int, n_samples
     run = _Run(target, seed)
     size = -(-n_simulations // _ROUNDS) if enough is None else _SHORT_ROUND
     sizes = [min(size, n_simulations - done) for done in range(0, n_simulations, size)]
-    run.simulate(sizes, proposed, math.inf if enough is None else enough)
-    return run.result(n_samples)
+    return run.result(*run.simulate(sizes, proposed, math.inf if enough is None else enough), n_samples)
 
 
 class _Run:
@@ -108,18 +107,19 @@ class _Run:
         return max(low, float(values[seen[0]]) - step), min(high, float(values[seen[-1]]) + step)
 
     def simulate(self, sizes, proposed, enough):
-        """Simulate rounds of objects until the effective number of objects is enough."""
+        """Simulate rounds of objects until the effective number is enough, and return them with their log weights."""
         known = None if proposed is None else (proposed.theta, torch.log(proposed.weight.double()))
         for size in sizes:
             self._round(size, None if known is None else self._fit(*known))
             theta, log_weight = self._weighted()
-            if self._n_effective(log_weight) >= enough:
+            if number_effective(log_weight) >= enough:
                 break
             known = (theta, log_weight) if torch.isfinite(log_weight).any() else None
+        return theta, log_weight
 
-    def result(self, n_samples):
-        theta, log_weight = self._weighted()
-        weight, n_effective = normalized(log_weight[None])[0], self._n_effective(log_weight)
+    def result(self, theta, log_weight, n_samples):
+        """Collect weighted objects as draws of one object."""
+        weight, n_effective = normalized(log_weight[None])[0], float(number_effective(log_weight))
         size = max(n_samples, len(theta))
         if len(theta) < size:  # dropped objects have no weight
             theta = torch.cat([theta, theta[:1].expand(size - len(theta), -1)])
@@ -132,12 +132,6 @@ class _Run:
             theta[index[0]][None], kept.float(), unknown[None, :n_samples], torch.tensor([n_effective / total]),
             torch.logsumexp(log_weight, 0, keepdim=True) - math.log(total), torch.tensor([n_effective]),
             torch.tensor([flag], dtype=torch.int32), {0: AllDraws(theta, weight.float(), unknown)})
-
-    @staticmethod
-    def _n_effective(log_weight):
-        if not torch.isfinite(log_weight).any():
-            return 0.0
-        return float(effective_sample_size(normalized(log_weight[None]))[0])
 
     def _fit(self, theta, log_weight):
         low, high = self.low[self.others], self.high[self.others]

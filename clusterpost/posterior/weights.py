@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 __all__ = ["argmax", "argsort", "effective_sample_size", "log_mean", "log_weights", "normalized",
-           "systematic_resample", "thinned", "threshold"]
+           "number_effective", "systematic_resample", "thinned", "threshold"]
 
 
 def argsort(x: torch.Tensor) -> torch.Tensor:
@@ -85,6 +85,11 @@ def effective_sample_size(weight: torch.Tensor) -> torch.Tensor:
     Tensor (n,)
     """
     return weight.sum(-1) ** 2 / (weight**2).sum(-1)
+
+
+def number_effective(log_weight: torch.Tensor) -> torch.Tensor:
+    """Compute the effective sample size (n,) from ln of weights (n, k) that are not normalized; 0 if all are zero."""
+    return torch.where(torch.isneginf(log_weight).all(-1), 0.0, effective_sample_size(normalized(log_weight)))
 
 
 def systematic_resample(weight: torch.Tensor, n_samples: int, order: torch.Tensor) -> torch.Tensor:

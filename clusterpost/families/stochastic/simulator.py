@@ -116,7 +116,8 @@ class StarSimulator:
         _, which, sizes = torch.unique(cell, return_inverse=True, return_counts=True)
         order = torch.argsort(which, stable=True)
         few = sizes < _FEW
-        alone = order[few[which[order]]]
+        is_alone = few[which[order]]
+        alone = order[is_alone]
 
         def drawn(rate: torch.Tensor) -> torch.Tensor:
             """Draw numbers of stars."""
@@ -128,7 +129,7 @@ class StarSimulator:
             if len(alone):
                 tables = self._of_star, self._ln_ratio, self._gas
                 yield alone, self._gathered(drawn, tables, *(value[alone] for value in (j, i, *values)))
-            for some in torch.split(order[~few[which[order]]], sizes[~few].tolist()):
+            for some in torch.split(order[~is_alone], sizes[~few].tolist()):
                 for at in some.split(_CLUSTERS_AT_ONCE):
                     yield at, self._cell(drawn, int(j[at[0]]), int(i[at[0]]), *(value[at] for value in values))
 
