@@ -27,7 +27,7 @@ STAGES = {
     "draws of the mass": [(AmplitudeProposal, "draw"), (FlowProposal, "draw")],
     "draws from the network": [(Flow, "draw")],
     "density and weights": [(Target, "log_density"), (refine, "log_weights"), (refine, "normalized"),
-                            (refine, "effective_sample_size"), (refine, "log_mean"), (refine, "thinned"),
+                            (refine, "number_effective"), (refine, "log_mean"), (refine, "thinned"),
                             (sampler.UnitPoints, "__call__")],
     "refinement": [(refine, "_draw_more"), (refine, "_fit_kde"), (refine, "_sample_with_mcmc")],
     "modes": [(summarize, "find_modes")],
